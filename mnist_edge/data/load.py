@@ -1,0 +1,155 @@
+"""``load(source)``: from a folder, an ``.npz`` file, the cache or the network to `Splits`."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.artifacts import read_bytes, sha256_of
+from mnist_edge.data import fetch, idx, splits
+from mnist_edge.data.catalog import BY_TEST_LABELS, FILES, TEST_ROLES, Known
+from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.errors import ContentError, MissingError, UsageError
+
+ENVIRONMENT_VARIABLE = "MNIST_EDGE_DATA"
+NPZ_KEYS = {"train_images": "x_train", "train_labels": "y_train", "test_images": "x_test", "test_labels": "y_test"}
+LABELS_FILE = "labels.txt"
+
+
+def load(
+    source: Path | None = None,
+    *,
+    split_seed: int = 0,
+    calibration_images: int = splits.CALIBRATION_IMAGES,
+    calibration_seed: int = 0,
+    progress: Progress = no_progress,
+) -> splits.Splits:
+    """Images and labels of a data set, divided.
+
+    Args:
+        source: a folder of IDX files (gzip allowed), or an ``.npz`` file with x_train, y_train, x_test, y_test. Without
+            one, the folder named by ``MNIST_EDGE_DATA``, else MNIST from the user's cache, which is filled if need be.
+        split_seed: draws the validation rows.
+        calibration_images: how many rows of the training part calibrate the quantizer.
+        calibration_seed: draws them.
+        progress: told of downloads.
+
+    Raises:
+        MissingError: no source has the data.
+        ContentError: files that are damaged or do not fit together.
+    """
+    parts, hashes, names = _parts(source, tuple(FILES), progress)
+    train_x, train_y = _pair(parts, "train")
+    test_x, test_y = _pair(parts, "test")
+    if train_x.shape[1:] != test_x.shape[1:]:
+        raise ContentError(
+            f"Training images are {train_x.shape[1:3]}, test images {test_x.shape[1:3]}.", "Use files of one data set."
+        )
+    known = _known(hashes, names, int(max(train_y.max(), test_y.max())) + 1)
+    train, validation, calibration = splits.divide(train_x, train_y, split_seed, calibration_images, calibration_seed)
+    return splits.Splits(
+        known.name, train, validation, calibration, splits.whole(test_x, test_y),
+        known.class_names, known.preprocessor, hashes, split_seed, calibration_seed,
+    )  # fmt: skip
+
+
+def load_test(source: Path | None = None, progress: Progress = no_progress) -> tuple[splits.Split, dict[str, str]]:
+    """The test images alone, all that a device needs: the split and the hashes of its two parts.
+
+    Raises:
+        MissingError: no source has the data.
+        ContentError: files that are damaged or do not fit together.
+    """
+    parts, hashes, _ = _parts(source, TEST_ROLES, progress)
+    return splits.whole(*_pair(parts, "test")), hashes
+
+
+def _parts(
+    source: Path | None, roles: tuple[str, ...], progress: Progress
+) -> tuple[dict[str, NDArray[Any]], dict[str, str], tuple[str, ...] | None]:
+    """Arrays and hashes by role, and the class names that came with them."""
+    if source is None and os.environ.get(ENVIRONMENT_VARIABLE):
+        source = Path(os.environ[ENVIRONMENT_VARIABLE])
+    if source is None:
+        return *_from_idx(fetch.mnist(roles, progress)), None
+    if source.is_dir():
+        labels = source / LABELS_FILE
+        names = tuple(labels.read_text().split("\n")) if labels.is_file() else None
+        return *_from_idx(_find(source, roles)), tuple(filter(None, names)) if names else None
+    if source.suffix == ".npz":
+        return *_from_npz(source, roles), None
+    raise UsageError(f"{source} is neither a folder nor an .npz file.", "Name a folder of IDX files, or an .npz file.")
+
+
+def _find(folder: Path, roles: tuple[str, ...]) -> dict[str, Path]:
+    found = {}
+    for role in roles:
+        candidates = [folder / f"{FILES[role]}{ending}" for ending in ("", ".gz")]
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            raise MissingError(
+                f"{folder} has no {FILES[role]} (or {FILES[role]}.gz).",
+                "Put the data set's IDX files there, or leave --data out to fetch MNIST.",
+            )
+        found[role] = path
+    return found
+
+
+def _from_idx(paths: dict[str, Path]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    arrays, hashes = {}, {}
+    for role, path in paths.items():
+        content = idx.decompress(read_bytes(path), path.name)
+        arrays[role] = idx.parse(content, path.name, 3 if role.endswith("images") else 1)
+        hashes[role] = sha256_of(content)
+    return arrays, hashes
+
+
+def _from_npz(path: Path, roles: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    try:
+        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
+            for role in roles:
+                array = archive[NPZ_KEYS[role]]
+                arrays[role] = _as_uint8(array) if role.endswith("images") else array.astype(np.int64)
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ContentError(
+            f"{path} is no usable data set: {error}.", f"It must hold {', '.join(NPZ_KEYS.values())}."
+        ) from error
+    return arrays, {role: sha256_of(np.ascontiguousarray(array).tobytes()) for role, array in arrays.items()}
+
+
+def _as_uint8(images: NDArray[Any]) -> NDArray[np.uint8]:
+    if images.dtype == np.uint8:
+        return images
+    raise ValueError(f"images are {images.dtype}, not uint8")
+
+
+def _pair(parts: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    images, labels = splits.add_channel(parts[f"{part}_images"]), parts[f"{part}_labels"].astype(np.int64)
+    if images.ndim != 4 or images.shape[-1] != 1:
+        raise ContentError(f"The {part} images have shape {images.shape}.", "They must be (n, h, w) or (n, h, w, 1).")
+    if labels.shape != (len(images),) or len(labels) == 0 or labels.min() < 0:
+        raise ContentError(
+            f"{len(images)} {part} images and labels of shape {labels.shape} do not fit together.",
+            "Use files of one data set, with labels counted from 0.",
+        )
+    return images, labels
+
+
+def _known(hashes: dict[str, str], names: tuple[str, ...] | None, classes: int) -> Known:
+    known = BY_TEST_LABELS.get(hashes["test_labels"])
+    if known is None:
+        known = Known("unnamed", tuple(map(str, range(classes))), "resize")
+    if names is None:
+        return known
+    if len(names) != classes:
+        raise ContentError(
+            f"{LABELS_FILE} names {len(names)} classes, the labels count {classes}.", "Write one name a line."
+        )
+    return Known(known.name, names, known.preprocessor)

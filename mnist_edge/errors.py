@@ -1,0 +1,74 @@
+"""Every failure a user can meet: one line of cause, one line of remedy, one documented exit code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+EXIT_INTERRUPTED = 130
+
+
+class MnistEdgeError(Exception):
+    """Base of the tree. Library code raises these; only the command line turns them into exit codes."""
+
+    exit_code: ClassVar[int] = 5
+    kind: ClassVar[str] = "stage"
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(cause)
+        self.cause = " ".join(cause.split())
+        self.remedy = " ".join(remedy.split())
+
+
+class GateError(MnistEdgeError):
+    """A check was made and its answer is no: parity, regression, calibration on test images."""
+
+    exit_code = 1
+    kind = "gate"
+
+
+class UsageError(MnistEdgeError):
+    """The command line or a call asks for something that does not exist."""
+
+    exit_code = 2
+    kind = "usage"
+
+
+class MissingError(MnistEdgeError):
+    """A runtime, an extra, a compiler or a data source is not on this machine."""
+
+    exit_code = 3
+    kind = "missing"
+
+
+class ContentError(MnistEdgeError):
+    """A file's content is unreadable, corrupt, or not what its manifest says."""
+
+    exit_code = 4
+    kind = "content"
+
+
+class StageError(MnistEdgeError):
+    """A stage failed: disk, permission, conversion."""
+
+
+class ImageShapeError(UsageError):
+    """Images have not the shape or dtype that the model takes."""
+
+
+def missing_extra(what: str, extra: str) -> MissingError:
+    """The error for an optional package that is not installed.
+
+    Args:
+        what: what was asked for, in a user's words.
+        extra: the extra of mnist-edge that brings the package.
+    """
+    return MissingError(f"{what} is not installed here.", f"Install it with: pip install 'mnist-edge[{extra}]'")
+
+
+def suggest(name: str, known: list[str], what: str) -> UsageError:
+    """The error for a name that is not known, with the nearest known one."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    remedy = f"Did you mean {near[0]!r}? " if near else ""
+    return UsageError(f"There is no {what} {name!r}.", f"{remedy}Known: {', '.join(known) or 'none'}.")

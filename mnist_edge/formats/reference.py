@@ -1,0 +1,42 @@
+"""``reference.npz``: the float model's answers on the test images, so that they can be compared with anywhere."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import ContentError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Float probabilities float32 (n, classes) on the test images whose content hash is ``test_images_sha256``."""
+
+    probabilities: NDArray[np.float32]
+    test_images_sha256: str
+
+    def to_bytes(self) -> bytes:
+        """The file's content. Equal references give equal bytes."""
+        stream = io.BytesIO()
+        np.savez(stream, probabilities=self.probabilities, test_images_sha256=np.array(self.test_images_sha256))
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Reference:
+        """The inverse of `to_bytes`.
+
+        Raises:
+            ContentError: damaged, or another kind of file.
+        """
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+                reference = cls(archive["probabilities"], str(archive["test_images_sha256"]))
+            if reference.probabilities.dtype != np.float32 or reference.probabilities.ndim != 2:
+                raise ValueError
+        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ContentError("The reference is damaged or no reference.npz.", "Export the model again.") from error
+        return reference

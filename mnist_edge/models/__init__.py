@@ -1,0 +1,102 @@
+"""The architectures. One a file, found by discovery: it defines ``NAME`` and ``build(image_shape, classes)``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge import discovery
+from mnist_edge.errors import ContentError, UsageError, suggest
+from mnist_edge.models.backend import import_keras
+
+__all__ = ["build", "load", "names", "outputs", "pixel_scale", "require_classifier"]
+
+
+def names() -> list[str]:
+    """The built-in architectures."""
+    return list(discovery.modules(sys.modules[__name__], marker="build", required=()))
+
+
+def build(name: str, image_shape: tuple[int, int, int], classes: int) -> Any:
+    """A new, untrained Keras model that takes float32 (n, *image_shape) and returns float32 (n, classes).
+
+    Raises:
+        UsageError: no such architecture.
+    """
+    found = discovery.modules(sys.modules[__name__], marker="build", required=())
+    if name not in found:
+        raise suggest(name, list(found), "model")
+    import_keras()
+    return found[name].build(image_shape, classes)
+
+
+def load(path: Path) -> Any:
+    """A Keras model from a ``.keras`` file.
+
+    Raises:
+        UsageError: no such file.
+        ContentError: not a Keras model, or not an image classifier with one input and one output.
+        MissingError: Keras is not installed.
+    """
+    if not path.is_file():
+        raise UsageError(f"There is no file {path}.", "Check the path.")
+    keras = import_keras()
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises whatever its layers raise
+        raise ContentError(
+            f"{path} cannot be loaded by Keras: {str(error).splitlines()[0] if str(error) else type(error).__name__}.",
+            "Save it again with model.save('name.keras'), with Keras 3 and without custom layers.",
+        ) from error
+    require_classifier(model, path)
+    return model
+
+
+def require_classifier(model: Any, path: Path) -> None:
+    """Check for one image input (one channel) and one class output.
+
+    Raises:
+        ContentError: it is something else.
+    """
+    shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
+    one_each = len(model.inputs) == len(model.outputs) == 1
+    if not one_each or len(shapes[0]) not in (3, 4) or None in shapes[0][1:] or len(shapes[1]) != 2:
+        raise ContentError(
+            f"{path} takes and returns {shapes}, which is no image classifier.",
+            "It must take one (n, h, w, 1) and return one (n, classes).",
+        )
+    if len(shapes[0]) == 4 and shapes[0][-1] != 1:
+        raise ContentError(f"{path} takes {shapes[0][-1]} channels.", "One channel (grey) is supported.")
+
+
+def pixel_scale(model: Any) -> float:
+    """What a uint8 pixel is multiplied with before it enters the model.
+
+    1/255, so that it lies in [0, 1]; 1 for a model that begins with a Rescaling layer of its own.
+    """
+    first = next((layer for layer in model.layers if type(layer).__name__ != "InputLayer"), None)
+    return 1.0 if type(first).__name__ == "Rescaling" else 1 / 255
+
+
+def outputs(model: Any, images: NDArray[np.uint8], batch_size: int = 500) -> NDArray[np.float32]:
+    """What a model answers.
+
+    Args:
+        model: a Keras model.
+        images: uint8 (n, h, w, 1).
+        batch_size: images at a time.
+
+    Returns:
+        float32 (n, classes): probabilities, or logits where the model ends without a softmax.
+    """
+    scale = np.float32(pixel_scale(model))
+    shape = tuple(model.inputs[0].shape)[1:]
+    parts = [
+        np.asarray(model.predict_on_batch(images[at : at + batch_size].reshape(-1, *shape) * scale), np.float32)
+        for at in range(0, len(images), batch_size)
+    ]
+    return np.concatenate(parts)

@@ -1,0 +1,50 @@
+"""Importing Keras and TensorFlow: late, and without the pages that they write to the terminal."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from mnist_edge import __version__
+from mnist_edge.errors import missing_extra
+from mnist_edge.quiet import quiet
+
+
+def import_tensorflow() -> Any:
+    """TensorFlow, imported without a word.
+
+    Raises:
+        MissingError: it is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        with quiet():
+            import tensorflow as tf
+    except ImportError as error:
+        raise missing_extra("TensorFlow", "train") from error
+    return tf
+
+
+def import_keras() -> Any:
+    """Keras on TensorFlow.
+
+    Raises:
+        MissingError: it is not installed.
+    """
+    import_tensorflow()
+    import keras
+
+    return keras
+
+
+def installed_versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Versions of packages, ours first, for the record of what made a file.
+
+    Raises:
+        MissingError: one is not installed.
+    """
+    try:
+        return {"mnist-edge": __version__, **{name: version(name) for name in packages}}
+    except PackageNotFoundError as error:
+        raise missing_extra(str(error.name), "train") from error

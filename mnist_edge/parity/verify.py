@@ -1,0 +1,123 @@
+"""``verify`` and ``evaluate``: files from disk, on every engine that is here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.artifacts import REFERENCE_NAME, read_bytes
+from mnist_edge.data import Split
+from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.errors import MissingError, UsageError
+from mnist_edge.formats.reference import Reference
+from mnist_edge.parity import statistics
+from mnist_edge.parity.compare import answers, report, twin_report
+from mnist_edge.parity.gate import Gate
+from mnist_edge.results import Evaluation, ParityReport
+from mnist_edge.runtime import Session, engine_names, open_session
+
+TWIN = "float32"
+CHUNK = 1000
+
+
+def verify(
+    path: Path,
+    test: Split,
+    test_sha256: str,
+    *,
+    gate: Gate | None = None,
+    engine: str = "auto",
+    threads: int = 1,
+    reference: Path | None = None,
+    trust: bool = False,
+    progress: Progress = no_progress,
+) -> list[ParityReport]:
+    """Judge one file on one engine, or with ``auto`` on every engine installed.
+
+    Args:
+        path: the file. test: the test images. test_sha256: the hash of their file.
+        gate: margins. engine, threads, trust: see `mnist_edge.runtime.open_session`.
+        reference: the float answers; ``reference.npz`` beside the file without one.
+
+    Raises:
+        UsageError: no reference, or one of other images.
+        MissingError: no engine for the file.
+        ContentError: the file or the reference is damaged, or not what the manifest says.
+    """
+    sessions = open_all(path, engine, threads, trust)
+    expected = _reference(path, reference, test_sha256, len(test))
+    reports = []
+    for session in sessions:
+        after = predict(session, test.images, progress)
+        verdict = report(expected.probabilities, after, session, test.labels, gate or Gate())
+        twin = _twin(session, threads)
+        if twin is not None:
+            before = predict(twin, test.images, progress)
+            verdict = replace(verdict, twin=twin_report(str(twin.path), before, after, test.labels))
+        reports.append(verdict)
+    return reports
+
+
+def evaluate(
+    path: Path, test: Split, engine: str = "auto", threads: int = 1, trust: bool = False,
+    progress: Progress = no_progress,
+) -> Evaluation:  # fmt: skip
+    """Accuracy of one file on the test images, with its Wilson interval."""
+    session = open_session(path, engine, threads, trust)
+    return accuracy_of(str(path), session.engine, answers(predict(session, test.images, progress)), test.labels)
+
+
+def accuracy_of(path: str, engine: str, found: NDArray[np.int64], labels: NDArray[np.int64]) -> Evaluation:
+    """An `Evaluation` of answers, int64 (n,), that are there already."""
+    n, correct = len(labels), int((found == labels).sum())
+    return Evaluation(path, engine, n, correct, correct / n, statistics.wilson(correct, n))
+
+
+def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no_progress) -> NDArray[np.float32]:
+    """`Session.predict` on many images, with progress."""
+    what = f"{session.path.name} on {session.engine}"
+    parts = []
+    for at in range(0, len(images), CHUNK):
+        parts.append(session.predict(images[at : at + CHUNK]))
+        progress(what, min(at + CHUNK, len(images)), len(images))
+    return np.concatenate(parts)
+
+
+def open_all(path: Path, engine: str, threads: int, trust: bool) -> list[Session]:
+    """A session on every installed engine that runs the file, or on the one that is named."""
+    if engine != "auto":
+        return [open_session(path, engine, threads, trust)]
+    sessions, missing = [], []
+    for name in engine_names(path.suffix):
+        try:
+            sessions.append(open_session(path, name, threads, trust))
+        except MissingError as error:
+            missing.append(error)
+    if not sessions:
+        # Says it for an unknown suffix, a missing file, or an engine that is not there.
+        return [open_session(path, "auto", threads, trust)]
+    return sessions
+
+
+def _reference(path: Path, named: Path | None, test_sha256: str, n: int) -> Reference:
+    source = named or path.parent / REFERENCE_NAME
+    if not source.is_file():
+        raise UsageError(f"There is no reference {source} to compare {path.name} with.", "Name one with --reference.")
+    reference = Reference.from_bytes(read_bytes(source))
+    if reference.test_images_sha256 != test_sha256 or len(reference.probabilities) != n:
+        raise UsageError(
+            f"{source} was made on other test images than these.", "Name the model's own data set with --data."
+        )
+    return reference
+
+
+def _twin(session: Session, threads: int) -> Session | None:
+    """The float twin beside a quantized file, on the same engine."""
+    contract = session.contract
+    path = session.path.parent / f"{contract.model}-{TWIN}{session.path.suffix}"
+    if contract.quantization == TWIN or path == session.path or not path.is_file():
+        return None
+    return open_session(path, session.engine, threads)

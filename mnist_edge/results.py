@@ -1,0 +1,153 @@
+"""What the stages return: frozen dataclasses that go to JSON and come back the same.
+
+The field names are the JSON keys that other people's scripts read. Accuracies are fractions, ``_pp`` are percentage
+points, ``_us`` microseconds, ``_bytes`` bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+SCHEMA_VERSION = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Flips:
+    """How the answers moved: ``fixed`` were wrong before and are right now, ``broken`` the other way round."""
+
+    fixed: int
+    broken: int
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """One file on one engine against a reference: ``drop_pp`` is the reference's accuracy minus this file's."""
+
+    path: str
+    engine: str
+    passed: bool
+    rule: str
+    verdict: str
+    n: int
+    accuracy: float
+    reference_accuracy: float
+    drop_pp: float
+    drop_ci95_pp: tuple[float, float]
+    drop_upper95_pp: float
+    mcnemar_p: float
+    agreement: float
+    flips: Flips
+    max_abs_difference: float | None
+    verified_hash: bool
+    twin: TwinReport | None = None
+
+
+@dataclass(frozen=True)
+class TwinReport:
+    """The same file against its own float twin, on the same engine: what the quantization alone has done."""
+
+    path: str
+    drop_pp: float
+    agreement: float
+    flips: Flips
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy of one file on one engine, with its 95 % interval."""
+
+    path: str
+    engine: str
+    n: int
+    correct: int
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One picture's answer; ``label`` and the rest are None where ``error`` says why there is none."""
+
+    path: str
+    label: int | None = None
+    name: str | None = None
+    confidence: float | None = None
+    probabilities: tuple[float, ...] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One exported file. ``quantization`` is ``int8``, ``float16`` or ``float32``; ``fresh`` says it was made now."""
+
+    path: str
+    format: str
+    model: str
+    quantization: str
+    sha256: str
+    size_bytes: int
+    fresh: bool
+    parity: tuple[ParityReport, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained model on disk. ``fresh`` is False where it was there already and its inputs had not changed."""
+
+    path: str
+    reference: str
+    model: str
+    recipe: str
+    parameters: int
+    epochs: int
+    test_accuracy: float
+    test_n: int
+    seconds: float
+    fresh: bool
+
+
+def to_json(value: Any) -> Any:
+    """A result as a JSON value: dataclasses become objects, tuples become lists."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    return value
+
+
+def from_json(kind: type[T], value: Any) -> T:
+    """The inverse of `to_json` for a result class. Unknown keys are ignored, so that newer files can be read.
+
+    Raises:
+        KeyError: a field without a default is absent.
+    """
+    return typing.cast(T, _build(kind, value))
+
+
+def _build(kind: Any, value: Any) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = typing.get_type_hints(kind)
+        return kind(
+            **{
+                field.name: _build(hints[field.name], value[field.name])
+                for field in dataclasses.fields(kind)
+                if field.name in value or field.default is dataclasses.MISSING
+            }
+        )
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        return _build(next(item for item in arguments if item is not type(None)), value)
+    if origin is tuple:
+        items = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        return tuple(_build(item, part) for item, part in zip(items, value, strict=True))
+    return float(value) if kind is float else value

@@ -1,0 +1,61 @@
+"""ONNX Runtime on the processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import ContentError, missing_extra
+from mnist_edge.formats import onnx
+from mnist_edge.runtime.engines import Port, Program
+
+NAME = "onnxruntime"
+SUFFIXES = (".onnx",)
+PACKAGE = "onnxruntime"
+EXTRA = "onnx"
+RANK = 1
+
+_ERROR = 3
+
+
+class _OnnxProgram:
+    batched: bool
+
+    def __init__(self, content: bytes, session: Any) -> None:
+        file = onnx.read(content)
+        self.metadata = file.metadata
+        self.batched = file.inputs[0].shape[:1] == (-1,)
+        self._run = session.run
+        self._input_name = session.get_inputs()[0].name
+        self._output_names = [session.get_outputs()[0].name]
+        # Quantized inputs of ours are raw pixels; the scale is the contract's, and outputs are float.
+        self.input, self.output = (Port(np.dtype(end.dtype), end.shape[1:]) for end in (file.inputs[0], file.outputs[0]))
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """See `mnist_edge.runtime.engines.Program.run`."""
+        answer: NDArray[Any] = self._run(self._output_names, {self._input_name: batch})[0]
+        return answer
+
+
+def load(content: bytes, threads: int) -> Program:
+    """See the package's docstring."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing_extra("onnxruntime", EXTRA) from error
+    file = onnx.read(content)
+    if len(file.inputs) != 1 or len(file.outputs) != 1:
+        raise ContentError(
+            f"The file has {len(file.inputs)} inputs and {len(file.outputs)} outputs.", "One of each is supported."
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _ERROR
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no public base
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ContentError(f"onnxruntime refuses the file: {first}", "Export it again.") from error
+    return _OnnxProgram(content, session)

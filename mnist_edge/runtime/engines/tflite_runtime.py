@@ -1,0 +1,33 @@
+"""The package ``tflite-runtime``, small, for Arm boards with Python 3.11."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mnist_edge.errors import MissingError, missing_extra
+from mnist_edge.runtime import interpreter
+from mnist_edge.runtime.engines import Program
+
+NAME = "tflite-runtime"
+SUFFIXES = (".tflite",)
+PACKAGE = "tflite-runtime"
+EXTRA = "tflite-runtime"
+RANK = 2
+
+
+def load(content: bytes, threads: int) -> Program:
+    """See the package's docstring."""
+    try:
+        from tflite_runtime.interpreter import Interpreter
+    except ImportError as error:
+        raise missing_extra("tflite-runtime", EXTRA) from error
+
+    def make(bytes_: bytes) -> Any:
+        try:
+            return Interpreter(model_content=bytes_, num_threads=threads)
+        except SystemError as error:  # imports with numpy 2, and fails only here
+            raise MissingError(
+                "tflite-runtime does not work with numpy 2.", "Install the older one: pip install 'numpy<2'"
+            ) from error
+
+    return interpreter.load(content, make)

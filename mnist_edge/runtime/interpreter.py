@@ -1,0 +1,71 @@
+"""What the two TensorFlow Lite engines have in common: their ``Interpreter``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import ContentError
+from mnist_edge.formats import tflite
+from mnist_edge.quiet import quiet
+from mnist_edge.runtime.engines import Port
+
+
+class InterpreterProgram:
+    """A TFLite file in an interpreter. The input tensor is resized only when the number of images changes."""
+
+    def __init__(self, content: bytes, interpreter: Any) -> None:
+        file = tflite.read(content)
+        self.metadata = file.metadata
+        self.batched = file.inputs[0].shape[:1] == (-1,)
+        self._interpreter = interpreter
+        source, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+        self._input_index, self._output_index = source["index"], answer["index"]
+        self.input, self.output = _port(source), _port(answer)
+        self._batch = int(source["shape"][0])
+
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """See `mnist_edge.runtime.engines.Program.run`."""
+        if len(batch) != self._batch:
+            self._interpreter.resize_tensor_input(self._input_index, batch.shape)
+            self._interpreter.allocate_tensors()
+            self._batch = len(batch)
+        self._interpreter.set_tensor(self._input_index, batch)
+        self._interpreter.invoke()
+        answer: NDArray[Any] = self._interpreter.get_tensor(self._output_index)
+        return answer
+
+
+def load(content: bytes, make: Any) -> InterpreterProgram:
+    """A program from a file's bytes; ``make`` constructs the interpreter.
+
+    The file's structure is checked first: the older engine reads past the end of a truncated file, and dies.
+
+    Raises:
+        ContentError: the file is damaged, or the engine refuses it.
+    """
+    file = tflite.read(content)
+    if len(file.inputs) != 1 or len(file.outputs) != 1:
+        raise ContentError(
+            f"The file has {len(file.inputs)} inputs and {len(file.outputs)} outputs.", "One of each is supported."
+        )
+    try:
+        with quiet():  # LiteRT announces its delegate on the terminal, whatever its log level
+            interpreter = make(content)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ContentError(f"The engine refuses the file: {first}", "Export it again, or try another --engine.") from error
+    return InterpreterProgram(content, interpreter)
+
+
+def _port(details: dict[str, Any]) -> Port:
+    scale, zero_point = details["quantization"]
+    return Port(
+        dtype=np.dtype(details["dtype"]),
+        shape=tuple(int(size) for size in details["shape"][1:]),
+        scale=float(scale) or None,
+        zero_point=int(zero_point),
+    )

@@ -1,0 +1,87 @@
+"""A picture of any kind to the pixels that a model takes. Preprocessors are named in the model's contract."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.artifacts import read_bytes
+from mnist_edge.errors import ContentError, UsageError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm"})
+MAX_PIXELS = 50_000_000
+PREPROCESSORS = ("digit", "resize")
+
+
+def read_picture(source: Path | bytes, name: str = "") -> Image:
+    """A picture in mode L (grey, 0 to 255), upright, on black where it is transparent.
+
+    Args:
+        source: a file, or a file's bytes.
+        name: how to call the bytes in a message.
+
+    Raises:
+        UsageError: no such file.
+        ContentError: no picture, a damaged one, or one of more than 50 million pixels.
+    """
+    from PIL import Image as Pil
+    from PIL import ImageOps
+
+    content = source if isinstance(source, bytes) else read_bytes(source)
+    name = name or str(source)
+    try:
+        with Pil.open(io.BytesIO(content)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ContentError(f"{name} has {picture.width} x {picture.height} pixels.", "Make it smaller.")
+            picture.load()
+            return _grey(ImageOps.exif_transpose(picture))
+    except ContentError:
+        raise
+    except Exception as error:  # Pillow's plug-ins raise anything on damaged files
+        raise ContentError(f"{name} is no picture that can be read.", "Give a whole PNG or JPEG file.") from error
+
+
+def picture_to_pixels(picture: Image, preprocessor: str, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The pixels of a grey picture, uint8 (h, w), 0 = background.
+
+    ``resize`` scales the whole picture. ``digit`` does so too, after turning dark-on-light into light-on-dark (a border
+    that is lighter than half). A picture that has the model's size already, and a dark border, passes unchanged.
+
+    Raises:
+        UsageError: the model names a preprocessor of a later version.
+    """
+    from PIL import Image as Pil
+
+    if preprocessor not in PREPROCESSORS:
+        raise UsageError(f"The model wants the preprocessor {preprocessor!r}.", "Upgrade mnist-edge.")
+    height, width = image_shape
+    pixels = np.asarray(picture, np.uint8)
+    if preprocessor == "digit" and _border(pixels).mean() > 127.5:
+        pixels = 255 - pixels
+    if pixels.shape == (height, width):
+        return pixels
+    return np.asarray(Pil.fromarray(pixels).resize((width, height), Pil.Resampling.LANCZOS), np.uint8)
+
+
+def _grey(picture: Image) -> Image:
+    from PIL import Image as Pil
+
+    if picture.mode.startswith(("I", "F")):  # 16 and 32 bits: scale, where convert() would clip
+        values = np.asarray(picture, np.float64)
+        top = 255.0 if values.max() <= 255 else 65535.0
+        return Pil.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Pil.alpha_composite(Pil.new("RGBA", picture.size, (0, 0, 0, 255)), picture)
+    return picture.convert("L")
+
+
+def _border(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])

@@ -1,0 +1,24 @@
+"""The two conversions at a quantized boundary.
+
+Formulas: B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference
+(2018), section 2.1: real = scale * (q - zero_point).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def quantize(real: NDArray[np.float32], scale: float, zero_point: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Real values on an integer grid: rounded to the nearest step, half to even, and clipped to the dtype's range."""
+    limits = np.iinfo(dtype)
+    steps = np.rint(np.asarray(real, np.float64) / scale) + zero_point
+    return np.clip(steps, limits.min, limits.max).astype(dtype)
+
+
+def dequantize(steps: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:
+    """Integers of a grid as real values, float32."""
+    return (steps.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)

@@ -1,0 +1,67 @@
+"""The float model's answers on the test images, written beside the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge import artifacts, models
+from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge.data import Splits
+from mnist_edge.errors import ContentError
+from mnist_edge.formats.reference import Reference
+
+
+def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
+    """A model's reference, and what it answers with: ``probabilities`` or ``logits``.
+
+    Raises:
+        ContentError: the model's shapes do not fit the data, or it answers with NaN.
+    """
+    expected = (splits.image_shape, len(splits.class_names))
+    taken = tuple(model.inputs[0].shape)[1:]
+    if taken not in (expected[0], expected[0][:2]) or model.outputs[0].shape[1] != expected[1]:
+        raise ContentError(
+            f"The model takes {taken} and answers {model.outputs[0].shape[1]} classes, the data are {expected[0]} with "
+            f"{expected[1]}.",
+            "Name the model's own data set with --data.",
+        )
+    answers = models.outputs(model, splits.test.images)
+    if not np.isfinite(answers).all():
+        raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
+    logits = _are_logits(answers)
+    probabilities = softmax(answers) if logits else answers
+    reference = Reference(probabilities, splits.sha256["test_images"])
+    return reference, "logits" if logits else "probabilities"
+
+
+def adopt(path: Path, splits: Splits, folder: Path) -> None:
+    """Take anyone's ``.keras`` file into a folder of the workspace, with its reference. Done once a file.
+
+    Raises:
+        ContentError: not an image classifier for these data.
+    """
+    manifest = Manifest.load(folder)
+    content = artifacts.read_bytes(path)
+    key = artifacts.fingerprint({"source": artifacts.sha256_of(content), "data": splits.sha256})
+    if manifest.is_current(KERAS_NAME, key) and manifest.is_current(REFERENCE_NAME, key):
+        return
+    reference, output = reference_of(models.load(path), splits)
+    artifacts.write_bytes(folder / KERAS_NAME, content)
+    artifacts.write_bytes(folder / REFERENCE_NAME, reference.to_bytes())
+    facts = {"key": key, "class_names": list(splits.class_names), "preprocessor": splits.preprocessor}
+    manifest.record(KERAS_NAME, **facts, data=splits.sha256, output=output, made_by={"adopted": path.name})
+    manifest.record(REFERENCE_NAME, key=key)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of logits as probabilities, shifted by their maximum so that nothing overflows."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def _are_logits(answers: NDArray[np.float32]) -> bool:
+    return bool(answers.min() < 0 or np.abs(answers.sum(axis=1) - 1).max() > 1e-3)
