@@ -150,6 +150,16 @@ class Manifest:
         self.files[name] = {"sha256": sha256_of_file(path), "size_bytes": path.stat().st_size, **facts}
         self.save()
 
+    def check(self, name: str) -> None:
+        """Make sure that a file is the one entered.
+
+        Raises:
+            ContentError: it is another, or it is gone.
+        """
+        path = self.folder / name
+        if not path.is_file() or sha256_of_file(path) != self.files[name]["sha256"]:
+            raise _other_content(path)
+
     def is_current(self, name: str, key: str) -> bool:
         """Whether a file is there, whole, and was made from the inputs that ``key`` is the fingerprint of."""
         entry = self.files.get(name)
@@ -159,23 +169,26 @@ class Manifest:
         )
 
 
-def check_hash(path: Path, content: bytes, trust: bool = False) -> bool:
-    """Compare a file's bytes with the manifest beside it.
+def is_vouched(path: Path, content: bytes) -> bool | None:
+    """Whether the manifest beside a file names these bytes' hash; None where no manifest speaks of the file."""
+    entry = Manifest.load(path.parent).files.get(path.name)
+    return None if entry is None else bool(entry["sha256"] == sha256_of(content))
 
-    Returns:
-        True: the manifest vouches for these bytes. False: no manifest speaks of the file, or ``trust`` overrode it.
+
+def check_hash(path: Path, content: bytes, trust: bool = False) -> bool:
+    """Whether the manifest beside a file vouches for its bytes.
 
     Raises:
-        ContentError: the manifest says otherwise and ``trust`` is not given.
+        ContentError: it says otherwise, and ``trust`` is not given.
     """
-    if trust:
-        return False
-    entry = Manifest.load(path.parent).files.get(path.name)
-    if entry is None:
-        return False
-    if entry["sha256"] != sha256_of(content):
-        raise ContentError(
-            f"{path} is not the file that its manifest describes: its SHA-256 differs.",
-            "Export it again, or go on all the same with --trust.",
-        )
-    return True
+    vouched = is_vouched(path, content)
+    if vouched is False and not trust:
+        raise _other_content(path)
+    return bool(vouched)
+
+
+def _other_content(path: Path) -> ContentError:
+    return ContentError(
+        f"{path} is not the file that its manifest describes: its SHA-256 differs.",
+        "Make it again, or go on all the same with --trust where the command takes it.",
+    )

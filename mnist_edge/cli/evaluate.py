@@ -1,0 +1,48 @@
+"""``mnist-edge evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnist_edge.cli import options
+from mnist_edge.cli.output import Output, table
+from mnist_edge.pipeline import KERAS_SUFFIX
+
+NAME = "evaluate"
+
+
+def command(
+    paths: Annotated[list[Path], typer.Argument(help=".keras, .tflite or .onnx files.")],
+    engine: options.Engine = "auto",
+    threads: options.Threads = 1,
+    data: options.Data = None,
+    trust: options.Trust = False,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> int:
+    """Accuracy of any model file on the test images, with its 95 % interval.
+
+    Example: mnist-edge evaluate artifacts/cnn/model.keras artifacts/cnn/cnn-int8.tflite
+    """
+    from mnist_edge import parity, pipeline
+    from mnist_edge.data import load_test
+
+    output = Output(NAME, as_json, debug)
+    with output.progress() as progress:
+        test, _ = load_test(data, progress)
+        results = [
+            pipeline.evaluate_keras(path, test)
+            if path.suffix == KERAS_SUFFIX
+            else parity.evaluate(path, test, engine, threads, trust, progress)
+            for path in paths
+        ]
+    shown = table("", "file", "engine", ">images", ">correct", ">accuracy", ">95 % interval")
+    for item in results:
+        low, high = item.accuracy_ci95
+        shown.add_row(
+            item.path, item.engine, f"{item.n:,}", f"{item.correct:,}", f"{item.accuracy:.2%}", f"{low:.2%} – {high:.2%}"
+        )
+    return output.result({"results": results}, shown)

@@ -1,0 +1,62 @@
+"""``mnist-edge info``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mnist_edge.cli import options
+from mnist_edge.cli.output import Output, table
+
+NAME = "info"
+
+
+def command(
+    path: Annotated[Path, typer.Argument(help="A .tflite, .onnx or .keras file.")],
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> int:
+    """What is in this file: ops, tensors, scales, metadata, hash. It is read, not run.
+
+    Example: mnist-edge info artifacts/cnn/cnn-int8.tflite
+    """
+    from mnist_edge import artifacts, formats
+
+    output = Output(NAME, as_json, debug)
+    content = artifacts.read_bytes(path)
+    file = formats.read(content, path)
+    verified = artifacts.is_vouched(path, content)
+    sha256 = artifacts.sha256_of(content)
+    facts = [
+        f"{path}: {file.format}, {len(content):,} bytes, {'vouched for by' if verified else 'not vouched for by'} a manifest",
+        f"sha256 {sha256}",
+        *(f"input  {_tensor(item)}" for item in file.inputs),
+        *(f"output {_tensor(item)}" for item in file.outputs),
+        *(f"{key}: {value}" for key, value in file.metadata.items() if value.isprintable()),
+    ]
+    ops = table("", "op", "output", "dtype", "shape", "scale", "zero point")
+    tensors = {item.name: item for item in file.tensors}
+    for op in file.ops:
+        result = tensors.get(op.outputs[0]) if op.outputs else None
+        cells = (result.dtype, _shape(result.shape), _few(result.scale), _few(result.zero_point)) if result else ("",) * 4
+        ops.add_row(op.kind, op.outputs[0][-48:] if op.outputs else "", *cells)
+    payload = {
+        "path": str(path), "size_bytes": len(content), "sha256": sha256, "verified": verified, "file": file,
+        "contract": file.contract,
+    }  # fmt: skip
+    return output.result(payload, *facts, ops)
+
+
+def _tensor(item: Any) -> str:
+    grid = f", scale {_few(item.scale)}, zero point {_few(item.zero_point)}" if item.scale else ""
+    return f"{item.name}: {item.dtype} {_shape(item.shape)}{grid}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join("n" if size == -1 else str(size) for size in shape)
+
+
+def _few(values: tuple[float, ...]) -> str:
+    return "" if not values else f"{values[0]:.6g}" + (f" … ({len(values)})" if len(values) > 1 else "")

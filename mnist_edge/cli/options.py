@@ -1,0 +1,24 @@
+"""The options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Workspace = Annotated[Path, typer.Option("--output-dir", "-o", help="The workspace: one folder a model.")]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", help="A folder of IDX files, or an .npz file. Else MNIST_EDGE_DATA, else MNIST, fetched once."),
+]
+Engine = Annotated[str, typer.Option("--engine", help="auto, litert, tflite-runtime or onnxruntime.")]
+Threads = Annotated[int, typer.Option("--threads", min=1, max=256, help="Threads that the engine may use.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Go on with a file that is not what its manifest says.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Exactly one JSON object on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+MaxDrop = Annotated[float, typer.Option("--max-drop-pp", help="Accuracy that may be lost, in percentage points.")]
+MinAgreement = Annotated[float, typer.Option("--min-agreement", help="Share of answers that must be the same.")]
+MaxClassDrop = Annotated[
+    float, typer.Option("--max-class-drop-pp", help="Recall that a class may lose, in percentage points.")
+]

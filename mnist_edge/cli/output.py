@@ -1,0 +1,115 @@
+"""What a person or a machine sees: tables and notes, or exactly one JSON object on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mnist_edge.errors import MnistEdgeError
+from mnist_edge.results import SCHEMA_VERSION, to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from mnist_edge.data.fetch import Progress
+
+PLAIN_WIDTH = 120
+
+
+class Output:
+    """Where a command's words go. stdout has the result, stderr all else."""
+
+    def __init__(self, command: str, as_json: bool = False, debug: bool = False) -> None:
+        self._command = command
+        self._as_json = as_json
+        self._debug = debug
+
+    def result(self, payload: dict[str, Any], *shown: RenderableType, error: MnistEdgeError | None = None) -> int:
+        """Show a command's result, and return its exit code.
+
+        Args:
+            payload: the JSON object, without what every object has.
+            shown: what a person sees in its place.
+            error: why the command failed all the same (a gate, a picture that could not be read).
+        """
+        if self._as_json:
+            return self.fail(error, payload) if error else self._json(payload, 0)
+        console = _console()
+        for item in shown:
+            console.print(item, soft_wrap=isinstance(item, str), highlight=False, markup=False)
+        return self.fail(error) if error else 0
+
+    def next(self, *commands: str) -> None:
+        """Say what to try next."""
+        if not self._as_json:
+            _console().print("\n".join(["", "Next:", *(f"  {command}" for command in commands)]), soft_wrap=True,
+                             highlight=False, markup=False)  # fmt: skip
+
+    def note(self, text: str) -> None:
+        """A line about what is going on, on stderr."""
+        _console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
+
+    def fail(self, error: MnistEdgeError, payload: dict[str, Any] | None = None) -> int:
+        """One line of cause, one of remedy; the traceback only with ``--debug``."""
+        if self._debug:
+            traceback.print_exception(error, file=sys.stderr)
+        print(f"mnist-edge: {error.cause}", file=sys.stderr)
+        print(f"  remedy: {error.remedy}", file=sys.stderr)
+        if self._as_json:
+            facts = {"code": error.exit_code, "kind": error.kind, "message": error.cause, "remedy": error.remedy}
+            self._json({**(payload or {}), "error": facts}, error.exit_code)
+        return error.exit_code
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """Progress bars on a terminal; elsewhere a line when something begins."""
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        console = _console(stderr=True)
+        tasks: dict[str, Any] = {}
+        if not console.is_terminal:
+
+            def begin(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = self.note(f"{what} ...")
+
+            yield begin
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+        with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bars:
+
+            def update(what: str, done: int, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = bars.add_task(what)
+                bars.update(tasks[what], completed=done, total=total, visible=done < total)
+
+            yield update
+
+    def _json(self, payload: dict[str, Any], code: int) -> int:
+        whole = {"schema_version": SCHEMA_VERSION, "command": self._command, **to_json(payload)}
+        print(json.dumps(whole, allow_nan=False))
+        return code
+
+
+def table(title: str, *columns: str) -> Any:
+    """An empty table: a column whose name begins with ``>`` is aligned right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    made = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
+    return made
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    # A pipe or a log has no width of its own; 80 columns would fold tables that nobody watches.
+    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)

@@ -1,0 +1,51 @@
+"""How a verdict looks, for ``export`` and ``verify`` alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mnist_edge.cli.output import table
+from mnist_edge.errors import GateError
+from mnist_edge.results import ParityReport
+
+
+def verdict_table(reports: Sequence[ParityReport]) -> Any:
+    """A row a file and engine."""
+    columns = ("file", "engine", ">accuracy", ">float", ">drop pp [95 %]", ">fixed/broken", "verdict")
+    made = table("", *columns)
+    for item in reports:
+        low, high = item.drop_ci95_pp
+        made.add_row(
+            Path(item.path).name,
+            item.engine,
+            f"{item.accuracy:.2%}",
+            f"{item.reference_accuracy:.2%}",
+            f"{item.drop_pp:+.2f} [{low:+.2f}, {high:+.2f}]",
+            f"{item.flips.fixed}/{item.flips.broken}",
+            f"{'passed' if item.passed else 'FAILED'} ({item.rule})",
+        )
+    return made
+
+
+def verdict_lines(reports: Sequence[ParityReport]) -> list[str]:
+    """A sentence a verdict that is no, or one for all of them."""
+    failed = [f"{Path(item.path).name} on {item.engine}: {item.verdict}" for item in reports if not item.passed]
+    if failed or not reports:
+        return failed
+    worst = max(reports, key=lambda item: item.drop_upper95_pp)
+    return [f"{Path(worst.path).name} on {worst.engine} is the worst of {len(reports)}: {worst.verdict}"]
+
+
+def gate_error(reports: Sequence[ParityReport]) -> GateError | None:
+    """The error of a gate that did not pass; None where all did."""
+    failed = [item for item in reports if not item.passed]
+    if not failed:
+        return None
+    first = failed[0]
+    return GateError(
+        f"{len(failed)} of {len(reports)} checks did not pass; the first, {Path(first.path).name} on {first.engine}, by "
+        f"the rule {first.rule}.",
+        "Do not ship these files: look at their calibration and training, and see mnist-edge verify --json.",
+    )

@@ -1,0 +1,197 @@
+"""The stages put together: a workspace, and what ``export`` and ``verify`` need before and after themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint
+from mnist_edge.data import Split, Splits
+from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.errors import ImageShapeError, UsageError, suggest
+from mnist_edge.parity import Gate, verify
+from mnist_edge.parity.compare import answers
+from mnist_edge.parity.verify import TWIN, accuracy_of
+from mnist_edge.results import Artifact, Evaluation, ParityReport, TrainResult, from_json, to_json
+from mnist_edge.runtime import engine_names
+from mnist_edge.runtime.engines import found
+
+DEFAULT_WORKSPACE = Path("artifacts")
+DEFAULT_MODEL = "cnn"
+KERAS_SUFFIX = ".keras"
+
+
+def folder_of(workspace: Path, model: str) -> Path:
+    """A model's folder: a built-in's name, or the stem of a ``.keras`` file."""
+    return workspace / Path(model).stem if model.endswith(KERAS_SUFFIX) else workspace / model
+
+
+def ensure_model(
+    workspace: Path, model: str, splits: Splits, progress: Progress = no_progress
+) -> tuple[Path, TrainResult | None]:
+    """The folder of a model that is trained: adopted from a file, taken as it is, or trained now by the default recipe.
+
+    Returns:
+        The folder, and the training's result where one was needed.
+
+    Raises:
+        UsageError: no such model.
+        ContentError: a file that is no image classifier for these data.
+    """
+    from mnist_edge import models, training
+
+    folder = folder_of(workspace, model)
+    if model.endswith(KERAS_SUFFIX):
+        if Path(model).resolve() != (folder / KERAS_NAME).resolve():
+            training.adopt(Path(model), splits, folder)
+        return folder, None
+    manifest = Manifest.load(folder)
+    if (folder / KERAS_NAME).is_file() and {KERAS_NAME, REFERENCE_NAME} <= set(manifest.files):
+        for name in (KERAS_NAME, REFERENCE_NAME):
+            manifest.check(name)
+        if manifest.files[KERAS_NAME]["data"] != splits.sha256:
+            raise UsageError(
+                f"{folder / KERAS_NAME} was trained on other data than these.",
+                f"Name its data with --data, or train again: mnist-edge train --model {model}",
+            )
+        return folder, None
+    if model not in models.names():
+        raise suggest(model, models.names(), "model")
+    return folder, training.train(training.configure(model), splits, folder, progress)
+
+
+def export(
+    workspace: Path,
+    model: str,
+    formats: Sequence[str],
+    splits: Splits,
+    *,
+    quantization: str = "int8",
+    gate: Gate | None = None,
+    engine: str = "auto",
+    threads: int = 1,
+    progress: Progress = no_progress,
+) -> tuple[list[Artifact], TrainResult | None]:
+    """From a model's name to verified files: the quantized one and its float twin, in every format asked for.
+
+    Every stage looks whether its inputs have changed, and does nothing where they have not.
+
+    Raises:
+        MnistEdgeError: what the stages raise. A verdict that is no is not raised: it is in the artifacts.
+    """
+    from mnist_edge import conversion
+
+    known = list(conversion.formats())
+    for name in formats:
+        if name not in known:
+            raise suggest(name, ["all", *known], "format")
+    folder, trained = ensure_model(workspace, model, splits, progress)
+    made = []
+    for name in formats:
+        for wanted in dict.fromkeys((TWIN, quantization)):
+            made.append(conversion.export(folder, conversion.ExportConfig(name, wanted), splits, progress))
+    judged = [
+        replace(artifact, parity=tuple(_verdict(artifact, splits, gate or Gate(), engine, threads, progress)))
+        for artifact in made
+    ]
+    return judged, trained
+
+
+def _verdict(
+    artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads: int, progress: Progress
+) -> list[ParityReport]:
+    """The verdict of an artifact on every engine, from its manifest where nothing it depends on has changed."""
+    path = Path(artifact.path)
+    manifest = Manifest.load(path.parent)
+    twin = f"{artifact.model}-{TWIN}{path.suffix}"
+    key = fingerprint(
+        {
+            "files": [manifest.files.get(name, {}).get("sha256") for name in (path.name, twin, REFERENCE_NAME)],
+            "test": splits.sha256["test_images"],
+            "gate": asdict(gate),
+            "engines": _engine_versions(path.suffix) if engine == "auto" else engine,
+            "mnist-edge": version("mnist-edge"),
+        }
+    )
+    stored = manifest.files[path.name].get("verdict")
+    if stored and stored["key"] == key:
+        reports = [from_json(ParityReport, item) for item in stored["results"]]
+        # A workspace can be moved as a whole: the paths are where it is now.
+        return [_at(report, path.parent) for report in reports]
+    reports = verify(
+        path, splits.test, splits.sha256["test_images"], gate=gate, engine=engine, threads=threads, progress=progress
+    )
+    manifest.files[path.name]["verdict"] = {"key": key, "gate": asdict(gate), "results": to_json(reports)}
+    manifest.save()
+    return reports
+
+
+def _at(report: ParityReport, folder: Path) -> ParityReport:
+    twin = report.twin and replace(report.twin, path=str(folder / Path(report.twin.path).name))
+    return replace(report, path=str(folder / Path(report.path).name), twin=twin)
+
+
+def _engine_versions(suffix: str) -> dict[str, str | None]:
+    versions: dict[str, str | None] = {}
+    for name in engine_names(suffix):
+        try:
+            versions[name] = version(found()[name].PACKAGE)
+        except PackageNotFoundError:
+            versions[name] = None
+    return versions
+
+
+def artifact_paths(workspace: Path, model: str | None = None) -> list[Path]:
+    """The exported files of a workspace that an engine runs, of one model or of all.
+
+    Raises:
+        UsageError: there is none.
+    """
+    folders = [folder_of(workspace, model)] if model else sorted(path for path in workspace.glob("*") if path.is_dir())
+    paths = [
+        folder / name
+        for folder in folders
+        for name, entry in sorted(Manifest.load(folder).files.items())
+        if "format" in entry and engine_names(Path(name).suffix)
+    ]
+    if not paths:
+        where = f"for {model!r} " if model else ""
+        raise UsageError(
+            f"There is no exported file {where}in {workspace}.", "Make one first: mnist-edge export --format all"
+        )
+    return paths
+
+
+def pick_file(workspace: Path, model: str, engine: str = "auto") -> Path:
+    """The file that answers for a model: one named by its path, else the workspace's: int8 before float, the first engine's before others'.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if Path(model).suffix and Path(model).suffix != KERAS_SUFFIX:
+        return Path(model)
+    paths = artifact_paths(workspace, model)
+    first = engine_names() if engine == "auto" else [engine]
+    order = {"int8": 0, "float16": 1, TWIN: 2}
+
+    def rank(path: Path) -> tuple[int, int]:
+        runs = [index for index, name in enumerate(first) if name in engine_names(path.suffix)]
+        quantization = Manifest.load(path.parent).files[path.name]["quantization"]
+        return (runs[0] if runs else len(first), order.get(quantization, len(order)))
+
+    return min(paths, key=rank)
+
+
+def evaluate_keras(path: Path, test: Split) -> Evaluation:
+    """Accuracy of a ``.keras`` file on the test images: the one evaluation that needs TensorFlow."""
+    from mnist_edge import models
+
+    model = models.load(path)
+    if tuple(model.inputs[0].shape[1:3]) != test.images.shape[1:3]:
+        raise ImageShapeError(
+            f"{path} takes {model.inputs[0].shape[1:3]}, the test images are {test.images.shape[1:3]}.",
+            "Name the model's own data set with --data.",
+        )
+    return accuracy_of(str(path), "keras", answers(models.outputs(model, test.images)), test.labels)
