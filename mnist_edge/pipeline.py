@@ -83,14 +83,15 @@ def export(
     """
     from mnist_edge import conversion
 
-    known = list(conversion.formats())
+    known = conversion.formats()
     for name in formats:
         if name not in known:
             raise suggest(name, ["all", *known], "format")
     folder, trained = ensure_model(workspace, model, splits, progress)
     made = []
     for name in formats:
-        for wanted in dict.fromkeys((TWIN, quantization)):
+        twin = (TWIN,) if TWIN in known[name].QUANTIZATIONS else ()
+        for wanted in dict.fromkeys((*twin, quantization)):
             made.append(conversion.export(folder, conversion.ExportConfig(name, wanted), splits, progress))
     judged = [
         replace(artifact, parity=tuple(_verdict(artifact, splits, gate or Gate(), engine, threads, progress)))

@@ -13,18 +13,19 @@ from mnist_edge.results import ParityReport
 
 def verdict_table(reports: Sequence[ParityReport]) -> Any:
     """A row a file and engine."""
-    columns = ("file", "engine", ">accuracy", ">float", ">drop pp [95 %]", ">fixed/broken", "verdict")
-    made = table("", *columns)
+    made = table("", "file", "engine", ">this %", ">float %", ">drop pp", ">95 % interval", ">fixed", ">broken", "verdict")
     for item in reports:
         low, high = item.drop_ci95_pp
         made.add_row(
             Path(item.path).name,
             item.engine,
-            f"{item.accuracy:.2%}",
-            f"{item.reference_accuracy:.2%}",
-            f"{item.drop_pp:+.2f} [{low:+.2f}, {high:+.2f}]",
-            f"{item.flips.fixed}/{item.flips.broken}",
-            f"{'passed' if item.passed else 'FAILED'} ({item.rule})",
+            f"{100 * item.accuracy:.2f}",
+            f"{100 * item.reference_accuracy:.2f}",
+            f"{item.drop_pp:+.2f}",
+            f"{low:+.2f} {high:+.2f}",
+            str(item.flips.fixed),
+            str(item.flips.broken),
+            "passed" if item.passed else f"FAILED {item.rule}",
         )
     return made
 

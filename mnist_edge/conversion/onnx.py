@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mnist_edge.conversion.naming import layer_of
 from mnist_edge.conversion.request import INPUT_NAME, ConversionRequest, calibration_inputs, inference_function
 from mnist_edge.errors import StageError
 from mnist_edge.formats import METADATA_KEY
@@ -44,7 +45,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     function, signature = inference_function(model, None, request.contract.output)
     graph, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
     _simplify_reshapes(graph)
-    _rename(graph)
+    _rename(graph, [layer.name for layer in model.layers])
     if request.quantization == "int8":
         graph = _quantize(graph, model, request)
         _take_pixels(graph, request.contract.pixel_scale)
@@ -102,27 +103,36 @@ def _prune(graph: Any) -> None:
         graph.initializer.remove(constant)
 
 
-def _rename(model: Any) -> None:
-    """Names by position: tf2onnx numbers them by what else the process has converted.
+def _rename(model: Any, layers: list[str]) -> None:
+    """Names and order that depend on the graph alone: tf2onnx numbers them by what else the process has converted.
 
-    A constant keeps the Keras layer's name: ``cnn_1/conv_1_1/convolution/ReadVariableOp:0`` says which one it was.
+    A node is ``layer/Op``, where its constants or its result tell the Keras layer, and its result has its name.
     """
     graph = model.graph
-    keep = {value.name for value in [*graph.input, *graph.output]}
+    ends = {value.name for value in [*graph.input, *graph.output]}
+    constants = {item.name for item in graph.initializer}
     names: dict[str, str] = {}
     for index, node in enumerate(graph.node):
-        node.name = f"{node.op_type}_{index}"
+        told = (layer_of(name, layers) for name in [*(name for name in node.input if name in constants), *node.output])
+        layer = next((found for found in told if found), None)
+        node.name = f"{layer or 'graph'}/{node.op_type}_{index}"
         for position, output in enumerate(node.output):
-            if output not in keep:
-                names[output] = f"{node.name}_{position}" if position else node.name
-    for index, constant in enumerate(graph.initializer):
-        reader = next(node for node in graph.node if constant.name in node.input)
-        names[constant.name] = f"{reader.name}_constant_{index}"
-        constant.name = names[constant.name]
+            if output not in ends:
+                names[output] = f"{node.name}:{position}"
+        for position, name in enumerate(node.input):
+            if name in constants:
+                names.setdefault(name, f"{node.name}/input_{position}")
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
+    for constant in graph.initializer:
+        constant.name = names[constant.name]
+    ordered = sorted(graph.initializer, key=lambda constant: str(constant.name))
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
     del graph.value_info[:]
+    for end in [*graph.input, *graph.output]:
+        end.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
 def _quantize(model: Any, keras_model: Any, request: ConversionRequest) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,6 +20,9 @@ def import_tensorflow() -> Any:
         MissingError: it is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # tflite-runtime loaded after TensorFlow finds TensorFlow's symbols and fails on its first call; before, both work.
+    with contextlib.suppress(ImportError):
+        importlib.import_module("tflite_runtime.interpreter")
     try:
         with quiet():
             import tensorflow as tf

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from mnist_edge.errors import MissingError, missing_extra
@@ -17,6 +18,11 @@ RANK = 2
 
 def load(content: bytes, threads: int) -> Program:
     """See the package's docstring."""
+    if "tensorflow" in sys.modules and "tflite_runtime.interpreter" not in sys.modules:
+        raise MissingError(
+            "tflite-runtime cannot be loaded after TensorFlow in one process.",
+            "Import tflite_runtime.interpreter before TensorFlow, or use --engine litert.",
+        )
     try:
         from tflite_runtime.interpreter import Interpreter
     except ImportError as error:

@@ -1,0 +1,91 @@
+"""Real data, real models, real engines: made once a session, shared by all tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnist_edge import data, pipeline, training
+
+ROOT = Path(__file__).resolve().parent.parent
+# Short trainings: what is tested here is the pipeline, not the accuracy.
+EPOCHS = {"dense": 2, "cnn": 1}
+INT8_BYTES_FLOOR = {"dense": 102_184, "cnn": 422_344}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Exactly one object on stdout."""
+        value = json.loads(self.out)
+        assert isinstance(value, dict)
+        return value
+
+
+@pytest.fixture(scope="session")
+def cli() -> Callable[..., Run]:
+    """``mnist-edge ARGUMENTS`` in a process of its own."""
+
+    def run(*arguments: object, python: str = sys.executable, **options: Any) -> Run:
+        environment = {**os.environ, **options.pop("env", {})}
+        done = subprocess.run(
+            [python, "-m", "mnist_edge", *map(str, arguments)],
+            capture_output=True, text=True, check=False, timeout=600, env=environment, **options,
+        )  # fmt: skip
+        return Run(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def mnist() -> data.Splits:
+    """All of MNIST."""
+    return data.load()
+
+
+@pytest.fixture(scope="session")
+def slice_npz(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set of real digits: 3,000 to train on, 1,500 to test on."""
+    path = tmp_path_factory.mktemp("slice") / "slice.npz"
+    np.savez(
+        path,
+        x_train=mnist.train.images[:3000, ..., 0], y_train=mnist.train.labels[:3000].astype(np.uint8),
+        x_test=mnist.validation.images[:1500, ..., 0], y_test=mnist.validation.labels[:1500].astype(np.uint8),
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="session")
+def workspace(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both nets, trained briefly on all of MNIST, exported in every format and verified. Tests copy what they change."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for model, epochs in EPOCHS.items():
+        training.train(training.configure(model, epochs=epochs), mnist, folder / model)
+        pipeline.export(folder, model, ["tflite", "onnx"], mnist)
+    return folder
+
+
+def assert_two_lines(run: Run, code: int) -> None:
+    """The documented way to fail: exit code, one line of cause, one of remedy, no traceback."""
+    assert run.code == code, run
+    lines = [line for line in run.err.splitlines() if not line.endswith(" ...")]
+    assert len(lines) == 2, run.err
+    assert lines[0].startswith("mnist-edge: ")
+    assert lines[1].startswith("  remedy: ")
+    assert "Traceback" not in run.err + run.out

@@ -1,0 +1,85 @@
+"""What every architecture and every format must do. The lists are found, so a newcomer is tested with nothing edited here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_edge import conversion, data, models, pipeline, runtime, training
+from mnist_edge.formats.reference import Reference
+from mnist_edge.parity.compare import answers
+
+CASES = [
+    (model, name, quantization)
+    for model in models.names()
+    for name, converter in conversion.formats().items()
+    for quantization in converter.QUANTIZATIONS
+]
+
+
+@pytest.fixture(scope="module")
+def splits(slice_npz: Path) -> data.Splits:
+    return data.load(slice_npz)
+
+
+@pytest.fixture(scope="module")
+def trained(splits: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("conformance")
+    for model in models.names():
+        training.train(training.configure(model, epochs=1), splits, folder / model)
+    return folder
+
+
+@pytest.mark.parametrize("model", models.names())
+def test_an_architecture_answers_with_probabilities(model: str) -> None:
+    built = models.build(model, (28, 28, 1), 7)
+    answer = models.outputs(built, np.zeros((3, 28, 28, 1), np.uint8))
+    assert answer.shape == (3, 7)
+    assert answer.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("model", "format_", "quantization"), CASES)
+def test_a_format_answers_as_the_model_does(
+    trained: Path, splits: data.Splits, model: str, format_: str, quantization: str
+) -> None:
+    folder = trained / model
+    config = conversion.ExportConfig(format_, quantization)
+    artifact = conversion.export(folder, config, splits)
+    path = Path(artifact.path)
+    engines = runtime.engine_names(path.suffix)
+    assert engines, f"no engine runs {path.suffix}"
+    reference = Reference.from_bytes((folder / "reference.npz").read_bytes())
+    for engine in engines:
+        session = runtime.open_session(path, engine)
+        assert session.verified
+        assert session.contract.class_names == splits.class_names
+        assert session.contract.quantization == quantization
+        found = session.predict(splits.test.images)
+        agreement = (answers(found) == answers(reference.probabilities)).mean()
+        assert agreement >= (0.97 if quantization == "int8" else 0.999), engine
+        single = np.concatenate([session.predict(image[np.newaxis]) for image in splits.test.images[:20]])
+        assert np.abs(single - found[:20]).max() < 1e-4, engine
+
+
+@pytest.mark.parametrize(("model", "format_", "quantization"), CASES)
+def test_the_same_inputs_give_the_same_bytes(
+    trained: Path, splits: data.Splits, model: str, format_: str, quantization: str
+) -> None:
+    folder = trained / model
+    config = conversion.ExportConfig(format_, quantization)
+    first = conversion.export(folder, config, splits)
+    assert not conversion.export(folder, config, splits).fresh
+    (folder / conversion.file_name(model, config)).unlink()
+    again = conversion.export(folder, config, splits)
+    assert again.fresh
+    assert again.sha256 == first.sha256
+
+
+def test_the_pipeline_makes_every_format_of_every_model(trained: Path, splits: data.Splits) -> None:
+    for model in models.names():
+        made, retrained = pipeline.export(trained, model, list(conversion.formats()), splits)
+        assert retrained is None
+        assert {item.format for item in made} == set(conversion.formats())
+        assert all(item.parity for item in made)

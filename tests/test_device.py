@@ -1,0 +1,91 @@
+"""The device install: the built wheel and its base dependencies in an empty environment, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mnist_edge import data
+from mnist_edge.data.catalog import FILES, TEST_ROLES
+from mnist_edge.data.fetch import cached
+from tests.conftest import ROOT, Run, assert_two_lines
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT], check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The Python of an environment that holds the wheel and its base dependencies."""
+    folder = tmp_path_factory.mktemp("device") / "venv"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True, capture_output=True)
+    return str(python)
+
+
+@pytest.fixture(scope="session")
+def carried(workspace: Path, mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What is carried to the device: the models' folders, the test images, a picture. The Keras files stay at home."""
+    folder = tmp_path_factory.mktemp("carried")
+    shutil.copytree(workspace, folder / "artifacts", ignore=shutil.ignore_patterns("*.keras"))
+    (folder / "data").mkdir()
+    for role, path in cached(TEST_ROLES).items():
+        shutil.copy(path, folder / "data" / FILES[role])
+    Image.fromarray(mnist.test.images[0, ..., 0]).save(folder / "seven.png")
+    return folder
+
+
+def test_it_predicts(device: str, carried: Path, cli: Callable[..., Run]) -> None:
+    run = cli("predict", "seven.png", "--json", python=device, cwd=carried)
+    assert run.code == 0, run.err
+    assert run.json["predictions"][0]["label"] == 7
+    assert run.json["engine"] == "litert"
+
+
+def test_it_evaluates_and_verifies(device: str, carried: Path, cli: Callable[..., Run]) -> None:
+    files = ["artifacts/cnn/cnn-int8.tflite", "artifacts/dense/dense-int8.tflite"]
+    run = cli("evaluate", *files, "--data", "data", "--json", python=device, cwd=carried)
+    assert run.code == 0, run.err
+    assert [item["n"] for item in run.json["results"]] == [10_000, 10_000]
+    run = cli("verify", *files, "--data", "data", "--json", python=device, cwd=carried)
+    assert run.code == 0, run.err
+    assert [item["passed"] for item in run.json["results"]] == [True, True]
+
+
+def test_there_is_no_tensorflow_and_nothing_asks_for_it(device: str, carried: Path, cli: Callable[..., Run]) -> None:
+    missing = subprocess.run([device, "-c", "import tensorflow"], capture_output=True, check=False, text=True)
+    assert "ModuleNotFoundError" in missing.stderr
+    run = cli("train", "--data", "data", python=device, cwd=carried)
+    assert run.code == 3
+
+
+def test_what_needs_an_extra_says_so(device: str, carried: Path, cli: Callable[..., Run]) -> None:
+    picture = ["predict", "--model", "artifacts/cnn/cnn-int8.onnx", "seven.png"]
+    for arguments in (picture, ["verify", "artifacts/cnn/cnn-int8.onnx", "--data", "data"]):
+        run = cli(*arguments, python=device, cwd=carried)
+        assert_two_lines(run, 3)
+        assert "pip install 'mnist-edge[onnx]'" in run.err
+    run = cli("evaluate", "model.keras", "--data", "data", "--json", python=device, cwd=carried)
+    assert run.code in (2, 3)
+    assert run.json["error"]["code"] == run.code
+
+
+def test_info_needs_no_engine(device: str, carried: Path, cli: Callable[..., Run]) -> None:
+    for name in ("cnn-int8.onnx", "cnn-int8.tflite"):
+        run = cli("info", f"artifacts/cnn/{name}", "--json", python=device, cwd=carried)
+        assert run.code == 0, run.err
+        assert run.json["contract"]["model"] == "cnn"

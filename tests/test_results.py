@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_edge import results
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+flips = st.builds(results.Flips, st.integers(), st.integers())
+twins = st.builds(results.TwinReport, path=st.text(), drop_pp=numbers, agreement=numbers, flips=flips)
+parities = st.builds(
+    results.ParityReport,
+    path=st.text(), engine=st.text(), passed=st.booleans(), rule=st.text(), verdict=st.text(), n=st.integers(),
+    accuracy=numbers, reference_accuracy=numbers, drop_pp=numbers, drop_ci95_pp=st.tuples(numbers, numbers),
+    drop_upper95_pp=numbers, mcnemar_p=numbers, agreement=numbers, flips=flips,
+    max_abs_difference=st.none() | numbers, verified_hash=st.booleans(), twin=st.none() | twins,
+)  # fmt: skip
+everything = st.one_of(
+    parities,
+    st.builds(
+        results.Artifact,
+        path=st.text(), format=st.text(), model=st.text(), quantization=st.text(), sha256=st.text(),
+        size_bytes=st.integers(), fresh=st.booleans(), parity=st.lists(parities, max_size=2).map(tuple),
+    ),
+    st.builds(
+        results.Prediction,
+        path=st.text(), label=st.none() | st.integers(), name=st.none() | st.text(), confidence=st.none() | numbers,
+        probabilities=st.none() | st.lists(numbers).map(tuple), error=st.none() | st.text(),
+    ),
+    st.builds(
+        results.Evaluation,
+        path=st.text(), engine=st.text(), n=st.integers(), correct=st.integers(), accuracy=numbers,
+        accuracy_ci95=st.tuples(numbers, numbers),
+    ),
+)  # fmt: skip
+
+
+@given(everything)
+def test_every_result_survives_json(result: object) -> None:
+    assert dataclasses.is_dataclass(result)
+    text = json.dumps(results.to_json(result), allow_nan=False)
+    assert results.from_json(type(result), json.loads(text)) == result
