@@ -129,7 +129,9 @@ class Manifest:
                 raise TypeError
         except FileNotFoundError:
             return cls(folder)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except OSError as error:
+            raise _refused(path, error) from error
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ContentError(
                 f"{path} is not a manifest that this program can read.", f"Remove {folder} and export again."
             ) from error
@@ -164,9 +166,7 @@ class Manifest:
         """Whether a file is there, whole, and was made from the inputs that ``key`` is the fingerprint of."""
         entry = self.files.get(name)
         path = self.folder / name
-        return bool(
-            entry and entry.get("key") == key and path.is_file() and sha256_of_file(path) == entry["sha256"]
-        )
+        return bool(entry and entry.get("key") == key and path.is_file() and sha256_of_file(path) == entry["sha256"])
 
 
 def is_vouched(path: Path, content: bytes) -> bool | None:

@@ -47,6 +47,10 @@ class ContentError(MnistEdgeError):
     kind = "content"
 
 
+class RefusedError(ContentError):
+    """An engine refuses a file whose structure is sound. A gate counts it as a failure of that engine."""
+
+
 class StageError(MnistEdgeError):
     """A stage failed: disk, permission, conversion."""
 

@@ -166,7 +166,9 @@ def artifact_paths(workspace: Path, model: str | None = None) -> list[Path]:
 
 
 def pick_file(workspace: Path, model: str, engine: str = "auto") -> Path:
-    """The file that answers for a model: one named by its path, else the workspace's: int8 before float, the first engine's before others'.
+    """The file that answers for a model: the one named by its path, else the workspace's.
+
+    There, files of the first engine come before those of others, and int8 before float.
 
     Raises:
         UsageError: there is none.

@@ -73,7 +73,7 @@ def slice_npz(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def workspace(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both nets, trained briefly on all of MNIST, exported in every format and verified. Tests copy what they change."""
+    """Both nets, trained briefly on all of MNIST, exported and verified. Tests copy what they change."""
     folder = tmp_path_factory.mktemp("workspace")
     for model, epochs in EPOCHS.items():
         training.train(training.configure(model, epochs=epochs), mnist, folder / model)

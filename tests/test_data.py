@@ -132,7 +132,9 @@ def test_with_no_source_every_one_is_named(empty_cache: Path, monkeypatch: pytes
 def test_a_mirror_that_serves_other_content_is_passed_over(
     empty_cache: Path, mnist: data.Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = {role: idx_bytes(mnist.test.images[..., 0] if "images" in role else mnist.test.labels) for role in TEST_ROLES}
+    real = {
+        role: idx_bytes(mnist.test.images[..., 0] if "images" in role else mnist.test.labels) for role in TEST_ROLES
+    }
 
     def wrong(roles: tuple[str, ...], progress: fetch.Progress) -> list[tuple[str, bytes]]:
         return [(role, real[role][:-1] + b"\x01") for role in roles]

@@ -65,7 +65,9 @@ def test_int8_files_take_pixels_as_they_are(workspace: Path) -> None:
         assert runtime.open_session(workspace / "cnn" / f"cnn-int8{suffix}")._lookup is None
 
 
-@pytest.mark.parametrize("images", [np.zeros((1, 28, 28), np.float32), np.zeros((1, 27, 28), np.uint8), np.zeros((28, 28), np.uint8)])
+@pytest.mark.parametrize(
+    "images", [np.zeros((1, 28, 28), np.float32), np.zeros((1, 27, 28), np.uint8), np.zeros((28, 28), np.uint8)]
+)
 def test_other_images_are_refused(workspace: Path, images: np.ndarray) -> None:
     with pytest.raises(ImageShapeError, match="takes uint8"):
         runtime.open_session(workspace / "dense" / "dense-int8.tflite").predict(images)
@@ -123,10 +125,8 @@ def png(picture: Image.Image) -> bytes:
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "I;16"])
 def test_any_mode_gives_the_same_pixels(mode: str) -> None:
-    if mode == "I;16":
-        picture = Image.fromarray(np.asarray(digit()).astype(np.uint16) * 257)
-    else:
-        picture = digit(mode)
+    wide = Image.fromarray(np.asarray(digit()).astype(np.uint16) * 257)
+    picture = wide if mode == "I;16" else digit(mode)
     pixels = runtime.picture_to_pixels(runtime.read_picture(png(picture)), "digit", (28, 28))
     assert np.abs(pixels.astype(int) - np.asarray(digit())).max() <= 1
 

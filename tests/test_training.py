@@ -67,7 +67,8 @@ def test_a_run_that_is_interrupted_goes_on_and_ends_as_one_that_was_not(slice_np
     assert result.epochs == 3
     assert not (tmp_path / "parts" / "checkpoint").exists()
     whole, parts = (
-        Reference.from_bytes((tmp_path / name / "reference.npz").read_bytes()).probabilities for name in ("whole", "parts")
+        Reference.from_bytes((tmp_path / name / "reference.npz").read_bytes()).probabilities
+        for name in ("whole", "parts")
     )
     assert np.abs(whole - parts).max() < 1e-4
 
@@ -101,5 +102,7 @@ def test_a_loss_that_is_nan_is_a_stage_error(slice_npz: Path, tmp_path: Path) ->
     model.layers[-1].bias.assign(np.full(10, np.nan))
     model.save(tmp_path / "broken.keras")
     with pytest.raises(StageError, match="NaN"):
-        training.train(training.configure(str(tmp_path / "broken.keras"), epochs=1), data.load(slice_npz), tmp_path / "out")
+        training.train(
+            training.configure(str(tmp_path / "broken.keras"), epochs=1), data.load(slice_npz), tmp_path / "out"
+        )
     assert not (tmp_path / "out" / "model.keras").exists()

@@ -103,7 +103,9 @@ def test_a_moved_workspace_is_as_good(copy: Path, cli: Callable[..., Run]) -> No
     shutil.rmtree(moved)
 
 
-def test_too_few_images_are_no_pass(workspace: Path, tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]) -> None:
+def test_too_few_images_are_no_pass(
+    workspace: Path, tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]
+) -> None:
     from mnist_edge.artifacts import sha256_of
     from mnist_edge.formats.reference import Reference
 
@@ -121,7 +123,9 @@ def test_too_few_images_are_no_pass(workspace: Path, tmp_path: Path, mnist: data
     assert "1,351" in run.json["results"][0]["verdict"]
 
 
-def test_a_second_export_does_nothing_and_a_changed_option_redoes_its_stages(copy: Path, cli: Callable[..., Run]) -> None:
+def test_a_second_export_does_nothing_and_a_changed_option_redoes_its_stages(
+    copy: Path, cli: Callable[..., Run]
+) -> None:
     before = {path: path.stat().st_mtime_ns for path in artifact_paths(copy)}
     again = cli("export", "--format", "all", "--model", "cnn", "-o", copy, "--json")
     assert again.code == 0, again.err

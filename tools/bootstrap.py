@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Set up ``.venv`` in this folder and install mnist-edge into it with one of its extras. Needs Python >= 3.11, nothing else.
+"""Set up ``.venv`` beside this folder and install mnist-edge into it. Needs Python >= 3.11, nothing else.
 
     python3 tools/bootstrap.py train|dev
 
 A virtual environment of its own is what a system Python that refuses ``pip install`` asks for. Where that Python has no
-``ensurepip`` (Debian without python3-venv), the system's own pip is pointed at the environment; where it has none either,
-pip's self-contained zip application is fetched.
+``ensurepip`` (Debian without python3-venv), the system's own pip is pointed at the environment; where it has none
+either, pip's self-contained zip application is fetched.
 """
 
 import os
@@ -24,7 +24,10 @@ PIP_ZIP = "https://bootstrap.pypa.io/pip/pip.pyz"
 
 def main() -> int:
     if sys.version_info < (3, 11):
-        print(f"bootstrap: this is Python {sys.version.split()[0]}.\n  remedy: run it with Python 3.11 or later.", file=sys.stderr)
+        print(
+            f"bootstrap: this is Python {sys.version.split()[0]}.\n  remedy: run it with Python 3.11 or later.",
+            file=sys.stderr,
+        )
         return 3
     extra = sys.argv[1] if len(sys.argv) == 2 else ""
     if extra not in ("train", "dev"):
@@ -35,7 +38,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         pip = _pip(Path(folder))
         if pip is None:
-            print("bootstrap: no pip could be had.\n  remedy: install your system's python3-venv package.", file=sys.stderr)
+            print(
+                "bootstrap: no pip could be had.\n  remedy: install your system's python3-venv package.",
+                file=sys.stderr,
+            )
             return 3
         command = [*pip, "install", "--quiet", "--editable", f"{ROOT}[{extra}]"]
         print(f"bootstrap: installing mnist-edge[{extra}] into .venv ...", flush=True)

@@ -14,7 +14,9 @@ NAME = "data"
 
 def command(
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch what is not there.")] = False,
-    test_only: Annotated[bool, typer.Option("--test-only", help="Fetch the test images alone, as on a device.")] = False,
+    test_only: Annotated[
+        bool, typer.Option("--test-only", help="Fetch the test images alone, as on a device.")
+    ] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove the cached files.")] = False,
     as_json: options.AsJson = False,
     debug: options.Debug = False,

@@ -43,6 +43,11 @@ def command(
     for item in results:
         low, high = item.accuracy_ci95
         shown.add_row(
-            item.path, item.engine, f"{item.n:,}", f"{item.correct:,}", f"{item.accuracy:.2%}", f"{low:.2%} – {high:.2%}"
+            item.path,
+            item.engine,
+            f"{item.n:,}",
+            f"{item.correct:,}",
+            f"{item.accuracy:.2%}",
+            f"{low:.2%} to {high:.2%}",
         )
     return output.result({"results": results}, shown)

@@ -30,7 +30,7 @@ def command(
     verified = artifacts.is_vouched(path, content)
     sha256 = artifacts.sha256_of(content)
     facts = [
-        f"{path}: {file.format}, {len(content):,} bytes, {'vouched for by' if verified else 'not vouched for by'} a manifest",
+        f"{path}: {file.format}, {len(content):,} bytes, {'' if verified else 'not '}vouched for by a manifest",
         f"sha256 {sha256}",
         *(f"input  {_tensor(item)}" for item in file.inputs),
         *(f"output {_tensor(item)}" for item in file.outputs),
@@ -40,7 +40,9 @@ def command(
     tensors = {item.name: item for item in file.tensors}
     for op in file.ops:
         result = tensors.get(op.outputs[0]) if op.outputs else None
-        cells = (result.dtype, _shape(result.shape), _few(result.scale), _few(result.zero_point)) if result else ("",) * 4
+        cells = (
+            (result.dtype, _shape(result.shape), _few(result.scale), _few(result.zero_point)) if result else ("",) * 4
+        )
         ops.add_row(op.kind, op.outputs[0][-48:] if op.outputs else "", *cells)
     payload = {
         "path": str(path), "size_bytes": len(content), "sha256": sha256, "verified": verified, "file": file,

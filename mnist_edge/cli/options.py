@@ -10,7 +10,9 @@ import typer
 Workspace = Annotated[Path, typer.Option("--output-dir", "-o", help="The workspace: one folder a model.")]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="A folder of IDX files, or an .npz file. Else MNIST_EDGE_DATA, else MNIST, fetched once."),
+    typer.Option(
+        "--data", help="A folder of IDX files, or an .npz file. Else MNIST_EDGE_DATA, else MNIST, fetched once."
+    ),
 ]
 Engine = Annotated[str, typer.Option("--engine", help="auto, litert, tflite-runtime or onnxruntime.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=256, help="Threads that the engine may use.")]

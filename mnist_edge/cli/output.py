@@ -75,7 +75,8 @@ class Output:
 
             def begin(what: str, done: int, total: int) -> None:
                 if what not in tasks:
-                    tasks[what] = self.note(f"{what} ...")
+                    tasks[what] = None
+                    self.note(f"{what} ...")
 
             yield begin
             return

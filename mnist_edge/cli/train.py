@@ -39,7 +39,9 @@ def command(
     )
     with output.progress() as progress:
         result = training.train(config, load(data, progress=progress), folder_of(workspace, model), progress)
-    how = f"{result.epochs} epochs, {result.seconds:.0f} s" if result.fresh else "nothing has changed, not trained again"
+    how = (
+        f"{result.epochs} epochs, {result.seconds:.0f} s" if result.fresh else "nothing has changed, not trained again"
+    )
     code = output.result(
         {"result": result},
         f"{result.path}: {result.parameters:,} parameters, {result.test_accuracy:.2%} of {result.test_n:,} test images "

@@ -13,7 +13,9 @@ from mnist_edge.results import ParityReport
 
 def verdict_table(reports: Sequence[ParityReport]) -> Any:
     """A row a file and engine."""
-    made = table("", "file", "engine", ">this %", ">float %", ">drop pp", ">95 % interval", ">fixed", ">broken", "verdict")
+    made = table(
+        "", "file", "engine", ">this %", ">float %", ">drop pp", ">95 % interval", ">fixed", ">broken", "verdict"
+    )
     for item in reports:
         low, high = item.drop_ci95_pp
         made.add_row(
@@ -46,7 +48,7 @@ def gate_error(reports: Sequence[ParityReport]) -> GateError | None:
         return None
     first = failed[0]
     return GateError(
-        f"{len(failed)} of {len(reports)} checks did not pass; the first, {Path(first.path).name} on {first.engine}, by "
-        f"the rule {first.rule}.",
+        f"{len(failed)} of {len(reports)} checks did not pass; the first is {Path(first.path).name} on {first.engine}, "
+        f"by the rule {first.rule}.",
         "Do not ship these files: look at their calibration and training, and see mnist-edge verify --json.",
     )

@@ -16,7 +16,9 @@ NAME = "verify"
 
 
 def command(
-    paths: Annotated[list[Path] | None, typer.Argument(help="Files, or folders of the workspace. Else all of it.")] = None,
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files, or folders of the workspace. Else all of it.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model's files.")] = None,
     reference: Annotated[Path | None, typer.Option("--reference", help="The float answers (reference.npz).")] = None,
     max_drop_pp: options.MaxDrop = 0.2,
@@ -39,7 +41,11 @@ def command(
     from mnist_edge.parity import verify as judge
 
     output = Output(NAME, as_json, debug)
-    files = [file for path in paths or [] for file in ([path] if not path.is_dir() else artifact_paths(path.parent, path.name))]
+    files = [
+        file
+        for path in paths or []
+        for file in ([path] if not path.is_dir() else artifact_paths(path.parent, path.name))
+    ]
     gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp)
     files = files or artifact_paths(workspace, model)
     with output.progress() as progress:

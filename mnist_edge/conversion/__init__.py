@@ -1,7 +1,7 @@
 """From a Keras model to a file that an engine runs.
 
-One format a module, found by discovery: it defines ``NAME``, ``SUFFIX``, ``QUANTIZATIONS``, ``PACKAGES`` (what its output
-depends on besides TensorFlow and Keras) and ``convert(model, request) -> bytes``.
+One format a module, found by discovery: it defines ``NAME``, ``SUFFIX``, ``QUANTIZATIONS``, ``PACKAGES`` (what its
+output depends on besides TensorFlow and Keras) and ``convert(model, request) -> bytes``.
 """
 
 from mnist_edge.conversion.export import ExportConfig, export, file_name, formats

@@ -45,9 +45,7 @@ def file_name(model: str, config: ExportConfig) -> str:
     return f"{model}-{config.quantization}{_converter(config).SUFFIX}"
 
 
-def export(
-    folder: Path, config: ExportConfig, splits: Splits, progress: Progress = no_progress
-) -> Artifact:
+def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progress = no_progress) -> Artifact:
     """Make one artifact from the model in a folder, with its manifest entry.
 
     Args:

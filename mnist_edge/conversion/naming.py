@@ -1,4 +1,4 @@
-"""Which Keras layer a converter's name comes from: ``cnn_1/conv_1_1/Relu;cnn_1/conv_1_1/BiasAdd`` is layer ``conv_1``."""
+"""Which Keras layer a converter's name comes from: ``cnn_1/conv_1_1/Relu;cnn_1/conv_1_1/BiasAdd`` is ``conv_1``."""
 
 from __future__ import annotations
 

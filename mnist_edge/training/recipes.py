@@ -21,8 +21,7 @@ class Recipe:
 
 
 RECIPES = {
-    recipe.name: recipe
-    for recipe in (Recipe("tutorial", epochs=5, batch_size=64, optimizer="sgd", learning_rate=0.1),)
+    recipe.name: recipe for recipe in (Recipe("tutorial", epochs=5, batch_size=64, optimizer="sgd", learning_rate=0.1),)
 }
 DEFAULT_RECIPE = "tutorial"
 

@@ -1,9 +1,9 @@
 """The inference engines. One a file, found by discovery.
 
-It defines ``NAME``, ``SUFFIXES`` (of the files it runs), ``PACKAGE`` (the distribution it runs on), ``EXTRA`` (of mnist-edge, that
-installs it), ``RANK`` (``auto`` tries
-low ranks first) and ``load(content, threads) -> Program``. A package that is not installed is a `MissingError`, raised by
-``load``; a file that the engine refuses is a `ContentError`.
+It defines ``NAME``, ``SUFFIXES`` (of the files it runs), ``PACKAGE`` (the distribution it runs on), ``EXTRA`` (of
+mnist-edge, that installs it), ``RANK`` (``auto`` tries low ranks first) and ``load(content, threads) -> Program``. A
+package that is not installed is a `MissingError`, raised by ``load``; a file that the engine refuses is a
+`ContentError`.
 """
 
 from __future__ import annotations

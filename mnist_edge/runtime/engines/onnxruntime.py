@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ContentError, missing_extra
+from mnist_edge.errors import ContentError, RefusedError, missing_extra
 from mnist_edge.formats import onnx
 from mnist_edge.runtime.engines import Port, Program
 
@@ -31,7 +31,9 @@ class _OnnxProgram:
         self._input_name = session.get_inputs()[0].name
         self._output_names = [session.get_outputs()[0].name]
         # Quantized inputs of ours are raw pixels; the scale is the contract's, and outputs are float.
-        self.input, self.output = (Port(np.dtype(end.dtype), end.shape[1:]) for end in (file.inputs[0], file.outputs[0]))
+        self.input, self.output = (
+            Port(np.dtype(end.dtype), end.shape[1:]) for end in (file.inputs[0], file.outputs[0])
+        )
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """See `mnist_edge.runtime.engines.Program.run`."""
@@ -57,5 +59,5 @@ def load(content: bytes, threads: int) -> Program:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no public base
         first = (str(error).strip().splitlines() or [""])[0]
-        raise ContentError(f"onnxruntime refuses the file: {first}", "Export it again.") from error
+        raise RefusedError(f"onnxruntime refuses the file: {first}", "Export it again.") from error
     return _OnnxProgram(content, session)
