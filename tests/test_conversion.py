@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def test_a_converter_that_fails_names_its_log_and_leaves_no_file(
     import shutil
 
     def fail(model: object, request: object) -> bytes:
-        print("pages of noise")
+        sys.stdout.write("pages of noise")
         raise RuntimeError("no kernel")
 
     shutil.copytree(workspace / "dense", tmp_path / "dense")

@@ -1,0 +1,36 @@
+"""The README's picture: the verdict of a workspace as the terminal shows it, as SVG.
+
+python tools/picture.py artifacts cnn tools/verdict.svg
+"""
+
+import io
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from mnist_edge.artifacts import Manifest
+from mnist_edge.cli.verdict import verdict_lines, verdict_table
+from mnist_edge.results import ParityReport, from_json
+
+WIDTH = 92
+
+
+def main(workspace: Path, model: str, target: Path) -> None:
+    entries = Manifest.load(workspace / model).files.values()
+    reports = [
+        from_json(ParityReport, item) for entry in entries if "verdict" in entry for item in entry["verdict"]["results"]
+    ]
+    console = Console(record=True, width=WIDTH, file=io.StringIO())
+    console.print(f"$ mnist-edge export --format all --model {model}", highlight=False)
+    console.print(verdict_table(reports))
+    for line in verdict_lines(reports):
+        console.print(line, highlight=False)
+    picture = console.export_svg(title="mnist-edge")
+    # Rich's fonts come from the network; any monospace font will do.
+    target.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
