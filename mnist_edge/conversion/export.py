@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +119,8 @@ def _convert(
     log.unlink(missing_ok=True)
     request = ConversionRequest(config.quantization, splits.calibration.images, contract, log)
     try:
-        with quiet(log):
+        with quiet(log), warnings.catch_warnings():
+            warnings.simplefilter("default")  # into the log with them
             return convert(model, request)
     except MnistEdgeError:
         raise

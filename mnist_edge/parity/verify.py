@@ -48,9 +48,10 @@ def verify(
         ContentError: the file or the reference is damaged, or not what the manifest says. An engine refusing a sound
             file is no error, but a report that did not pass.
     """
+    names = _engines(path, engine, threads, trust)
     expected = _reference(path, reference, test_sha256, len(test))
     reports = []
-    for name in _engines(path, engine, threads, trust):
+    for name in names:
         try:
             session = open_session(path, name, threads, trust)
             after = predict(session, test.images, progress)
@@ -92,14 +93,18 @@ def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no
 
 
 def _engines(path: Path, engine: str, threads: int, trust: bool) -> list[str]:
-    """The engine that is named, or with ``auto`` every one that is installed here and runs such files."""
-    if engine != "auto":
-        return [engine]
+    """The engine that is named, or with ``auto`` every one that is installed here and runs such files.
+
+    Raises:
+        MnistEdgeError: what opening the file raises, but for a refusal, which is for the gate.
+    """
     usable = []
-    for name in engine_names(path.suffix):
+    for name in [engine] if engine != "auto" else engine_names(path.suffix):
         try:
             open_session(path, name, threads, trust)
         except MissingError:
+            if engine != "auto":
+                raise
             continue
         except RefusedError:
             pass
