@@ -14,7 +14,7 @@ from mnist_edge.artifacts import Manifest
 from mnist_edge.cli.verdict import verdict_lines, verdict_table
 from mnist_edge.results import ParityReport, from_json
 
-WIDTH = 92
+WIDTH = 80
 
 
 def main(workspace: Path, model: str, target: Path) -> None:

@@ -64,10 +64,10 @@ def command(
         )
     if trained is not None:
         output.note(f"There was no trained {model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%}).")
-    files = table("", "file", "format", "quantization", ">bytes", "made", "sha256")
+    files = table("", "file", ">bytes", "made", "sha256")
     for item in artifacts:
-        made = "now" if item.fresh else "unchanged"
-        files.add_row(item.path, item.format, item.quantization, f"{item.size_bytes:,}", made, item.sha256[:12])
+        made = "now" if item.fresh else "before"
+        files.add_row(item.path, f"{item.size_bytes:,}", made, item.sha256[:12])
     reports = [report for item in artifacts for report in item.parity]
     code = output.result(
         {"artifacts": artifacts}, files, verdict_table(reports), *verdict_lines(reports), error=gate_error(reports)
