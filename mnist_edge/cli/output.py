@@ -98,10 +98,9 @@ class Output:
 
 def table(title: str, *columns: str) -> Any:
     """An empty table: a column whose name begins with ``>`` is aligned right."""
-    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    made = Table(title=title or None, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    made = Table(title=title or None, title_justify="left", box=None, padding=(0, 1, 0, 0))
     for column in columns:
         right = column.startswith(">")
         made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")

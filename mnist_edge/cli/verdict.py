@@ -12,8 +12,11 @@ from mnist_edge.results import ParityReport
 
 
 def verdict_table(reports: Sequence[ParityReport]) -> Any:
-    """A row a file and engine; ``+/-`` counts the answers that were fixed and broken. Fits 80 columns."""
-    made = table("", "file", "engine", ">this %", ">float", ">drop pp", ">95 % CI", ">+/-", "verdict")
+    """A row a file and engine; ``+/-`` counts the answers that were fixed and broken. Fits 80 columns.
+
+    ``acc`` and ``float`` are per cent, ``drop`` and its interval percentage points.
+    """
+    made = table("", "file", "engine", ">acc %", ">float", ">drop", ">95 % CI", ">+/-", "verdict")
     for item in reports:
         low, high = item.drop_ci95_pp
         made.add_row(
