@@ -12,7 +12,7 @@ from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ImageShapeError, UsageError, suggest
 from mnist_edge.parity import Gate, verify
-from mnist_edge.parity.compare import answers
+from mnist_edge.parity.answers import answers
 from mnist_edge.parity.verify import TWIN, accuracy_of
 from mnist_edge.results import Artifact, Evaluation, ParityReport, TrainResult, from_json, to_json
 from mnist_edge.runtime import engine_names

@@ -26,6 +26,97 @@ class Flips:
 
 
 @dataclass(frozen=True)
+class Flip:
+    """One image whose answer moved: its row in the test set, and by how much each answer led the second best."""
+
+    index: int
+    label: int
+    before: int
+    after: int
+    margin_before: float
+    margin_after: float
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """Recall of one class before and after; None where the test set has no image of it."""
+
+    name: str
+    n: int
+    recall_before: float | None
+    recall_after: float | None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What moved between two sets of answers. Confusion: a row a true class, a column an answer."""
+
+    flips: tuple[Flip, ...]
+    classes: tuple[ClassChange, ...]
+    confusion_before: tuple[tuple[int, ...], ...]
+    confusion_after: tuple[tuple[int, ...], ...]
+    max_abs_difference: float
+    mean_abs_difference: float
+    mean_js_divergence_bits: float
+    calibration_error_before: float
+    calibration_error_after: float
+    ties_before: int
+    ties_after: int
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """The same file on two engines: where their labels differ, and by how much their answers do.
+
+    ``max_lsb`` counts steps of the file's integer output; None for a file with float output.
+    """
+
+    path: str
+    engine: str
+    other: str
+    n: int
+    differing: tuple[int, ...]
+    max_abs_difference: float
+    max_lsb: float | None
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """One quantized op against the float twin, on the same images; ``sqnr_db`` is None where there is no error at all.
+
+    ``isolated_``: the op alone, fed with the float twin's own input. Without: in its place, with all that came before.
+    """
+
+    op: str
+    layer: str
+    tensor: str
+    shape: tuple[int, ...]
+    scale: float | None
+    zero_point: int | None
+    sqnr_db: float | None
+    cosine: float
+    max_abs_error: float
+    saturated: float
+    isolated_sqnr_db: float | None
+    isolated_cosine: float
+    isolated_max_abs_error: float
+    isolated_saturated: float
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Whether a file on an engine says here what it said on the build machine."""
+
+    path: str
+    engine: str
+    passed: bool
+    n: int
+    differing: tuple[int, ...]
+    max_abs_difference: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
 class ParityReport:
     """One file on one engine against a reference: ``drop_pp`` is the reference's accuracy minus this file's."""
 
@@ -43,8 +134,9 @@ class ParityReport:
     mcnemar_p: float
     agreement: float
     flips: Flips
-    max_abs_difference: float | None
+    detectable_drop_pp: float
     verified_hash: bool
+    changes: Changes | None = None
     twin: TwinReport | None = None
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from mnist_edge import conversion, data, models, pipeline, runtime, training
 from mnist_edge.formats.reference import Reference
-from mnist_edge.parity.compare import answers
+from mnist_edge.parity.answers import answers
 
 CASES = [
     (model, name, quantization)

@@ -11,15 +11,36 @@ from mnist_edge import results
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 flips = st.builds(results.Flips, st.integers(), st.integers())
 twins = st.builds(results.TwinReport, path=st.text(), drop_pp=numbers, agreement=numbers, flips=flips)
+matrices = st.lists(st.lists(st.integers(), max_size=3).map(tuple), max_size=3).map(tuple)
+changed = st.builds(
+    results.Changes,
+    flips=st.lists(st.builds(results.Flip, *[st.integers()] * 4, numbers, numbers),
+                   max_size=2).map(tuple),
+    classes=st.lists(st.builds(results.ClassChange, st.text(), st.integers(), st.none() | numbers, numbers),
+                     max_size=2).map(tuple),
+    confusion_before=matrices, confusion_after=matrices, max_abs_difference=numbers, mean_abs_difference=numbers,
+    mean_js_divergence_bits=numbers, calibration_error_before=numbers, calibration_error_after=numbers,
+    ties_before=st.integers(), ties_after=st.integers(),
+)  # fmt: skip
 parities = st.builds(
     results.ParityReport,
     path=st.text(), engine=st.text(), passed=st.booleans(), rule=st.text(), verdict=st.text(), n=st.integers(),
     accuracy=numbers, reference_accuracy=numbers, drop_pp=numbers, drop_ci95_pp=st.tuples(numbers, numbers),
     drop_upper95_pp=numbers, mcnemar_p=numbers, agreement=numbers, flips=flips,
-    max_abs_difference=st.none() | numbers, verified_hash=st.booleans(), twin=st.none() | twins,
+    detectable_drop_pp=numbers, verified_hash=st.booleans(), changes=st.none() | changed, twin=st.none() | twins,
 )  # fmt: skip
 everything = st.one_of(
     parities,
+    st.builds(
+        results.KernelReport,
+        path=st.text(), engine=st.text(), other=st.text(), n=st.integers(),
+        differing=st.lists(st.integers()).map(tuple), max_abs_difference=numbers, max_lsb=st.none() | numbers,
+    ),
+    st.builds(
+        results.SelfTest,
+        path=st.text(), engine=st.text(), passed=st.booleans(), n=st.integers(),
+        differing=st.lists(st.integers()).map(tuple), max_abs_difference=numbers, tolerance=numbers,
+    ),
     st.builds(
         results.Artifact,
         path=st.text(), format=st.text(), model=st.text(), quantization=st.text(), sha256=st.text(),

@@ -106,13 +106,15 @@ def test_a_moved_workspace_is_as_good(copy: Path, cli: Callable[..., Run]) -> No
 def test_too_few_images_are_no_pass(
     workspace: Path, tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]
 ) -> None:
+    from dataclasses import replace
+
     from mnist_edge.artifacts import sha256_of
     from mnist_edge.formats.reference import Reference
 
     images, labels = mnist.test.images[:500], mnist.test.labels[:500]
     np.savez(tmp_path / "few.npz", x_test=images, y_test=labels, x_train=images, y_train=labels)
     whole = Reference.from_bytes((workspace / "cnn" / "reference.npz").read_bytes())
-    few = Reference(whole.probabilities[:500], sha256_of(images.tobytes()))
+    few = replace(whole, probabilities=whole.probabilities[:500], test_images_sha256=sha256_of(images.tobytes()))
     (tmp_path / "few-reference.npz").write_bytes(few.to_bytes())
     run = cli(
         "verify", workspace / "cnn" / "cnn-float32.tflite", "--data", tmp_path / "few.npz",

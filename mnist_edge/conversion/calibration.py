@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mnist_edge.data import Splits
+from mnist_edge.data import Splits, image_digests
 
 
 def record(splits: Splits) -> dict[str, Any]:
@@ -19,10 +15,5 @@ def record(splits: Splits) -> dict[str, Any]:
         "split_seed": splits.split_seed,
         "source_sha256": splits.sha256["train_images"],
         "indices": [int(index) for index in splits.calibration.indices],
-        "image_digests": digests(splits.calibration.images),
+        "image_digests": image_digests(splits.calibration.images),
     }
-
-
-def digests(images: NDArray[np.uint8]) -> list[str]:
-    """The first 16 hex digits of every image's SHA-256."""
-    return [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in np.ascontiguousarray(images)]

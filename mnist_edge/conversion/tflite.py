@@ -59,7 +59,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     if request.quantization == "int8":
         _require_integer_ops(content)
         content = tflite_edit.refine_logits(content, request.calibration)
-    return tflite_edit.free_batch(tflite_edit.embed(content, request.contract))
+    return tflite_edit.free_batch(tflite_edit.embed(content, request.contract, [layer.name for layer in model.layers]))
 
 
 def _require_integer_ops(content: bytes) -> None:

@@ -2,26 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.conversion.naming import layer_of
 from mnist_edge.conversion.request import INPUT_NAME
-from mnist_edge.formats import METADATA_KEY, Contract
+from mnist_edge.formats import METADATA_KEY, Contract, tflite
 
 _RESHAPE, _SOFTMAX = 22, 25
 # exp(-8): what a class that far under the best one adds to the sum rounds to nothing on the output's grid of 1/256.
 _NEGLIGIBLE = 8.0
 
 
-def embed(content: bytes, contract: Contract) -> bytes:
-    """The file with the contract in its metadata, and its ends named ``image`` and as the contract's output."""
+def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
+    """The file with the contract in its metadata, and its tensors named.
+
+    The ends are ``image`` and the contract's output. What an op makes is ``layer/OP``, numbered where there are more.
+
+    Args:
+        content: a file as the converter made it.
+        contract: to be embedded.
+        layers: names of the Keras model's layers.
+    """
     from tensorflow.lite.python import schema_py_generated as schema
 
     root = _unpack(content)
     graph = root.subgraphs[0]
+    taken: set[str] = set()
+    for op in graph.operators:
+        tensor = graph.tensors[op.outputs[0]]
+        layer = layer_of(tensor.name.decode(), layers) or "graph"
+        plain = f"{layer}/{tflite.op_name(_code(root, op))}"
+        numbered = (f"{plain}_{n}" for n in itertools.count(2))
+        name = next(name for name in itertools.chain([plain], numbered) if name not in taken)
+        taken.add(name)
+        tensor.name = name.encode()
     graph.tensors[graph.inputs[0]].name = INPUT_NAME.encode()
     graph.tensors[graph.outputs[0]].name = contract.output.encode()
     buffer, entry = schema.BufferT(), schema.MetadataT()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,11 @@ def scale_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
     """Labels (n,) as float32 rows (n, classes) with a single one."""
     return np.eye(classes, dtype=np.float32)[labels]
+
+
+def image_digests(images: NDArray[np.uint8]) -> list[str]:
+    """The first 16 hex digits of every image's SHA-256: enough to tell later whether two sets share an image."""
+    return [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in np.ascontiguousarray(images)]
 
 
 @dataclass(frozen=True)

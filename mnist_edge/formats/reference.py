@@ -14,15 +14,23 @@ from mnist_edge.errors import ContentError
 
 @dataclass(frozen=True)
 class Reference:
-    """Float probabilities float32 (n, classes) on the test images whose content hash is ``test_images_sha256``."""
+    """Float probabilities float32 (n, classes) on the test images whose content hash is ``test_images_sha256``.
+
+    Besides, a few images of the validation split, uint8 (m, h, w, 1), with their float probabilities: the golden set.
+    """
 
     probabilities: NDArray[np.float32]
     test_images_sha256: str
+    golden_images: NDArray[np.uint8]
+    golden_probabilities: NDArray[np.float32]
 
     def to_bytes(self) -> bytes:
         """The file's content. Equal references give equal bytes."""
         stream = io.BytesIO()
-        np.savez(stream, probabilities=self.probabilities, test_images_sha256=np.array(self.test_images_sha256))
+        np.savez_compressed(
+            stream, probabilities=self.probabilities, test_images_sha256=np.array(self.test_images_sha256),
+            golden_images=self.golden_images, golden_probabilities=self.golden_probabilities,
+        )  # fmt: skip
         return stream.getvalue()
 
     @classmethod
@@ -34,7 +42,10 @@ class Reference:
         """
         try:
             with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                reference = cls(archive["probabilities"], str(archive["test_images_sha256"]))
+                reference = cls(
+                    archive["probabilities"], str(archive["test_images_sha256"]),
+                    archive["golden_images"], archive["golden_probabilities"],
+                )  # fmt: skip
             if reference.probabilities.dtype != np.float32 or reference.probabilities.ndim != 2:
                 raise ValueError
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:

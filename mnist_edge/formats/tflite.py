@@ -43,7 +43,8 @@ def read(content: bytes) -> ModelFile:
     if len(graphs) != 1:
         _refuse(f"it has {len(graphs)} subgraphs; one is supported")
     tensors = tuple(_tensor(table, buffers) for table in graphs[0].tables(0))
-    codes = [_op_name(table) for table in root.tables(1)]
+    # Old writers fill only the deprecated one-byte field, new ones both.
+    codes = [op_name(max(table.scalar(0, "b", 0), table.scalar(3, "i", 0))) for table in root.tables(1)]
 
     def at(indices: tuple[int, ...]) -> tuple[TensorInfo, ...]:
         # -1 stands for an optional input that is left out.
@@ -94,9 +95,8 @@ def _tensor(table: Table, buffers: list[memoryview]) -> TensorInfo:
     )
 
 
-def _op_name(table: Table) -> str:
-    # Old writers fill only the deprecated one-byte field, new ones both.
-    code = max(table.scalar(0, "b", 0), table.scalar(3, "i", 0))
+def op_name(code: int) -> str:
+    """The name of a builtin op by its code."""
     return OPS.get(code, f"BUILTIN_{code}")
 
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
+from mnist_edge.parity.answers import answers
+from mnist_edge.parity.changes import changes
 from mnist_edge.parity.gate import ClassCounts, Gate, decide
 from mnist_edge.results import Flips, ParityReport, TwinReport
 from mnist_edge.runtime import Session
-
-NO_ANSWER = -1
 
 
 def compare(
@@ -45,7 +45,8 @@ def report(
 ) -> ParityReport:
     """The verdict on answers that are there already: float32 (n, classes) before and after."""
     rule, verdict = _verdict(before, after, session.contract.class_names, labels, gate)
-    return _report(before, after, labels, rule, verdict, session.path, session.engine, session.verified)
+    names = session.contract.class_names
+    return _report(before, after, labels, names, rule, verdict, session.path, session.engine, session.verified)
 
 
 def refused(
@@ -53,7 +54,7 @@ def refused(
 ) -> ParityReport:
     """The report of an engine that does not take the file: every answer is missing."""
     after = np.full_like(before, np.nan)
-    return _report(before, after, labels, "refused", f"Failed: {cause}", path, engine, verified=False)
+    return _report(before, after, labels, (), "refused", f"Failed: {cause}", path, engine, verified=False)
 
 
 def _verdict(
@@ -82,6 +83,7 @@ def _report(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     labels: NDArray[np.int64],
+    class_names: tuple[str, ...],
     rule: str,
     verdict: str,
     path: Path,
@@ -107,8 +109,9 @@ def _report(
         mcnemar_p=statistics.mcnemar_exact(flips.broken, flips.fixed),
         agreement=float((old == new).mean()),
         flips=flips,
-        max_abs_difference=float(np.abs(after - before).max()) if comparable else None,
+        detectable_drop_pp=100 * statistics.detectable_drop(n, max(flips.broken + flips.fixed, 1) / n),
         verified_hash=verified,
+        changes=changes(before, after, labels, class_names) if comparable else None,
     )
 
 
@@ -127,9 +130,3 @@ def twin_report(
     flips = flips_between(old, new, labels)
     drop_pp = 100 * (flips.broken - flips.fixed) / len(labels)
     return TwinReport(path=path, drop_pp=drop_pp, agreement=float((old == new).mean()), flips=flips)
-
-
-def answers(probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The class of the largest probability, int64 (n,); -1, which no label is, where the row is not finite."""
-    finite = np.isfinite(probabilities).all(axis=1)
-    return np.where(finite, np.nan_to_num(probabilities).argmax(axis=1), NO_ANSWER)

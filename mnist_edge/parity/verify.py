@@ -14,7 +14,8 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, RefusedError, UsageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
-from mnist_edge.parity.compare import answers, refused, report, twin_report
+from mnist_edge.parity.answers import answers
+from mnist_edge.parity.compare import refused, report, twin_report
 from mnist_edge.parity.gate import Gate
 from mnist_edge.results import Evaluation, ParityReport
 from mnist_edge.runtime import Session, engine_names, open_session
@@ -59,8 +60,9 @@ def verify(
             reports.append(refused(expected.probabilities, path, name, test.labels, error.cause))
             continue
         verdict = report(expected.probabilities, after, session, test.labels, gate or Gate())
-        twin = _twin(session, threads)
-        if twin is not None:
+        beside = twin_path(path)
+        if beside is not None:
+            twin = open_session(beside, name, threads)
             before = predict(twin, test.images, progress)
             verdict = replace(verdict, twin=twin_report(str(twin.path), before, after, test.labels))
         reports.append(verdict)
@@ -125,10 +127,8 @@ def _reference(path: Path, named: Path | None, test_sha256: str, n: int) -> Refe
     return reference
 
 
-def _twin(session: Session, threads: int) -> Session | None:
-    """The float twin beside a quantized file, on the same engine."""
-    contract = session.contract
-    path = session.path.parent / f"{contract.model}-{TWIN}{session.path.suffix}"
-    if contract.quantization == TWIN or path == session.path or not path.is_file():
-        return None
-    return open_session(path, session.engine, threads)
+def twin_path(path: Path) -> Path | None:
+    """The float twin beside a quantized file; None where there is none, or the file is one."""
+    model, _, quantization = path.stem.rpartition("-")
+    twin = path.with_name(f"{model}-{TWIN}{path.suffix}")
+    return twin if model and quantization != TWIN and twin.is_file() else None

@@ -24,6 +24,7 @@ class Session:
     Attributes:
         path: the file. engine: the name of the engine that runs it.
         contract: what the file says of itself; defaults where mnist-edge did not make it.
+        output_step: what one step of its integer output is worth; None for a float output.
         verified: whether a manifest vouches for the file's bytes.
         image_shape: (h, w) of the images that it takes. classes: how many it tells apart.
     """
@@ -40,6 +41,7 @@ class Session:
             )
         self.image_shape = shape[:2]
         self.classes = program.output.shape[0]
+        self.output_step = program.output.scale
         self.contract = _contract(program, path.stem, self.classes)
         if len(self.contract.class_names) != self.classes:
             raise ContentError(f"{path} names other classes than it returns.", "Export it again.")
@@ -84,11 +86,16 @@ class Session:
         return answer
 
 
-def engine_names(suffix: str | None = None) -> list[str]:
-    """The engines that run files with this suffix (any, without one), the first choice of ``auto`` first."""
+def engine_names(suffix: str | None = None, kernels_only: bool = False) -> list[str]:
+    """The engines that run files with this suffix (any, without one), the first choice of ``auto`` first.
+
+    With ``kernels_only`` those instead that are another set of kernels of an engine among them, which ``auto`` never
+    takes.
+    """
     found = engines.found()
     names = [name for name in found if suffix is None or suffix in found[name].SUFFIXES]
-    return sorted(names, key=lambda name: int(found[name].RANK))
+    wanted = [name for name in names if getattr(found[name], "KERNELS_ONLY", False) == kernels_only]
+    return sorted(wanted, key=lambda name: int(found[name].RANK))
 
 
 def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREADS, trust: bool = False) -> Session:
@@ -108,9 +115,9 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
     names = engine_names(path.suffix)
     if not names:
         raise UsageError(f"No engine runs {path.name}.", "Name a .tflite or .onnx file.")
-    if engine != "auto" and engine not in engine_names():
-        raise suggest(engine, ["auto", *engine_names()], "engine")
-    if engine != "auto" and engine not in names:
+    if engine != "auto" and engine not in engines.found():
+        raise suggest(engine, ["auto", *engines.found()], "engine")
+    if engine != "auto" and path.suffix not in engines.found()[engine].SUFFIXES:
         raise UsageError(
             f"The engine {engine} does not run {path.suffix} files.", f"Those that do: {', '.join(names)}."
         )

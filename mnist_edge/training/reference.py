@@ -13,6 +13,7 @@ from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.data import Splits
 from mnist_edge.errors import ContentError
 from mnist_edge.formats.reference import Reference
+from mnist_edge.runtime.selftest import choose
 
 
 def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
@@ -33,8 +34,13 @@ def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
     logits = _are_logits(answers)
-    probabilities = softmax(answers) if logits else answers
-    reference = Reference(probabilities, splits.sha256["test_images"])
+    validation = models.outputs(model, splits.validation.images)
+    if logits:
+        answers, validation = softmax(answers), softmax(validation)
+    rows = choose(validation, splits.validation.labels)
+    reference = Reference(
+        answers, splits.sha256["test_images"], splits.validation.images[rows], np.ascontiguousarray(validation[rows])
+    )
     return reference, "logits" if logits else "probabilities"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from mnist_edge.errors import missing_extra
 from mnist_edge.runtime import interpreter
 from mnist_edge.runtime.engines import Program
@@ -13,10 +16,22 @@ EXTRA = "litert"
 RANK = 1
 
 
-def load(content: bytes, threads: int) -> Program:
-    """See the package's docstring."""
+def constructor(threads: int, kernels: str = "AUTO") -> Callable[[bytes], Any]:
+    """What makes an interpreter of a file's bytes with the kernels of one of LiteRT's op resolvers, by its name.
+
+    Raises:
+        MissingError: LiteRT is not installed.
+    """
     try:
-        from ai_edge_litert.interpreter import Interpreter
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
         raise missing_extra("LiteRT (ai-edge-litert)", EXTRA) from error
-    return interpreter.load(content, lambda bytes_: Interpreter(model_content=bytes_, num_threads=threads))
+    resolver = OpResolverType[kernels]
+    return lambda content: Interpreter(
+        model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
+    )
+
+
+def load(content: bytes, threads: int) -> Program:
+    """See the package's docstring."""
+    return interpreter.load(content, constructor(threads))

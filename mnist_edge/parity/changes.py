@@ -1,0 +1,87 @@
+"""What the quantization changed, image by image and class by class."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.parity.answers import answers, margins
+from mnist_edge.results import Changes, ClassChange, Flip
+
+CALIBRATION_BINS = 15
+
+
+def changes(
+    before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64], class_names: tuple[str, ...]
+) -> Changes:
+    """Every difference between two sets of answers.
+
+    Args:
+        before: float32 (n, classes), the float model's probabilities. after: the quantized file's, finite.
+        labels: int64 (n,).
+        class_names: one a class.
+    """
+    old, new = answers(before), answers(after)
+    old_margin, new_margin = margins(before), margins(after)
+    moved = np.flatnonzero(old != new)
+    difference = np.abs(after - before)
+    classes = len(class_names)
+    return Changes(
+        flips=tuple(
+            Flip(int(i), int(labels[i]), int(old[i]), int(new[i]), float(old_margin[i]), float(new_margin[i]))
+            for i in moved
+        ),
+        classes=tuple(
+            ClassChange(name, int(of.sum()), _share(old[of] == label), _share(new[of] == label))
+            for label, (name, of) in enumerate((name, labels == label) for label, name in enumerate(class_names))
+        ),
+        confusion_before=confusion(old, labels, classes),
+        confusion_after=confusion(new, labels, classes),
+        max_abs_difference=float(difference.max()),
+        mean_abs_difference=float(difference.mean()),
+        mean_js_divergence_bits=float(js_divergence(before, after).mean()),
+        calibration_error_before=calibration_error(before, labels),
+        calibration_error_after=calibration_error(after, labels),
+        ties_before=int((old_margin == 0).sum()),
+        ties_after=int((new_margin == 0).sum()),
+    )
+
+
+def confusion(found: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> tuple[tuple[int, ...], ...]:
+    """Counts with a row a true class and a column an answer."""
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels, found), 1)
+    return tuple(tuple(int(count) for count in row) for row in counts)
+
+
+def js_divergence(p: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Jensen-Shannon divergence of each pair of rows, in bits, between 0 and 1.
+
+    Rows are normalized first: an output grid leaves sums that are not quite 1.
+
+    Source: J. Lin, Divergence measures based on the Shannon entropy, IEEE Trans. Information Theory 37 (1991).
+    """
+    a, b = (np.asarray(x, np.float64) / np.sum(x, axis=1, keepdims=True, dtype=np.float64) for x in (p, q))
+    middle = (a + b) / 2
+    return np.maximum((_relative_entropy(a, middle) + _relative_entropy(b, middle)) / 2, 0.0)
+
+
+def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:
+    ratio = np.divide(p, q, out=np.ones_like(p), where=p > 0)
+    return np.asarray((p * np.log2(ratio)).sum(axis=1), np.float64)
+
+
+def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Expected calibration error: how far confidence and accuracy lie apart, over 15 bins of equal width.
+
+    Source: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = answers(probabilities) == labels
+    bins = np.minimum((confidence * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    gaps = (abs(float(right[bins == b].sum()) - float(confidence[bins == b].sum())) for b in range(CALIBRATION_BINS))
+    return sum(gaps) / len(labels)
+
+
+def _share(right: NDArray[np.bool_]) -> float | None:
+    return float(right.mean()) if len(right) else None

@@ -1,0 +1,120 @@
+"""The tensors inside an ONNX file in QDQ form, on onnxruntime. Needs the ``onnx`` package, of the build machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import missing_extra
+from mnist_edge.parity.layers import Trace
+from mnist_edge.runtime.quantize import dequantize, quantize
+
+_MOVES = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
+
+
+def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> list[Trace]:
+    """See `mnist_edge.parity.tracing`. Tensors are matched by name: both files were made from one graph.
+
+    Raises:
+        MissingError: onnx or onnxruntime is not installed.
+    """
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise missing_extra(str(error.name), "train") from error
+
+    quantized, plain = onnx.load_from_string(content), onnx.load_from_string(float_content)
+    constants = {item.name: onnx.numpy_helper.to_array(item) for item in quantized.graph.initializer}
+    readers = {name: node for node in quantized.graph.node for name in node.input}
+    made_by = {name: node for node in quantized.graph.node for name in node.output}
+    known = {name for node in plain.graph.node for name in node.output}
+
+    def run(model: Any, wanted: list[str], feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        del copy.graph.output[:]
+        copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        values: list[NDArray[Any]] = session.run(wanted, feeds)
+        return values
+
+    def end_of(node: Any) -> tuple[str, str, Any]:
+        """An op's result: its name in both files, where it is read after its QDQ pair, and that pair's first node."""
+        name = node.output[0]
+        while name not in known and name in readers:
+            name = readers[name].output[0]
+        after = readers.get(name)
+        while after is not None and after.op_type == "Relu":
+            name = after.output[0]
+            after = readers.get(name)
+        if after is None or after.op_type != "QuantizeLinear":
+            return name, name, None
+        return name, readers[after.output[0]].output[0], after
+
+    def start_of(node: Any) -> tuple[str, str]:
+        """An op's input as it reads it, and the tensor of the float twin that it stands for."""
+        name = node.input[0]
+        while name not in known and name in made_by:
+            name = made_by[name].input[0]
+        return node.input[0], name
+
+    ops = [node for node in quantized.graph.node if node.op_type not in (*_MOVES, "Relu")]
+    ends, starts = [end_of(node) for node in ops], [start_of(node) for node in ops]
+    image = images.reshape(-1, *[dim.dim_value for dim in plain.graph.input[0].type.tensor_type.shape.dim][1:])
+    name = plain.graph.input[0].name
+    floats = {name: image.astype(np.float32) / np.float32(255)}
+    inside = sorted({source for _, source in starts if source != name} | {end[0] for end in ends})
+    expected = {**floats, **dict(zip(inside, run(plain, inside, floats), strict=True))}
+    read_after = [end[1] for end in ends]
+    accumulated = run(quantized, read_after, {quantized.graph.input[0].name: image})
+    found = []
+    for node, (tensor, after, pair), (fed, source), in_place in zip(ops, ends, starts, accumulated, strict=True):
+        given = _on_grid(expected[source], fed, made_by, constants)
+        alone = run(_cut(quantized, fed, after, made_by), [after], {fed: given})[0]
+        label = node.name.rsplit("_", 1)[0]
+        found.append(Trace(node.op_type, label, *_grid(pair, constants), expected[tensor], in_place, alone))
+    return found
+
+
+def _grid(pair: Any, constants: dict[str, NDArray[Any]]) -> tuple[float | None, int | None, float, float]:
+    if pair is None:
+        return None, None, 0.0, 0.0
+    scale, zero_point = float(constants[pair.input[1]]), constants[pair.input[2]]
+    limits = np.iinfo(zero_point.dtype)
+    zero = int(zero_point)
+    return scale, zero, (limits.min - zero) * scale, (limits.max - zero) * scale
+
+
+def _on_grid(
+    real: NDArray[Any], name: str, made_by: dict[str, Any], constants: dict[str, NDArray[Any]]
+) -> NDArray[np.float32]:
+    """Real values as a tensor that a DequantizeLinear makes would hold them; as they are where none makes it."""
+    node = made_by.get(name)
+    if node is None or node.op_type != "DequantizeLinear":
+        return real.astype(np.float32)
+    scale, zero_point = float(constants[node.input[1]]), constants[node.input[2]]
+    return dequantize(quantize(real, scale, int(zero_point), zero_point.dtype), scale, int(zero_point))
+
+
+def _cut(model: Any, start: str, end: str, made_by: dict[str, Any]) -> Any:
+    """The part of a graph between two tensors, as a model that takes the first."""
+    import onnx
+
+    wanted, names = [end], set()
+    while wanted:
+        name = wanted.pop()
+        if name != start and name in made_by and made_by[name].name not in names:
+            names.add(made_by[name].name)
+            wanted += made_by[name].input
+    cut = onnx.ModelProto()
+    cut.CopyFrom(model)
+    for node in [node for node in cut.graph.node if node.name not in names]:
+        cut.graph.node.remove(node)
+    del cut.graph.input[:], cut.graph.value_info[:]
+    cut.graph.input.append(onnx.helper.make_tensor_value_info(start, onnx.TensorProto.FLOAT, None))
+    return cut

@@ -1,0 +1,114 @@
+"""The tensors inside a TFLite file, on LiteRT's reference kernels: the XNNPACK delegate hides them."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import UsageError, missing_extra
+from mnist_edge.formats import tflite
+from mnist_edge.parity.layers import Trace
+from mnist_edge.runtime.quantize import dequantize, quantize
+
+_CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
+
+
+def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> list[Trace]:
+    """See `mnist_edge.parity.tracing`.
+
+    Raises:
+        UsageError: the two files do not hold the same ops.
+        MissingError: LiteRT is not installed.
+    """
+    try:
+        from ai_edge_litert import schema_py_generated as schema
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError as error:
+        raise missing_extra("LiteRT (ai-edge-litert)", "litert") from error
+
+    def open_(model: bytes) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that this is for looking inside
+            return Interpreter(
+                model_content=model, num_threads=1, experimental_preserve_all_tensors=True,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+            )  # fmt: skip
+
+    quantized, plain = _tensors(open_(content), images), _tensors(open_(float_content), images)
+    roots = [schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0)) for model in (content, float_content)]
+    ours = [op for op in enumerate(tflite.read(content).ops) if op[1].kind not in _CONVERSIONS]
+    theirs = [op for op in enumerate(tflite.read(float_content).ops) if op[1].kind not in _CONVERSIONS]
+    if [op.kind for _, op in ours] != [op.kind for _, op in theirs]:
+        raise UsageError("The int8 file and its float twin do not hold the same ops.", "Export both again.")
+    found = []
+    for (at, op), (twin_at, _) in zip(ours, theirs, strict=True):
+        graph, twin = roots[0].subgraphs[0], roots[1].subgraphs[0]
+        source, result = graph.operators[at].inputs[0], graph.operators[at].outputs[0]
+        scale, zero_point = _grid(graph.tensors[result])
+        wide = plain[twin.operators[twin_at].inputs[0]]
+        source_scale, source_zero_point = _grid(graph.tensors[source])
+        fed = quantize(wide, source_scale, source_zero_point, np.dtype(np.int8))
+        alone = _run_alone(roots[0], at, fed, open_)
+        found.append(
+            Trace(
+                op=op.kind,
+                tensor=op.outputs[0],
+                scale=scale,
+                zero_point=zero_point,
+                low=(-128 - zero_point) * scale,
+                high=(127 - zero_point) * scale,
+                expected=plain[twin.operators[twin_at].outputs[0]],
+                accumulated=dequantize(quantized[result], scale, zero_point),
+                isolated=dequantize(alone, scale, zero_point),
+            )
+        )
+    return found
+
+
+def _tensors(interpreter: Any, images: NDArray[np.uint8]) -> dict[int, NDArray[Any]]:
+    """Every activation by its index, for all images at once."""
+    source = interpreter.get_input_details()[0]
+    shape = (len(images), *source["shape"][1:])
+    interpreter.resize_tensor_input(source["index"], shape)
+    interpreter.allocate_tensors()
+    batch = images.reshape(shape)
+    scaled = batch if source["dtype"] == np.uint8 else batch.astype(np.float32) / np.float32(255)
+    interpreter.set_tensor(source["index"], scaled)
+    interpreter.invoke()
+    indices = [item["index"] for item in interpreter.get_tensor_details() if item["name"]]
+    values = {}
+    for index in indices:
+        try:
+            values[index] = interpreter.get_tensor(index)
+        except ValueError:  # scratch space of an op
+            continue
+    return values
+
+
+def _grid(tensor: Any) -> tuple[float, int]:
+    return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+
+
+def _run_alone(root: Any, at: int, batch: NDArray[Any], open_: Any) -> NDArray[Any]:
+    """One op of the file as a file of its own."""
+    import flatbuffers
+
+    single = copy.copy(root)
+    graph = copy.copy(root.subgraphs[0])
+    op = graph.operators[at]
+    graph.operators, graph.inputs, graph.outputs = [op], [op.inputs[0]], [op.outputs[0]]
+    single.subgraphs, single.signatureDefs = [graph], None
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(single.Pack(builder), tflite.IDENTIFIER)
+    interpreter = open_(bytes(builder.Output()))
+    source, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    interpreter.resize_tensor_input(source, batch.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(source, batch)
+    interpreter.invoke()
+    result: NDArray[Any] = interpreter.get_tensor(answer)
+    return result
