@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
-from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint
+import numpy as np
+
+from mnist_edge import __version__
+from mnist_edge.artifacts import (
+    KERAS_NAME,
+    MANIFEST_NAME,
+    REFERENCE_NAME,
+    Manifest,
+    fingerprint,
+    read_bytes,
+    write_bytes,
+)
 from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import ImageShapeError, UsageError, suggest
+from mnist_edge.errors import ImageShapeError, MissingError, RefusedError, UsageError, suggest
+from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.answers import answers
 from mnist_edge.parity.verify import TWIN, accuracy_of
-from mnist_edge.results import Artifact, Evaluation, ParityReport, TrainResult, from_json, to_json
-from mnist_edge.runtime import engine_names
-from mnist_edge.runtime.engines import found
+from mnist_edge.results import Artifact, Evaluation, KernelReport, ParityReport, TrainResult, from_json, to_json
+from mnist_edge.runtime import engine_names, engines, open_session
+from mnist_edge.runtime.selftest import Golden, golden_path
 
 DEFAULT_WORKSPACE = Path("artifacts")
 DEFAULT_MODEL = "cnn"
 KERAS_SUFFIX = ".keras"
+# By how much a probability may differ on another processor: a step of the int8 logits, in the middle of the softmax,
+# moves one by about 0.03.
+TOLERANCES = {"int8": 0.06, "float16": 5e-3, TWIN: 1e-3}
+
+# Numbers and seeds of calibration images that a study tries.
+STUDY = [(images, seed) for images in (2, 8, 32, 128, 512, 2048) for seed in range(3)]
+
+Report = TypeVar("Report", ParityReport, KernelReport)
 
 
 def folder_of(workspace: Path, model: str) -> Path:
@@ -93,17 +117,37 @@ def export(
         twin = (TWIN,) if TWIN in known[name].QUANTIZATIONS else ()
         for wanted in dict.fromkeys((*twin, quantization)):
             made.append(conversion.export(folder, conversion.ExportConfig(name, wanted), splits, progress))
-    judged = [
-        replace(artifact, parity=tuple(_verdict(artifact, splits, gate or Gate(), engine, threads, progress)))
-        for artifact in made
-    ]
-    return judged, trained
+    for artifact in made:
+        _add_selftest(Path(artifact.path), threads)
+    return [_judge(artifact, splits, gate or Gate(), engine, threads, progress) for artifact in made], trained
 
 
-def _verdict(
-    artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads: int, progress: Progress
-) -> list[ParityReport]:
-    """The verdict of an artifact on every engine, from its manifest where nothing it depends on has changed."""
+def _add_selftest(path: Path, threads: int) -> None:
+    """Write the golden set of an artifact: what every engine here answers on a few images of the validation split."""
+    manifest = Manifest.load(path.parent)
+    entry, target = manifest.files[path.name], golden_path(path)
+    versions = _engine_versions(path.suffix)
+    key = fingerprint([entry["sha256"], manifest.files[REFERENCE_NAME]["sha256"], versions])
+    if manifest.is_current(target.name, key):
+        return
+    reference = Reference.from_bytes(read_bytes(path.parent / REFERENCE_NAME))
+    names, answers_of = [], []
+    for name in engine_names(path.suffix):
+        with contextlib.suppress(MissingError, RefusedError):
+            answers_of.append(open_session(path, name, threads).predict(reference.golden_images))
+            names.append(name)
+    if not names:
+        return  # the verdict will say so
+    tolerance = TOLERANCES.get(entry["quantization"], TOLERANCES["int8"])
+    golden = Golden(
+        reference.golden_images, reference.golden_probabilities, tuple(names), np.stack(answers_of), tolerance
+    )
+    write_bytes(target, golden.to_bytes())
+    manifest.record(target.name, key=key)
+
+
+def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads: int, progress: Progress) -> Artifact:
+    """The artifact with its verdict on every engine, from its manifest where nothing it depends on has changed."""
     path = Path(artifact.path)
     manifest = Manifest.load(path.parent)
     twin = f"{artifact.model}-{TWIN}{path.suffix}"
@@ -113,32 +157,34 @@ def _verdict(
             "test": splits.sha256["test_images"],
             "gate": asdict(gate),
             "engines": _engine_versions(path.suffix) if engine == "auto" else engine,
-            "mnist-edge": version("mnist-edge"),
+            "mnist-edge": __version__,
         }
     )
     stored = manifest.files[path.name].get("verdict")
     if stored and stored["key"] == key:
-        reports = [from_json(ParityReport, item) for item in stored["results"]]
-        # A workspace can be moved as a whole: the paths are where it is now.
-        return [_at(report, path.parent) for report in reports]
-    reports = verify(
+        reports = tuple(_at(from_json(ParityReport, item), path.parent) for item in stored["results"])
+        kernels = tuple(_at(from_json(KernelReport, item), path.parent) for item in stored["kernels"])
+        return replace(artifact, parity=reports, kernels=kernels)
+    found, compared = verify(
         path, splits.test, splits.sha256["test_images"], gate=gate, engine=engine, threads=threads, progress=progress
     )
-    manifest.files[path.name]["verdict"] = {"key": key, "gate": asdict(gate), "results": to_json(reports)}
+    manifest.files[path.name]["verdict"] = {
+        "key": key, "gate": asdict(gate), "results": to_json(found), "kernels": to_json(compared),
+    }  # fmt: skip
     manifest.save()
-    return reports
+    return replace(artifact, parity=tuple(found), kernels=tuple(compared))
 
 
-def _at(report: ParityReport, folder: Path) -> ParityReport:
-    twin = report.twin and replace(report.twin, path=str(folder / Path(report.twin.path).name))
-    return replace(report, path=str(folder / Path(report.path).name), twin=twin)
+def _at(report: Report, folder: Path) -> Report:
+    """A stored report where the workspace is now: it can be moved as a whole."""
+    return replace(report, path=str(folder / Path(report.path).name))
 
 
 def _engine_versions(suffix: str) -> dict[str, str | None]:
     versions: dict[str, str | None] = {}
     for name in engine_names(suffix):
         try:
-            versions[name] = version(found()[name].PACKAGE)
+            versions[name] = version(engines.found()[name].PACKAGE)
         except PackageNotFoundError:
             versions[name] = None
     return versions
@@ -198,3 +244,35 @@ def evaluate_keras(path: Path, test: Split) -> Evaluation:
             "Name the model's own data set with --data.",
         )
     return accuracy_of(str(path), "keras", answers(models.outputs(model, test.images)), test.labels)
+
+
+def calibration_study(
+    workspace: Path, model: str, format_: str, splits_of: Callable[[int, int], Splits], progress: Progress = no_progress
+) -> list[tuple[int, int, ParityReport]]:
+    """How the verdict moves with the number and the draw of calibration images.
+
+    Args:
+        workspace, model, format_: as for `export`. Nothing in the workspace changes but that a model is trained.
+        splits_of: the data, for a number of calibration images and a seed.
+
+    Returns:
+        (images, seed, verdict on the first engine), in order.
+    """
+    from mnist_edge import conversion
+
+    folder, _ = ensure_model(workspace, model, splits_of(*STUDY[0]), progress)
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / folder.name
+        copy.mkdir()
+        for name in (KERAS_NAME, REFERENCE_NAME, MANIFEST_NAME):
+            shutil.copy(folder / name, copy)
+        for done, (images, seed) in enumerate(STUDY):
+            progress("calibration study", done, len(STUDY))
+            splits = splits_of(images, seed)
+            made = conversion.export(copy, conversion.ExportConfig(format_), splits)
+            engine = engine_names(Path(made.path).suffix)[0]
+            reports, _ = verify(Path(made.path), splits.test, splits.sha256["test_images"], engine=engine)
+            rows.append((images, seed, reports[0]))
+    progress("calibration study", len(STUDY), len(STUDY))
+    return rows

@@ -186,6 +186,7 @@ class Artifact:
     size_bytes: int
     fresh: bool
     parity: tuple[ParityReport, ...] = ()
+    kernels: tuple[KernelReport, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
-from mnist_edge.cli.verdict import gate_error, verdict_lines, verdict_table
+from mnist_edge.cli.verdict import gate_error, study_table, verdict_lines, verdict_table
 from mnist_edge.pipeline import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "export"
@@ -23,6 +23,9 @@ def command(
     quantize: Annotated[str, typer.Option("--quantize", help="int8, float16 or none.")] = "int8",
     calibration_images: Annotated[int, typer.Option("--calibration-images", min=1)] = 512,
     calibration_seed: Annotated[int, typer.Option("--calibration-seed", min=0)] = 0,
+    study: Annotated[
+        bool, typer.Option("--calibration-study", help="Show the verdict over numbers and draws of calibration images.")
+    ] = False,
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
@@ -37,25 +40,30 @@ def command(
 
     Example: mnist-edge export --format tflite
     """
-    from mnist_edge import conversion, pipeline
-    from mnist_edge.data import load
+    from mnist_edge import conversion, pipeline, verification
+    from mnist_edge.data import Splits, load
     from mnist_edge.errors import suggest
     from mnist_edge.parity import Gate
 
     output = Output(NAME, as_json, debug)
     if quantize not in QUANTIZATIONS:
         raise suggest(quantize, list(QUANTIZATIONS), "quantization")
+
+    def splits_of(images: int, seed: int) -> Splits:
+        return load(data, calibration_images=images, calibration_seed=seed, progress=progress)
+
     with output.progress() as progress:
+        splits = splits_of(calibration_images, calibration_seed)
+        if study:
+            made_of = "tflite" if format_ == "all" else format_
+            rows = pipeline.calibration_study(workspace, model, made_of, splits_of, progress)
+            payload = [{"images": images, "seed": seed, "result": report} for images, seed, report in rows]
+            return output.result({"study": payload}, study_table(rows))
         artifacts, trained = pipeline.export(
             workspace,
             model,
             list(conversion.formats()) if format_ == "all" else [format_],
-            load(
-                data,
-                calibration_images=calibration_images,
-                calibration_seed=calibration_seed,
-                progress=progress,
-            ),
+            splits,
             quantization=QUANTIZATIONS[quantize],
             gate=Gate(max_drop_pp, min_agreement, max_class_drop_pp),
             engine=engine,
@@ -69,6 +77,7 @@ def command(
         made = "now" if item.fresh else "before"
         files.add_row(item.path, f"{item.size_bytes:,}", made, item.sha256[:12])
     reports = [report for item in artifacts for report in item.parity]
+    page = verification.write_page(artifacts, splits.test.images)
     code = output.result(
         {"artifacts": artifacts}, files, verdict_table(reports), *verdict_lines(reports), error=gate_error(reports)
     )
@@ -77,5 +86,6 @@ def command(
         f"mnist-edge predict --model {best} digit.png",
         f"mnist-edge verify {Path(best).parent}",
         f"mnist-edge info {best}",
+        f"open {page}",
     )
     return code

@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_edge.cli.output import table
 from mnist_edge.errors import GateError
-from mnist_edge.results import ParityReport
+from mnist_edge.results import KernelReport, LayerError, ParityReport, SelfTest
 
 
 def verdict_table(reports: Sequence[ParityReport]) -> Any:
@@ -51,4 +51,73 @@ def gate_error(reports: Sequence[ParityReport]) -> GateError | None:
         f"{len(failed)} of {len(reports)} checks did not pass; the first is {Path(first.path).name} on {first.engine}, "
         f"by the rule {first.rule}.",
         "Do not ship these files: look at their calibration and training, and see mnist-edge verify --json.",
+    )
+
+
+def kernel_table(kernels: Sequence[KernelReport]) -> list[Any]:
+    """Engines compared with each other; nothing where there was nothing to compare."""
+    if not kernels:
+        return []
+    made = table("", "file", "same file on", ">images", ">labels differ", ">largest")
+    for item in kernels:
+        largest = f"{item.max_lsb:g} LSB" if item.max_lsb is not None else f"{item.max_abs_difference:.2g}"
+        pair = f"{item.engine}, {item.other}"
+        made.add_row(Path(item.path).name, pair, f"{item.n:,}", str(len(item.differing)), largest)
+    return ["", made]
+
+
+def layer_tables(layers: Sequence[tuple[str, Sequence[LayerError]]]) -> list[Any]:
+    """A table a file, the op that is worst by itself first."""
+    shown: list[Any] = []
+    for path, errors in layers:
+        made = table("", "layer", "op", ">scale", ">alone dB", ">SQNR dB", ">cosine", ">max err", ">saturated")
+        for item in errors:
+            scale = "" if item.scale is None else f"{item.scale:.4g}"
+            made.add_row(
+                item.layer, item.op, scale, _decibel(item.isolated_sqnr_db), _decibel(item.sqnr_db),
+                f"{item.cosine:.5f}", f"{item.max_abs_error:.3g}", f"{item.saturated:.1%}",
+            )  # fmt: skip
+        shown += ["", f"{Path(path).name} against its float twin:", made]
+    return shown
+
+
+def _decibel(value: float | None) -> str:
+    return "exact" if value is None else f"{value:.1f}"
+
+
+def study_table(rows: Sequence[tuple[int, int, ParityReport]]) -> Any:
+    """A row a number and draw of calibration images."""
+    made = table("", ">images", ">seed", ">acc %", ">drop pp", ">95 % CI", ">agreement", "verdict")
+    for images, seed, item in rows:
+        low, high = item.drop_ci95_pp
+        verdict = "passed" if item.passed else f"FAILED {item.rule}"
+        cells = (
+            f"{100 * item.accuracy:.2f}",
+            f"{item.drop_pp:+.2f}",
+            f"{low:+.2f} {high:+.2f}",
+            f"{item.agreement:.2%}",
+        )
+        made.add_row(str(images), str(seed), *cells, verdict)
+    return made
+
+
+def selftest_table(tests: Sequence[SelfTest]) -> Any:
+    """A row a file."""
+    made = table("", "file", "engine", ">images", ">labels differ", ">largest", "verdict")
+    for item in tests:
+        verdict = "passed" if item.passed else "FAILED"
+        row = (str(item.n), str(len(item.differing)), f"{item.max_abs_difference:.4f}", verdict)
+        made.add_row(Path(item.path).name, item.engine, *row)
+    return made
+
+
+def selftest_error(tests: Sequence[SelfTest]) -> GateError | None:
+    """The error of a self-test that did not pass; None where all did."""
+    failed = next((item for item in tests if not item.passed), None)
+    if failed is None:
+        return None
+    return GateError(
+        f"{Path(failed.path).name} on {failed.engine} does not say here what it said on the build machine: a "
+        f"probability differs by {failed.max_abs_difference:.3f}, {failed.tolerance:g} is explained by rounding.",
+        "Copy the file again, try another --engine, or verify it on the 10,000 images.",
     )

@@ -9,7 +9,15 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
-from mnist_edge.cli.verdict import gate_error, verdict_lines, verdict_table
+from mnist_edge.cli.verdict import (
+    gate_error,
+    kernel_table,
+    layer_tables,
+    selftest_error,
+    selftest_table,
+    verdict_lines,
+    verdict_table,
+)
 from mnist_edge.pipeline import DEFAULT_WORKSPACE, artifact_paths
 
 NAME = "verify"
@@ -24,6 +32,16 @@ def command(
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
+    selftest: Annotated[bool, typer.Option("--selftest", help="A second, no data: does it say what it said?")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float twin.")] = False,
+    baseline: Annotated[
+        Path | None, typer.Option("--baseline", help="An earlier verify --json: fail on worse.")
+    ] = None,
+    max_regression_pp: Annotated[float, typer.Option("--max-regression-pp", help="Accuracy lost since then.")] = 0.1,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the verdict as Markdown.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write it as JUnit XML.")] = None,
+    benchmark: Annotated[Path | None, typer.Option("--benchmark-json", help="For github-action-benchmark.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write it as one HTML page.")] = None,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
@@ -36,28 +54,33 @@ def command(
 
     Example: mnist-edge verify artifacts/cnn --max-drop-pp 0.2
     """
+    from mnist_edge import verification
     from mnist_edge.data import load_test
+    from mnist_edge.errors import GateError
     from mnist_edge.parity import Gate
-    from mnist_edge.parity import verify as judge
+    from mnist_edge.parity.baseline import regressions
 
     output = Output(NAME, as_json, debug)
-    files = [
-        file
-        for path in paths or []
-        for file in ([path] if not path.is_dir() else artifact_paths(path.parent, path.name))
-    ]
-    gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp)
-    files = files or artifact_paths(workspace, model)
+    given = [[path] if not path.is_dir() else artifact_paths(path.parent, path.name) for path in paths or []]
+    files = [file for group in given for file in group] or artifact_paths(workspace, model)
+    if selftest:
+        tests = verification.selftest(files, engine, threads, trust)
+        return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))
     with output.progress() as progress:
         test, hashes = load_test(data, progress)
-        reports = [
-            report
-            for file in files
-            for report in judge(
-                file, test, hashes["test_images"], gate=gate, engine=engine, threads=threads, reference=reference,
-                trust=trust, progress=progress,
-            )
-        ]  # fmt: skip
-    return output.result(
-        {"results": reports}, verdict_table(reports), *verdict_lines(reports), error=gate_error(reports)
+        gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp)
+        verdicts = verification.verify_all(
+            files, test, hashes["test_images"], gate=gate, engine=engine, threads=threads, reference=reference,
+            trust=trust, layers=layers, progress=progress,
+        )  # fmt: skip
+    verification.write_reports(
+        verdicts, test.images, files, as_markdown=markdown, as_junit=junit, as_benchmark=benchmark, as_page=report
     )
+    error = gate_error(verdicts.reports)
+    worse = regressions(verdicts.reports, baseline, max_regression_pp) if baseline else []
+    if error is None and worse:
+        error = GateError(worse[0], "Find out what changed since the baseline, or store a new one.")
+    layer_payload = [{"path": path, "ops": errors} for path, errors in verdicts.layers]
+    payload = {"results": verdicts.reports, "kernels": verdicts.kernels, "layers": layer_payload, "regressions": worse}
+    shown = (verdict_table(verdicts.reports), *verdict_lines(verdicts.reports), *worse)
+    return output.result(payload, *shown, *kernel_table(verdicts.kernels), *layer_tables(verdicts.layers), error=error)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import REFERENCE_NAME, read_bytes
-from mnist_edge.data import Split
+from mnist_edge.artifacts import REFERENCE_NAME, Manifest, read_bytes
+from mnist_edge.data import Split, image_digests
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, RefusedError, UsageError
 from mnist_edge.formats.reference import Reference
@@ -17,7 +17,8 @@ from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import answers
 from mnist_edge.parity.compare import refused, report, twin_report
 from mnist_edge.parity.gate import Gate
-from mnist_edge.results import Evaluation, ParityReport
+from mnist_edge.parity.kernels import compare_kernels
+from mnist_edge.results import Evaluation, KernelReport, ParityReport
 from mnist_edge.runtime import Session, engine_names, open_session
 
 TWIN = "float32"
@@ -35,8 +36,8 @@ def verify(
     reference: Path | None = None,
     trust: bool = False,
     progress: Progress = no_progress,
-) -> list[ParityReport]:
-    """Judge one file on one engine, or with ``auto`` on every engine installed.
+) -> tuple[list[ParityReport], list[KernelReport]]:
+    """Judge one file on one engine, or with ``auto`` on every engine installed, and compare the engines.
 
     Args:
         path: the file. test: the test images. test_sha256: the hash of their file.
@@ -51,7 +52,8 @@ def verify(
     """
     names = _engines(path, engine, threads, trust)
     expected = _reference(path, reference, test_sha256, len(test))
-    reports = []
+    leaked = _leaked(path, test)
+    reports, judged = [], []
     for name in names:
         try:
             session = open_session(path, name, threads, trust)
@@ -60,13 +62,19 @@ def verify(
             reports.append(refused(expected.probabilities, path, name, test.labels, error.cause))
             continue
         verdict = report(expected.probabilities, after, session, test.labels, gate or Gate())
+        if np.isfinite(after).all():
+            judged.append((session, after))
+        if leaked:
+            why = f"Failed: {leaked:,} of the images that calibrated it are test images."
+            verdict = replace(verdict, passed=False, rule="leakage", verdict=why)
         beside = twin_path(path)
         if beside is not None:
             twin = open_session(beside, name, threads)
             before = predict(twin, test.images, progress)
-            verdict = replace(verdict, twin=twin_report(str(twin.path), before, after, test.labels))
+            verdict = replace(verdict, twin=twin_report(beside.name, before, after, test.labels))
         reports.append(verdict)
-    return reports
+    kernels = compare_kernels(judged, test.images, threads, trust) if engine == "auto" else []
+    return reports, kernels
 
 
 def evaluate(
@@ -113,6 +121,13 @@ def _engines(path: Path, engine: str, threads: int, trust: bool) -> list[str]:
         usable.append(name)
     # With none, opening it says what is missing: the file, or an engine for it.
     return usable or [open_session(path, "auto", threads, trust).engine]
+
+
+def _leaked(path: Path, test: Split) -> int:
+    """How many of the images that the manifest says calibrated a file are among the test images."""
+    made_by = Manifest.load(path.parent).files.get(path.name, {}).get("made_by", {})
+    calibration = made_by.get("calibration") or {}
+    return len(set(calibration.get("image_digests", ())) & set(image_digests(test.images)))
 
 
 def _reference(path: Path, named: Path | None, test_sha256: str, n: int) -> Reference:

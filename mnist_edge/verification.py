@@ -1,0 +1,137 @@
+"""``verify`` put together: all files of a call, the layers of those asked for, and every output format of reports."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.artifacts import REFERENCE_NAME, Manifest, fingerprint, read_bytes, write_bytes
+from mnist_edge.data import Split
+from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.errors import MissingError, RefusedError, UsageError
+from mnist_edge.formats.reference import Reference
+from mnist_edge.parity import Gate, verify
+from mnist_edge.parity.layers import layer_errors
+from mnist_edge.parity.reports import Verdicts, benchmark, html, junit, markdown
+from mnist_edge.parity.verify import twin_path
+from mnist_edge.results import Artifact, SelfTest
+from mnist_edge.runtime import engine_names, open_session
+from mnist_edge.runtime.selftest import run_selftest
+
+REPORT_NAME = "report.html"
+SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+
+
+def verify_all(
+    files: Sequence[Path],
+    test: Split,
+    test_sha256: str,
+    *,
+    gate: Gate | None = None,
+    engine: str = "auto",
+    threads: int = 1,
+    reference: Path | None = None,
+    trust: bool = False,
+    layers: bool = False,
+    progress: Progress = no_progress,
+) -> Verdicts:
+    """The verdicts on several files; the arguments are those of `mnist_edge.parity.verify`.
+
+    With ``layers``, besides, the error of every op of the int8 files, on the golden set's images.
+
+    Raises:
+        UsageError: layers are asked for, and no file is an int8 one with its float twin.
+    """
+    reports, kernels = [], []
+    for path in files:
+        found, compared = verify(
+            path, test, test_sha256, gate=gate, engine=engine, threads=threads, reference=reference, trust=trust,
+            progress=progress,
+        )  # fmt: skip
+        reports += found
+        kernels += compared
+    traced = []
+    if layers:
+        quantized = [path for path in files if twin_path(path) is not None and "int8" in path.stem]
+        if not quantized:
+            raise UsageError("None of these is an int8 file with its float twin beside it.", "Export the model again.")
+        for path in quantized:
+            images = Reference.from_bytes(read_bytes(reference or path.parent / REFERENCE_NAME)).golden_images
+            traced.append((str(path), tuple(layer_errors(path, images, trust))))
+    return Verdicts(tuple(reports), tuple(kernels), tuple(traced))
+
+
+def selftest(files: Sequence[Path], engine: str, threads: int, trust: bool) -> list[SelfTest]:
+    """The self-test of every file on one engine: the first that works, without a name.
+
+    Raises:
+        MissingError: no engine for a file.
+    """
+    runnable = [path for path in files if engine == "auto" or engine in _all_engines(path)]
+    return [run_selftest(open_session(path, engine, threads, trust), trust) for path in runnable or files]
+
+
+def write_reports(
+    verdicts: Verdicts,
+    images: NDArray[np.uint8],
+    files: Sequence[Path],
+    *,
+    as_markdown: Path | None = None,
+    as_junit: Path | None = None,
+    as_benchmark: Path | None = None,
+    as_page: Path | None = None,
+) -> None:
+    """Write the verdicts in the formats asked for; on GitHub Actions, Markdown into the step's summary besides.
+
+    Args:
+        verdicts: what was found. images: the test images, for the page's gallery.
+        files: the files verified, whose manifests tell the page their origin.
+        as_markdown, as_junit, as_benchmark, as_page: where to.
+    """
+    summary = os.environ.get(SUMMARY_VARIABLE)
+    if summary:
+        with Path(summary).open("a", encoding="utf-8") as stream:  # the runner's own file, which steps append to
+            stream.write(markdown.render(verdicts))
+    for target, render in ((as_markdown, markdown.render), (as_junit, junit.render), (as_benchmark, benchmark.render)):
+        if target is not None:
+            write_bytes(target, render(verdicts).encode())
+    if as_page is not None:
+        entries = {path.name: Manifest.load(path.parent).files.get(path.name) for path in files}
+        known = {name: entry for name, entry in entries.items() if entry is not None}
+        names = next((item.changes.classes for item in verdicts.reports if item.changes is not None), ())
+        page = html.render(verdicts, images, [item.name for item in names], known)
+        write_bytes(as_page, page.encode())
+
+
+def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path:
+    """``report.html`` in the folder of what was exported, with the layers' errors of the int8 files where they can be had.
+
+    Args:
+        artifacts: of one model, with their verdicts. images: the test images, uint8 (n, h, w, 1).
+    """
+    files = [Path(item.path) for item in artifacts]
+    target = files[0].parent / REPORT_NAME
+    reports = tuple(report for item in artifacts for report in item.parity)
+    manifest = Manifest.load(target.parent)
+    key = fingerprint([manifest.files[path.name]["verdict"]["key"] for path in files])
+    if manifest.is_current(REPORT_NAME, key):
+        return target
+    traced = []
+    for path in files:
+        if twin_path(path) is not None and "int8" in path.stem:
+            golden = Reference.from_bytes(read_bytes(path.parent / REFERENCE_NAME)).golden_images
+            with contextlib.suppress(UsageError, MissingError, RefusedError):
+                traced.append((str(path), tuple(layer_errors(path, golden))))
+    kernels = tuple(kernel for item in artifacts for kernel in item.kernels)
+    write_reports(Verdicts(reports, kernels, tuple(traced)), images, files, as_page=target)
+    manifest.record(REPORT_NAME, key=key)
+    return target
+
+
+def _all_engines(path: Path) -> list[str]:
+    return [*engine_names(path.suffix), *engine_names(path.suffix, kernels_only=True)]
