@@ -30,7 +30,16 @@ from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.answers import answers
 from mnist_edge.parity.verify import TWIN, accuracy_of
-from mnist_edge.results import Artifact, Evaluation, KernelReport, ParityReport, TrainResult, from_json, to_json
+from mnist_edge.results import (
+    SCHEMA_VERSION,
+    Artifact,
+    Evaluation,
+    KernelReport,
+    ParityReport,
+    TrainResult,
+    from_json,
+    to_json,
+)
 from mnist_edge.runtime import engine_names, engines, open_session
 from mnist_edge.runtime.selftest import Golden, golden_path
 
@@ -157,7 +166,7 @@ def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads:
             "test": splits.sha256["test_images"],
             "gate": asdict(gate),
             "engines": _engine_versions(path.suffix) if engine == "auto" else engine,
-            "mnist-edge": __version__,
+            "mnist-edge": [__version__, SCHEMA_VERSION],
         }
     )
     stored = manifest.files[path.name].get("verdict")

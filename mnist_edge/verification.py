@@ -109,7 +109,7 @@ def write_reports(
 
 
 def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path:
-    """``report.html`` in the folder of what was exported, with the layers' errors of the int8 files where they can be had.
+    """``report.html`` in the folder of what was exported, with the int8 files' layer errors where they can be had.
 
     Args:
         artifacts: of one model, with their verdicts. images: the test images, uint8 (n, h, w, 1).

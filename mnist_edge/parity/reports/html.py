@@ -106,6 +106,7 @@ def _accuracy(reports: Sequence[ParityReport]) -> str:
         rows.append(
             (
                 escape(_name(item)),
+                _verdict(item.passed, "passed" if item.passed else f"failed: {item.rule}"),
                 f"{item.accuracy:.2%} ({low:.2%} to {high:.2%})",
                 f"{item.reference_accuracy:.2%}",
                 f"{item.drop_pp:+.2f} ({drop_low:+.2f} to {drop_high:+.2f})",
@@ -113,11 +114,10 @@ def _accuracy(reports: Sequence[ParityReport]) -> str:
                 f"{item.flips.fixed} / {item.flips.broken}",
                 f"{item.mcnemar_p:.3g}",
                 f"{item.detectable_drop_pp:.2f}",
-                _verdict(item.passed, "passed" if item.passed else f"failed: {item.rule}"),
             )
         )
-    header = ("file and engine", "accuracy (95 %)", "float", "drop pp (95 %)", "same answer", "fixed / broken",
-              "McNemar p", "detectable pp", "verdict")  # fmt: skip
+    header = ("file and engine", "verdict", "accuracy (95 %)", "float", "drop pp (95 %)", "same answer",
+              "fixed / broken", "McNemar p", "detectable pp")  # fmt: skip
     return "<h2>Accuracy</h2>" + _table(f"On {reports[0].n:,} test images", header, rows)
 
 
