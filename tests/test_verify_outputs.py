@@ -1,0 +1,218 @@
+"""What CI systems, other kernels and people get from a verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from mnist_edge import data, pipeline, runtime, verification
+from mnist_edge.formats.reference import Reference
+from mnist_edge.parity.layers import layer_errors
+from mnist_edge.runtime.selftest import Golden, choose, golden_path, run_selftest
+from tests.conftest import Run, assert_two_lines
+
+
+@pytest.fixture
+def copy(workspace: Path, tmp_path: Path) -> Path:
+    shutil.copytree(workspace / "dense", tmp_path / "dense")
+    return tmp_path / "dense"
+
+
+def test_every_output_format_says_the_same(copy: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+    out = {name: tmp_path / name for name in ("v.md", "v.xml", "v.bench.json", "v.html", "summary")}
+    run = cli(
+        "verify", copy, "--json", "--layers", "--markdown", out["v.md"], "--junit", out["v.xml"],
+        "--benchmark-json", out["v.bench.json"], "--report", out["v.html"],
+        env={"GITHUB_STEP_SUMMARY": str(out["summary"])},
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    results = run.json["results"]
+    table = out["v.md"].read_text()
+    assert out["summary"].read_text() == table
+    assert table.count("| passed |") == len(results) == 6
+    suite = ElementTree.parse(out["v.xml"]).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("6", "0")
+    rows = json.loads(out["v.bench.json"].read_text())
+    assert len(rows) == 12
+    assert all(set(row) == {"name", "unit", "value"} for row in rows)
+    kernels = {(Path(item["path"]).name, item["other"]) for item in run.json["kernels"]}
+    assert ("dense-int8.tflite", "litert-reference") in kernels
+    assert ("dense-int8.tflite", "litert-builtin") in kernels
+    assert ("dense-int8.tflite", "tflite-runtime") in kernels
+    page = out["v.html"].read_text()
+    assert "Where it was lost: " in page
+    for item in results:
+        assert item["changes"] is None or len(item["changes"]["confusion_after"]) == 10
+        assert item["detectable_drop_pp"] > 0
+
+
+def test_a_failed_verdict_fails_in_every_format(copy: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+    path = copy / "dense-int8.onnx"
+    outputs = ["--markdown", tmp_path / "v.md", "--junit", tmp_path / "v.xml"]
+    run = cli("verify", path, "--max-drop-pp", "0.01", *outputs)
+    assert run.code == 1
+    assert "**failed**" in (tmp_path / "v.md").read_text()
+    suite = ElementTree.parse(tmp_path / "v.xml").getroot()
+    assert suite.get("failures") == "1"
+    failure = suite.find(".//failure")
+    assert failure is not None
+    assert failure.get("type") in ("undecidable", "drop", "drop-bound")
+
+
+def test_a_baseline_catches_what_became_worse(copy: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+    stored = tmp_path / "baseline.json"
+    first = cli("verify", copy / "dense-int8.tflite", copy / "dense-int8.onnx", "--json")
+    stored.write_text(first.out)
+    assert cli("verify", copy, "--baseline", stored).code == 0
+    gone = cli("verify", copy / "dense-int8.tflite", "--baseline", stored)
+    assert_two_lines(gone, 1)
+    assert "was not verified now" in gone.err
+    value = json.loads(first.out)
+    for item in value["results"]:
+        item["accuracy"] += 0.002
+    stored.write_text(json.dumps(value))
+    fell = cli("verify", copy, "--baseline", stored, "--json")
+    assert fell.code == 1
+    assert "fell by 0.20 pp" in fell.json["regressions"][0]
+    assert cli("verify", copy, "--baseline", stored, "--max-regression-pp", "0.3").code == 0
+    stored.write_text("{}")
+    assert_two_lines(cli("verify", copy, "--baseline", stored), 4)
+
+
+def test_the_selftest_needs_no_data_and_tells_a_damaged_file(
+    copy: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
+    from tests.test_mutations import Edit, swapped
+
+    offline = {"XDG_CACHE_HOME": str(tmp_path / "nothing"), "PATH": "", "https_proxy": "http://127.0.0.1:9"}
+    (copy / "reference.npz").rename(copy / "away")
+    run = cli("verify", copy, "--selftest", "--json", env=offline)
+    assert run.code == 0, run.err
+    assert [item["n"] for item in run.json["selftests"]] == [64] * 4
+    for engine in ("litert", "tflite-runtime", "litert-reference", "litert-builtin"):
+        tested = cli("verify", copy / "dense-int8.tflite", "--selftest", "--engine", engine, env=offline)
+        assert tested.code == 0, tested.out + tested.err
+    for suffix in (".tflite", ".onnx"):
+        edit = Edit(copy / f"dense-int8{suffix}")
+        swapped(edit)
+        edit.save()
+        assert_two_lines(cli("verify", edit.path, "--selftest", env=offline), 4)
+        assert_two_lines(cli("verify", edit.path, "--selftest", "--trust", env=offline), 1)
+    golden_path(copy / "dense-float32.onnx").unlink()
+    assert cli("verify", copy / "dense-float32.onnx", "--selftest", env=offline).code == 2
+
+
+def test_the_golden_set_holds_every_class_and_the_smallest_margins(workspace: Path, mnist: data.Splits) -> None:
+    reference = Reference.from_bytes((workspace / "cnn" / "reference.npz").read_bytes())
+    validation = {image.tobytes() for image in mnist.validation.images}
+    assert all(image.tobytes() in validation for image in reference.golden_images)
+    assert set(reference.golden_probabilities.argmax(axis=1)) == set(range(10))
+    top = np.sort(reference.golden_probabilities, axis=1)
+    assert (top[:, -1] - top[:, -2] < 0.5).sum() > 30
+    rows = choose(reference.probabilities, mnist.test.labels, 30)
+    assert len(set(rows.tolist())) == 30
+
+
+def test_a_nan_fails_the_selftest(workspace: Path, copy: Path) -> None:
+    session = runtime.open_session(copy / "dense-float32.onnx")
+    golden = Golden.from_bytes(golden_path(session.path).read_bytes())
+    session.predict = lambda images: np.full((len(images), 10), np.nan, np.float32)  # type: ignore[method-assign]
+    assert run_selftest(session).passed is False
+    assert golden.tolerance < 0.01
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+def test_layer_errors_find_the_layer_that_was_damaged(
+    workspace: Path, tmp_path: Path, mnist: data.Splits, suffix: str
+) -> None:
+    from tests.test_mutations import Edit
+
+    shutil.copytree(workspace / "cnn", tmp_path / "cnn")
+    path = tmp_path / "cnn" / f"cnn-int8{suffix}"
+    images = mnist.validation.images
+    before = layer_errors(path, images)
+    sound = {item.layer: item for item in before if item.op.upper().startswith(("CONV", "FULLY", "GEMM"))}
+    assert set(sound) == {"conv_1", "conv_2", "hidden", "probabilities"}
+    for name in ("conv_1", "conv_2", "hidden"):
+        error = sound[name]
+        assert error.sqnr_db is not None
+        assert error.sqnr_db > 25
+        assert error.cosine > 0.99
+        assert error.scale is not None
+        # Rounding to the nearest step of the layer's own grid: alone, an op errs by little more than a step.
+        assert error.isolated_max_abs_error < 12 * error.scale
+    edit = Edit(path)
+    edit.parameters("conv_2", 1, lambda q, scale: (q, scale * np.where(np.arange(len(scale)) % 2, 3, 1)))
+    edit.save()
+    after = {item.tensor: item for item in layer_errors(path, images, trust=True)}
+    worse = {item.layer: item.isolated_sqnr_db - after[item.tensor].isolated_sqnr_db for item in before  # type: ignore[operator]
+             if item.isolated_sqnr_db is not None and after[item.tensor].isolated_sqnr_db is not None}  # fmt: skip
+    assert max(worse, key=lambda layer: worse[layer]) == "conv_2"
+    assert worse["conv_2"] > 10
+    assert all(abs(worse[name]) < 1 for name in ("conv_1", "hidden"))
+
+
+def test_layers_without_a_twin_are_a_usage_error(copy: Path, cli: Callable[..., Run]) -> None:
+    (copy / "dense-float32.onnx").unlink()
+    run = cli("verify", copy / "dense-int8.onnx", "--layers")
+    assert_two_lines(run, 2)
+
+
+def test_the_calibration_study_shows_a_verdict_a_draw(copy: Path, cli: Callable[..., Run]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in copy.glob("dense-*")}
+    run = cli("export", "--model", "dense", "--format", "tflite", "-o", copy.parent, "--calibration-study", "--json")
+    assert run.code == 0, run.err
+    rows = run.json["study"]
+    assert len(rows) == 18
+    assert {row["images"] for row in rows} == {2, 8, 32, 128, 512, 2048}
+    assert before == {path: path.stat().st_mtime_ns for path in copy.glob("dense-*")}
+
+
+@pytest.mark.slow
+def test_the_report_in_a_browser(workspace: Path, tmp_path: Path, mnist: data.Splits) -> None:
+    """No external request, no accessibility violation, no sideways scrolling of the page at phone width."""
+    import axe_core_python
+    from selenium import webdriver
+
+    made, _ = pipeline.export(workspace, "cnn", ["tflite", "onnx"], mnist)
+    page = verification.write_page(made, mnist.test.images)
+    browser = ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
+               "disable-component-update", "disable-sync")  # fmt: skip
+    for width, dark in ((1200, False), (390, False), (1200, True), (390, True)):
+        options = webdriver.ChromeOptions()
+        options.binary_location = "/usr/bin/chromium"
+        for word in (*browser, f"user-data-dir={tmp_path}/{width}{dark}"):
+            options.add_argument(f"--{word}")
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+        driver = webdriver.Chrome(options, webdriver.ChromeService("/usr/bin/chromedriver"))
+        try:
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+            driver.get(page.as_uri())
+            events = [json.loads(item["message"])["message"] for item in driver.get_log("performance")]
+            sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+            # The browser's own new tab is in the log too.
+            urls = [item["request"]["url"] for item in sent if item["documentURL"] == page.as_uri()]
+            assert page.as_uri() in urls
+            assert [url for url in urls if url != page.as_uri() and not url.startswith("data:")] == []
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+            driver.execute_script((Path(axe_core_python.__file__).parent / "axe.min.js").read_text())
+            found = driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+            assert [item["id"] for item in found["violations"]] == [], found["violations"]
+            assert len(found["passes"]) > 10
+        finally:
+            driver.quit()
+
+
+def test_the_browser_is_there_where_ci_runs() -> None:
+    if os.environ.get("CI"):
+        assert Path("/usr/bin/chromium").exists()
