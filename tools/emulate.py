@@ -5,8 +5,8 @@
 
 `cortex-a72` and `cortex-a53` are a Raspberry Pi 4 and 3: Python and its libraries come from Debian bookworm's arm64
 packages (what Raspberry Pi OS is made of), the engines from their Arm wheels. `Haswell` is an x86-64 processor with
-AVX2 and no VNNI, running this very Python. int8 files run whole (or on the first --images), float ones on 500. The numbers
-of differing labels are what counts here; emulated time says nothing about a board's.
+AVX2 and no VNNI, running this very Python. int8 files run whole (or on the first --images), float ones on 500. What
+counts here is which labels differ; emulated time says nothing about a board's.
 
 Needs Debian's qemu-user-static, and debootstrap for Arm.
 """
@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,13 +25,14 @@ import numpy as np
 import platformdirs
 
 from mnist_edge import data
-from mnist_edge.artifacts import sha256_of
+from mnist_edge.artifacts import MANIFEST_NAME, sha256_of
 from mnist_edge.formats.reference import Reference
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(platformdirs.user_cache_dir("mnist-edge")) / "emulation"
 FLOAT_IMAGES = 500
-ARM = ("cortex-a72", "cortex-a53")
+# Arm's part numbers, as /proc/cpuinfo has them.
+PARTS = {"cortex-a72": "0xd08", "cortex-a53": "0xd03"}
 ENGINES = {".tflite": ("litert", "tflite-runtime"), ".onnx": ("onnxruntime",)}
 PACKAGES = [
     "numpy==1.26.4", "tflite-runtime==2.14.0", "ai-edge-litert==2.3.*", "onnxruntime==1.32.*", "pillow", "typer",
@@ -41,7 +43,7 @@ PACKAGES = [
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--cpu", default="cortex-a72", choices=[*ARM, "Haswell"])
+    parser.add_argument("--cpu", default="cortex-a72", choices=[*PARTS, "Haswell"])
     parser.add_argument("--images", type=int, default=10_000)
     options = parser.parse_args()
     prefix, environment = emulated(options.cpu)
@@ -50,8 +52,13 @@ def main() -> int:
         for path in sorted(options.folder.glob("*-*.tflite")) + sorted(options.folder.glob("*-*.onnx")):
             images = options.images if "int8" in path.name else min(FLOAT_IMAGES, options.images)
             common = slice_of(options.folder, images, Path(scratch))
+            # Alone with its manifest: the float twin beside it would be run too, which takes minutes under emulation.
+            alone = Path(scratch) / path.stem / path.name
+            alone.parent.mkdir(exist_ok=True)
+            shutil.copy(path, alone)
+            shutil.copy(path.parent / MANIFEST_NAME, alone.parent)
             for engine in ENGINES[path.suffix]:
-                arguments = ["-m", "mnist_edge", "verify", str(path.resolve()), "--engine", engine, "--json", *common]
+                arguments = ["-m", "mnist_edge", "verify", str(alone), "--engine", engine, "--json", *common]
                 here = verdict([sys.executable, *arguments], dict(os.environ))
                 there = verdict([*prefix, *arguments], environment)
                 differing = labels_that_differ(here, there)
@@ -77,6 +84,7 @@ def emulated(cpu: str) -> tuple[list[str], dict[str, str]]:
         run(["debootstrap", "--foreign", "--arch=arm64", "--variant=minbase", include, "bookworm", root])
         for package in (root / "var" / "cache" / "apt" / "archives").glob("*.deb"):
             run(["dpkg", "-x", package, root])
+    describe_board(root, PARTS[cpu])
     if not site.exists():
         platforms = [word for minor in (17, 27, 28, 34, 36) for word in ("--platform", f"manylinux_2_{minor}_aarch64")]
         run([
@@ -85,6 +93,33 @@ def emulated(cpu: str) -> tuple[list[str], dict[str, str]]:
         ])  # fmt: skip
     environment["PYTHONPATH"] = f"{ROOT}:{site}"
     return ["qemu-aarch64-static", "-cpu", cpu, "-L", str(root), str(root / "usr" / "bin" / "python3.11")], environment
+
+
+def describe_board(root: Path, part: str) -> None:
+    """What the engines read of a board with four cores, in place of this machine's: its x86 caches crash them."""
+    folder = root / "sys" / "devices" / "system" / "cpu"
+    files = {"possible": "0-3", "present": "0-3", "online": "0-3", "kernel_max": "3"}
+    for core in range(4):
+        files |= {
+            f"cpu{core}/topology/core_id": str(core),
+            f"cpu{core}/topology/physical_package_id": "0",
+            f"cpu{core}/topology/core_siblings_list": "0-3",
+            f"cpu{core}/topology/package_cpus_list": "0-3",
+            f"cpu{core}/topology/cluster_cpus_list": "0-3",
+            f"cpu{core}/topology/thread_siblings_list": str(core),
+            f"cpu{core}/cpufreq/cpuinfo_max_freq": "1500000",
+            f"cpu{core}/cpufreq/cpuinfo_min_freq": "600000",
+        }
+    for name, value in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{value}\n")
+    cores = (
+        f"processor\t: {core}\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
+        f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: 3\n\n"
+        for core in range(4)
+    )
+    (root / "proc").mkdir(exist_ok=True)
+    (root / "proc" / "cpuinfo").write_text("".join(cores))
 
 
 def run(command: list[object]) -> None:

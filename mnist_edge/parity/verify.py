@@ -35,6 +35,7 @@ def verify(
     threads: int = 1,
     reference: Path | None = None,
     trust: bool = False,
+    twin: bool = True,
     progress: Progress = no_progress,
 ) -> tuple[list[ParityReport], list[KernelReport]]:
     """Judge one file on one engine, or with ``auto`` on every engine installed, and compare the engines.
@@ -43,6 +44,7 @@ def verify(
         path: the file. test: the test images. test_sha256: the hash of their file.
         gate: margins. engine, threads, trust: see `mnist_edge.runtime.open_session`.
         reference: the float answers; ``reference.npz`` beside the file without one.
+        twin: whether to run the float twin beside the file too.
 
     Raises:
         UsageError: no reference, or one of other images.
@@ -67,10 +69,9 @@ def verify(
         if leaked:
             why = f"Failed: {leaked:,} of the images that calibrated it are test images."
             verdict = replace(verdict, passed=False, rule="leakage", verdict=why)
-        beside = twin_path(path)
+        beside = twin_path(path) if twin else None
         if beside is not None:
-            twin = open_session(beside, name, threads)
-            before = predict(twin, test.images, progress)
+            before = predict(open_session(beside, name, threads), test.images, progress)
             verdict = replace(verdict, twin=twin_report(beside.name, before, after, test.labels))
         reports.append(verdict)
     kernels = compare_kernels(judged, test.images, threads, trust) if engine == "auto" else []
