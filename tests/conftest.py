@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -79,6 +79,13 @@ def workspace(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> P
         training.train(training.configure(model, epochs=epochs), mnist, folder / model)
         pipeline.export(folder, model, ["tflite", "onnx"], mnist)
     return folder
+
+
+def unavailable(what: str) -> NoReturn:
+    """End a test that needs something from outside: a failure where CI runs, a skip with its reason elsewhere."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI must have it")
+    pytest.skip(f"{what} is not on this machine")
 
 
 def assert_two_lines(run: Run, code: int) -> None:
