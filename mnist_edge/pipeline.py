@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +14,6 @@ import numpy as np
 from mnist_edge import __version__
 from mnist_edge.artifacts import (
     KERAS_NAME,
-    MANIFEST_NAME,
     REFERENCE_NAME,
     Manifest,
     fingerprint,
@@ -29,7 +26,7 @@ from mnist_edge.errors import ImageShapeError, MissingError, RefusedError, Usage
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.answers import answers
-from mnist_edge.parity.verify import TWIN, accuracy_of
+from mnist_edge.parity.verify import accuracy_of
 from mnist_edge.results import (
     SCHEMA_VERSION,
     Artifact,
@@ -42,23 +39,13 @@ from mnist_edge.results import (
 )
 from mnist_edge.runtime import engine_names, engines, open_session
 from mnist_edge.runtime.selftest import Golden, golden_path
+from mnist_edge.workspace import KERAS_SUFFIX, TWIN, folder_of
 
-DEFAULT_WORKSPACE = Path("artifacts")
-DEFAULT_MODEL = "cnn"
-KERAS_SUFFIX = ".keras"
 # By how much a probability may differ on another processor: a step of the int8 logits, in the middle of the softmax,
 # moves one by about 0.03.
 TOLERANCES = {"int8": 0.06, "float16": 5e-3, TWIN: 1e-3}
 
-# Numbers and seeds of calibration images that a study tries.
-STUDY = [(images, seed) for images in (2, 8, 32, 128, 512, 2048) for seed in range(3)]
-
 Report = TypeVar("Report", ParityReport, KernelReport)
-
-
-def folder_of(workspace: Path, model: str) -> Path:
-    """A model's folder: a built-in's name, or the stem of a ``.keras`` file."""
-    return workspace / Path(model).stem if model.endswith(KERAS_SUFFIX) else workspace / model
 
 
 def ensure_model(
@@ -199,49 +186,6 @@ def _engine_versions(suffix: str) -> dict[str, str | None]:
     return versions
 
 
-def artifact_paths(workspace: Path, model: str | None = None) -> list[Path]:
-    """The exported files of a workspace that an engine runs, of one model or of all.
-
-    Raises:
-        UsageError: there is none.
-    """
-    folders = [folder_of(workspace, model)] if model else sorted(path for path in workspace.glob("*") if path.is_dir())
-    paths = [
-        folder / name
-        for folder in folders
-        for name, entry in sorted(Manifest.load(folder).files.items())
-        if "format" in entry and engine_names(Path(name).suffix)
-    ]
-    if not paths:
-        where = f"for {model!r} " if model else ""
-        raise UsageError(
-            f"There is no exported file {where}in {workspace}.", "Make one first: mnist-edge export --format all"
-        )
-    return paths
-
-
-def pick_file(workspace: Path, model: str, engine: str = "auto") -> Path:
-    """The file that answers for a model: the one named by its path, else the workspace's.
-
-    There, files of the first engine come before those of others, and int8 before float.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if Path(model).suffix and Path(model).suffix != KERAS_SUFFIX:
-        return Path(model)
-    paths = artifact_paths(workspace, model)
-    first = engine_names() if engine == "auto" else [engine]
-    order = {"int8": 0, "float16": 1, TWIN: 2}
-
-    def rank(path: Path) -> tuple[int, int]:
-        runs = [index for index, name in enumerate(first) if name in engine_names(path.suffix)]
-        quantization = Manifest.load(path.parent).files[path.name]["quantization"]
-        return (runs[0] if runs else len(first), order.get(quantization, len(order)))
-
-    return min(paths, key=rank)
-
-
 def evaluate_keras(path: Path, test: Split) -> Evaluation:
     """Accuracy of a ``.keras`` file on the test images: the one evaluation that needs TensorFlow."""
     from mnist_edge import models
@@ -253,35 +197,3 @@ def evaluate_keras(path: Path, test: Split) -> Evaluation:
             "Name the model's own data set with --data.",
         )
     return accuracy_of(str(path), "keras", answers(models.outputs(model, test.images)), test.labels)
-
-
-def calibration_study(
-    workspace: Path, model: str, format_: str, splits_of: Callable[[int, int], Splits], progress: Progress = no_progress
-) -> list[tuple[int, int, ParityReport]]:
-    """How the verdict moves with the number and the draw of calibration images.
-
-    Args:
-        workspace, model, format_: as for `export`. Nothing in the workspace changes but that a model is trained.
-        splits_of: the data, for a number of calibration images and a seed.
-
-    Returns:
-        (images, seed, verdict on the first engine), in order.
-    """
-    from mnist_edge import conversion
-
-    folder, _ = ensure_model(workspace, model, splits_of(*STUDY[0]), progress)
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / folder.name
-        copy.mkdir()
-        for name in (KERAS_NAME, REFERENCE_NAME, MANIFEST_NAME):
-            shutil.copy(folder / name, copy)
-        for done, (images, seed) in enumerate(STUDY):
-            progress("calibration study", done, len(STUDY))
-            splits = splits_of(images, seed)
-            made = conversion.export(copy, conversion.ExportConfig(format_), splits)
-            engine = engine_names(Path(made.path).suffix)[0]
-            reports, _ = verify(Path(made.path), splits.test, splits.sha256["test_images"], engine=engine)
-            rows.append((images, seed, reports[0]))
-    progress("calibration study", len(STUDY), len(STUDY))
-    return rows

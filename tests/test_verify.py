@@ -11,7 +11,7 @@ import pytest
 
 from mnist_edge import conversion, data
 from mnist_edge.data.splits import take
-from mnist_edge.pipeline import artifact_paths
+from mnist_edge.workspace import artifact_paths
 from tests.conftest import INT8_BYTES_FLOOR, Run, assert_two_lines
 
 pytestmark = pytest.mark.slow

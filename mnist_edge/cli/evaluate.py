@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
-from mnist_edge.pipeline import KERAS_SUFFIX
+from mnist_edge.workspace import KERAS_SUFFIX
 
 NAME = "evaluate"
 

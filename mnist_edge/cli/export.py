@@ -10,7 +10,7 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
 from mnist_edge.cli.verdict import gate_error, study_table, verdict_lines, verdict_table
-from mnist_edge.pipeline import DEFAULT_MODEL, DEFAULT_WORKSPACE
+from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "export"
 # The word people know for it, and what it makes.
@@ -40,7 +40,7 @@ def command(
 
     Example: mnist-edge export --format tflite
     """
-    from mnist_edge import conversion, pipeline, verification
+    from mnist_edge import calibration_study, conversion, pipeline, verification
     from mnist_edge.data import Splits, load
     from mnist_edge.errors import suggest
     from mnist_edge.parity import Gate
@@ -56,7 +56,7 @@ def command(
         splits = splits_of(calibration_images, calibration_seed)
         if study:
             made_of = "tflite" if format_ == "all" else format_
-            rows = pipeline.calibration_study(workspace, model, made_of, splits_of, progress)
+            rows = calibration_study.calibration_study(workspace, model, made_of, splits_of, progress)
             payload = [{"images": images, "seed": seed, "result": report} for images, seed, report in rows]
             return output.result({"study": payload}, study_table(rows))
         artifacts, trained = pipeline.export(

@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
-from mnist_edge.pipeline import DEFAULT_MODEL, DEFAULT_WORKSPACE, pick_file
+from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, pick_file
 
 NAME = "predict"
 STDIN = "-"

@@ -8,7 +8,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
-from mnist_edge.pipeline import DEFAULT_MODEL, DEFAULT_WORKSPACE, folder_of
+from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, folder_of
 
 NAME = "train"
 

@@ -18,7 +18,7 @@ from mnist_edge.cli.verdict import (
     verdict_lines,
     verdict_table,
 )
-from mnist_edge.pipeline import DEFAULT_WORKSPACE, artifact_paths
+from mnist_edge.workspace import DEFAULT_WORKSPACE, artifact_paths
 
 NAME = "verify"
 

@@ -20,8 +20,8 @@ from mnist_edge.parity.gate import Gate
 from mnist_edge.parity.kernels import compare_kernels
 from mnist_edge.results import Evaluation, KernelReport, ParityReport
 from mnist_edge.runtime import Session, engine_names, open_session
+from mnist_edge.workspace import TWIN
 
-TWIN = "float32"
 CHUNK = 1000
 
 

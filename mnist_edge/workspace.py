@@ -1,0 +1,66 @@
+"""Where things are in a workspace: one folder a model, and which of its files answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mnist_edge.artifacts import Manifest
+from mnist_edge.errors import UsageError
+
+DEFAULT_WORKSPACE = Path("artifacts")
+DEFAULT_MODEL = "cnn"
+KERAS_SUFFIX = ".keras"
+# The name that the float twin of a quantized file has in place of the quantization's.
+TWIN = "float32"
+
+
+def folder_of(workspace: Path, model: str) -> Path:
+    """A model's folder: a built-in's name, or the stem of a ``.keras`` file."""
+    return workspace / Path(model).stem if model.endswith(KERAS_SUFFIX) else workspace / model
+
+
+def artifact_paths(workspace: Path, model: str | None = None) -> list[Path]:
+    """The exported files of a workspace that an engine runs, of one model or of all.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from mnist_edge.runtime import engine_names  # not above: numpy behind it would slow down every --help
+
+    folders = [folder_of(workspace, model)] if model else sorted(path for path in workspace.glob("*") if path.is_dir())
+    paths = [
+        folder / name
+        for folder in folders
+        for name, entry in sorted(Manifest.load(folder).files.items())
+        if "format" in entry and engine_names(Path(name).suffix)
+    ]
+    if not paths:
+        where = f"for {model!r} " if model else ""
+        raise UsageError(
+            f"There is no exported file {where}in {workspace}.", "Make one first: mnist-edge export --format all"
+        )
+    return paths
+
+
+def pick_file(workspace: Path, model: str, engine: str = "auto") -> Path:
+    """The file that answers for a model: the one named by its path, else the workspace's.
+
+    There, files of the first engine come before those of others, and int8 before float.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if Path(model).suffix and Path(model).suffix != KERAS_SUFFIX:
+        return Path(model)
+    from mnist_edge.runtime import engine_names
+
+    paths = artifact_paths(workspace, model)
+    first = engine_names() if engine == "auto" else [engine]
+    order = {"int8": 0, "float16": 1, TWIN: 2}
+
+    def rank(path: Path) -> tuple[int, int]:
+        runs = [index for index, name in enumerate(first) if name in engine_names(path.suffix)]
+        quantization = Manifest.load(path.parent).files[path.name]["quantization"]
+        return (runs[0] if runs else len(first), order.get(quantization, len(order)))
+
+    return min(paths, key=rank)
