@@ -79,7 +79,7 @@ def command(
     reports = [report for item in artifacts for report in item.parity]
     page = verification.write_page(artifacts, splits.test.images)
     code = output.result(
-        {"artifacts": artifacts}, files, verdict_table(reports), *verdict_lines(reports), error=gate_error(reports)
+        {"artifacts": artifacts}, files, "", verdict_table(reports), *verdict_lines(reports), error=gate_error(reports)
     )
     best = next((item.path for item in artifacts if item.quantization != "float32"), artifacts[0].path)
     output.next(

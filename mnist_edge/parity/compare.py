@@ -54,7 +54,7 @@ def refused(
 ) -> ParityReport:
     """The report of an engine that does not take the file: every answer is missing."""
     after = np.full_like(before, np.nan)
-    return _report(before, after, labels, (), "refused", f"Failed: {cause}", path, engine, verified=False)
+    return _report(before, after, labels, (), "refused", f"Failed (refused): {cause}", path, engine, verified=False)
 
 
 def _verdict(
@@ -66,10 +66,10 @@ def _verdict(
 ) -> tuple[str, str]:
     n = len(labels)
     if before.shape != after.shape:
-        return "shape", f"Failed: its answers are {after.shape}, the reference's {before.shape}."
+        return "shape", f"Failed (shape): its answers are {after.shape}, the reference's {before.shape}."
     rows = int((~np.isfinite(after).all(axis=1)).sum())
     if rows:
-        return "nan", f"Failed: {rows:,} of {n:,} answers are NaN or infinite."
+        return "nan", f"Failed (nan): {rows:,} of {n:,} answers are NaN or infinite."
     old, new = answers(before), answers(after)
     broken, fixed = (old == labels) & (new != labels), (old != labels) & (new == labels)
     classes = [

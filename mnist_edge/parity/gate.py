@@ -34,14 +34,15 @@ def decide(gate: Gate, n: int, broken: int, fixed: int, agreeing: int, classes: 
     drop, upper = 100 * (broken - fixed) / n, 100 * statistics.upper_bound(broken, fixed, n)
     if agreeing / n < gate.min_agreement:
         return "agreement", (
-            f"Failed: the answers agree on {agreeing / n:.2%} of {n:,} images, wanted is {gate.min_agreement:.2%}."
+            f"Failed (agreement): the answers agree on {agreeing / n:.2%} of {n:,} images; "
+            f"wanted is {gate.min_agreement:.2%}."
         )
     for counts in classes:
         fallen = _collapsed(gate, counts, len(classes))
         if fallen is not None:
             return "class-drop", fallen
     if drop > gate.max_drop_pp:
-        return "drop", f"Failed: it lost {drop:.2f} pp, more than the {gate.max_drop_pp:g} pp allowed."
+        return "drop", f"Failed (drop): it lost {drop:.2f} pp, more than the {gate.max_drop_pp:g} pp allowed."
     needed = statistics.images_needed(gate.max_drop_pp / 100)
     if n < needed:
         return "undecidable", (
@@ -50,11 +51,11 @@ def decide(gate: Gate, n: int, broken: int, fixed: int, agreeing: int, classes: 
         )
     if upper >= gate.max_drop_pp:
         return "drop-bound", (
-            f"Failed: it lost {drop:.2f} pp, and with 95 % confidence the loss may be {upper:.2f} pp; "
+            f"Failed (drop-bound): it lost {drop:.2f} pp, and with 95 % confidence the loss may be {upper:.2f} pp; "
             f"allowed are {gate.max_drop_pp:g} pp."
         )
     return "non-inferior", (
-        f"Passed: with 95 % confidence it loses less than {max(upper, 0.0):.2f} pp on {n:,} images "
+        f"Passed (non-inferior): with 95 % confidence it loses less than {max(upper, 0.0):.2f} pp on {n:,} images "
         f"({gate.max_drop_pp:g} pp allowed)."
     )
 
@@ -68,6 +69,6 @@ def _collapsed(gate: Gate, counts: ClassCounts, classes: int) -> str | None:
     if drop <= gate.max_class_drop_pp or low <= 0:
         return None
     return (
-        f"Failed: class {counts.name} lost {drop:.2f} pp (at least {low:.2f} pp, corrected for {classes} classes); "
-        f"allowed are {gate.max_class_drop_pp:g} pp."
+        f"Failed (class-drop): class {counts.name} lost {drop:.2f} pp (at least {low:.2f} pp, corrected for "
+        f"{classes} classes); allowed are {gate.max_class_drop_pp:g} pp."
     )

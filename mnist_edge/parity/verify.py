@@ -67,7 +67,7 @@ def verify(
         if np.isfinite(after).all():
             judged.append((session, after))
         if leaked:
-            why = f"Failed: {leaked:,} of the images that calibrated it are test images."
+            why = f"Failed (leakage): {leaked:,} of the images that calibrated it are test images."
             verdict = replace(verdict, passed=False, rule="leakage", verdict=why)
         beside = twin_path(path) if twin else None
         if beside is not None:

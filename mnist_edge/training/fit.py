@@ -46,6 +46,9 @@ def train(config: TrainConfig, splits: Splits, folder: Path, progress: Progress 
     key = artifacts.fingerprint(facts)
     if manifest.is_current(KERAS_NAME, key) and manifest.is_current(REFERENCE_NAME, key):
         return artifacts_result(manifest)
+    progress("loading TensorFlow", 0, 1)
+    import_keras()
+    progress("loading TensorFlow", 1, 1)
     checkpoint = _Checkpoint(folder / CHECKPOINT_FOLDER, key)
     model, history, seconds = checkpoint.resume() or (_new_model(config, splits), [], 0.0)
     while len(history) < config.recipe.epochs:
