@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from mnist_edge.artifacts import REFERENCE_NAME, Manifest, fingerprint, read_bytes, write_bytes
 from mnist_edge.data import Split
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import MissingError, RefusedError, UsageError
+from mnist_edge.errors import MnistEdgeError, UsageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.layers import layer_errors
@@ -121,14 +120,16 @@ def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path
     key = fingerprint([manifest.files[path.name]["verdict"]["key"] for path in files])
     if manifest.is_current(REPORT_NAME, key):
         return target
-    traced = []
+    traced, notes = [], []
     for path in files:
         if twin_path(path) is not None and "int8" in path.stem:
             golden = Reference.from_bytes(read_bytes(path.parent / REFERENCE_NAME)).golden_images
-            with contextlib.suppress(UsageError, MissingError, RefusedError):
+            try:
                 traced.append((str(path), tuple(layer_errors(path, golden))))
+            except MnistEdgeError as error:
+                notes.append(error.cause)
     kernels = tuple(kernel for item in artifacts for kernel in item.kernels)
-    write_reports(Verdicts(reports, kernels, tuple(traced)), images, files, as_page=target)
+    write_reports(Verdicts(reports, kernels, tuple(traced), tuple(notes)), images, files, as_page=target)
     manifest.record(REPORT_NAME, key=key)
     return target
 

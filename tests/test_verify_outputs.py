@@ -158,6 +158,36 @@ def test_layer_errors_find_the_layer_that_was_damaged(
     assert all(abs(worse[name]) < 1 for name in ("conv_1", "hidden"))
 
 
+@pytest.mark.slow
+def test_layer_errors_of_a_residual_net(slice_npz: Path, tmp_path: Path) -> None:
+    """An addition reads two computed tensors; a batch norm folds into its convolution."""
+    from mnist_edge import training
+    from mnist_edge.models.backend import import_keras
+
+    keras = import_keras()
+    layers = keras.layers
+    image = keras.Input((28, 28, 1))
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="stem")(image)
+    y = layers.Conv2D(8, 3, padding="same", use_bias=False, name="branch")(x)
+    y = layers.BatchNormalization(name="norm")(y)
+    x = layers.Add(name="sum")([x, y])
+    x = layers.DepthwiseConv2D(3, strides=2, name="depthwise")(layers.ReLU(name="relu")(x))
+    x = layers.Dense(10, activation="softmax", name="answer")(layers.Flatten(name="flat")(x))
+    keras.Model(image, x).save(tmp_path / "residual.keras")
+    splits = data.load(slice_npz)
+    config = training.configure(str(tmp_path / "residual.keras"), epochs=2, optimizer="adam", learning_rate=2e-3)
+    training.train(config, splits, tmp_path / "residual")
+    pipeline.export(tmp_path, "residual", ["tflite", "onnx"], splits)
+    for suffix in (".tflite", ".onnx"):
+        errors = layer_errors(tmp_path / "residual" / f"residual-int8{suffix}", splits.validation.images)
+        by_layer = {item.layer: item for item in errors}
+        assert {"stem", "depthwise", "answer"} <= set(by_layer)
+        assert "sum" in by_layer or "relu" in by_layer
+        for item in errors:
+            assert item.isolated_cosine > 0.9, (suffix, item)
+            assert item.isolated_sqnr_db is None or item.isolated_sqnr_db > 8, (suffix, item)
+
+
 def test_layers_without_a_twin_are_a_usage_error(copy: Path, cli: Callable[..., Run]) -> None:
     (copy / "dense-float32.onnx").unlink()
     run = cli("verify", copy / "dense-int8.onnx", "--layers")

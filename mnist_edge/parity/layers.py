@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.artifacts import check_hash, read_bytes
-from mnist_edge.errors import UsageError
+from mnist_edge.errors import MnistEdgeError, StageError, UsageError
 from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import LayerError
 
@@ -51,6 +51,7 @@ def layer_errors(path: Path, images: NDArray[np.uint8], trust: bool = False) -> 
     Raises:
         UsageError: no float twin beside the file, or no int8 file.
         MissingError: looking into the file wants a package that is not installed.
+        StageError: an engine cannot run a part of the graph by itself.
     """
     twin = twin_path(path)
     if twin is None:
@@ -59,7 +60,13 @@ def layer_errors(path: Path, images: NDArray[np.uint8], trust: bool = False) -> 
     check_hash(path, content, trust)
     check_hash(twin, float_content)
     trace = _tracer(path.suffix)
-    errors = [_error(item) for item in trace(content, float_content, images[:IMAGES])]
+    try:
+        errors = [_error(item) for item in trace(content, float_content, images[:IMAGES])]
+    except MnistEdgeError:
+        raise
+    except Exception as error:  # whatever an engine says of a part of a graph that it cannot run
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise StageError(f"The layers of {path} cannot be compared: {first}", "Verify without --layers.") from error
     return sorted(errors, key=lambda item: math.inf if item.isolated_sqnr_db is None else item.isolated_sqnr_db)
 
 

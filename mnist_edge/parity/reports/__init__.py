@@ -9,11 +9,12 @@ from mnist_edge.results import KernelReport, LayerError, ParityReport
 
 @dataclass(frozen=True)
 class Verdicts:
-    """All that a run of ``verify`` found; ``layers`` by file."""
+    """All that a run of ``verify`` found; ``layers`` by file. ``notes`` say what could not be looked at."""
 
     reports: tuple[ParityReport, ...]
     kernels: tuple[KernelReport, ...] = ()
     layers: tuple[tuple[str, tuple[LayerError, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:

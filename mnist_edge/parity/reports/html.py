@@ -57,6 +57,7 @@ def render(
     parts = [
         f"<h1>Quantized against float: {_verdict(verdicts.passed, word)}</h1>",
         *(f"<p><strong>{escape(_name(item))}</strong>: {escape(item.verdict)}</p>" for item in verdicts.reports),
+        *(f'<p class="soft">{escape(note)}</p>' for note in verdicts.notes),
         _accuracy(verdicts.reports),
         _files(provenance),
     ]

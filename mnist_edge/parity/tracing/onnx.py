@@ -30,7 +30,8 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
     constants = {item.name: onnx.numpy_helper.to_array(item) for item in quantized.graph.initializer}
     readers = {name: node for node in quantized.graph.node for name in node.input}
     made_by = {name: node for node in quantized.graph.node for name in node.output}
-    known = {name for node in plain.graph.node for name in node.output}
+    image_name = plain.graph.input[0].name
+    known = {image_name, *(name for node in plain.graph.node for name in node.output)}
 
     def run(model: Any, wanted: list[str], feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         copy = onnx.ModelProto()
@@ -43,39 +44,19 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
         values: list[NDArray[Any]] = session.run(wanted, feeds)
         return values
 
-    def end_of(node: Any) -> tuple[str, str, Any]:
-        """An op's result: its name in both files, where it is read after its QDQ pair, and that pair's first node."""
-        name = node.output[0]
-        while name not in known and name in readers:
-            name = readers[name].output[0]
-        after = readers.get(name)
-        while after is not None and after.op_type == "Relu":
-            name = after.output[0]
-            after = readers.get(name)
-        if after is None or after.op_type != "QuantizeLinear":
-            return name, name, None
-        return name, readers[after.output[0]].output[0], after
-
-    def start_of(node: Any) -> tuple[str, str]:
-        """An op's input as it reads it, and the tensor of the float twin that it stands for."""
-        name = node.input[0]
-        while name not in known and name in made_by:
-            name = made_by[name].input[0]
-        return node.input[0], name
-
     ops = [node for node in quantized.graph.node if node.op_type not in (*_MOVES, "Relu")]
-    ends, starts = [end_of(node) for node in ops], [start_of(node) for node in ops]
+    ends, starts = [_end_of(node, readers, known) for node in ops], [_starts_of(node, made_by, known) for node in ops]
     image = images.reshape(-1, *[dim.dim_value for dim in plain.graph.input[0].type.tensor_type.shape.dim][1:])
-    name = plain.graph.input[0].name
-    floats = {name: image.astype(np.float32) / np.float32(255)}
-    inside = sorted({source for _, source in starts if source != name} | {end[0] for end in ends})
+    floats = {image_name: image.astype(np.float32) / np.float32(255)}
+    sources = {source for each in starts for source in each.values() if source != image_name}
+    inside = sorted(sources | {end[0] for end in ends})
     expected = {**floats, **dict(zip(inside, run(plain, inside, floats), strict=True))}
     read_after = [end[1] for end in ends]
     accumulated = run(quantized, read_after, {quantized.graph.input[0].name: image})
     found = []
-    for node, (tensor, after, pair), (fed, source), in_place in zip(ops, ends, starts, accumulated, strict=True):
-        given = _on_grid(expected[source], fed, made_by, constants)
-        alone = run(_cut(quantized, fed, after, made_by), [after], {fed: given})[0]
+    for node, (tensor, after, pair), reads, in_place in zip(ops, ends, starts, accumulated, strict=True):
+        given = {name: _on_grid(expected[source], name, made_by, constants) for name, source in reads.items()}
+        alone = run(_cut(quantized, set(given), after, made_by), [after], given)[0]
         label = node.name.rsplit("_", 1)[0]
         found.append(Trace(node.op_type, label, *_grid(pair, constants), expected[tensor], in_place, alone))
     return found
@@ -90,6 +71,32 @@ def _grid(pair: Any, constants: dict[str, NDArray[Any]]) -> tuple[float | None, 
     return scale, zero, (limits.min - zero) * scale, (limits.max - zero) * scale
 
 
+def _end_of(node: Any, readers: dict[str, Any], known: set[str]) -> tuple[str, str, Any]:
+    """An op's result: its name in both files, where it is read after its QDQ pair, and that pair's first node."""
+    name = node.output[0]
+    while name not in known and name in readers:
+        name = readers[name].output[0]
+    after = readers.get(name)
+    while after is not None and after.op_type == "Relu":
+        name = after.output[0]
+        after = readers.get(name)
+    if after is None or after.op_type != "QuantizeLinear":
+        return name, name, None
+    return name, readers[after.output[0]].output[0], after
+
+
+def _starts_of(node: Any, made_by: dict[str, Any], known: set[str]) -> dict[str, str]:
+    """An op's computed inputs as it reads them, and the tensors of the float twin that they stand for."""
+    found = {}
+    for read in node.input:
+        name = read
+        while name not in known and name in made_by:
+            name = made_by[name].input[0]
+        if name in known:
+            found[read] = name
+    return found
+
+
 def _on_grid(
     real: NDArray[Any], name: str, made_by: dict[str, Any], constants: dict[str, NDArray[Any]]
 ) -> NDArray[np.float32]:
@@ -101,14 +108,14 @@ def _on_grid(
     return dequantize(quantize(real, scale, int(zero_point), zero_point.dtype), scale, int(zero_point))
 
 
-def _cut(model: Any, start: str, end: str, made_by: dict[str, Any]) -> Any:
-    """The part of a graph between two tensors, as a model that takes the first."""
+def _cut(model: Any, starts: set[str], end: str, made_by: dict[str, Any]) -> Any:
+    """The part of a graph that leads from some tensors to one, as a model that takes the former."""
     import onnx
 
     wanted, names = [end], set()
     while wanted:
         name = wanted.pop()
-        if name != start and name in made_by and made_by[name].name not in names:
+        if name not in starts and name in made_by and made_by[name].name not in names:
             names.add(made_by[name].name)
             wanted += made_by[name].input
     cut = onnx.ModelProto()
@@ -116,5 +123,6 @@ def _cut(model: Any, start: str, end: str, made_by: dict[str, Any]) -> Any:
     for node in [node for node in cut.graph.node if node.name not in names]:
         cut.graph.node.remove(node)
     del cut.graph.input[:], cut.graph.value_info[:]
-    cut.graph.input.append(onnx.helper.make_tensor_value_info(start, onnx.TensorProto.FLOAT, None))
+    for start in sorted(starts):
+        cut.graph.input.append(onnx.helper.make_tensor_value_info(start, onnx.TensorProto.FLOAT, None))
     return cut

@@ -47,11 +47,14 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
     found = []
     for (at, op), (twin_at, _) in zip(ours, theirs, strict=True):
         graph, twin = roots[0].subgraphs[0], roots[1].subgraphs[0]
-        source, result = graph.operators[at].inputs[0], graph.operators[at].outputs[0]
+        result = graph.operators[at].outputs[0]
         scale, zero_point = _grid(graph.tensors[result])
-        wide = plain[twin.operators[twin_at].inputs[0]]
-        source_scale, source_zero_point = _grid(graph.tensors[source])
-        fed = quantize(wide, source_scale, source_zero_point, np.dtype(np.int8))
+        # A residual addition reads two tensors that are computed; weights and shapes are constants of the file.
+        fed = {
+            index: _on_grid(plain[twin.operators[twin_at].inputs[position]], graph.tensors[index])
+            for position, index in enumerate(graph.operators[at].inputs)
+            if index >= 0 and not _is_constant(roots[0], graph.tensors[index])
+        }
         alone = _run_alone(roots[0], at, fed, open_)
         found.append(
             Trace(
@@ -93,22 +96,34 @@ def _grid(tensor: Any) -> tuple[float, int]:
     return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
 
 
-def _run_alone(root: Any, at: int, batch: NDArray[Any], open_: Any) -> NDArray[Any]:
-    """One op of the file as a file of its own."""
+def _is_constant(root: Any, tensor: Any) -> bool:
+    data = root.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _on_grid(real: NDArray[Any], tensor: Any) -> NDArray[Any]:
+    scale, zero_point = _grid(tensor)
+    return quantize(real, scale, zero_point, np.dtype(np.int8))
+
+
+def _run_alone(root: Any, at: int, fed: dict[int, NDArray[Any]], open_: Any) -> NDArray[Any]:
+    """One op of the file as a file of its own, with its inputs by their index."""
     import flatbuffers
 
     single = copy.copy(root)
     graph = copy.copy(root.subgraphs[0])
     op = graph.operators[at]
-    graph.operators, graph.inputs, graph.outputs = [op], [op.inputs[0]], [op.outputs[0]]
+    graph.operators, graph.inputs, graph.outputs = [op], list(fed), [op.outputs[0]]
     single.subgraphs, single.signatureDefs = [graph], None
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(single.Pack(builder), tflite.IDENTIFIER)
     interpreter = open_(bytes(builder.Output()))
-    source, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-    interpreter.resize_tensor_input(source, batch.shape)
+    sources = [item["index"] for item in interpreter.get_input_details()]
+    for source, batch in zip(sources, fed.values(), strict=True):
+        interpreter.resize_tensor_input(source, batch.shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(source, batch)
+    for source, batch in zip(sources, fed.values(), strict=True):
+        interpreter.set_tensor(source, batch)
     interpreter.invoke()
-    result: NDArray[Any] = interpreter.get_tensor(answer)
+    result: NDArray[Any] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     return result
