@@ -137,3 +137,11 @@ def test_a_second_export_does_nothing_and_a_changed_option_redoes_its_stages(
     fresh = {Path(item["path"]).name: item["fresh"] for item in changed.json["artifacts"]}
     assert fresh == {"cnn-float32.tflite": False, "cnn-int8.tflite": True}
     assert "epoch" not in changed.err
+
+
+def test_a_reference_that_is_not_the_manifests_is_refused(copy: Path, workspace: Path, cli: Callable[..., Run]) -> None:
+    shutil.copy(workspace / "dense" / "reference.npz", copy / "cnn" / "reference.npz")
+    assert_two_lines(cli("verify", copy / "cnn" / "cnn-int8.tflite", "--engine", "litert"), 4)
+    trusted = cli("verify", copy / "cnn" / "cnn-int8.tflite", "--engine", "litert", "--trust", "--json")
+    assert trusted.code == 1
+    assert trusted.json["results"][0]["rule"] == "agreement"

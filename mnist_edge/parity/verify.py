@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import REFERENCE_NAME, Manifest, read_bytes
+from mnist_edge.artifacts import REFERENCE_NAME, Manifest, check_hash, read_bytes
 from mnist_edge.data import Split, image_digests
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, RefusedError, UsageError
@@ -53,7 +53,7 @@ def verify(
             file is no error, but a report that did not pass.
     """
     names = _engines(path, engine, threads, trust)
-    expected = _reference(path, reference, test_sha256, len(test))
+    expected = _reference(path, reference, test_sha256, len(test), trust)
     leaked = _leaked(path, test)
     reports, judged = [], []
     for name in names:
@@ -131,11 +131,13 @@ def _leaked(path: Path, test: Split) -> int:
     return len(set(calibration.get("image_digests", ())) & set(image_digests(test.images)))
 
 
-def _reference(path: Path, named: Path | None, test_sha256: str, n: int) -> Reference:
+def _reference(path: Path, named: Path | None, test_sha256: str, n: int, trust: bool) -> Reference:
     source = named or path.parent / REFERENCE_NAME
     if not source.is_file():
         raise UsageError(f"There is no reference {source} to compare {path.name} with.", "Name one with --reference.")
-    reference = Reference.from_bytes(read_bytes(source))
+    content = read_bytes(source)
+    check_hash(source, content, trust)
+    reference = Reference.from_bytes(content)
     if reference.test_images_sha256 != test_sha256 or len(reference.probabilities) != n:
         raise UsageError(
             f"{source} was made on other test images than these.", "Name the model's own data set with --data."
