@@ -18,7 +18,7 @@ from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.layers import layer_errors
 from mnist_edge.parity.reports import Verdicts, benchmark, html, junit, markdown
 from mnist_edge.parity.verify import twin_path
-from mnist_edge.results import Artifact, SelfTest
+from mnist_edge.results import Artifact, LayerError, SelfTest
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.selftest import run_selftest
 
@@ -54,14 +54,12 @@ def verify_all(
         )  # fmt: skip
         reports += found
         kernels += compared
-    traced = []
+    traced: list[tuple[str, tuple[LayerError, ...]]] = []
     if layers:
-        quantized = [path for path in files if twin_path(path) is not None and "int8" in path.stem]
+        quantized = _with_layers(files)
         if not quantized:
             raise UsageError("None of these is an int8 file with its float twin beside it.", "Export the model again.")
-        for path in quantized:
-            images = Reference.from_bytes(read_bytes(reference or path.parent / REFERENCE_NAME)).golden_images
-            traced.append((str(path), tuple(layer_errors(path, images, trust))))
+        traced = [(str(path), _layers(path, reference, trust)) for path in quantized]
     return Verdicts(tuple(reports), tuple(kernels), tuple(traced))
 
 
@@ -121,17 +119,26 @@ def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path
     if manifest.is_current(REPORT_NAME, key):
         return target
     traced, notes = [], []
-    for path in files:
-        if twin_path(path) is not None and "int8" in path.stem:
-            golden = Reference.from_bytes(read_bytes(path.parent / REFERENCE_NAME)).golden_images
-            try:
-                traced.append((str(path), tuple(layer_errors(path, golden))))
-            except MnistEdgeError as error:
-                notes.append(error.cause)
+    for path in _with_layers(files):
+        try:
+            traced.append((str(path), _layers(path)))
+        except MnistEdgeError as error:
+            notes.append(error.cause)
     kernels = tuple(kernel for item in artifacts for kernel in item.kernels)
     write_reports(Verdicts(reports, kernels, tuple(traced), tuple(notes)), images, files, as_page=target)
     manifest.record(REPORT_NAME, key=key)
     return target
+
+
+def _with_layers(files: Sequence[Path]) -> list[Path]:
+    """Those whose layers can be compared: int8 files with their float twin beside them."""
+    return [path for path in files if twin_path(path) is not None and "int8" in path.stem]
+
+
+def _layers(path: Path, reference: Path | None = None, trust: bool = False) -> tuple[LayerError, ...]:
+    """The errors of a file's layers on the golden set's images."""
+    images = Reference.from_bytes(read_bytes(reference or path.parent / REFERENCE_NAME)).golden_images
+    return tuple(layer_errors(path, images, trust))
 
 
 def _all_engines(path: Path) -> list[str]:

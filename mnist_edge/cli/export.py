@@ -53,12 +53,12 @@ def command(
         return load(data, calibration_images=images, calibration_seed=seed, progress=progress)
 
     with output.progress() as progress:
-        splits = splits_of(calibration_images, calibration_seed)
         if study:
             made_of = "tflite" if format_ == "all" else format_
             rows = calibration_study.calibration_study(workspace, model, made_of, splits_of, progress)
             payload = [{"images": images, "seed": seed, "result": report} for images, seed, report in rows]
             return output.result({"study": payload}, study_table(rows))
+        splits = splits_of(calibration_images, calibration_seed)
         artifacts, trained = pipeline.export(
             workspace,
             model,

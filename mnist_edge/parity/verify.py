@@ -52,13 +52,14 @@ def verify(
         ContentError: the file or the reference is damaged, or not what the manifest says. An engine refusing a sound
             file is no error, but a report that did not pass.
     """
-    names = _engines(path, engine, threads, trust)
+    opened = _open_each(path, engine, threads, trust)
     expected = _reference(path, reference, test_sha256, len(test), trust)
     leaked = _leaked(path, test)
     reports, judged = [], []
-    for name in names:
+    for name, session in opened:
         try:
-            session = open_session(path, name, threads, trust)
+            if isinstance(session, RefusedError):
+                raise session
             after = predict(session, test.images, progress)
         except RefusedError as error:
             reports.append(refused(expected.probabilities, path, name, test.labels, error.cause))
@@ -103,25 +104,26 @@ def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no
     return np.concatenate(parts)
 
 
-def _engines(path: Path, engine: str, threads: int, trust: bool) -> list[str]:
-    """The engine that is named, or with ``auto`` every one that is installed here and runs such files.
+def _open_each(path: Path, engine: str, threads: int, trust: bool) -> list[tuple[str, Session | RefusedError]]:
+    """The file on the engine that is named, or with ``auto`` on every one that is installed here and runs such files.
 
     Raises:
         MnistEdgeError: what opening the file raises, but for a refusal, which is for the gate.
     """
-    usable = []
+    opened: list[tuple[str, Session | RefusedError]] = []
     for name in [engine] if engine != "auto" else engine_names(path.suffix):
         try:
-            open_session(path, name, threads, trust)
+            opened.append((name, open_session(path, name, threads, trust)))
+        except RefusedError as error:
+            opened.append((name, error))
         except MissingError:
             if engine != "auto":
                 raise
-            continue
-        except RefusedError:
-            pass
-        usable.append(name)
-    # With none, opening it says what is missing: the file, or an engine for it.
-    return usable or [open_session(path, "auto", threads, trust).engine]
+    if not opened:
+        # Says what is missing: the file, or an engine for it.
+        session = open_session(path, "auto", threads, trust)
+        opened.append((session.engine, session))
+    return opened
 
 
 def _leaked(path: Path, test: Split) -> int:

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ContentError, RefusedError
-from mnist_edge.formats import tflite
+from mnist_edge.errors import RefusedError
+from mnist_edge.formats import ModelFile, tflite
 from mnist_edge.quiet import quiet
-from mnist_edge.runtime.engines import Port
+from mnist_edge.runtime.engines import Port, require_one_each
 
 
 class InterpreterProgram:
     """A TFLite file in an interpreter. The input tensor is resized only when the number of images changes."""
 
-    def __init__(self, content: bytes, interpreter: Any) -> None:
-        file = tflite.read(content)
+    def __init__(self, file: ModelFile, interpreter: Any) -> None:
         self.metadata = file.metadata
         self.batched = file.inputs[0].shape[:1] == (-1,)
         self._interpreter = interpreter
@@ -50,17 +49,14 @@ def load(content: bytes, make: Any) -> InterpreterProgram:
         ContentError: the file is damaged, or the engine refuses it.
     """
     file = tflite.read(content)
-    if len(file.inputs) != 1 or len(file.outputs) != 1:
-        raise ContentError(
-            f"The file has {len(file.inputs)} inputs and {len(file.outputs)} outputs.", "One of each is supported."
-        )
+    require_one_each(file)
     try:
         with quiet():  # LiteRT announces its delegate on the terminal, whatever its log level
             interpreter = make(content)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise _refusal(error) from error
-    return InterpreterProgram(content, interpreter)
+    return InterpreterProgram(file, interpreter)
 
 
 def _refusal(error: Exception) -> RefusedError:

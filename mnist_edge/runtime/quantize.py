@@ -1,4 +1,4 @@
-"""The two conversions at a quantized boundary.
+"""The conversions where numbers cross from a model to us: the two of a quantized boundary, and the softmax.
 
 Formulas: B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference
 (2018), section 2.1: real = scale * (q - zero_point).
@@ -22,3 +22,9 @@ def quantize(real: NDArray[np.float32], scale: float, zero_point: int, dtype: np
 def dequantize(steps: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:
     """Integers of a grid as real values, float32."""
     return (steps.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of logits as probabilities, shifted by their maximum so that nothing overflows."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

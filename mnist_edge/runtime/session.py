@@ -12,7 +12,7 @@ from mnist_edge.errors import ContentError, ImageShapeError, MissingError, Usage
 from mnist_edge.formats import METADATA_KEY, Contract
 from mnist_edge.runtime import engines
 from mnist_edge.runtime.engines import Port, Program
-from mnist_edge.runtime.quantize import dequantize, quantize
+from mnist_edge.runtime.quantize import dequantize, quantize, softmax
 
 BATCH = 64
 DEFAULT_THREADS = 1
@@ -80,10 +80,7 @@ class Session:
         answer = self._program.run(batch if self._lookup is None else self._lookup[batch])
         if port.scale is not None:
             answer = dequantize(answer, port.scale, port.zero_point)
-        if self.contract.output == "logits":
-            powers = np.exp(answer - answer.max(axis=1, keepdims=True))
-            answer = powers / powers.sum(axis=1, keepdims=True)
-        return answer
+        return softmax(answer) if self.contract.output == "logits" else answer
 
 
 def engine_names(suffix: str | None = None, kernels_only: bool = False) -> list[str]:

@@ -13,6 +13,7 @@ from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.data import Splits
 from mnist_edge.errors import ContentError
 from mnist_edge.formats.reference import Reference
+from mnist_edge.runtime.quantize import softmax
 from mnist_edge.runtime.selftest import choose
 
 
@@ -61,12 +62,6 @@ def adopt(path: Path, splits: Splits, folder: Path) -> None:
     facts = {"key": key, "class_names": list(splits.class_names), "preprocessor": splits.preprocessor}
     manifest.record(KERAS_NAME, **facts, data=splits.sha256, output=output, made_by={"adopted": path.name})
     manifest.record(REFERENCE_NAME, key=key)
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of logits as probabilities, shifted by their maximum so that nothing overflows."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def _are_logits(answers: NDArray[np.float32]) -> bool:

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import discovery
+from mnist_edge.errors import ContentError
+from mnist_edge.formats import ModelFile
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,18 @@ class Port:
     shape: tuple[int, ...]
     scale: float | None = None
     zero_point: int = 0
+
+
+def require_one_each(file: ModelFile) -> None:
+    """Check for one input and one output.
+
+    Raises:
+        ContentError: the file has more, or none.
+    """
+    if len(file.inputs) != 1 or len(file.outputs) != 1:
+        raise ContentError(
+            f"The file has {len(file.inputs)} inputs and {len(file.outputs)} outputs.", "One of each is supported."
+        )
 
 
 class Program(Protocol):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ContentError, RefusedError, missing_extra
-from mnist_edge.formats import onnx
-from mnist_edge.runtime.engines import Port, Program
+from mnist_edge.errors import RefusedError, missing_extra
+from mnist_edge.formats import ModelFile, onnx
+from mnist_edge.runtime.engines import Port, Program, require_one_each
 
 NAME = "onnxruntime"
 SUFFIXES = (".onnx",)
@@ -23,8 +23,7 @@ _ERROR = 3
 class _OnnxProgram:
     batched: bool
 
-    def __init__(self, content: bytes, session: Any) -> None:
-        file = onnx.read(content)
+    def __init__(self, file: ModelFile, session: Any) -> None:
         self.metadata = file.metadata
         self.batched = file.inputs[0].shape[:1] == (-1,)
         self._run = session.run
@@ -48,10 +47,7 @@ def load(content: bytes, threads: int) -> Program:
     except ImportError as error:
         raise missing_extra("onnxruntime", EXTRA) from error
     file = onnx.read(content)
-    if len(file.inputs) != 1 or len(file.outputs) != 1:
-        raise ContentError(
-            f"The file has {len(file.inputs)} inputs and {len(file.outputs)} outputs.", "One of each is supported."
-        )
+    require_one_each(file)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERROR
@@ -60,4 +56,4 @@ def load(content: bytes, threads: int) -> Program:
     except Exception as error:  # its exceptions share no public base
         first = (str(error).strip().splitlines() or [""])[0]
         raise RefusedError(f"onnxruntime refuses the file: {first}", "Export it again.") from error
-    return _OnnxProgram(content, session)
+    return _OnnxProgram(file, session)
