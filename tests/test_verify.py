@@ -145,3 +145,20 @@ def test_a_reference_that_is_not_the_manifests_is_refused(copy: Path, workspace:
     trusted = cli("verify", copy / "cnn" / "cnn-int8.tflite", "--engine", "litert", "--trust", "--json")
     assert trusted.code == 1
     assert trusted.json["results"][0]["rule"] == "agreement"
+
+
+def test_an_engine_that_refuses_the_twin_still_judges_the_file(copy: Path, cli: Callable[..., Run]) -> None:
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    twin = copy / "cnn" / "cnn-float32.tflite"
+    model = flatbuffer_utils.read_model(str(twin))
+    for code in model.operatorCodes:
+        code.version = 99  # of a runtime that is yet to come
+    flatbuffer_utils.write_model(model, str(twin))
+    (copy / "cnn" / "manifest.json").unlink()
+    run = cli("verify", copy / "cnn" / "cnn-int8.tflite", "--engine", "tflite-runtime", "--json")
+    assert run.code == 0, run.err
+    assert run.json["results"][0]["twin"] is None
+    refused = cli("verify", twin, "--engine", "tflite-runtime", "--json")
+    assert refused.code == 1
+    assert refused.json["results"][0]["rule"] == "refused"

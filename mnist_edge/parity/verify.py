@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,8 +73,10 @@ def verify(
             verdict = replace(verdict, passed=False, rule="leakage", verdict=why)
         beside = twin_path(path) if twin else None
         if beside is not None:
-            before = predict(open_session(beside, name, threads), test.images, progress)
-            verdict = replace(verdict, twin=twin_report(beside.name, before, after, test.labels))
+            # An engine that refuses the twin has nothing to compare with; verifying the twin itself says so.
+            with contextlib.suppress(RefusedError):
+                before = predict(open_session(beside, name, threads), test.images, progress)
+                verdict = replace(verdict, twin=twin_report(beside.name, before, after, test.labels))
         reports.append(verdict)
     kernels = compare_kernels(judged, test.images, threads, trust) if engine == "auto" else []
     return reports, kernels
