@@ -74,6 +74,16 @@ def take(images: NDArray[np.uint8], labels: NDArray[np.int64], indices: NDArray[
     return Split(images[indices], labels[indices], indices)
 
 
+def joined(first: Split, second: Split) -> Split:
+    """Both, in the order of their rows in the file."""
+    order = np.argsort(np.concatenate([first.indices, second.indices]))
+    return Split(
+        np.concatenate([first.images, second.images])[order],
+        np.concatenate([first.labels, second.labels])[order],
+        np.sort(np.concatenate([first.indices, second.indices])),
+    )
+
+
 def whole(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Split:
     """All rows."""
     return Split(images, labels, np.arange(len(labels)))

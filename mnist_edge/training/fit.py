@@ -1,128 +1,115 @@
-"""The loop: seeded, resumable after every epoch, and recorded."""
+"""The loop: a recipe on two splits, seeded, and resumable after every epoch."""
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mnist_edge import artifacts, models
-from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
-from mnist_edge.data import Splits, one_hot
+from mnist_edge import models
+from mnist_edge.data import Split, one_hot
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import StageError
-from mnist_edge.models.backend import import_keras, installed_versions
-from mnist_edge.results import TrainResult
-from mnist_edge.training.recipes import TrainConfig
-from mnist_edge.training.reference import reference_of
+from mnist_edge.models.backend import import_keras, import_tensorflow
+from mnist_edge.training import folding
+from mnist_edge.training.batches import batches, steps_of
+from mnist_edge.training.checkpoint import Checkpoint, Record
+from mnist_edge.training.recipes import Recipe, TrainConfig
 
-CHECKPOINT_FOLDER = "checkpoint"
+STEPS_PER_EXECUTION = 32
+CPU_FLAGS = Path("/proc/cpuinfo")
 
 
-def train(config: TrainConfig, splits: Splits, folder: Path, progress: Progress = no_progress) -> TrainResult:
-    """Train a model, save it as ``model.keras`` with its ``reference.npz``; nothing is done where that was done.
-
-    A run that was stopped goes on after its last whole epoch, if it is asked for with the same configuration and data.
-    The order of the images in an epoch depends on the seed and the epoch alone.
+def fit(
+    config: TrainConfig,
+    train: Split,
+    validation: Split,
+    classes: int,
+    *,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Any, Record]:
+    """Run a recipe. The test images are nowhere near.
 
     Args:
         config: model, recipe and seed.
-        splits: the data; the test split is looked at once, at the end.
-        folder: the model's folder in the workspace.
-        progress: told of every hundredth of an epoch.
+        train: what is trained on.
+        validation: what the record's ``val_`` figures are of.
+        classes: how many there are.
+        checkpoint: where the run's state is kept, and goes on from; None for a run that is not kept.
+        progress: told of the steps done, of all.
+
+    Returns:
+        The Keras model, of exactly the deployed layers, and the record of the epochs.
 
     Raises:
         UsageError: no such model.
         StageError: the loss became NaN, or the disk refused.
         MissingError: TensorFlow is not installed.
     """
-    manifest = Manifest.load(folder)
-    facts = _facts(config, splits)
-    key = artifacts.fingerprint(facts)
-    if manifest.is_current(KERAS_NAME, key) and manifest.is_current(REFERENCE_NAME, key):
-        return artifacts_result(manifest)
-    progress("loading TensorFlow", 0, 1)
-    import_keras()
-    progress("loading TensorFlow", 1, 1)
-    checkpoint = _Checkpoint(folder / CHECKPOINT_FOLDER, key)
-    model, history, seconds = checkpoint.resume() or (_new_model(config, splits), [], 0.0)
-    while len(history) < config.recipe.epochs:
-        started = time.monotonic()
-        history.append(_epoch(model, config, splits, len(history), progress))
-        seconds += time.monotonic() - started
-        checkpoint.save(model, history, seconds)
-    reference, output = reference_of(model, splits)
-    with artifacts.writing(folder / KERAS_NAME) as path:
-        model.save(path)
-    artifacts.write_bytes(folder / REFERENCE_NAME, reference.to_bytes())
-    correct = int((reference.probabilities.argmax(axis=1) == splits.test.labels).sum())
-    manifest.record(
-        KERAS_NAME,
-        key=key,
-        made_by=facts,
-        data=splits.sha256,
-        class_names=list(splits.class_names),
-        preprocessor=splits.preprocessor,
-        output=output,
-        parameters=int(model.count_params()),
-        history=history,
-        seconds=round(seconds, 1),
-        test={"n": len(splits.test), "correct": correct},
-    )
-    manifest.record(REFERENCE_NAME, key=key)
-    shutil.rmtree(checkpoint.folder, ignore_errors=True)
-    return artifacts_result(manifest, fresh=True)
-
-
-def artifacts_result(manifest: Manifest, fresh: bool = False) -> TrainResult:
-    """The result that a manifest's entry for ``model.keras`` stands for."""
-    entry = manifest.files[KERAS_NAME]
-    made_by, test = entry["made_by"], entry["test"]
-    return TrainResult(
-        path=str(manifest.folder / KERAS_NAME),
-        reference=str(manifest.folder / REFERENCE_NAME),
-        model=made_by["model"],
-        recipe=made_by["recipe"]["name"],
-        parameters=entry["parameters"],
-        epochs=len(entry["history"]),
-        test_accuracy=test["correct"] / test["n"],
-        test_n=test["n"],
-        seconds=entry["seconds"],
-        fresh=fresh,
-    )
-
-
-def _facts(config: TrainConfig, splits: Splits) -> dict[str, Any]:
-    """All that a trained model depends on."""
-    start = Path(config.model)
-    return {
-        "model": config.model if start.suffix != ".keras" else start.name,
-        "start": artifacts.sha256_of(artifacts.read_bytes(start)) if start.suffix == ".keras" else None,
-        "recipe": asdict(config.recipe),
-        "seed": config.seed,
-        "split_seed": splits.split_seed,
-        "data": splits.sha256,
-        "versions": installed_versions(("keras", "tensorflow", "numpy")),
-    }
-
-
-def _new_model(config: TrainConfig, splits: Splits) -> Any:
-    keras = import_keras()
+    tf, keras = import_tensorflow(), import_keras()
+    recipe, start = config.recipe, Path(config.model)
     keras.utils.set_random_seed(config.seed)
-    if config.model.endswith(".keras"):
-        model = models.load(Path(config.model))
+    if start.suffix == ".keras":
+        model = models.load(start)
     else:
-        model = models.build(config.model, splits.image_shape, len(splits.class_names))
-    loss = keras.losses.CategoricalCrossentropy(from_logits=not _ends_in_softmax(model))
-    optimizer = keras.optimizers.get({"class_name": config.recipe.optimizer, "config": {}})
-    optimizer.learning_rate = config.recipe.learning_rate
-    model.compile(optimizer, loss, metrics=["accuracy"])
-    return model
+        model = models.build(config.model, train.images.shape[1:], classes)
+    twinned = start.suffix != ".keras" and folding.can_be_twinned(model)
+    learner = model
+    if twinned:
+        learner = folding.twin(
+            model, batch_norm=recipe.batch_norm, dropout=recipe.dropout, precision=precision_of(recipe)
+        )
+    steps = steps_of(train, recipe)
+    _compile(learner, recipe, steps)
+    record = (checkpoint and checkpoint.resume(learner)) or Record()
+    scale, shape = models.pixel_scale(model), tuple(model.inputs[0].shape)[1:]
+    epoch = tf.Variable(record.epochs, dtype=tf.int64)
+    learner.fit(
+        batches(train, recipe, config.seed, classes, epoch=epoch, scale=scale, shape=shape),
+        epochs=recipe.epochs,
+        initial_epoch=record.epochs,
+        shuffle=False,
+        verbose=0,
+        validation_data=(
+            (validation.images * np.float32(scale)).reshape(-1, *shape),
+            one_hot(validation.labels, classes),
+        ),
+        validation_batch_size=500,
+        validation_freq=max(1, recipe.epochs // 20),
+        callbacks=[_watcher(recipe, steps, epoch, record, checkpoint, progress)],
+    )
+    if recipe.averaging:
+        clean = replace(recipe, clean_epochs=recipe.epochs, batch_size=500)
+        inputs = batches(train, clean, config.seed, classes, scale=scale, shape=shape).map(lambda x, y: x)
+        folding.reestimate_norms(learner, inputs.take(100))
+    if twinned:
+        folding.fold(learner, model)
+    return model, record
+
+
+def _compile(learner: Any, recipe: Recipe, steps: int) -> None:
+    import keras
+
+    rate: Any = recipe.learning_rate
+    if recipe.cosine:
+        warmup = round(recipe.warmup_epochs * steps)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warmup else rate, max(1, recipe.epochs * steps - warmup),
+            warmup_target=rate if warmup else None, warmup_steps=warmup,
+        )  # fmt: skip
+    extra: dict[str, Any] = {"weight_decay": recipe.weight_decay} if recipe.optimizer == "adamw" else {}
+    if recipe.averaging:
+        extra |= {"use_ema": True, "ema_momentum": recipe.averaging}
+    optimizer = keras.optimizers.get({"class_name": recipe.optimizer, "config": extra})
+    optimizer.learning_rate = rate
+    loss = keras.losses.CategoricalCrossentropy(
+        from_logits=not _ends_in_softmax(learner), label_smoothing=recipe.label_smoothing
+    )
+    learner.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=min(STEPS_PER_EXECUTION, steps))
 
 
 def _ends_in_softmax(model: Any) -> bool:
@@ -130,69 +117,37 @@ def _ends_in_softmax(model: Any) -> bool:
     return type(last).__name__ == "Softmax" or getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
 
 
-def _epoch(model: Any, config: TrainConfig, splits: Splits, epoch: int, progress: Progress) -> dict[str, float]:
+def _watcher(
+    recipe: Recipe, steps: int, current: Any, record: Record, checkpoint: Checkpoint | None, progress: Progress
+) -> Any:
+    """Tells of progress, keeps the record, and saves after every epoch (at most every few seconds, and at the end)."""
     import keras
 
-    steps = -(-len(splits.train) // config.recipe.batch_size)
-    what = f"epoch {epoch + 1}/{config.recipe.epochs}"
+    class Watcher(keras.callbacks.Callback):  # type: ignore[misc]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            current.assign(epoch)
+            self.started = time.monotonic()
 
-    class Report(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
-            if batch % max(1, steps // 100) == 0 or batch + 1 == steps:
-                progress(what, batch + 1, steps)
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            progress("training", (record.epochs * steps) + batch + 1, recipe.epochs * steps)
 
-    classes = len(splits.class_names)
-    scale = np.float32(models.pixel_scale(model))
-    shape = tuple(model.inputs[0].shape)[1:]
-    order = np.random.default_rng([config.seed, epoch]).permutation(len(splits.train))
-    record = model.fit(
-        (splits.train.images[order] * scale).reshape(-1, *shape),
-        one_hot(splits.train.labels[order], classes),
-        batch_size=config.recipe.batch_size,
-        initial_epoch=epoch,
-        epochs=epoch + 1,
-        shuffle=False,
-        verbose=0,
-        validation_data=(
-            (splits.validation.images * scale).reshape(-1, *shape),
-            one_hot(splits.validation.labels, classes),
-        ),
-        callbacks=[Report()],
-    ).history
-    row = {name: float(values[-1]) for name, values in record.items()}
-    if not np.isfinite(row["loss"]):
-        raise StageError("The loss became NaN or infinite.", "Choose a smaller --learning-rate.")
-    return row
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            row = {name: float(value) for name, value in (logs or {}).items()}
+            if not np.isfinite(row["loss"]):
+                raise StageError("The loss became NaN or infinite.", "Choose a smaller --learning-rate.")
+            record.history.append(row)
+            record.seconds += time.monotonic() - self.started
+            if checkpoint:
+                checkpoint.save(self.model, record)
+
+    return Watcher()
 
 
-class _Checkpoint:
-    """The state after the last whole epoch. ``state.json`` is renamed last and names the weights that belong to it."""
-
-    def __init__(self, folder: Path, key: str) -> None:
-        self.folder = folder
-        self._key = key
-
-    def save(self, model: Any, history: list[dict[str, float]], seconds: float) -> None:
-        name = f"epoch-{len(history)}.keras"
-        with artifacts.writing(self.folder / name) as path:
-            model.save(path)
-        state = {
-            "key": self._key, "file": name, "sha256": artifacts.sha256_of_file(self.folder / name),
-            "history": history, "seconds": seconds,
-        }  # fmt: skip
-        artifacts.write_json(self.folder / "state.json", state)
-        for old in self.folder.glob("epoch-*.keras"):
-            if old.name != name:
-                old.unlink()
-
-    def resume(self) -> tuple[Any, list[dict[str, float]], float] | None:
-        """Model, history and seconds; None where there is nothing whole of this very run."""
-        try:
-            state = json.loads((self.folder / "state.json").read_text())
-            path = self.folder / str(state["file"])
-            if state["key"] != self._key or artifacts.sha256_of_file(path) != state["sha256"]:
-                return None
-            history, seconds = list(state["history"]), float(state["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return import_keras().models.load_model(path), history, seconds
+def precision_of(recipe: Recipe) -> str:
+    """The Keras dtype policy: bfloat16 only where the processor multiplies it, elsewhere it would be slower."""
+    try:
+        flags = CPU_FLAGS.read_text()
+    except OSError:
+        flags = ""
+    fast = "avx512_bf16" in flags or "amx_bf16" in flags
+    return "mixed_bfloat16" if recipe.mixed_precision and fast else "float32"

@@ -5,25 +5,65 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mnist_edge.errors import UsageError, suggest
+from mnist_edge.training.augment import Augmentation
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the loop does. Learning rate: step size of the optimizer. Epoch: one pass over the training split."""
+    """What the loop does.
+
+    Attributes:
+        epochs: passes over the training split, the last ``clean_epochs`` of them without augmentation.
+        learning_rate: the optimizer's step size, after ``warmup_epochs`` and, if ``cosine``, falling to 0 with the last
+            step (Loshchilov and Hutter, 2017).
+        weight_decay: of adamw.
+        label_smoothing: share of a label's probability that is spread over all classes.
+        batch_norm, dropout: layers of the trainable twin, gone from the deployed net.
+        averaging: momentum of the running average of the weights that is kept in the end; 0 for none.
+        mixed_precision: bfloat16 arithmetic where the processor has it.
+        refit: train on the validation split too. Only for a recipe with which all is decided.
+    """
 
     name: str
     epochs: int
     batch_size: int
     optimizer: str
     learning_rate: float
+    warmup_epochs: float = 0.0
+    cosine: bool = False
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    augmentation: Augmentation | None = None
+    clean_epochs: int = 0
+    batch_norm: bool = False
+    dropout: float = 0.0
+    averaging: float = 0.0
+    mixed_precision: bool = False
+    refit: bool = False
 
+
+_AFFINE = Augmentation(rotation=12, scale=0.12, stretch=0.1, shear=0.2, shift=1.5)
 
 RECIPES = {
-    recipe.name: recipe for recipe in (Recipe("tutorial", epochs=5, batch_size=64, optimizer="sgd", learning_rate=0.1),)
+    recipe.name: recipe
+    for recipe in (
+        Recipe("tutorial", epochs=5, batch_size=64, optimizer="sgd", learning_rate=0.1),
+        Recipe(
+            "quick",
+            epochs=12,
+            batch_size=128,
+            optimizer="adam",
+            learning_rate=2e-3,
+            warmup_epochs=0.5,
+            cosine=True,
+            augmentation=_AFFINE,
+            mixed_precision=True,
+        ),
+    )
 }
-DEFAULT_RECIPE = "tutorial"
+DEFAULT_RECIPE = "quick"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""The stage: from a recipe and data to ``model.keras`` with its ``reference.npz``, recorded in the manifest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mnist_edge import artifacts
+from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge.data import Splits, joined
+from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.models.backend import import_keras, installed_versions
+from mnist_edge.results import TrainResult
+from mnist_edge.training.checkpoint import Checkpoint
+from mnist_edge.training.fit import fit, precision_of
+from mnist_edge.training.recipes import TrainConfig
+from mnist_edge.training.reference import reference_of
+
+CHECKPOINT_NAME = "checkpoint.npz"
+
+
+def train(config: TrainConfig, splits: Splits, folder: Path, progress: Progress = no_progress) -> TrainResult:
+    """Train a model, save it as ``model.keras`` with its ``reference.npz``; nothing is done where that was done.
+
+    A run that was stopped goes on after its last whole epoch, if it is asked for with the same configuration and data.
+    The order of the images in an epoch depends on the seed and the epoch alone.
+
+    Args:
+        config: model, recipe and seed.
+        splits: the data; the test split is looked at once, at the end.
+        folder: the model's folder in the workspace.
+        progress: told of the steps done, of all.
+
+    Raises:
+        UsageError: no such model.
+        StageError: the loss became NaN, or the disk refused.
+        MissingError: TensorFlow is not installed.
+    """
+    manifest = Manifest.load(folder)
+    facts = _facts(config, splits)
+    key = artifacts.fingerprint(facts)
+    if manifest.is_current(KERAS_NAME, key) and manifest.is_current(REFERENCE_NAME, key):
+        return artifacts_result(manifest)
+    progress("loading TensorFlow", 0, 1)
+    import_keras()
+    progress("loading TensorFlow", 1, 1)
+    checkpoint = Checkpoint(folder / CHECKPOINT_NAME, key)
+    train_split = joined(splits.train, splits.validation) if config.recipe.refit else splits.train
+    model, record = fit(
+        config, train_split, splits.validation, len(splits.class_names), checkpoint=checkpoint, progress=progress
+    )
+    reference, output = reference_of(model, splits)
+    with artifacts.writing(folder / KERAS_NAME) as path:
+        model.save(path)
+    artifacts.write_bytes(folder / REFERENCE_NAME, reference.to_bytes())
+    correct = int((reference.probabilities.argmax(axis=1) == splits.test.labels).sum())
+    manifest.record(
+        KERAS_NAME,
+        key=key,
+        made_by=facts,
+        data=splits.sha256,
+        class_names=list(splits.class_names),
+        preprocessor=splits.preprocessor,
+        output=output,
+        parameters=int(model.count_params()),
+        history=record.history,
+        seconds=round(record.seconds, 1),
+        test={"n": len(splits.test), "correct": correct},
+    )
+    manifest.record(REFERENCE_NAME, key=key)
+    checkpoint.path.unlink(missing_ok=True)
+    return artifacts_result(manifest, fresh=True)
+
+
+def artifacts_result(manifest: Manifest, fresh: bool = False) -> TrainResult:
+    """The result that a manifest's entry for ``model.keras`` stands for."""
+    entry = manifest.files[KERAS_NAME]
+    made_by, test = entry["made_by"], entry["test"]
+    return TrainResult(
+        path=str(manifest.folder / KERAS_NAME),
+        reference=str(manifest.folder / REFERENCE_NAME),
+        model=made_by["model"],
+        recipe=made_by["recipe"]["name"],
+        parameters=entry["parameters"],
+        epochs=len(entry["history"]),
+        test_accuracy=test["correct"] / test["n"],
+        test_n=test["n"],
+        seconds=entry["seconds"],
+        fresh=fresh,
+    )
+
+
+def _facts(config: TrainConfig, splits: Splits) -> dict[str, Any]:
+    """All that a trained model depends on."""
+    start = Path(config.model)
+    return {
+        "model": config.model if start.suffix != ".keras" else start.name,
+        "start": artifacts.sha256_of(artifacts.read_bytes(start)) if start.suffix == ".keras" else None,
+        "recipe": asdict(config.recipe),
+        "precision": precision_of(config.recipe),
+        "seed": config.seed,
+        "split_seed": splits.split_seed,
+        "data": splits.sha256,
+        "versions": installed_versions(("keras", "tensorflow", "numpy")),
+    }
