@@ -25,8 +25,7 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ImageShapeError, MissingError, RefusedError, UsageError, suggest
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
-from mnist_edge.parity.answers import answers
-from mnist_edge.parity.verify import accuracy_of
+from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.results import (
     SCHEMA_VERSION,
     Artifact,
@@ -38,6 +37,7 @@ from mnist_edge.results import (
     to_json,
 )
 from mnist_edge.runtime import engine_names, engines, open_session
+from mnist_edge.runtime.quantize import softmax
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.workspace import KERAS_SUFFIX, TWIN, folder_of
 
@@ -189,6 +189,7 @@ def _engine_versions(suffix: str) -> dict[str, str | None]:
 def evaluate_keras(path: Path, test: Split) -> Evaluation:
     """Accuracy of a ``.keras`` file on the test images: the one evaluation that needs TensorFlow."""
     from mnist_edge import models
+    from mnist_edge.training.reference import are_logits
 
     model = models.load(path)
     if tuple(model.inputs[0].shape[1:3]) != test.images.shape[1:3]:
@@ -196,4 +197,5 @@ def evaluate_keras(path: Path, test: Split) -> Evaluation:
             f"{path} takes {model.inputs[0].shape[1:3]}, the test images are {test.images.shape[1:3]}.",
             "Name the model's own data set with --data.",
         )
-    return accuracy_of(str(path), "keras", answers(models.outputs(model, test.images)), test.labels)
+    said = models.outputs(model, test.images)
+    return evaluation_of(str(path), "keras", softmax(said) if are_logits(said) else said, test.labels)

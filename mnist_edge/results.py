@@ -151,8 +151,18 @@ class TwinReport:
 
 
 @dataclass(frozen=True)
+class Mistake:
+    """One image that was read wrong: its row in the test set, and how sure the answer was."""
+
+    index: int
+    label: int
+    answer: int
+    confidence: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Accuracy of one file on one engine, with its 95 % interval."""
+    """Accuracy of one file on one engine, with its 95 % interval. Confusion: a row a true class, a column an answer."""
 
     path: str
     engine: str
@@ -160,6 +170,62 @@ class Evaluation:
     correct: int
     accuracy: float
     accuracy_ci95: tuple[float, float]
+    confusion: tuple[tuple[int, ...], ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """One fold of a cross-validation, with one seed: how many of the images left out were read right."""
+
+    fold: int
+    seed: int
+    n: int
+    correct: int
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """All folds. ``pooled`` counts every image once a seed; ``sd`` is the standard deviation between folds."""
+
+    model: str
+    recipe: str
+    folds: tuple[FoldResult, ...]
+    pooled_n: int
+    pooled_correct: int
+    pooled_accuracy: float
+    pooled_accuracy_ci95: tuple[float, float]
+    mean: float
+    sd: float
+    plot: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a sweep; ``accuracy`` on the validation split is None where it was not finished."""
+
+    number: int
+    state: str
+    accuracy: float | None
+    epochs: int
+    seconds: float
+    parameters: dict[str, float | int | str]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A study: its trials, the best of them, and what mattered (shares that sum to 1)."""
+
+    study: str
+    storage: str
+    model: str
+    trials: tuple[Trial, ...]
+    best: int | None
+    importance: dict[str, float]
+    plots: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -203,6 +269,7 @@ class TrainResult:
     test_n: int
     seconds: float
     fresh: bool
+    page: str = ""
 
 
 def to_json(value: Any) -> Any:

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from mnist_edge.artifacts import REFERENCE_NAME, Manifest, fingerprint, read_bytes, write_bytes
 from mnist_edge.data import Split
+from mnist_edge.data.catalog import BY_TEST_LABELS
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MnistEdgeError, UsageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.layers import layer_errors
-from mnist_edge.parity.reports import Verdicts, benchmark, html, junit, markdown
+from mnist_edge.parity.reports import Verdicts, benchmark, evaluation, html, junit, markdown
 from mnist_edge.parity.verify import twin_path
-from mnist_edge.results import Artifact, LayerError, SelfTest
+from mnist_edge.results import Artifact, Evaluation, LayerError, SelfTest
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.selftest import run_selftest
 
@@ -143,3 +144,18 @@ def _layers(path: Path, reference: Path | None = None, trust: bool = False) -> t
 
 def _all_engines(path: Path) -> list[str]:
     return [*engine_names(path.suffix), *engine_names(path.suffix, kernels_only=True)]
+
+
+def write_evaluation(
+    target: Path, results: Sequence[Evaluation], images: NDArray[np.uint8], sha256: dict[str, str]
+) -> None:
+    """``evaluate --report``: confusion matrices and mistakes.
+
+    Args:
+        target: where to. results: of files on the same images. images: those, uint8 (n, h, w, 1).
+        sha256: hashes of the test set's parts, by role, which tell the classes' names where the set is a known one.
+    """
+    known = BY_TEST_LABELS.get(sha256["test_labels"])
+    classes = max(len(item.confusion) for item in results)
+    names = known.class_names if known else tuple(map(str, range(classes)))
+    write_bytes(target, evaluation.render(results, images, names).encode())

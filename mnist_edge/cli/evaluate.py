@@ -19,6 +19,9 @@ def command(
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
     data: options.Data = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write a page with the confusion matrix and all mistakes here.")
+    ] = None,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
@@ -27,18 +30,20 @@ def command(
 
     Example: mnist-edge evaluate artifacts/cnn/model.keras artifacts/cnn/cnn-int8.tflite
     """
-    from mnist_edge import parity, pipeline
+    from mnist_edge import parity, pipeline, verification
     from mnist_edge.data import load_test
 
     output = Output(NAME, as_json, debug)
     with output.progress() as progress:
-        test, _ = load_test(data, progress)
+        test, hashes = load_test(data, progress)
         results = [
             pipeline.evaluate_keras(path, test)
             if path.suffix == KERAS_SUFFIX
             else parity.evaluate(path, test, engine, threads, trust, progress)
             for path in paths
         ]
+    if report is not None:
+        verification.write_evaluation(report, results, test.images, hashes)
     shown = table("", "file", "engine", ">images", ">correct", ">accuracy", ">95 % interval")
     for item in results:
         low, high = item.accuracy_ci95

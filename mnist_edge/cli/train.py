@@ -8,19 +8,23 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
-from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, folder_of
+from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "train"
 
 
 def command(
     model: Annotated[str, typer.Option("--model", help="dense, cnn, or a .keras file to go on from.")] = DEFAULT_MODEL,
-    recipe: Annotated[str, typer.Option("--recipe", help="How it is trained.")] = "tutorial",
-    epochs: Annotated[int | None, typer.Option("--epochs")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size")] = None,
-    optimizer: Annotated[str | None, typer.Option("--optimizer", help="sgd, adam, adamw, nadam or rmsprop.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate")] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+    recipe: options.Recipe = "quick",
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    optimizer: options.Optimizer = None,
+    learning_rate: options.LearningRate = None,
+    seed: options.Seed = 0,
+    time_budget: Annotated[
+        float | None, typer.Option("--time-budget", help="Minutes; the recipe's epochs are scaled to them.")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write its logs beside the model.")] = False,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     data: options.Data = None,
     as_json: options.AsJson = False,
@@ -28,17 +32,18 @@ def command(
 ) -> int:
     """Train a model on the training split; a run that was stopped goes on from its last whole epoch.
 
-    Example: mnist-edge train --model cnn --recipe tutorial --epochs 4
+    Example: mnist-edge train --model cnn --time-budget 5
     """
-    from mnist_edge import training
+    from mnist_edge import experiments, training
     from mnist_edge.data import load
 
     output = Output(NAME, as_json, debug)
     config = training.configure(
-        model, recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate, seed=seed
-    )
+        model, recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate,
+        seed=seed, time_budget=time_budget,
+    )  # fmt: skip
     with output.progress() as progress:
-        result = training.train(config, load(data, progress=progress), folder_of(workspace, model), progress)
+        result = experiments.train(config, load(data, progress=progress), workspace, progress, tensorboard=tensorboard)
     how = (
         f"{result.epochs} epochs, {result.seconds:.0f} s" if result.fresh else "nothing has changed, not trained again"
     )
@@ -46,6 +51,7 @@ def command(
         {"result": result},
         f"{result.path}: {result.parameters:,} parameters, {result.test_accuracy:.2%} of {result.test_n:,} test images "
         f"({how})",
+        f"Curves, mistakes and filters: {result.page}",
     )
     output.next(f"mnist-edge export --format all --model {model}", f"mnist-edge evaluate {result.path}")
     return code

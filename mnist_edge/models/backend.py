@@ -28,6 +28,8 @@ def import_tensorflow() -> Any:
             import tensorflow as tf
     except ImportError as error:
         raise missing_extra("TensorFlow", "train") from error
+    # Several models in one process are traced several times: that is meant.
+    tf.get_logger().setLevel("ERROR")
     return tf
 
 
@@ -41,6 +43,11 @@ def import_keras() -> Any:
     import keras
 
     return keras
+
+
+def clear_session() -> None:
+    """Let go of what Keras keeps of earlier models. Only where none of them is used any more."""
+    import_keras().utils.clear_session()
 
 
 def installed_versions(packages: tuple[str, ...]) -> dict[str, str]:

@@ -15,11 +15,12 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, RefusedError, UsageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
-from mnist_edge.parity.answers import answers
+from mnist_edge.parity.answers import NO_ANSWER, answers
+from mnist_edge.parity.changes import confusion
 from mnist_edge.parity.compare import refused, report, twin_report
 from mnist_edge.parity.gate import Gate
 from mnist_edge.parity.kernels import compare_kernels
-from mnist_edge.results import Evaluation, KernelReport, ParityReport
+from mnist_edge.results import Evaluation, KernelReport, Mistake, ParityReport
 from mnist_edge.runtime import Session, engine_names, open_session
 from mnist_edge.workspace import TWIN
 
@@ -88,13 +89,21 @@ def evaluate(
 ) -> Evaluation:  # fmt: skip
     """Accuracy of one file on the test images, with its Wilson interval."""
     session = open_session(path, engine, threads, trust)
-    return accuracy_of(str(path), session.engine, answers(predict(session, test.images, progress)), test.labels)
+    return evaluation_of(str(path), session.engine, predict(session, test.images, progress), test.labels)
 
 
-def accuracy_of(path: str, engine: str, found: NDArray[np.int64], labels: NDArray[np.int64]) -> Evaluation:
-    """An `Evaluation` of answers, int64 (n,), that are there already."""
+def evaluation_of(path: str, engine: str, said: NDArray[np.float32], labels: NDArray[np.int64]) -> Evaluation:
+    """An `Evaluation` of probabilities or logits, float32 (n, classes), that are there already.
+
+    A row that is not finite is a mistake with the answer -1, and in no column of the confusion matrix.
+    """
+    found = answers(said)
     n, correct = len(labels), int((found == labels).sum())
-    return Evaluation(path, engine, n, correct, correct / n, statistics.wilson(correct, n))
+    wrong = np.flatnonzero(found != labels)
+    mistakes = (Mistake(int(at), int(labels[at]), int(found[at]), float(np.nan_to_num(said[at]).max())) for at in wrong)
+    answered = found != NO_ANSWER
+    counts = confusion(found[answered], labels[answered], said.shape[1])
+    return Evaluation(path, engine, n, correct, correct / n, statistics.wilson(correct, n), counts, tuple(mistakes))
 
 
 def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no_progress) -> NDArray[np.float32]:

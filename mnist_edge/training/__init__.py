@@ -1,7 +1,21 @@
 """Training: recipes are data, one loop runs them, and what was learnt is on disk after every epoch."""
 
+from mnist_edge.training.cross_validation import cross_validate
 from mnist_edge.training.recipes import RECIPES, Recipe, TrainConfig, configure
 from mnist_edge.training.reference import adopt, reference_of
-from mnist_edge.training.train import train
+from mnist_edge.training.stage import train
+from mnist_edge.training.study import importance, open_study, sweep
 
-__all__ = ["RECIPES", "Recipe", "TrainConfig", "adopt", "configure", "reference_of", "train"]
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "TrainConfig",
+    "adopt",
+    "configure",
+    "cross_validate",
+    "importance",
+    "open_study",
+    "reference_of",
+    "sweep",
+    "train",
+]

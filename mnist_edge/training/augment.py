@@ -10,8 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 ELASTIC_GRID = 5
-DRAWS = 16
+DRAWS = 14
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,7 @@ class Augmentation:
     """Half the width of every range that is drawn from, uniformly, an image at a time; 0 leaves that change out.
 
     ``rotation`` in degrees; ``scale``, ``shear`` and ``stretch`` (height against width) as fractions; ``shift`` and
-    ``elastic`` in pixels, the latter a standard deviation and one field a batch; ``perspective`` is the change of size
+    ``elastic`` in pixels, the latter a standard deviation; ``perspective`` is the change of size
     across half the picture. The share ``photometric`` of the images has its ``pen`` widened or narrowed (as a fraction
     of one pixel on every side), its contrast raised up to ``contrast`` times (binary scans), blur, and its background
     lightened by up to ``background`` of full scale with a gradient (photographs), and noise of standard deviation up to
@@ -62,63 +65,68 @@ def augment(images: Any, ranges: Augmentation, seed: Any) -> Any:
     import tensorflow as tf
 
     draws = tf.random.stateless_uniform((DRAWS, tf.shape(images)[0]), seed, -1, 1)
-    images = _geometry(images, ranges, draws)
-    if ranges.elastic:
-        images = _elastic(images, ranges.elastic, seed + 1)
+    images = _geometry(images, ranges, draws, seed + 1)
     if ranges.photometric:
-        images = _photometric(images, ranges, draws[7:], seed + 2)
+        # The order is random already: the first so many of a batch will do.
+        share = tf.cast(ranges.photometric * tf.cast(tf.shape(images)[0], tf.float32), tf.int32)
+        changed = _photometric(images[:share], ranges, draws[7:, :share], seed + 2)
+        images = tf.concat([changed, images[share:]], axis=0)
     return images
 
 
-def _geometry(images: Any, ranges: Augmentation, draws: Any) -> Any:
-    """Rotation, size, shear, perspective and shift in one resampling (bilinear, zeros outside)."""
+def _geometry(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> Any:
+    """Rotation, size, slant, perspective, shift and a smooth field of displacements, in one bilinear resampling."""
     import math
 
     import tensorflow as tf
 
     height, width = images.shape[1:3]
     angle = draws[0] * (ranges.rotation * math.pi / 180)
-    scale = tf.exp(draws[1] * ranges.scale)
-    stretch = tf.exp(draws[2] * (ranges.stretch / 2))
+    scale, stretch = tf.exp(draws[1] * ranges.scale), tf.exp(draws[2] * (ranges.stretch / 2))
     shear = draws[3] * ranges.shear
     across, down = scale / stretch, scale * stretch
     cos, sin = tf.cos(angle), tf.sin(angle)
-    # From output to input: about the middle, which is moved.
-    a, b = cos * across, (shear * cos - sin) * across
-    d, e = sin * down, (shear * sin + cos) * down
-    per_pixel = ranges.perspective / (max(height, width) / 2)
-    p, q = draws[6] * per_pixel, draws[13] * per_pixel
-    x, y = (width - 1) / 2, (height - 1) / 2
-    from_x, from_y = x + draws[4] * ranges.shift, y + draws[5] * ranges.shift
-    k = 1 - p * from_x - q * from_y
-    rows = [
-        a + x * p, b + x * q, x * k - a * from_x - b * from_y,
-        d + y * p, e + y * q, y * k - d * from_x - e * from_y,
-        p, q,
-    ]  # fmt: skip
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(images, tf.float32), transforms=tf.stack(rows, axis=1) / k[:, tf.newaxis],
-        output_shape=(height, width), fill_value=0.0, interpolation="BILINEAR", fill_mode="CONSTANT",
-    )  # fmt: skip
+    # From output to input, both counted from the middle; every row of `place` is x, y and 1 of one pixel.
+    x, y = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
+    place = np.stack([x.ravel(), y.ravel(), np.ones(x.size)]).astype(np.float32)
+    to_x = tf.stack([cos * across, (shear * cos - sin) * across, draws[4] * ranges.shift], axis=1) @ place
+    to_y = tf.stack([sin * down, (shear * sin + cos) * down, draws[5] * ranges.shift], axis=1) @ place
+    if ranges.perspective:
+        per_pixel = ranges.perspective / (max(height, width) / 2)
+        distance = 1 + tf.stack([draws[6] * per_pixel, draws[13] * per_pixel], axis=1) @ place[:2]
+        to_x, to_y = to_x / distance, to_y / distance
+    if ranges.elastic:
+        coarse = tf.random.stateless_normal((2, tf.shape(images)[0], ELASTIC_GRID**2), seed, stddev=ranges.elastic)
+        field = coarse @ _smooth_field(height, width)
+        to_x, to_y = to_x + field[0], to_y + field[1]
+    return _sample(images, to_x + (width - 1) / 2, to_y + (height - 1) / 2)
 
 
-def _elastic(images: Any, deviation: float, seed: Any) -> Any:
-    """A smooth field of displacements, the same for the whole batch: a new one every step is variety enough."""
+def _smooth_field(height: int, width: int) -> NDArray[np.float32]:
+    """What one point of the coarse grid does to every pixel: float32 (points, h * w), bicubic."""
     import tensorflow as tf
 
-    height, width = images.shape[1:3]
-    coarse = tf.random.stateless_normal((1, ELASTIC_GRID, ELASTIC_GRID, 2), seed, stddev=deviation)
-    field = tf.image.resize(coarse, (height, width), "bicubic")[0]
-    rows = tf.clip_by_value(tf.range(height, dtype=tf.float32)[:, tf.newaxis] + field[..., 0], 0, height - 1.001)
-    columns = tf.clip_by_value(tf.range(width, dtype=tf.float32)[tf.newaxis] + field[..., 1], 0, width - 1.001)
-    top, left = tf.floor(rows), tf.floor(columns)
-    down, right = tf.reshape(rows - top, (-1, 1)), tf.reshape(columns - left, (-1, 1))
-    corner = tf.reshape(tf.cast(top, tf.int32) * width + tf.cast(left, tf.int32), (-1,))
-    # Pixels by images: a gather then copies whole rows.
-    pixels = tf.transpose(tf.reshape(images, (-1, height * width)))
-    upper = tf.gather(pixels, corner) * (1 - right) + tf.gather(pixels, corner + 1) * right
-    lower = tf.gather(pixels, corner + width) * (1 - right) + tf.gather(pixels, corner + width + 1) * right
-    return tf.reshape(tf.transpose(upper * (1 - down) + lower * down), tf.shape(images))
+    with tf.init_scope():
+        points = np.eye(ELASTIC_GRID**2, dtype=np.float32).reshape(-1, ELASTIC_GRID, ELASTIC_GRID, 1)
+        return np.asarray(tf.image.resize(points, (height, width), "bicubic")).reshape(len(points), -1)
+
+
+def _sample(images: Any, x: Any, y: Any) -> Any:
+    """Bilinear samples at (x, y), float32 (n, h * w); outside is zero."""
+    import tensorflow as tf
+
+    count, (height, width) = tf.shape(images)[0], images.shape[1:3]
+    padded = tf.pad(tf.cast(images[..., 0], tf.float32), ((0, 0), (1, 2), (1, 2)))
+    # The four pixels about every place lie side by side, so that one gather finds them.
+    corners = tf.stack([padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]], axis=-1)
+    x, y = tf.clip_by_value(x + 1, 0.0, width + 1.0), tf.clip_by_value(y + 1, 0.0, height + 1.0)
+    left, top = tf.floor(x), tf.floor(y)
+    row = tf.cast(top, tf.int32) + tf.range(count)[:, tf.newaxis] * (height + 2)
+    found = tf.gather(tf.reshape(corners, (-1, 4)), row * (width + 2) + tf.cast(left, tf.int32))
+    right, below = x - left, y - top
+    upper = found[..., 0] * (1 - right) + found[..., 1] * right
+    lower = found[..., 2] * (1 - right) + found[..., 3] * right
+    return tf.reshape(upper * (1 - below) + lower * below, (-1, height, width, 1))
 
 
 def _photometric(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> Any:
@@ -149,7 +157,7 @@ def _photometric(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> An
         deviation = tf.maximum(-weight(3), 0) * (255 * ranges.noise)
         changed += tf.random.stateless_normal(tf.shape(changed), seed) * deviation
         changed = tf.clip_by_value(changed, 0, 255)
-    return tf.where(weight(8) < 2 * ranges.photometric - 1, changed, images)
+    return changed
 
 
 def _neighbours(combine: Any, images: Any) -> Any:

@@ -10,21 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_edge import artifacts
 
 
 @dataclass
 class Record:
-    """A row of metrics an epoch, and the seconds they took."""
+    """A row of metrics and seconds an epoch."""
 
     history: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
 
     @property
     def epochs(self) -> int:
         """How many are done."""
         return len(self.history)
+
+    @property
+    def seconds(self) -> float:
+        """Of all epochs together."""
+        return sum(row["seconds"] for row in self.history)
 
 
 class Checkpoint:
@@ -34,32 +39,41 @@ class Checkpoint:
         self.path = path
         self._key = key
 
-    def save(self, model: Any, record: Record) -> None:
-        """Write the state, in place of the one before."""
-        state = {"key": self._key, "history": record.history, "seconds": record.seconds}
+    def save(self, model: Any, record: Record, planned: int) -> None:
+        """Write the state, in place of the one before; ``planned`` is how many epochs there shall be."""
+        state = {"key": self._key, "history": record.history, "planned": planned}
         values = {f"v{at}": np.asarray(variable) for at, variable in enumerate(_variables(model))}
         content = io.BytesIO()
         np.savez(content, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **values)
         artifacts.write_bytes(self.path, content.getvalue())
 
+    def planned(self) -> int | None:
+        """How many epochs the run that is kept here shall have; None where there is none."""
+        kept = self._read()
+        return int(kept[0]["planned"]) if kept else None
+
     def resume(self, model: Any) -> Record | None:
         """Put the state into a compiled model; None where there is nothing whole of this very run."""
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                state = json.loads(archive["state"].tobytes())
-                if state["key"] != self._key:
-                    return None
-                values = [archive[f"v{at}"] for at in range(len(archive.files) - 1)]
-            record = Record(list(state["history"]), float(state["seconds"]))
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        kept = self._read()
+        if kept is None:
             return None
+        state, values = kept
         model.optimizer.build(model.trainable_variables)
         variables = _variables(model)
         if [variable.shape for variable in variables] != [value.shape for value in values]:
             return None
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
-        return record
+        return Record(list(state["history"]))
+
+    def _read(self) -> tuple[dict[str, Any], list[NDArray[Any]]] | None:
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                state = json.loads(archive["state"].tobytes())
+                values = [archive[f"v{at}"] for at in range(len(archive.files) - 1)]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            return None
+        return (state, values) if state.get("key") == self._key else None
 
 
 def _variables(model: Any) -> list[Any]:

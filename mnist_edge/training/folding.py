@@ -34,7 +34,8 @@ def twin(model: Any, *, batch_norm: bool = False, dropout: float = 0.0, precisio
 
     chain = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
     last = max(at for at, layer in enumerate(chain) if layer.weights)
-    result, waiting = [], []
+    result: list[Any] = []
+    waiting: list[Any] = []
     for at, layer in enumerate(chain):
         config = layer.get_config()
         weighty = type(layer).__name__ in ("Conv2D", "Dense")

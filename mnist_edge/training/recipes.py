@@ -20,6 +20,8 @@ class Recipe:
             step (Loshchilov and Hutter, 2017).
         weight_decay: of adamw.
         label_smoothing: share of a label's probability that is spread over all classes.
+        echoes: how often a changed image is shown before the next takes its place (data echoing, Choi et al., 2019):
+            an epoch then changes only its share of the images, and shows them so many times.
         batch_norm, dropout: layers of the trainable twin, gone from the deployed net.
         averaging: momentum of the running average of the weights that is kept in the end; 0 for none.
         mixed_precision: bfloat16 arithmetic where the processor has it.
@@ -37,6 +39,7 @@ class Recipe:
     label_smoothing: float = 0.0
     augmentation: Augmentation | None = None
     clean_epochs: int = 0
+    echoes: int = 1
     batch_norm: bool = False
     dropout: float = 0.0
     averaging: float = 0.0
@@ -68,11 +71,15 @@ DEFAULT_RECIPE = "quick"
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A model (a built-in name, or the path of a ``.keras`` file to go on from), a recipe, and a seed."""
+    """A model (a built-in name, or the path of a ``.keras`` file to go on from), a recipe, and a seed.
+
+    With a ``time_budget``, in minutes, the recipe's number of epochs gives way to as many as fit.
+    """
 
     model: str
     recipe: Recipe
     seed: int = 0
+    time_budget: float | None = None
 
 
 def configure(
@@ -84,6 +91,7 @@ def configure(
     optimizer: str | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
+    time_budget: float | None = None,
 ) -> TrainConfig:
     """A configuration from a recipe's name and what shall differ from it.
 
@@ -94,9 +102,11 @@ def configure(
         raise suggest(recipe, list(RECIPES), "recipe")
     if optimizer is not None and optimizer not in OPTIMIZERS:
         raise suggest(optimizer, list(OPTIMIZERS), "optimizer")
+    if time_budget is not None and epochs is not None:
+        raise UsageError("--epochs and --time-budget both say how long to train.", "Give one of them.")
     changes = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate}
-    for name, value in changes.items():
+    for name, value in (*changes.items(), ("time_budget", time_budget)):
         if isinstance(value, int | float) and not 0 < value < 1e6:
             raise UsageError(f"{name} cannot be {value}.", "Give a positive number.")
     given = {name: value for name, value in changes.items() if value is not None}
-    return TrainConfig(model, replace(RECIPES[recipe], **given), seed)  # type: ignore[arg-type]
+    return TrainConfig(model, replace(RECIPES[recipe], **given), seed, time_budget)  # type: ignore[arg-type]

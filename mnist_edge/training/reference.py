@@ -34,7 +34,7 @@ def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
     answers = models.outputs(model, splits.test.images)
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
-    logits = _are_logits(answers)
+    logits = are_logits(answers)
     validation = models.outputs(model, splits.validation.images)
     if logits:
         answers, validation = softmax(answers), softmax(validation)
@@ -64,5 +64,6 @@ def adopt(path: Path, splits: Splits, folder: Path) -> None:
     manifest.record(REFERENCE_NAME, key=key)
 
 
-def _are_logits(answers: NDArray[np.float32]) -> bool:
+def are_logits(answers: NDArray[np.float32]) -> bool:
+    """Whether answers, float32 (n, classes), are no probabilities: some negative, or rows that do not sum to 1."""
     return bool(answers.min() < 0 or np.abs(answers.sum(axis=1) - 1).max() > 1e-3)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,31 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.page import coloured, confusion, document, gallery, table
 from mnist_edge.parity.reports import Verdicts
 from mnist_edge.parity.statistics import wilson
 from mnist_edge.results import Changes, LayerError, ParityReport
 
 GALLERY = 60
-STYLE = """
-:root { color-scheme: light dark; --text: #1b1f24; --soft: #57606a; --page: #fff; --line: #d0d7de; --good: #116329;
-  --bad: #a40e26; --mark: 9, 105, 218; }
-@media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --soft: #9ea7b3; --page: #0d1117; --line: #3d444d;
-  --good: #4ac26b; --bad: #ff8182; --mark: 88, 166, 255; } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); max-width: 62rem;
-  margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .875rem; }
-caption { text-align: left; color: var(--soft); padding: .25rem 0; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, .left { text-align: left; }
-.good { color: var(--good); } .bad { color: var(--bad); } .soft { color: var(--soft); }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.5rem, 1fr)); gap: .75rem; padding: 0; }
-.gallery li { list-style: none; font-size: .8rem; border: 1px solid var(--line); border-radius: .4rem; padding: .5rem; }
-.gallery img { width: 100%; image-rendering: pixelated; border-radius: .2rem; }
-.pair { display: flex; flex-wrap: wrap; gap: 1.5rem; }
-.confusion td, .confusion th { text-align: right; padding: .15rem .4rem; border: 0; }
-code { font-size: .85em; overflow-wrap: anywhere; }
-"""
 
 
 def render(
@@ -55,7 +34,7 @@ def render(
     """
     word = "passed" if verdicts.passed else "failed"
     parts = [
-        f"<h1>Quantized against float: {_verdict(verdicts.passed, word)}</h1>",
+        f"<h1>Quantized against float: {coloured(verdicts.passed, word)}</h1>",
         *(f"<p><strong>{escape(_name(item))}</strong>: {escape(item.verdict)}</p>" for item in verdicts.reports),
         *(f'<p class="soft">{escape(note)}</p>' for note in verdicts.notes),
         _accuracy(verdicts.reports),
@@ -66,37 +45,11 @@ def render(
             parts += [_gallery(item, item.changes, images, class_names), _classes(item, item.changes)]
             parts += [_confusions(item, item.changes, class_names)]
     parts += [_kernels(verdicts), *(_layers(name, errors) for name, errors in verdicts.layers), _origin(provenance)]
-    body = "\n".join(part for part in parts if part)
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>mnist-edge: {word}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n"
-        "</body>\n</html>\n"
-    )
+    return document(f"mnist-edge: {word}", parts)
 
 
 def _name(item: ParityReport) -> str:
     return f"{Path(item.path).name} on {item.engine}"
-
-
-def _verdict(passed: bool, word: str) -> str:
-    return f'<span class="{"good" if passed else "bad"}">{escape(word)}</span>'
-
-
-def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """Cells are HTML already; the first column heads its row."""
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
-    body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>' + "".join(_cell(cell) for cell in row[1:]) + "</tr>" for row in rows
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="{kind}">'
-        f"<caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _cell(cell: str) -> str:
-    return cell if cell.startswith("<td") else f"<td>{cell}</td>"
 
 
 def _accuracy(reports: Sequence[ParityReport]) -> str:
@@ -107,7 +60,7 @@ def _accuracy(reports: Sequence[ParityReport]) -> str:
         rows.append(
             (
                 escape(_name(item)),
-                _verdict(item.passed, "passed" if item.passed else f"failed: {item.rule}"),
+                coloured(item.passed, "passed" if item.passed else f"failed: {item.rule}"),
                 f"{item.accuracy:.2%} ({low:.2%} to {high:.2%})",
                 f"{item.reference_accuracy:.2%}",
                 f"{item.drop_pp:+.2f} ({drop_low:+.2f} to {drop_high:+.2f})",
@@ -119,7 +72,7 @@ def _accuracy(reports: Sequence[ParityReport]) -> str:
         )
     header = ("file and engine", "verdict", "accuracy (95 %)", "float", "drop pp (95 %)", "same answer",
               "fixed / broken", "McNemar p", "detectable pp")  # fmt: skip
-    return "<h2>Accuracy</h2>" + _table(f"On {reports[0].n:,} test images", header, rows)
+    return "<h2>Accuracy</h2>" + table(f"On {reports[0].n:,} test images", header, rows)
 
 
 def _files(provenance: dict[str, dict[str, Any]]) -> str:
@@ -132,7 +85,7 @@ def _files(provenance: dict[str, dict[str, Any]]) -> str:
         )
         for name, entry in provenance.items()
     ]
-    return "<h2>Sizes</h2>" + _table("Files and their hashes", ("file", "bytes", "quantization", "SHA-256"), rows)
+    return "<h2>Sizes</h2>" + table("Files and their hashes", ("file", "bytes", "quantization", "SHA-256"), rows)
 
 
 def _gallery(item: ParityReport, changes: Changes, images: NDArray[np.uint8], names: Sequence[str]) -> str:
@@ -140,10 +93,14 @@ def _gallery(item: ParityReport, changes: Changes, images: NDArray[np.uint8], na
     if not changes.flips:
         return f"{title}<p>None of {item.n:,}.</p>"
     shown = sorted(changes.flips, key=lambda flip: -flip.margin_before)[:GALLERY]
-    tiles = "".join(
-        f'<li><img src="{_png(images[flip.index])}" alt="test image {flip.index}, a {escape(names[flip.label])}">'
-        f"#{flip.index}, truly {escape(names[flip.label])}<br>{escape(names[flip.before])} by {flip.margin_before:.3f}"
-        f"<br>now {_verdict(flip.after == flip.label, names[flip.after])} by {flip.margin_after:.3f}</li>"
+    tiles = (
+        (
+            images[flip.index, ..., 0],
+            f"test image {flip.index}, a {names[flip.label]}",
+            f"#{flip.index}, truly {escape(names[flip.label])}<br>{escape(names[flip.before])} by "
+            f"{flip.margin_before:.3f}<br>now {coloured(flip.after == flip.label, names[flip.after])} by "
+            f"{flip.margin_after:.3f}",
+        )
         for flip in shown
     )
     return (
@@ -152,7 +109,7 @@ def _gallery(item: ParityReport, changes: Changes, images: NDArray[np.uint8], na
         f"{changes.max_abs_difference:.3f}, mean {changes.mean_abs_difference:.5f}; Jensen-Shannon divergence "
         f"{changes.mean_js_divergence_bits:.2g} bits; calibration error {changes.calibration_error_before:.4f} before, "
         f"{changes.calibration_error_after:.4f} after; ties at the top {changes.ties_before} before, "
-        f'{changes.ties_after} after.</p><ul class="gallery">{tiles}</ul>'
+        f"{changes.ties_after} after.</p>{gallery(tiles)}"
     )
 
 
@@ -163,24 +120,13 @@ def _classes(item: ParityReport, changes: Changes) -> str:
         for row in changes.classes
         if row.recall_before is not None and row.recall_after is not None
     ]  # fmt: skip
-    return _table(f"Recall a class, {_name(item)}", ("class", "images", "before", "after", "change pp"), rows)
+    return table(f"Recall a class, {_name(item)}", ("class", "images", "before", "after", "change pp"), rows)
 
 
 def _confusions(item: ParityReport, changes: Changes, names: Sequence[str]) -> str:
-    def one(title: str, counts: tuple[tuple[int, ...], ...]) -> str:
-        most = max((n for r, row in enumerate(counts) for c, n in enumerate(row) if r != c), default=0) or 1
-        rows = [
-            (escape(names[r]), *(
-                f'<td style="background: rgba(var(--mark), {0 if r == c else 0.35 * n / most:.2f})">{n or ""}</td>'
-                for c, n in enumerate(row)
-            ))
-            for r, row in enumerate(counts)
-        ]  # fmt: skip
-        return _table(title, ("true", *map(escape, names)), rows, "confusion")
-
     return (
-        f'<div class="pair">{one(f"Answers of the float model, {_name(item)}", changes.confusion_before)}'
-        f"{one(f'Answers of {_name(item)}', changes.confusion_after)}</div>"
+        f'<div class="pair">{confusion(f"Answers of the float model, {_name(item)}", changes.confusion_before, names)}'
+        f"{confusion(f'Answers of {_name(item)}', changes.confusion_after, names)}</div>"
     )
 
 
@@ -198,7 +144,7 @@ def _kernels(verdicts: Verdicts) -> str:
         for item in verdicts.kernels
     ]
     header = ("file", "kernels", "images", "labels that differ", "largest difference")
-    return "<h2>Same file, other kernels</h2>" + _table("Engines compared with each other", header, rows)
+    return "<h2>Same file, other kernels</h2>" + table("Engines compared with each other", header, rows)
 
 
 def _layers(name: str, errors: Sequence[LayerError]) -> str:
@@ -222,7 +168,7 @@ def _layers(name: str, errors: Sequence[LayerError]) -> str:
     header = ("layer and op", "shape", "scale, zero point", "alone: SQNR dB", "alone: max error", "SQNR dB", "cosine",
               "max error", "saturated")  # fmt: skip
     title = f"Where it was lost: {escape(name)}"
-    return f"<h2>{title}</h2>" + _table(f"Ops of {name} against the float twin, the worst alone first", header, rows)
+    return f"<h2>{title}</h2>" + table(f"Ops of {name} against the float twin, the worst alone first", header, rows)
 
 
 def _origin(provenance: dict[str, dict[str, Any]]) -> str:
@@ -235,12 +181,4 @@ def _origin(provenance: dict[str, dict[str, Any]]) -> str:
         rows.append(
             (escape(name), f'<td class="left">{escape(versions)}</td>', f'<td class="left">{escape(drawn)}</td>')
         )
-    return "<h2>Provenance</h2>" + _table("How the files were made", ("file", "versions", "calibrated on"), rows)
-
-
-def _png(image: NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(image[..., 0]).save(stream, "PNG")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    return "<h2>Provenance</h2>" + table("How the files were made", ("file", "versions", "calibrated on"), rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from mnist_edge.data import Splits, joined
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.models.backend import import_keras, installed_versions
 from mnist_edge.results import TrainResult
+from mnist_edge.training.budget import within_budget
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import fit, precision_of
 from mnist_edge.training.recipes import TrainConfig
@@ -20,7 +21,9 @@ from mnist_edge.training.reference import reference_of
 CHECKPOINT_NAME = "checkpoint.npz"
 
 
-def train(config: TrainConfig, splits: Splits, folder: Path, progress: Progress = no_progress) -> TrainResult:
+def train(
+    config: TrainConfig, splits: Splits, folder: Path, progress: Progress = no_progress, *, tensorboard: bool = False
+) -> TrainResult:
     """Train a model, save it as ``model.keras`` with its ``reference.npz``; nothing is done where that was done.
 
     A run that was stopped goes on after its last whole epoch, if it is asked for with the same configuration and data.
@@ -31,6 +34,7 @@ def train(config: TrainConfig, splits: Splits, folder: Path, progress: Progress 
         splits: the data; the test split is looked at once, at the end.
         folder: the model's folder in the workspace.
         progress: told of the steps done, of all.
+        tensorboard: write logs into the folder ``tensorboard`` there.
 
     Raises:
         UsageError: no such model.
@@ -47,9 +51,18 @@ def train(config: TrainConfig, splits: Splits, folder: Path, progress: Progress 
     progress("loading TensorFlow", 1, 1)
     checkpoint = Checkpoint(folder / CHECKPOINT_NAME, key)
     train_split = joined(splits.train, splits.validation) if config.recipe.refit else splits.train
+    classes = len(splits.class_names)
+    if config.time_budget is not None:
+        planned = checkpoint.planned()
+        config = (
+            replace(config, recipe=replace(config.recipe, epochs=planned))
+            if planned
+            else within_budget(config, train_split, splits.validation, classes)
+        )
     model, record = fit(
-        config, train_split, splits.validation, len(splits.class_names), checkpoint=checkpoint, progress=progress
-    )
+        config, train_split, splits.validation, classes, tensorboard=folder / "tensorboard" if tensorboard else None,
+        checkpoint=checkpoint, progress=progress,
+    )  # fmt: skip
     reference, output = reference_of(model, splits)
     with artifacts.writing(folder / KERAS_NAME) as path:
         model.save(path)
@@ -97,7 +110,8 @@ def _facts(config: TrainConfig, splits: Splits) -> dict[str, Any]:
     return {
         "model": config.model if start.suffix != ".keras" else start.name,
         "start": artifacts.sha256_of(artifacts.read_bytes(start)) if start.suffix == ".keras" else None,
-        "recipe": asdict(config.recipe),
+        "recipe": asdict(config.recipe) | ({"epochs": None} if config.time_budget else {}),
+        "time_budget": config.time_budget,
         "precision": precision_of(config.recipe),
         "seed": config.seed,
         "split_seed": splits.split_seed,

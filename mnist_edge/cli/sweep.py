@@ -1,0 +1,70 @@
+"""``mnist-edge sweep``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mnist_edge.cli import options
+from mnist_edge.cli.output import Output, table
+from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
+
+NAME = "sweep"
+
+
+def command(
+    model: Annotated[str, typer.Option("--model", help="dense, cnn, or a .keras file to go on from.")] = DEFAULT_MODEL,
+    recipe: options.Recipe = "quick",
+    trials: Annotated[int, typer.Option("--trials", min=1, help="How many the study shall have in the end.")] = 20,
+    epochs: options.Epochs = None,
+    seed: options.Seed = 0,
+    study: Annotated[str | None, typer.Option("--study", help="Its name. Else made of model and recipe.")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage",
+            help="Where the study is: postgresql://user:password@host/database lets any number of machines join it. "
+            "Else SQLite in the workspace.",
+        ),
+    ] = None,
+    workspace: options.Workspace = DEFAULT_WORKSPACE,
+    data: options.Data = None,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> int:
+    """Search optimizer, learning rate, batch size and augmentation by validation accuracy; resumable, and pruned.
+
+    Example: mnist-edge sweep --model dense --trials 20 --epochs 5
+    """
+    from mnist_edge import experiments, training
+    from mnist_edge.data import load
+
+    output = Output(NAME, as_json, debug)
+    config = training.configure(model, recipe, epochs=epochs, seed=seed)
+    with output.progress() as progress:
+        splits = load(data, progress=progress)
+        result = experiments.sweep(config, splits, trials, workspace, name=study, storage=storage, progress=progress)
+    shown = table("", ">trial", "state", ">accuracy", ">epochs", ">s", "optimizer", ">rate", ">batch", ">augm.")
+    for row in result.trials:
+        values = row.parameters
+        rate = values.get("learning_rate", values.get("learning_rate_sgd"))
+        shown.add_row(
+            f"{row.number}{' *' if row.number == result.best else ''}",
+            row.state,
+            "" if row.accuracy is None else f"{row.accuracy:.2%}",
+            str(row.epochs),
+            f"{row.seconds:.0f}",
+            str(values.get("optimizer", "")),
+            "" if rate is None else f"{rate:.2g}",
+            str(values.get("batch_size", "")),
+            f"{values['augmentation']:.2f}" if "augmentation" in values else "",
+        )
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in result.importance.items())
+    return output.result(
+        {"result": result},
+        shown,
+        f"Study {result.study} in {result.storage}; * is the best.",
+        f"What mattered: {shares}" if shares else "Too few finished trials to say what mattered.",
+        f"Plots: {', '.join(result.plots)}",
+    )

@@ -1,0 +1,95 @@
+"""Pictures of experiments as SVG, by matplotlib, readable on a light and on a dark page."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from mnist_edge.errors import missing_extra
+from mnist_edge.results import FoldResult
+
+GREY, BLUE, ORANGE = "#7d8590", "#2f81f7", "#d4761a"
+
+
+def curves(history: Sequence[dict[str, float]]) -> str:
+    """Loss and error rate an epoch, of training and validation (where there was one)."""
+    with _figure(1, 2, (9, 3.2)) as (axes, svg):
+        for axis, name, title in ((axes[0], "loss", "loss"), (axes[1], "accuracy", "error, %")):
+            for prefix, colour, label in (("", BLUE, "training"), ("val_", ORANGE, "validation")):
+                rows = [(at + 1, row[prefix + name]) for at, row in enumerate(history) if prefix + name in row]
+                values = [value if name == "loss" else 100 * (1 - value) for _, value in rows]
+                axis.plot([at for at, _ in rows], values, color=colour, label=label, marker="." * (len(rows) < 40))
+            axis.set_xlabel("epoch")
+            axis.set_title(title, color=GREY)
+            axis.set_yscale("log")
+            axis.legend(frameon=False, labelcolor=GREY)
+    return svg()
+
+
+def folds(rows: Sequence[FoldResult], pooled: tuple[float, float, float]) -> str:
+    """Every fold's accuracy with its interval, and the pooled one (accuracy, low, high) behind them; in per cent."""
+    with _figure(1, 1, (8, 3.2)) as (axes, svg):
+        axis = axes[0]
+        centre, low, high = (100 * value for value in pooled)
+        axis.axhspan(low, high, color=BLUE, alpha=0.15, label="pooled, 95 %")
+        axis.axhline(centre, color=BLUE)
+        for at, row in enumerate(rows):
+            value = 100 * row.accuracy
+            bars = [[value - 100 * row.accuracy_ci95[0]], [100 * row.accuracy_ci95[1] - value]]
+            axis.errorbar([at], [value], bars, fmt="o", color=ORANGE, capsize=3)
+        axis.set_xticks(range(len(rows)), [f"seed {row.seed}\nfold {row.fold + 1}" for row in rows], fontsize=7)
+        axis.set_ylabel("accuracy, %")
+        axis.legend(frameon=False, labelcolor=GREY)
+    return svg()
+
+
+def study(study_: Any, has_importance: bool) -> dict[str, str]:
+    """Optuna's own pictures of a study, by name: its history, and what mattered where that can be said."""
+    import warnings
+
+    optuna_plots = _import("optuna.visualization.matplotlib")
+    pictures = {"history": optuna_plots.plot_optimization_history}
+    if has_importance:
+        pictures["importance"] = optuna_plots.plot_param_importances
+    made = {}
+    for name, draw in pictures.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna's pictures are marked experimental
+            figure = draw(study_).figure
+        figure.set_size_inches(8, 4)
+        made[name] = _svg(figure)
+    return made
+
+
+@contextlib.contextmanager
+def _figure(rows: int, columns: int, inches: tuple[float, float]) -> Iterator[tuple[list[Any], Callable[[], str]]]:
+    figure = _import("matplotlib.figure").Figure(figsize=inches, layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes:
+        axis.patch.set_alpha(0)
+        axis.tick_params(colors=GREY)
+        axis.xaxis.label.set_color(GREY)
+        axis.yaxis.label.set_color(GREY)
+        for spine in axis.spines.values():
+            spine.set_color(GREY)
+        axis.grid(color=GREY, alpha=0.2)
+    figure.patch.set_alpha(0)
+    yield axes, lambda: _svg(figure)
+
+
+def _svg(figure: Any) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _import(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise missing_extra(name.split(".", maxsplit=1)[0], "train") from error
