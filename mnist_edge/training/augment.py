@@ -116,17 +116,20 @@ def _sample(images: Any, x: Any, y: Any) -> Any:
     import tensorflow as tf
 
     count, (height, width) = tf.shape(images)[0], images.shape[1:3]
-    padded = tf.pad(tf.cast(images[..., 0], tf.float32), ((0, 0), (1, 2), (1, 2)))
-    # The four pixels about every place lie side by side, so that one gather finds them.
-    corners = tf.stack([padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:]], axis=-1)
+    padded = tf.pad(tf.cast(images[..., 0], tf.int32), ((0, 0), (1, 2), (1, 2)))
+    # The four pixels about every place, a byte each in one number, so that one gather finds them.
+    corners = (padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:])
+    packed = corners[0] + corners[1] * 2**8 + corners[2] * 2**16 + tf.bitwise.left_shift(corners[3], 24)
     x, y = tf.clip_by_value(x + 1, 0.0, width + 1.0), tf.clip_by_value(y + 1, 0.0, height + 1.0)
     left, top = tf.floor(x), tf.floor(y)
     row = tf.cast(top, tf.int32) + tf.range(count)[:, tf.newaxis] * (height + 2)
-    found = tf.gather(tf.reshape(corners, (-1, 4)), row * (width + 2) + tf.cast(left, tf.int32))
+    found = tf.gather(tf.reshape(packed, (-1,)), row * (width + 2) + tf.cast(left, tf.int32))
+    one, two, three, four = (
+        tf.cast(tf.bitwise.bitwise_and(tf.bitwise.right_shift(found, at), 255), tf.float32) for at in (0, 8, 16, 24)
+    )
     right, below = x - left, y - top
-    upper = found[..., 0] * (1 - right) + found[..., 1] * right
-    lower = found[..., 2] * (1 - right) + found[..., 3] * right
-    return tf.reshape(upper * (1 - below) + lower * below, (-1, height, width, 1))
+    upper, lower = one + (two - one) * right, three + (four - three) * right
+    return tf.reshape(upper + (lower - upper) * below, (-1, height, width, 1))
 
 
 def _photometric(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> Any:

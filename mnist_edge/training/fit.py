@@ -98,7 +98,7 @@ def fit(
         ],
     )
     if recipe.batch_norm:
-        clean = replace(recipe, clean_epochs=recipe.epochs, echoes=1, batch_size=500)
+        clean = replace(recipe, clean_epochs=recipe.epochs, batch_size=500)
         inputs = batches(train, clean, config.seed, classes, scale=scale, shape=shape).map(lambda x, y: x)
         folding.reestimate_norms(learner, inputs.take(100))
     if twinned:

@@ -20,8 +20,6 @@ class Recipe:
             step (Loshchilov and Hutter, 2017).
         weight_decay: of adamw.
         label_smoothing: share of a label's probability that is spread over all classes.
-        echoes: how often a changed image is shown before the next takes its place (data echoing, Choi et al., 2019):
-            an epoch then changes only its share of the images, and shows them so many times.
         batch_norm, dropout: layers of the trainable twin, gone from the deployed net.
         averaging: momentum of the running average of the weights that is kept in the end; 0 for none.
         mixed_precision: bfloat16 arithmetic where the processor has it.
@@ -39,7 +37,6 @@ class Recipe:
     label_smoothing: float = 0.0
     augmentation: Augmentation | None = None
     clean_epochs: int = 0
-    echoes: int = 1
     batch_norm: bool = False
     dropout: float = 0.0
     averaging: float = 0.0
