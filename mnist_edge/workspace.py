@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnist_edge.artifacts import Manifest
+from mnist_edge.artifacts import MANIFEST_NAME, Manifest
 from mnist_edge.errors import UsageError
 
 DEFAULT_WORKSPACE = Path("artifacts")
 DEFAULT_MODEL = "cnn"
+# The models that come with the package: a workspace like any other, but for reading only.
+SHIPPED = Path(__file__).parent / "shipped"
 KERAS_SUFFIX = ".keras"
 # The name that the float twin of a quantized file has in place of the quantization's.
 TWIN = "float32"
@@ -43,9 +45,9 @@ def artifact_paths(workspace: Path, model: str | None = None) -> list[Path]:
 
 
 def pick_file(workspace: Path, model: str, engine: str = "auto") -> Path:
-    """The file that answers for a model: the one named by its path, else the workspace's.
+    """The file that answers for a model: the one named by its path, else the workspace's, else the package's own.
 
-    There, files of the first engine come before those of others, and int8 before float.
+    In a workspace, files of the first engine come before those of others, and int8 before float.
 
     Raises:
         UsageError: there is none.
@@ -54,7 +56,12 @@ def pick_file(workspace: Path, model: str, engine: str = "auto") -> Path:
         return Path(model)
     from mnist_edge.runtime import engine_names
 
-    paths = artifact_paths(workspace, model)
+    try:
+        paths = artifact_paths(workspace, model)
+    except UsageError:
+        if not (SHIPPED / model / MANIFEST_NAME).is_file():
+            raise
+        paths = artifact_paths(SHIPPED, model)
     first = engine_names() if engine == "auto" else [engine]
     order = {"int8": 0, "float16": 1, TWIN: 2}
 

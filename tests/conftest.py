@@ -25,7 +25,7 @@ INT8_BYTES_FLOOR = {"dense": 102_184, "cnn": 422_344}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs a trained model is slow; the rest are the unit tests: pytest -m "not slow"."""
     for item in items:
-        if {"workspace", "trained", "slice_npz"} & set(getattr(item, "fixturenames", ())):
+        if {"workspace", "trained", "slice_npz", "postgresql"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 

@@ -18,7 +18,7 @@ from mnist_edge.cli.verdict import (
     verdict_lines,
     verdict_table,
 )
-from mnist_edge.workspace import DEFAULT_WORKSPACE, artifact_paths
+from mnist_edge.workspace import DEFAULT_WORKSPACE, SHIPPED, artifact_paths
 
 NAME = "verify"
 
@@ -32,6 +32,7 @@ def command(
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
+    shipped: Annotated[bool, typer.Option("--shipped", help="The models that came with this package.")] = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="A second, no data: does it say what it said?")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float twin.")] = False,
     baseline: Annotated[
@@ -62,7 +63,7 @@ def command(
 
     output = Output(NAME, as_json, debug)
     given = [[path] if not path.is_dir() else artifact_paths(path.parent, path.name) for path in paths or []]
-    files = [file for group in given for file in group] or artifact_paths(workspace, model)
+    files = [file for group in given for file in group] or artifact_paths(SHIPPED if shipped else workspace, model)
     if selftest:
         tests = verification.selftest(files, engine, threads, trust)
         return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))

@@ -77,5 +77,5 @@ class Checkpoint:
 
 
 def _variables(model: Any) -> list[Any]:
-    """Weights, the optimizer's state, and the seeds of layers that draw (dropout)."""
+    """Weights and the optimizer's state."""
     return [*model.variables, *model.optimizer.variables]

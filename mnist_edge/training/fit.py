@@ -72,9 +72,7 @@ def fit(
     twinned = start.suffix != ".keras" and folding.can_be_twinned(model)
     learner = model
     if twinned:
-        learner = folding.twin(
-            model, batch_norm=recipe.batch_norm, dropout=recipe.dropout, precision=precision_of(recipe)
-        )
+        learner = folding.twin(model, batch_norm=recipe.batch_norm, precision=precision_of(recipe))
     steps = steps_of(train, recipe)
     _compile(learner, recipe, steps)
     record = (checkpoint and checkpoint.resume(learner)) or Record()
@@ -126,14 +124,9 @@ def _compile(learner: Any, recipe: Recipe, steps: int) -> None:
             0.0 if warmup else rate, max(1, recipe.epochs * steps - warmup),
             warmup_target=rate if warmup else None, warmup_steps=warmup,
         )  # fmt: skip
-    extra: dict[str, Any] = {"weight_decay": recipe.weight_decay} if recipe.optimizer == "adamw" else {}
-    if recipe.averaging:
-        extra |= {"use_ema": True, "ema_momentum": recipe.averaging}
-    optimizer = keras.optimizers.get({"class_name": recipe.optimizer, "config": extra})
+    optimizer = keras.optimizers.get(recipe.optimizer)
     optimizer.learning_rate = rate
-    loss = keras.losses.CategoricalCrossentropy(
-        from_logits=not _ends_in_softmax(learner), label_smoothing=recipe.label_smoothing
-    )
+    loss = keras.losses.CategoricalCrossentropy(from_logits=not _ends_in_softmax(learner))
     learner.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=min(STEPS_PER_EXECUTION, steps))
 
 

@@ -1,13 +1,16 @@
-"""A trainable twin of a net, with batch norm and dropout, and its folding back into exactly that net.
+"""A trainable twin of a net, with batch norm, and its folding back into exactly that net.
 
 What folds is free on the device: batch norm is a scale and an offset of the layer before it.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from mnist_edge import models
 
 NORM = "_norm"
 
@@ -17,7 +20,7 @@ def can_be_twinned(model: Any) -> bool:
     return type(model).__name__ == "Sequential"
 
 
-def twin(model: Any, *, batch_norm: bool = False, dropout: float = 0.0, precision: str = "float32") -> Any:
+def twin(model: Any, *, batch_norm: bool = False, precision: str = "float32") -> Any:
     """A net that trains better and means the same.
 
     A convolution's activation moves behind the max pooling that follows it: ReLU and batch norm with a gamma that is
@@ -26,7 +29,6 @@ def twin(model: Any, *, batch_norm: bool = False, dropout: float = 0.0, precisio
     Args:
         model: a Sequential; its weights are not copied, its layers' names are kept.
         batch_norm: after every convolution and dense layer but the last.
-        dropout: share of the inputs of every dense layer but the first layer of all.
         precision: a Keras dtype policy for all but the last layer (``mixed_bfloat16``).
     """
     import keras
@@ -46,8 +48,6 @@ def twin(model: Any, *, batch_norm: bool = False, dropout: float = 0.0, precisio
             if batch_norm:
                 waiting.insert(0, layers.BatchNormalization(
                     name=layer.name + NORM, gamma_constraint="non_neg", momentum=0.9, dtype=precision))  # fmt: skip
-        if dropout and type(layer).__name__ == "Dense" and result:
-            result.append(layers.Dropout(dropout, name=f"{layer.name}_dropout", dtype=precision))
         result.append(type(layer).from_config(config))
         followed = at + 1 < len(chain) and type(chain[at + 1]).__name__ == "MaxPooling2D"
         if waiting and not (weighty and followed):
@@ -91,3 +91,23 @@ def reestimate_norms(trained: Any, batches: Any) -> None:
         trained(batch, training=True)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
+
+
+def function_of(path: Path, precision: str) -> Any:
+    """A trained net as a function from inputs float32 (n, *any) to its probabilities float32 (n, classes).
+
+    Args:
+        path: a ``.keras`` file of ours.
+        precision: a Keras dtype policy for all but the last layer.
+    """
+    import tensorflow as tf
+
+    model = models.load(path)
+    quick = model
+    if can_be_twinned(model):
+        quick = twin(model, precision=precision)
+        for layer in model.layers:
+            if layer.weights:
+                quick.get_layer(layer.name).set_weights(layer.get_weights())
+    shape = tuple(model.inputs[0].shape)[1:]
+    return lambda inputs: quick(tf.reshape(inputs, (-1, *shape)), training=False)

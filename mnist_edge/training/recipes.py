@@ -12,17 +12,16 @@ OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the loop does.
+    """What the loop does. What was tried and did not help is in ``benchmarks/results/training.md``.
 
     Attributes:
         epochs: passes over the training split, the last ``clean_epochs`` of them without augmentation.
         learning_rate: the optimizer's step size, after ``warmup_epochs`` and, if ``cosine``, falling to 0 with the last
             step (Loshchilov and Hutter, 2017).
-        weight_decay: of adamw.
-        label_smoothing: share of a label's probability that is spread over all classes.
-        batch_norm, dropout: layers of the trainable twin, gone from the deployed net.
-        averaging: momentum of the running average of the weights that is kept in the end; 0 for none.
+        batch_norm: in the trainable twin; folded into the deployed net.
         mixed_precision: bfloat16 arithmetic where the processor has it.
+        teacher: the architecture that labels the changed images in place of their labels, trained by the recipe of the
+            same name and with the same seed (distillation, Hinton et al., 2015).
         refit: train on the validation split too. Only for a recipe with which all is decided.
     """
 
@@ -33,35 +32,47 @@ class Recipe:
     learning_rate: float
     warmup_epochs: float = 0.0
     cosine: bool = False
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
     augmentation: Augmentation | None = None
     clean_epochs: int = 0
     batch_norm: bool = False
-    dropout: float = 0.0
-    averaging: float = 0.0
     mixed_precision: bool = False
+    teacher: str | None = None
     refit: bool = False
 
 
+ANY = "*"
 _AFFINE = Augmentation(rotation=12, scale=0.12, stretch=0.1, shear=0.2, shift=1.5)
+# What 128 hidden units can still learn.
+_MILD = Augmentation(rotation=8, scale=0.08, stretch=0.08, shear=0.15, shift=1, elastic=0.7)
+# Pens, scans and photographs besides.
+_WIDE = replace(
+    _AFFINE, perspective=0.15, elastic=0.7,
+    photometric=0.5, pen=0.8, contrast=3, blur=1, background=0.5, noise=0.1,
+)  # fmt: skip
+_QUICK = Recipe(
+    "quick", epochs=14, batch_size=128, optimizer="adam", learning_rate=2e-3, warmup_epochs=0.5, cosine=True,
+    augmentation=_AFFINE, mixed_precision=True,
+)  # fmt: skip
+_QUICK_DENSE = replace(_QUICK, epochs=100, batch_size=512, learning_rate=4e-3, augmentation=_MILD)
 
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("tutorial", epochs=5, batch_size=64, optimizer="sgd", learning_rate=0.1),
-        Recipe(
-            "quick",
-            epochs=12,
-            batch_size=128,
-            optimizer="adam",
-            learning_rate=2e-3,
-            warmup_epochs=0.5,
-            cosine=True,
-            augmentation=_AFFINE,
-            mixed_precision=True,
+# By name, and then by architecture, with ANY for all others.
+RECIPES: dict[str, dict[str, Recipe]] = {
+    "tutorial": {ANY: Recipe("tutorial", epochs=5, batch_size=64, optimizer="sgd", learning_rate=0.1)},
+    "quick": {ANY: _QUICK, "dense": _QUICK_DENSE},
+    "best": {
+        ANY: replace(
+            _QUICK,
+            name="best",
+            epochs=60,
+            batch_size=256,
+            learning_rate=3e-3,
+            augmentation=_WIDE,
+            clean_epochs=1,
+            batch_norm=True,
+            refit=True,
         ),
-    )
+        "dense": replace(_QUICK_DENSE, name="best", epochs=200, teacher="cnn", refit=True),
+    },
 }
 DEFAULT_RECIPE = "quick"
 
@@ -70,7 +81,8 @@ DEFAULT_RECIPE = "quick"
 class TrainConfig:
     """A model (a built-in name, or the path of a ``.keras`` file to go on from), a recipe, and a seed.
 
-    With a ``time_budget``, in minutes, the recipe's number of epochs gives way to as many as fit.
+    With a ``time_budget``, in minutes, the recipe's number of epochs gives way to as many as fit, and
+    it has no teacher.
     """
 
     model: str
@@ -105,5 +117,8 @@ def configure(
     for name, value in (*changes.items(), ("time_budget", time_budget)):
         if isinstance(value, int | float) and not 0 < value < 1e6:
             raise UsageError(f"{name} cannot be {value}.", "Give a positive number.")
+    chosen = RECIPES[recipe].get(model, RECIPES[recipe][ANY])
+    if time_budget is not None:
+        chosen = replace(chosen, teacher=None)  # whose training knows no budget
     given = {name: value for name, value in changes.items() if value is not None}
-    return TrainConfig(model, replace(RECIPES[recipe], **given), seed, time_budget)  # type: ignore[arg-type]
+    return TrainConfig(model, replace(chosen, **given), seed, time_budget)  # type: ignore[arg-type]

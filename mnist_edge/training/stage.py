@@ -15,10 +15,12 @@ from mnist_edge.results import TrainResult
 from mnist_edge.training.budget import within_budget
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import fit, precision_of
-from mnist_edge.training.recipes import TrainConfig
+from mnist_edge.training.folding import function_of
+from mnist_edge.training.recipes import TrainConfig, configure
 from mnist_edge.training.reference import reference_of
 
 CHECKPOINT_NAME = "checkpoint.npz"
+TEACHER_FOLDER = "teacher"
 
 
 def train(
@@ -59,9 +61,12 @@ def train(
             if planned
             else within_budget(config, train_split, splits.validation, classes)
         )
+    teacher = None
+    if config.recipe.teacher:
+        teacher = function_of(_ensure_teacher(config, splits, folder, progress), precision_of(config.recipe))
     model, record = fit(
-        config, train_split, splits.validation, classes, tensorboard=folder / "tensorboard" if tensorboard else None,
-        checkpoint=checkpoint, progress=progress,
+        config, train_split, splits.validation, classes, teacher=teacher, checkpoint=checkpoint, progress=progress,
+        tensorboard=folder / "tensorboard" if tensorboard else None,
     )  # fmt: skip
     reference, output = reference_of(model, splits)
     with artifacts.writing(folder / KERAS_NAME) as path:
@@ -104,13 +109,31 @@ def artifacts_result(manifest: Manifest, fresh: bool = False) -> TrainResult:
     )
 
 
+def _teacher_config(config: TrainConfig) -> TrainConfig | None:
+    """What trains the teacher: the recipe of the same name, with the same seed."""
+    return configure(config.recipe.teacher, config.recipe.name, seed=config.seed) if config.recipe.teacher else None
+
+
+def _ensure_teacher(config: TrainConfig, splits: Splits, folder: Path, progress: Progress) -> Path:
+    """The teacher's ``.keras`` file: the workspace's own model where it is that very one, else one of the folder's."""
+    teacher = _teacher_config(config)
+    assert teacher is not None
+    key = artifacts.fingerprint(_facts(teacher, splits))
+    beside = Manifest.load(folder.parent / teacher.model)
+    if not beside.is_current(KERAS_NAME, key):
+        train(teacher, splits, folder / TEACHER_FOLDER, lambda what, at, of: progress(f"teacher: {what}", at, of))
+        beside = Manifest.load(folder / TEACHER_FOLDER)
+    return beside.folder / KERAS_NAME
+
+
 def _facts(config: TrainConfig, splits: Splits) -> dict[str, Any]:
     """All that a trained model depends on."""
-    start = Path(config.model)
+    start, teacher = Path(config.model), _teacher_config(config)
     return {
         "model": config.model if start.suffix != ".keras" else start.name,
         "start": artifacts.sha256_of(artifacts.read_bytes(start)) if start.suffix == ".keras" else None,
         "recipe": asdict(config.recipe) | ({"epochs": None} if config.time_budget else {}),
+        "teacher": artifacts.fingerprint(_facts(teacher, splits)) if teacher else None,
         "time_budget": config.time_budget,
         "precision": precision_of(config.recipe),
         "seed": config.seed,
