@@ -83,7 +83,7 @@ def workspace(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> P
     """Both nets, trained briefly on all of MNIST, exported and verified. Tests copy what they change."""
     folder = tmp_path_factory.mktemp("workspace")
     for model, epochs in EPOCHS.items():
-        training.train(training.configure(model, epochs=epochs), mnist, folder / model)
+        training.train(training.configure(model, "tutorial", epochs=epochs), mnist, folder / model)
         pipeline.export(folder, model, ["tflite", "onnx"], mnist)
     return folder
 

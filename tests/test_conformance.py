@@ -29,7 +29,9 @@ def trained(splits: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Pa
     folder = tmp_path_factory.mktemp("conformance")
     for model in models.names():
         training.train(
-            training.configure(model, epochs=6, optimizer="adam", learning_rate=2e-3), splits, folder / model
+            training.configure(model, "tutorial", epochs=6, optimizer="adam", learning_rate=2e-3),
+            splits,
+            folder / model,
         )
     return folder
 

@@ -41,7 +41,7 @@ def test_a_keras_file_with_strides_and_batch_norm(tmp_path: Path, mnist: data.Sp
     )
     source = tmp_path / "strided.keras"
     model.save(source)
-    assert cli("train", "--model", source, "--epochs", 2, "-o", tmp_path / "out").code == 0
+    assert cli("train", "--model", source, "--recipe", "tutorial", "--epochs", 2, "-o", tmp_path / "out").code == 0
     trained = tmp_path / "out" / "strided" / "model.keras"
     shutil.copy(trained, tmp_path / "mine.keras")
     run = cli("export", "--format", "all", "--model", tmp_path / "mine.keras", "-o", tmp_path / "out", "--json")
@@ -63,7 +63,7 @@ def test_a_model_with_logits_and_its_own_rescaling(tmp_path: Path, slice_npz: Pa
     model = keras.Sequential([keras.Input((28, 28, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(10)])
     model.save(tmp_path / "logits.keras")
     arguments = ["--model", tmp_path / "logits.keras", "-o", tmp_path / "out", "--data", slice_npz]
-    assert cli("train", *arguments, "--epochs", 3).code == 0
+    assert cli("train", *arguments, "--recipe", "tutorial", "--epochs", 3).code == 0
     shutil.copy(tmp_path / "out" / "logits" / "model.keras", tmp_path / "logits.keras")
     run = cli("export", "--format", "all", *arguments, "--json", "--max-drop-pp", "2", "--min-agreement", "0.97")
     assert run.code == 0, run.out
@@ -131,7 +131,12 @@ def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_cnn_on_fashion_mnist(tmp_path: Path, fashion: Path, cli: Callable[..., Run]) -> None:
     common = ["--model", "cnn", "-o", tmp_path, "--data", fashion]
-    assert cli("train", *common, "--epochs", 2, "--optimizer", "adam", "--learning-rate", 1e-3).code == 0
+    assert (
+        cli(
+            "train", *common, "--recipe", "tutorial", "--epochs", 2, "--optimizer", "adam", "--learning-rate", 1e-3
+        ).code
+        == 0
+    )
     # Two epochs leave many shirts between two classes: what is tested here is the way, not the margins.
     margins = ["--min-agreement", "0.98", "--max-class-drop-pp", "5", "--max-drop-pp", "0.5"]
     run = cli("export", "--format", "all", *common, *margins, "--json")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -150,17 +151,9 @@ def test_a_training_has_a_page(workspace: Path, tmp_path: Path, slice_npz: Path,
     run = cli(*words, "--json")
     page = Path(run.json["result"]["page"])
     text = page.read_text()
-    for part in (
-        "Training curves",
-        "<svg",
-        "Answers of model.keras on keras",
-        "Mistakes: ",
-        "Filters of the first layer",
-    ):
+    for part in ("Training curves", "<svg", "Answers of model.keras on keras", "Mistakes: ", "Filters of the first"):
         assert part in text
-    assert "http://" not in text.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
-        "http://creativecommons.org", ""
-    )
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text), "the page fetches something"
     before = page.stat().st_mtime_ns
     assert cli(*words).code == 0
     assert page.stat().st_mtime_ns == before

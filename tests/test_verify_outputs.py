@@ -175,7 +175,9 @@ def test_layer_errors_of_a_residual_net(slice_npz: Path, tmp_path: Path) -> None
     x = layers.Dense(10, activation="softmax", name="answer")(layers.Flatten(name="flat")(x))
     keras.Model(image, x).save(tmp_path / "residual.keras")
     splits = data.load(slice_npz)
-    config = training.configure(str(tmp_path / "residual.keras"), epochs=2, optimizer="adam", learning_rate=2e-3)
+    config = training.configure(
+        str(tmp_path / "residual.keras"), "tutorial", epochs=2, optimizer="adam", learning_rate=2e-3
+    )
     training.train(config, splits, tmp_path / "residual")
     pipeline.export(tmp_path, "residual", ["tflite", "onnx"], splits)
     for suffix in (".tflite", ".onnx"):

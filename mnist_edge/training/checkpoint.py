@@ -68,7 +68,8 @@ class Checkpoint:
 
     def _read(self) -> tuple[dict[str, Any], list[NDArray[Any]]] | None:
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
+            # Opened here: numpy leaves a file open that is no archive.
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 state = json.loads(archive["state"].tobytes())
                 values = [archive[f"v{at}"] for at in range(len(archive.files) - 1)]
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
