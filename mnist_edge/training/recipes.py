@@ -21,7 +21,7 @@ class Recipe:
         batch_norm: in the trainable twin; folded into the deployed net.
         mixed_precision: bfloat16 arithmetic where the processor has it.
         teacher: the architecture that labels the changed images in place of their labels, trained by the recipe of the
-            same name and with the same seed (distillation, Hinton et al., 2015).
+            same name with seed 0, whatever the student's (distillation, Hinton et al., 2015).
         refit: train on the validation split too. Only for a recipe with which all is decided.
     """
 

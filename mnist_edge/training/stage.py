@@ -20,7 +20,7 @@ from mnist_edge.training.recipes import TrainConfig, configure
 from mnist_edge.training.reference import reference_of
 
 CHECKPOINT_NAME = "checkpoint.npz"
-TEACHER_FOLDER = "teacher"
+TEACHER_FOLDER, TEACHER_SEED = "teacher", 0
 
 
 def train(
@@ -110,8 +110,8 @@ def artifacts_result(manifest: Manifest, fresh: bool = False) -> TrainResult:
 
 
 def _teacher_config(config: TrainConfig) -> TrainConfig | None:
-    """What trains the teacher: the recipe of the same name, with the same seed."""
-    return configure(config.recipe.teacher, config.recipe.name, seed=config.seed) if config.recipe.teacher else None
+    """What trains the teacher: the recipe of the same name, always with the same seed, so that one serves them all."""
+    return configure(config.recipe.teacher, config.recipe.name, seed=TEACHER_SEED) if config.recipe.teacher else None
 
 
 def _ensure_teacher(config: TrainConfig, splits: Splits, folder: Path, progress: Progress) -> Path:
