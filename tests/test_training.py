@@ -90,7 +90,7 @@ sys.exit(main(sys.argv[1:]))
 def test_kill_9_loses_at_most_the_running_epoch_and_changes_nothing(
     model: str, slice_npz: Path, tmp_path: Path
 ) -> None:
-    epochs = {"dense": 60, "cnn": 8}[model]
+    epochs = {"dense": 30, "cnn": 6}[model]
     words = ["train", "--model", model, "--epochs", str(epochs), "--data", str(slice_npz), "-o"]
     command = [sys.executable, "-c", DETERMINISTIC, *words]
     process = subprocess.Popen([*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL)

@@ -1,0 +1,80 @@
+"""What each part of recipe ``best`` is worth: shortened runs without it, judged on the validation split alone.
+
+    python benchmarks/ablation.py --model cnn -o runs/ablation-cnn.jsonl [--epochs 12] [--seeds 1] [--only NAME ...]
+
+A line a run is appended to the file; what it holds already is not run again. The test images are not read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from mnist_edge import data, models
+from mnist_edge.training import RECIPES, Recipe, TrainConfig
+from mnist_edge.training.fit import fit
+
+EPOCHS = {"cnn": 12, "dense": 100}
+GEOMETRY = ("perspective", "elastic")
+PHOTOMETRY = ("photometric",)
+
+
+def variants(model: str) -> Iterator[tuple[str, Recipe]]:
+    recipes = RECIPES["best"]
+    base = replace(recipes.get(model, recipes["*"]), refit=False, teacher=None)
+    ranges = base.augmentation
+    assert ranges is not None
+    yield "all of it (no teacher)", base
+    yield "no augmentation", replace(base, augmentation=None)
+    for name in (*GEOMETRY, *PHOTOMETRY):
+        if getattr(ranges, name):
+            yield f"no {name} change", replace(base, augmentation=replace(ranges, **{name: 0.0}))
+    yield "half the augmentation", replace(base, augmentation=ranges.scaled(0.5))
+    yield "1.5 times the augmentation", replace(base, augmentation=ranges.scaled(1.5))
+    yield "batch norm the other way round", replace(base, batch_norm=not base.batch_norm)
+    yield "last epoch the other way round (clean or not)", replace(base, clean_epochs=1 - base.clean_epochs)
+    yield "constant learning rate, a third", replace(base, cosine=False, learning_rate=base.learning_rate / 3)
+    yield "float32 arithmetic", replace(base, mixed_precision=False)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=sorted(EPOCHS), required=True)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="*")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    lines = arguments.output.read_text().splitlines() if arguments.output.exists() else []
+    done = {(row["variant"], row["seed"]) for row in map(json.loads, lines)}
+    splits = data.load()
+    validation = splits.validation
+    for name, recipe in variants(arguments.model):
+        for seed in range(arguments.seeds):
+            if (name, seed) in done or (arguments.only and name not in arguments.only):
+                continue
+            short = replace(recipe, epochs=arguments.epochs or EPOCHS[arguments.model])
+            config = TrainConfig(arguments.model, short, seed)
+            model, record = fit(config, splits.train, validation, len(splits.class_names))
+            said = models.outputs(model, validation.images)
+            picked = said[np.arange(len(validation)), validation.labels]
+            row = {
+                "variant": name,
+                "seed": seed,
+                "epochs": short.epochs,
+                "accuracy": float((said.argmax(axis=1) == validation.labels).mean()),
+                "cross_entropy": float(-np.log(np.maximum(picked, 1e-7)).mean()),
+                "seconds_an_epoch": round(record.seconds / record.epochs, 2),
+            }
+            with arguments.output.open("a") as stream:
+                stream.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+
+
+if __name__ == "__main__":
+    main()
