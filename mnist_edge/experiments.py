@@ -47,7 +47,10 @@ def _page(folder: Path, manifest: Manifest, result: TrainResult, splits: Splits)
     entry = manifest.files[KERAS_NAME]
     said = Reference.from_bytes(read_bytes(folder / REFERENCE_NAME)).probabilities
     judged = evaluation_of(str(folder / KERAS_NAME), "keras", said, splits.test.labels)
-    recipe = ", ".join(f"{name} {value}" for name, value in entry["made_by"]["recipe"].items())
+    facts = entry["made_by"]["recipe"]
+    # What is off is left out.
+    parts = {**facts, **(facts["augmentation"] or {}), "augmentation": None, "name": None}
+    recipe = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in parts.items() if value)
     return document(
         f"mnist-edge: training {result.model}",
         [

@@ -16,6 +16,7 @@ GREY, BLUE, ORANGE = "#7d8590", "#2f81f7", "#d4761a"
 
 def curves(history: Sequence[dict[str, float]]) -> str:
     """Loss and error rate an epoch, of training and validation (where there was one)."""
+    ticker = _import("matplotlib.ticker")
     with _figure(1, 2, (9, 3.2)) as (axes, svg):
         for axis, name, title in ((axes[0], "loss", "loss"), (axes[1], "accuracy", "error, %")):
             for prefix, colour, label in (("", BLUE, "training"), ("val_", ORANGE, "validation")):
@@ -25,6 +26,10 @@ def curves(history: Sequence[dict[str, float]]) -> str:
             axis.set_xlabel("epoch")
             axis.set_title(title, color=GREY)
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter("")
+            axis.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
             axis.legend(frameon=False, labelcolor=GREY)
     return svg()
 
@@ -58,9 +63,10 @@ def study(study_: Any, has_importance: bool) -> dict[str, str]:
     for name, draw in pictures.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna's pictures are marked experimental
-            figure = draw(study_).figure
+            figure = draw(study_, target_name="validation accuracy").figure
         figure.set_size_inches(8, 4)
         made[name] = _svg(figure)
+        _import("matplotlib.pyplot").close(figure)  # Optuna draws on pyplot's, which keeps what is not closed
     return made
 
 
@@ -70,7 +76,7 @@ def _figure(rows: int, columns: int, inches: tuple[float, float]) -> Iterator[tu
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes:
         axis.patch.set_alpha(0)
-        axis.tick_params(colors=GREY)
+        axis.tick_params(which="both", colors=GREY)
         axis.xaxis.label.set_color(GREY)
         axis.yaxis.label.set_color(GREY)
         for spine in axis.spines.values():
@@ -82,7 +88,7 @@ def _figure(rows: int, columns: int, inches: tuple[float, float]) -> Iterator[tu
 
 def _svg(figure: Any) -> str:
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
+    figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = stream.getvalue()
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
 

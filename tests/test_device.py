@@ -58,6 +58,17 @@ def test_it_predicts(device: str, carried: Path, cli: Callable[..., Run]) -> Non
     assert run.json["engine"] == "litert"
 
 
+def test_it_answers_at_once_with_the_models_it_brings(
+    device: str, carried: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
+    run = cli("predict", carried / "seven.png", "--json", python=device, cwd=tmp_path)
+    assert run.code == 0, run.err
+    assert run.json["predictions"][0]["label"] == 7
+    assert "shipped" in run.json["model"]
+    run = cli("verify", "--shipped", "--model", "cnn", "--selftest", "--engine", "litert", python=device, cwd=tmp_path)
+    assert run.code == 0, run.err
+
+
 def test_it_evaluates_and_verifies(device: str, carried: Path, cli: Callable[..., Run]) -> None:
     files = ["artifacts/cnn/cnn-int8.tflite", "artifacts/dense/dense-int8.tflite"]
     run = cli("evaluate", *files, "--data", "data", "--json", python=device, cwd=carried)
