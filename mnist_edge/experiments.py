@@ -58,6 +58,7 @@ def _page(folder: Path, manifest: Manifest, result: TrainResult, splits: Splits)
             f"<p>{result.epochs} epochs in {result.seconds:,.0f} s, {result.parameters:,} parameters, seed "
             f'{entry["made_by"]["seed"]}.</p><p class="soft">{escape(recipe)}</p>',
             "<h2>Training curves</h2>",
+            "<p>The recipe trains on the validation split too: its curve says nothing here.</p>" * facts["refit"],
             f'<div class="scroll" tabindex="0" role="region" aria-label="Training curves">'
             f"{plots.curves(entry['history'])}</div>",
             *evaluation.parts_of(judged, splits.test.images, splits.class_names),

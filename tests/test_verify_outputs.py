@@ -207,6 +207,19 @@ def test_the_calibration_study_shows_a_verdict_a_draw(copy: Path, cli: Callable[
 
 
 @pytest.mark.slow
+def test_an_evaluation_shows_all_mistakes(workspace: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+    files = [workspace / "cnn" / "cnn-int8.tflite", workspace / "cnn" / "model.keras"]
+    run = cli("evaluate", *files, "--report", tmp_path / "page.html", "--json")
+    assert run.code == 0, run.err
+    page = (tmp_path / "page.html").read_text()
+    for item in run.json["results"]:
+        assert len(item["mistakes"]) == item["n"] - item["correct"]
+        assert np.trace(np.array(item["confusion"])) == item["correct"]
+        assert f"{item['correct']:,} of 10,000 right" in page
+    assert page.count("<li><img") == sum(len(item["mistakes"]) for item in run.json["results"])
+    assert '="http' not in page
+
+
 def test_the_report_in_a_browser(workspace: Path, tmp_path: Path, mnist: data.Splits) -> None:
     """No external request, no accessibility violation, no sideways scrolling of the page at phone width."""
     browser_path, driver_path = shutil.which("chromium"), shutil.which("chromedriver")

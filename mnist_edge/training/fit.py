@@ -144,7 +144,7 @@ def _watcher(
     progress: Progress,
     on_epoch: OnEpoch | None,
 ) -> Any:
-    """Tells of progress, keeps the record, and saves after every epoch (at most every few seconds, and at the end)."""
+    """Tells of progress, keeps the record, and saves after every epoch."""
     import keras
 
     class Watcher(keras.callbacks.Callback):  # type: ignore[misc]

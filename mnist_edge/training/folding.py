@@ -75,7 +75,7 @@ def fold(trained: Any, model: Any) -> None:
 
 
 def reestimate_norms(trained: Any, batches: Any) -> None:
-    """Means and variances of the batch norms anew, as the average over batches: averaged weights have other ones.
+    """Means and variances of the batch norms anew, as the average over batches of pictures as they come.
 
     Args:
         trained: a twin.
