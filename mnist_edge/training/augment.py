@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ELASTIC_GRID = 5
-DRAWS = 14
+DRAWS = 15
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Augmentation:
     ``elastic`` in pixels, the latter a standard deviation; ``perspective`` is the change of size
     across half the picture. The share ``photometric`` of the images has its ``pen`` widened or narrowed (as a fraction
     of one pixel on every side), its contrast raised up to ``contrast`` times (binary scans), blur, and its background
-    lightened by up to ``background`` of full scale with a gradient (photographs), and noise of standard deviation up to
-    ``noise``.
+    lightened by up to ``background`` of full scale with a gradient (photographs), or noise of standard deviation up to
+    ``noise`` (dark photographs), and the share ``invert`` of them is dark on light.
     """
 
     rotation: float = 0.0
@@ -42,12 +42,13 @@ class Augmentation:
     blur: float = 0.0
     background: float = 0.0
     noise: float = 0.0
+    invert: float = 0.0
 
     def scaled(self, strength: float) -> Augmentation:
-        """All ranges times ``strength``; the share of images that is changed at all stays."""
+        """All ranges times ``strength``; the shares of images that are changed stay."""
         return replace(
             self, **{field.name: getattr(self, field.name) * strength for field in fields(self)
-                     if field.name != "photometric"}
+                     if field.name not in ("photometric", "invert")}
         )  # fmt: skip
 
 
@@ -160,6 +161,8 @@ def _photometric(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> An
         deviation = tf.maximum(-weight(3), 0) * (255 * ranges.noise)
         changed += tf.random.stateless_normal(tf.shape(changed), seed) * deviation
         changed = tf.clip_by_value(changed, 0, 255)
+    if ranges.invert:
+        changed = tf.where(weight(7) < 2 * ranges.invert - 1, 255 - changed, changed)
     return changed
 
 

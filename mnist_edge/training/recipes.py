@@ -47,7 +47,7 @@ _MILD = Augmentation(rotation=8, scale=0.08, stretch=0.08, shear=0.15, shift=1, 
 # Pens, scans and photographs besides.
 _WIDE = replace(
     _AFFINE, perspective=0.15, elastic=0.7,
-    photometric=0.5, pen=0.8, contrast=3, blur=1, background=0.5, noise=0.1,
+    photometric=0.5, pen=0.8, contrast=3, blur=1, background=0.5, noise=0.4, invert=0.1,
 )  # fmt: skip
 _QUICK = Recipe(
     "quick", epochs=14, batch_size=128, optimizer="adam", learning_rate=2e-3, warmup_epochs=0.5, cosine=True,
@@ -71,7 +71,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             batch_norm=True,
             refit=True,
         ),
-        "dense": replace(_QUICK_DENSE, name="best", epochs=200, teacher="cnn", refit=True),
+        "dense": replace(_QUICK_DENSE, name="best", epochs=120, teacher="cnn", refit=True),
     },
 }
 DEFAULT_RECIPE = "quick"
