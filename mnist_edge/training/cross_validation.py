@@ -49,6 +49,8 @@ def cross_validate(
 ) -> Iterator[dict[str, Any]]:
     """Train on all folds but one, for every fold and seed; what was finished before is not run again.
 
+    A recipe's teacher is left out: it would have seen the images that are left out.
+
     Args:
         config: model and recipe; its seed is not used.
         splits: train and validation are joined and dealt anew; the test split is not touched.
