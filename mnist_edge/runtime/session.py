@@ -25,6 +25,7 @@ class Session:
     Attributes:
         path: the file. engine: the name of the engine that runs it.
         contract: what the file says of itself; defaults where mnist-edge did not make it.
+        delegate: what the engine was observed to run it with.
         output_step: what one step of its integer output is worth; None for a float output.
         verified: whether a manifest vouches for the file's bytes.
         image_shape: (h, w) of the images that it takes. classes: how many it tells apart.
@@ -33,6 +34,7 @@ class Session:
     def __init__(self, path: Path, engine: str, program: Program, verified: bool) -> None:
         self.path = path
         self.engine = engine
+        self.delegate = program.delegate
         self.verified = verified
         self._program = program
         shape = program.input.shape
