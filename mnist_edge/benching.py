@@ -68,7 +68,7 @@ def bench(
     progress("measuring", len(wanted), len(wanted))
     missed = [path for path in files if str(path) not in {item.path for item in reports}]
     if missed:
-        raise MissingError(f"No engine for {missed[0].name} is installed here.", "pip install 'mnist-edge[litert,onnx]'")
+        raise MissingError(f"No engine for {missed[0].name} is here.", "pip install 'mnist-edge[litert,onnx]'")
     return before, reports, machine()
 
 

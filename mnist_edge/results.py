@@ -330,7 +330,8 @@ class Machine:
 @dataclass(frozen=True)
 class Ratio:
     """The median of one run over that of another, of the same file's name, engine, threads and batch, with its
-    bootstrap interval: below 1 is faster."""
+    bootstrap interval: below 1 is faster.
+    """
 
     name: str
     engine: str
