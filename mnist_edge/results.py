@@ -276,8 +276,8 @@ class TrainResult:
 class Latency:
     """What one file costs on one engine: calls of `Session.predict`, with ``batch`` images each.
 
-    ``_us`` are of a call; ``images_per_s`` follows from the median. ``start_ms`` is from the start of a new process to its
-    first answer, of which ``import_ms``, ``load_ms`` and ``first_ms`` (the first call) are parts. ``delegate`` is what
+    ``_us`` are of a call; ``images_per_s`` follows from the median. ``start_ms`` is from the start of a new process to
+    its first answer, of which ``import_ms``, ``load_ms`` and ``first_ms`` (the first call) are parts. ``delegate`` is what
     the engine was observed to use. ``clock_us`` is what reading the clock twice costs, which is in every figure.
     """
 
@@ -329,9 +329,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Ratio:
-    """The median of one run over that of another, of the same file's name, engine, threads and batch, with its
-    bootstrap interval: below 1 is faster.
-    """
+    """The median of one run over that of another, with its bootstrap interval: below 1 is faster."""
 
     name: str
     engine: str

@@ -95,8 +95,8 @@ def _tables(reports: Sequence[Any]) -> list[Any]:
     for item in reports:
         figures = (item.p50_us, item.p90_us, item.p99_us, item.p99_9_us, item.min_us, item.iqr_us)
         calls.add_row(
-            Path(item.path).name, item.engine, str(item.threads), str(item.batch), *(f"{value:.1f}" for value in figures),
-            f"{item.images_per_s:,.0f}",
+            Path(item.path).name, item.engine, str(item.threads), str(item.batch),
+            *(f"{value:.1f}" for value in figures), f"{item.images_per_s:,.0f}",
         )  # fmt: skip
     whole = table("", "file", "engine", ">start ms", ">import", ">load", ">first", ">peak MiB", ">bytes", "run by")
     for item in reports:
@@ -113,7 +113,7 @@ def _compare(output: Output, files: tuple[Path, Path], gate: float | None) -> in
     from mnist_edge import benching
     from mnist_edge.errors import GateError, UsageError
 
-    ratios = benching.compare(*(benching.load_run(path) for path in files))
+    ratios = benching.compare(benching.load_run(files[0]), benching.load_run(files[1]))
     if not ratios:
         raise UsageError(
             "The two runs have no configuration in common.", "Measure the same files, engines and threads."

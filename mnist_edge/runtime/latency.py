@@ -30,7 +30,7 @@ CLOCK_READINGS = 2000
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """How a file is measured: at least ``count`` calls and ``seconds`` long, after ``warmup`` calls that do not count."""
+    """How a file is measured: at least ``count`` calls and ``seconds``, after ``warmup`` calls that do not count."""
 
     path: str
     engine: str = "auto"
@@ -148,7 +148,7 @@ def main() -> int:
         answer = {"latency": to_json(report(config))}
     except MnistEdgeError as error:
         answer = {"error": [type(error).__name__, error.cause, error.remedy]}
-    print(json.dumps(answer))
+    sys.stdout.write(json.dumps(answer) + "\n")
     return 0
 
 

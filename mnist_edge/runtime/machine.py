@@ -15,7 +15,7 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _CLOCK = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _OS_RELEASE = Path("/etc/os-release")
-# Bits of get_throttled: under-voltage, frequency capped, throttled, soft temperature limit; the same since boot 16 higher.
+# get_throttled: under-voltage, capped, throttled, soft temperature limit; the same since boot, 16 bits higher.
 _NOW = 0xF
 
 
