@@ -13,7 +13,7 @@ from PIL import Image
 from mnist_edge import cli as program
 from tests.conftest import Run, assert_two_lines
 
-COMMANDS = ["train", "cross-validate", "sweep", "evaluate", "export", "verify", "predict", "info", "data"]
+COMMANDS = ["train", "cross-validate", "sweep", "evaluate", "export", "verify", "predict", "bench", "info", "data"]
 
 
 @pytest.fixture(scope="module")

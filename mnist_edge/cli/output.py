@@ -38,20 +38,21 @@ class Output:
         """
         if self._as_json:
             return self.fail(error, payload) if error else self._json(payload, 0)
-        console = _console()
         for item in shown:
-            console.print(item, soft_wrap=isinstance(item, str), highlight=False, markup=False)
+            if isinstance(item, str):  # rich costs more to import than an answer to find
+                print(item)
+            else:
+                _console().print(item, highlight=False, markup=False)
         return self.fail(error) if error else 0
 
     def next(self, *commands: str) -> None:
         """Say what to try next."""
         if not self._as_json:
-            _console().print("\n".join(["", "Next:", *(f"  {command}" for command in commands)]), soft_wrap=True,
-                             highlight=False, markup=False)  # fmt: skip
+            print("\n".join(["", "Next:", *(f"  {command}" for command in commands)]))
 
     def note(self, text: str) -> None:
         """A line about what is going on, on stderr."""
-        _console(stderr=True).print(text, soft_wrap=True, highlight=False, markup=False)
+        print(text, file=sys.stderr)
 
     def fail(self, error: MnistEdgeError, payload: dict[str, Any] | None = None) -> int:
         """One line of cause, one of remedy; the traceback only with ``--debug``."""

@@ -32,7 +32,7 @@ def command(
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
-    shipped: Annotated[bool, typer.Option("--shipped", help="The models that came with this package.")] = False,
+    shipped: options.Shipped = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="A second, no data: does it say what it said?")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float twin.")] = False,
     baseline: Annotated[

@@ -24,6 +24,9 @@ class InterpreterProgram:
         self._input_index, self._output_index = source["index"], answer["index"]
         self.input, self.output = _port(source), _port(answer)
         self._batch = int(source["shape"][0])
+        # Private, and the only way to see rather than assume it.
+        ops = [op["op_name"] for op in getattr(interpreter, "_get_ops_details", list)()]
+        self.delegate = "delegate (XNNPACK)" if "DELEGATE" in ops else "own kernels" if ops else "unknown"
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """See `mnist_edge.runtime.engines.Program.run`."""

@@ -54,6 +54,8 @@ class Program(Protocol):
     output: Port
     metadata: dict[str, str]
     batched: bool
+    # What was observed to run the ops, in words: a delegate or provider, or the engine's own kernels.
+    delegate: str
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Input (n, *input.shape) of the input's dtype to output (n, *output.shape); n is 1 unless ``batched``."""

@@ -27,6 +27,7 @@ class _OnnxProgram:
         self.metadata = file.metadata
         self.batched = file.inputs[0].shape[:1] == (-1,)
         self._run = session.run
+        self.delegate = ", ".join(session.get_providers())
         self._input_name = session.get_inputs()[0].name
         self._output_names = [session.get_outputs()[0].name]
         # Quantized inputs of ours are raw pixels; the scale is the contract's, and outputs are float.

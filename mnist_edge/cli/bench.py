@@ -1,0 +1,133 @@
+"""``mnist-edge bench``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mnist_edge.cli import options
+from mnist_edge.cli.output import Output, table
+from mnist_edge.workspace import DEFAULT_WORKSPACE, artifact_paths
+
+NAME = "bench"
+
+
+def command(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="Files, or folders of the workspace. Else all of it.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Only this model's files.")] = None,
+    shipped: options.Shipped = False,
+    engine: options.Engine = "auto",
+    threads: Annotated[list[int] | None, typer.Option("--threads", min=1, max=256, help="May be given often.")] = None,
+    batch: Annotated[list[int] | None, typer.Option("--batch", min=1, max=10_000, help="May be given often.")] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=0, max=600, help="At least so long each.")] = 1.0,
+    count: Annotated[int, typer.Option("--count", min=1, help="At least so many calls each.")] = 100,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Calls before that, which do not count.")] = 50,
+    samples: Annotated[bool, typer.Option("--samples", help="With --json: every single call's time.")] = False,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option("--compare", help="Two files of bench --json: measure nothing.")
+    ] = None,
+    gate: Annotated[
+        float | None, typer.Option("--gate", help="With --compare: fail where a median grew by more than this ratio.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail where the processor was throttled meanwhile.")] = False,
+    workspace: options.Workspace = DEFAULT_WORKSPACE,
+    trust: options.Trust = False,
+    as_json: options.AsJson = False,
+    debug: options.Debug = False,
+) -> int:
+    """Latency, throughput, memory and start of a file on this machine, with what the engine was seen to run it with.
+
+    Example: mnist-edge bench artifacts/cnn --threads 1 --threads 2
+    """
+    from mnist_edge import benching
+    from mnist_edge.errors import GateError
+    from mnist_edge.runtime.latency import BenchConfig
+    from mnist_edge.runtime.machine import was_throttled
+    from mnist_edge.workspace import SHIPPED
+
+    output = Output(NAME, as_json, debug)
+    if compare is not None:
+        return _compare(output, compare, gate)
+    given = [[path] if not path.is_dir() else artifact_paths(path.parent, path.name) for path in paths or []]
+    files = [file for group in given for file in group] or artifact_paths(SHIPPED if shipped else workspace, model)
+    config = BenchConfig("", seconds=seconds, count=count, warmup=warmup, trust=trust, samples=samples and as_json)
+    with output.progress() as progress:
+        before, reports, after = benching.bench(files, engine, threads or [1], batch or [1], config, progress)
+    throttled = was_throttled(before, after)
+    notes = benching.slower_than_float(reports)
+    if throttled:
+        notes.append(f"The processor was throttled meanwhile ({before.throttled}, then {after.throttled}).")
+    if before.load > before.cores / 2:
+        notes.append(f"The machine was busy when this began: load {before.load:.1f} on {before.cores} cores.")
+    payload = {
+        "machine": {"before": before, "after": after},
+        "throttled": throttled,
+        "results": reports,
+        "notes": notes,
+    }
+    error = None
+    if throttled and strict:
+        error = GateError("The processor was throttled during the run.", "Cool it, and give it a better power supply.")
+    return output.result(payload, *_machine(before), "", *_tables(reports), *notes, error=error)
+
+
+def _machine(item: Any) -> list[str]:
+    state = [
+        f"{item.clock_mhz:,.0f} MHz" if item.clock_mhz else "clock unknown",
+        f"governor {item.governor or 'unknown'}",
+        f"{item.temperature_c:.0f} C" if item.temperature_c is not None else "temperature unknown",
+        f"throttled {item.throttled}" if item.throttled else "throttle state unknown",
+    ]
+    board = f"{item.board}, " if item.board else ""
+    return [
+        f"{board}{item.processor}, {item.cores} cores, {item.architecture}; {item.system}, Python {item.python}",
+        ", ".join(state),
+    ]
+
+
+def _tables(reports: Sequence[Any]) -> list[Any]:
+    calls = table("", "file", "engine", ">thr", ">bat", ">p50 us", ">p90", ">p99", ">p99.9", ">min", ">IQR", ">img/s")
+    for item in reports:
+        figures = (item.p50_us, item.p90_us, item.p99_us, item.p99_9_us, item.min_us, item.iqr_us)
+        calls.add_row(
+            Path(item.path).name, item.engine, str(item.threads), str(item.batch),
+            *(f"{value:.1f}" for value in figures), f"{item.images_per_s:,.0f}",
+        )  # fmt: skip
+    whole = table("", "file", "engine", ">start ms", ">import", ">load", ">first", ">peak MiB", ">bytes", "run by")
+    for item in reports:
+        times = (item.start_ms, item.import_ms, item.load_ms, item.first_ms)
+        whole.add_row(
+            Path(item.path).name, item.engine, *(f"{value:.1f}" for value in times),
+            f"{item.peak_rss_bytes / 2**20:.0f}", f"{item.size_bytes:,}", item.delegate,
+        )  # fmt: skip
+    clock = max((item.clock_us for item in reports), default=0.0)
+    return [calls, f"Reading the clock costs {clock:.3f} us, which is in every figure.", "", whole]
+
+
+def _compare(output: Output, files: tuple[Path, Path], gate: float | None) -> int:
+    from mnist_edge import benching
+    from mnist_edge.errors import GateError, UsageError
+
+    ratios = benching.compare(benching.load_run(files[0]), benching.load_run(files[1]))
+    if not ratios:
+        raise UsageError(
+            "The two runs have no configuration in common.", "Measure the same files, engines and threads."
+        )
+    shown = table("", "file", "engine", ">thr", ">bat", ">before us", ">after us", ">ratio", ">95 % interval")
+    for item in ratios:
+        interval = "" if item.ratio_ci95 is None else f"{item.ratio_ci95[0]:.3f} {item.ratio_ci95[1]:.3f}"
+        figures = (f"{item.before_us:.2f}", f"{item.after_us:.2f}", f"{item.ratio:.3f}")
+        shown.add_row(item.name, item.engine, str(item.threads), str(item.batch), *figures, interval)
+    worst = max(ratios, key=lambda item: item.ratio)
+    error = None
+    if gate is not None and not worst.ratio <= gate:
+        error = GateError(
+            f"{worst.name} on {worst.engine} takes {worst.ratio:.2f} times as long as before, more than {gate:g}.",
+            "Find out what changed, or measure again on a quiet machine.",
+        )
+    return output.result({"ratios": ratios}, shown, error=error)

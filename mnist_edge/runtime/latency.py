@@ -1,0 +1,162 @@
+"""Latency of `Session.predict`, in a process of its own: ``python -m mnist_edge.runtime.latency JSON``."""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.monotonic_ns()
+
+import gc  # noqa: E402
+import json  # noqa: E402
+import resource  # noqa: E402
+import sys  # noqa: E402
+from dataclasses import asdict, dataclass, replace  # noqa: E402
+from importlib.metadata import version  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from mnist_edge.errors import MnistEdgeError  # noqa: E402
+from mnist_edge.results import Latency, to_json  # noqa: E402
+from mnist_edge.runtime import engines, open_session  # noqa: E402
+from mnist_edge.runtime.selftest import Golden, golden_path  # noqa: E402
+from mnist_edge.runtime.session import Session  # noqa: E402
+
+KIB = 1024
+CLOCK_READINGS = 2000
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """How a file is measured: at least ``count`` calls and ``seconds``, after ``warmup`` calls that do not count."""
+
+    path: str
+    engine: str = "auto"
+    threads: int = 1
+    batch: int = 1
+    seconds: float = 1.0
+    count: int = 100
+    warmup: int = 50
+    trust: bool = False
+    samples: bool = False
+    # When the parent started this process, by the system's monotonic clock.
+    started_ns: int = 0
+
+
+def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) -> NDArray[np.int64]:
+    """Nanoseconds of each call of ``session.predict``, int64 (calls,), on batches that go round the images.
+
+    The garbage collector is off meanwhile: its pauses are Python's, not the model's.
+
+    Args:
+        session: an open file.
+        images: uint8 (n, h, w, 1), at least one batch of them.
+        config: how long.
+    """
+    starts = range(0, len(images) - config.batch + 1, config.batch)
+    batches = [np.ascontiguousarray(images[at : at + config.batch]) for at in starts]
+    predict, clock, turns = session.predict, time.perf_counter_ns, len(batches)
+    for at in range(config.warmup):
+        predict(batches[at % turns])
+    taken: list[int] = []
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        end = clock() + round(config.seconds * 1e9)
+        while len(taken) < config.count or clock() < end:
+            batch = batches[len(taken) % turns]
+            begun = clock()
+            predict(batch)
+            taken.append(clock() - begun)
+    finally:
+        if collecting:
+            gc.enable()
+    return np.array(taken)
+
+
+def clock_overhead_ns() -> float:
+    """Median nanoseconds between two readings of the clock with nothing in between."""
+    clock = time.perf_counter_ns
+    gaps = []
+    for _ in range(CLOCK_READINGS):
+        begun = clock()
+        gaps.append(clock() - begun)
+    return float(np.median(gaps))
+
+
+def report(config: BenchConfig) -> Latency:
+    """Everything about one configuration, from this process's start on.
+
+    Raises:
+        MnistEdgeError: what opening the file raises.
+    """
+    imported = time.monotonic_ns()
+    session = open_session(Path(config.path), config.engine, config.threads, config.trust)
+    loaded = time.monotonic_ns()
+    images = pictures(session, config.batch)
+    ready = time.monotonic_ns()
+    session.predict(images[: config.batch])
+    first = time.monotonic_ns()
+    taken = measure(session, images, config)
+    microseconds = taken / 1e3
+    p25, p50, p75, p90, p99, p999 = np.percentile(microseconds, [25, 50, 75, 90, 99, 99.9])
+    began = config.started_ns or STARTED
+    return Latency(
+        path=config.path,
+        engine=session.engine,
+        threads=config.threads,
+        batch=config.batch,
+        n=len(taken),
+        warmup=config.warmup,
+        p50_us=float(p50),
+        p90_us=float(p90),
+        p99_us=float(p99),
+        p99_9_us=float(p999),
+        min_us=float(microseconds.min()),
+        iqr_us=float(p75 - p25),
+        images_per_s=float(config.batch * 1e6 / p50),
+        clock_us=clock_overhead_ns() / 1e3,
+        start_ms=(first - ready + loaded - began) / 1e6,
+        import_ms=(imported - STARTED) / 1e6,
+        load_ms=(loaded - imported) / 1e6,
+        first_ms=(first - ready) / 1e6,
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
+        size_bytes=Path(config.path).stat().st_size,
+        delegate=session.delegate,
+        version=version(engines.found()[session.engine].PACKAGE),
+        samples_us=tuple(microseconds.round(3).tolist()) if config.samples else (),
+    )
+
+
+def pictures(session: Session, batch: int) -> NDArray[np.uint8]:
+    """What is predicted: the file's golden images where they lie beside it, else noise; at least one batch."""
+    path = golden_path(session.path)
+    if path.is_file():
+        images = Golden.from_bytes(path.read_bytes()).images
+    else:
+        images = np.random.default_rng(0).integers(0, 256, (64, *session.image_shape, 1), np.uint8)
+    return np.resize(images, (max(len(images), batch), *images.shape[1:]))
+
+
+def main() -> int:
+    """One configuration as JSON in, one report or error as JSON out."""
+    config = BenchConfig(**json.loads(sys.argv[1]))
+    answer: dict[str, Any]
+    try:
+        answer = {"latency": to_json(report(config))}
+    except MnistEdgeError as error:
+        answer = {"error": [type(error).__name__, error.cause, error.remedy]}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+def arguments(config: BenchConfig) -> list[str]:
+    """The command line of a process that measures this, begun now."""
+    asked = replace(config, started_ns=time.monotonic_ns())
+    return [sys.executable, "-m", "mnist_edge.runtime.latency", json.dumps(asdict(asked))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""What machine this is, and in what state: read from the system, never assumed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from mnist_edge.results import Machine
+
+_BOARD = Path("/proc/device-tree/model")
+_CPU_INFO = Path("/proc/cpuinfo")
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_CLOCK = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+_TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
+_OS_RELEASE = Path("/etc/os-release")
+# get_throttled: under-voltage, capped, throttled, soft temperature limit; the same since boot, 16 bits higher.
+_NOW = 0xF
+
+
+def machine() -> Machine:
+    """This machine, now."""
+    clock, temperature = _number(_CLOCK), _number(_TEMPERATURE)
+    return Machine(
+        processor=_processor(),
+        cores=os.cpu_count() or 1,
+        architecture=platform.machine(),
+        board=(_text(_BOARD) or "").strip("\0 \n") or None,
+        system=_field(_OS_RELEASE, "PRETTY_NAME", "=") or platform.system(),
+        kernel=platform.release(),
+        python=platform.python_version(),
+        governor=(_text(_GOVERNOR) or "").strip() or None,
+        clock_mhz=clock / 1e3 if clock is not None else _mhz(),
+        temperature_c=temperature / 1e3 if temperature is not None else None,
+        throttled=_throttled(),
+        load=os.getloadavg()[0],
+    )
+
+
+def was_throttled(before: Machine, after: Machine) -> bool:
+    """Whether the processor was slowed down during a run: a bit is set now, or one since boot that was not before."""
+    start, end = (int(item.throttled, 16) if item.throttled else 0 for item in (before, after))
+    return bool((start | end) & _NOW or (end & ~start) >> 16)
+
+
+def _processor() -> str:
+    for key in ("model name", "Model", "Hardware"):
+        found = _field(_CPU_INFO, key, ":")
+        if found:
+            return found
+    return platform.processor() or platform.machine()
+
+
+def _mhz() -> float | None:
+    text = _field(_CPU_INFO, "cpu MHz", ":")
+    return float(text) if text else None
+
+
+def _throttled() -> str | None:
+    try:
+        said = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    word = said.stdout.strip().partition("=")[2]
+    try:
+        return hex(int(word, 16))
+    except ValueError:
+        return None
+
+
+def _field(path: Path, key: str, separator: str) -> str | None:
+    for line in (_text(path) or "").splitlines():
+        name, found, value = line.partition(separator)
+        if found and name.strip() == key:
+            return value.strip().strip('"')
+    return None
+
+
+def _number(path: Path) -> float | None:
+    try:
+        return float(_text(path) or "")
+    except ValueError:
+        return None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return None
