@@ -71,8 +71,8 @@ def card(model: str, manifest: Manifest, trained: dict[str, Any], files: list[st
             )
     lines += ["", *others(model), "## Limits", ""]
     lines += [
-        "- A digit must be about 20 pixels tall and in the middle of 28 x 28, as MNIST's are. A larger picture is resized "
-        "whole, and turned light on dark.",
+        "- A digit must be about 20 pixels tall and in the middle of 28 x 28, as MNIST's are. A larger picture is "
+        "resized whole, and turned light on dark.",
         "- Something that is no digit is read as one all the same.",
         "- Licence: Apache-2.0, as the rest of this package.",
     ]
