@@ -15,10 +15,11 @@ from mnist_edge import errors
 from mnist_edge.artifacts import read_bytes
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ContentError, MissingError, StageError
-from mnist_edge.results import Latency, Machine, Ratio, from_json
+from mnist_edge.results import Latency, Machine, Ratio
 from mnist_edge.runtime import engine_names
 from mnist_edge.runtime.latency import BenchConfig, arguments
 from mnist_edge.runtime.machine import machine
+from mnist_edge.serialize import from_json
 from mnist_edge.workspace import TWIN
 
 BOOTSTRAPS = 2000

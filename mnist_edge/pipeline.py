@@ -26,19 +26,11 @@ from mnist_edge.errors import ImageShapeError, MissingError, RefusedError, Usage
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.verify import evaluation_of
-from mnist_edge.results import (
-    SCHEMA_VERSION,
-    Artifact,
-    Evaluation,
-    KernelReport,
-    ParityReport,
-    TrainResult,
-    from_json,
-    to_json,
-)
+from mnist_edge.results import SCHEMA_VERSION, Artifact, Evaluation, KernelReport, ParityReport, TrainResult
 from mnist_edge.runtime import engine_names, engines, open_session
 from mnist_edge.runtime.quantize import softmax
 from mnist_edge.runtime.selftest import Golden, golden_path
+from mnist_edge.serialize import from_json, to_json
 from mnist_edge.workspace import KERAS_SUFFIX, TWIN, folder_of
 
 # By how much a probability may differ on another processor: a step of the int8 logits, in the middle of the softmax,

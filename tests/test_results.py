@@ -6,7 +6,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnist_edge import results
+from mnist_edge import results, serialize
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 flips = st.builds(results.Flips, st.integers(), st.integers())
@@ -62,5 +62,5 @@ everything = st.one_of(
 @given(everything)
 def test_every_result_survives_json(result: object) -> None:
     assert dataclasses.is_dataclass(result)
-    text = json.dumps(results.to_json(result), allow_nan=False)
-    assert results.from_json(type(result), json.loads(text)) == result
+    text = json.dumps(serialize.to_json(result), allow_nan=False)
+    assert serialize.from_json(type(result), json.loads(text)) == result

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from mnist_edge.artifacts import Manifest
 from mnist_edge.cli.verdict import verdict_lines, verdict_table
-from mnist_edge.results import ParityReport, from_json
+from mnist_edge.results import ParityReport
+from mnist_edge.serialize import from_json
 
 WIDTH = 80
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.errors import MnistEdgeError
-from mnist_edge.results import SCHEMA_VERSION, to_json
+from mnist_edge.results import SCHEMA_VERSION
+from mnist_edge.serialize import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mnist_edge.artifacts import read_bytes
 from mnist_edge.errors import ContentError
-from mnist_edge.results import SCHEMA_VERSION, ParityReport, from_json
+from mnist_edge.results import SCHEMA_VERSION, ParityReport
+from mnist_edge.serialize import from_json
 
 
 def regressions(reports: Sequence[ParityReport], baseline: Path, max_regression_pp: float) -> list[str]:

@@ -19,10 +19,11 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from mnist_edge.errors import MnistEdgeError  # noqa: E402
-from mnist_edge.results import Latency, to_json  # noqa: E402
+from mnist_edge.results import Latency  # noqa: E402
 from mnist_edge.runtime import engines, open_session  # noqa: E402
 from mnist_edge.runtime.selftest import Golden, golden_path  # noqa: E402
 from mnist_edge.runtime.session import Session  # noqa: E402
+from mnist_edge.serialize import to_json  # noqa: E402
 
 KIB = 1024
 CLOCK_READINGS = 2000
