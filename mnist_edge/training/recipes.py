@@ -50,10 +50,10 @@ _WIDE = replace(
     photometric=0.5, pen=0.8, contrast=3, blur=1, background=0.5, noise=0.4, invert=0.1,
 )  # fmt: skip
 _QUICK = Recipe(
-    "quick", epochs=14, batch_size=128, optimizer="adam", learning_rate=2e-3, warmup_epochs=0.5, cosine=True,
+    "quick", epochs=22, batch_size=128, optimizer="adam", learning_rate=2e-3, warmup_epochs=0.5, cosine=True,
     augmentation=_AFFINE, mixed_precision=True,
 )  # fmt: skip
-_QUICK_DENSE = replace(_QUICK, epochs=100, batch_size=512, learning_rate=4e-3, augmentation=_MILD)
+_QUICK_DENSE = replace(_QUICK, epochs=140, batch_size=512, learning_rate=4e-3, augmentation=_MILD)
 
 # By name, and then by architecture, with ANY for all others.
 RECIPES: dict[str, dict[str, Recipe]] = {
