@@ -34,7 +34,7 @@ class Session:
     def __init__(self, path: Path, engine: str, program: Program, verified: bool) -> None:
         self.path = path
         self.engine = engine
-        self.delegate = program.delegate
+        self.delegate: str = getattr(program, "delegate", "unknown")
         self.verified = verified
         self._program = program
         shape = program.input.shape

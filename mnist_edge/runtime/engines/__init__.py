@@ -48,14 +48,15 @@ def require_one_each(file: ModelFile) -> None:
 
 
 class Program(Protocol):
-    """A file loaded into an engine."""
+    """A file loaded into an engine.
+
+    One that can tell what runs its ops (a delegate, a provider, its own kernels) says so in words as ``delegate``.
+    """
 
     input: Port
     output: Port
     metadata: dict[str, str]
     batched: bool
-    # What was observed to run the ops, in words: a delegate or provider, or the engine's own kernels.
-    delegate: str
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Input (n, *input.shape) of the input's dtype to output (n, *output.shape); n is 1 unless ``batched``."""
