@@ -37,9 +37,12 @@ def ship(workspace: Path, model: str, splits: data.Splits) -> None:
     for name in [*files, *(f"{name}.selftest.npz" for name in files), REFERENCE_NAME]:
         shutil.copyfile(folder / name, target / name)
         manifest.files[name] = source.files[name]
-    for name in files:  # the page's details stay where the page is
-        for report in manifest.files[name]["verdict"]["results"]:
-            report["changes"] = None
+    for name in files:
+        verdict = manifest.files[name]["verdict"]
+        for report in verdict["results"]:
+            report["changes"] = None  # the page's details stay where the page is
+        for report in (*verdict["results"], *verdict["kernels"]):
+            report["path"] = name
     trained = {key: value for key, value in source.files[KERAS_NAME].items() if key != "history"}
     manifest.files[files[0]]["trained"] = trained
     manifest.save()
