@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_edge.artifacts import MANIFEST_NAME, Manifest
@@ -42,6 +43,16 @@ def artifact_paths(workspace: Path, model: str | None = None) -> list[Path]:
             f"There is no exported file {where}in {workspace}.", "Make one first: mnist-edge export --format all"
         )
     return paths
+
+
+def named_files(paths: Sequence[Path], workspace: Path, model: str | None = None) -> list[Path]:
+    """The files that a command is given: each as it is, a model's folder as its exported files; else the workspace's.
+
+    Raises:
+        UsageError: there is none.
+    """
+    given = [[path] if not path.is_dir() else artifact_paths(path.parent, path.name) for path in paths]
+    return [file for group in given for file in group] or artifact_paths(workspace, model)
 
 
 def pick_file(workspace: Path, model: str, engine: str = "auto") -> Path:

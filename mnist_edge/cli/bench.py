@@ -10,7 +10,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
-from mnist_edge.workspace import DEFAULT_WORKSPACE, artifact_paths
+from mnist_edge.workspace import DEFAULT_WORKSPACE, SHIPPED, named_files
 
 NAME = "bench"
 
@@ -48,13 +48,11 @@ def command(
     from mnist_edge.errors import GateError
     from mnist_edge.runtime.latency import BenchConfig
     from mnist_edge.runtime.machine import was_throttled
-    from mnist_edge.workspace import SHIPPED
 
     output = Output(NAME, as_json, debug)
     if compare is not None:
         return _compare(output, compare, gate)
-    given = [[path] if not path.is_dir() else artifact_paths(path.parent, path.name) for path in paths or []]
-    files = [file for group in given for file in group] or artifact_paths(SHIPPED if shipped else workspace, model)
+    files = named_files(paths or [], SHIPPED if shipped else workspace, model)
     config = BenchConfig("", seconds=seconds, count=count, warmup=warmup, trust=trust, samples=samples and as_json)
     with output.progress() as progress:
         before, reports, after = benching.bench(files, engine, threads or [1], batch or [1], config, progress)

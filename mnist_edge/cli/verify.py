@@ -18,7 +18,7 @@ from mnist_edge.cli.verdict import (
     verdict_lines,
     verdict_table,
 )
-from mnist_edge.workspace import DEFAULT_WORKSPACE, SHIPPED, artifact_paths
+from mnist_edge.workspace import DEFAULT_WORKSPACE, SHIPPED, named_files
 
 NAME = "verify"
 
@@ -62,8 +62,7 @@ def command(
     from mnist_edge.parity.baseline import regressions
 
     output = Output(NAME, as_json, debug)
-    given = [[path] if not path.is_dir() else artifact_paths(path.parent, path.name) for path in paths or []]
-    files = [file for group in given for file in group] or artifact_paths(SHIPPED if shipped else workspace, model)
+    files = named_files(paths or [], SHIPPED if shipped else workspace, model)
     if selftest:
         tests = verification.selftest(files, engine, threads, trust)
         return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))
