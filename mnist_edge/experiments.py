@@ -104,7 +104,7 @@ def cross_validate(
     # Several seeds read the same images: they narrow nothing, so that the interval is that of one reading.
     interval = wilson(round(correct / len(seeds)), n // len(seeds))
     accuracies = [row.accuracy for row in rows]
-    plot = folder / f"{config.model}-{config.recipe.name}.svg"
+    plot = folder / f"{Path(config.model).stem}-{config.recipe.name}.svg"
     write_bytes(plot, plots.folds(rows, (correct / n, *interval)).encode())
     return CrossValidation(
         config.model, config.recipe.name, rows, n, correct, correct / n, interval,
@@ -132,7 +132,7 @@ def sweep(
         progress: told of the steps of each trial.
     """
     folder = workspace / SWEEP
-    name = name or f"{config.model}-{config.recipe.name}"
+    name = name or f"{Path(config.model).stem}-{config.recipe.name}"
     if storage is None:
         folder.mkdir(parents=True, exist_ok=True)
         storage = f"sqlite:///{folder / 'studies.db'}"

@@ -61,6 +61,20 @@ def test_cross_validation_pools_its_folds_and_goes_on(slice_npz: Path, tmp_path:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
+def test_a_model_file_of_anyones_is_cross_validated_inside_the_workspace(
+    slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
+    from mnist_edge import models
+
+    (tmp_path / "home").mkdir()
+    models.build("dense", (28, 28, 1), 10).save(tmp_path / "home" / "mine.keras")
+    words = ["--model", tmp_path / "home" / "mine.keras", "--recipe", "tutorial", "--epochs", 1, "--folds", 2]
+    run = cli("cross-validate", *words, "--data", slice_npz, "-o", tmp_path / "out", "--json")
+    assert run.code == 0, run.err
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["mine.keras"]
+    assert len(list((tmp_path / "out" / "cross-validation").glob("mine-tutorial-seed0-fold*.json"))) == 2
+
+
 SWEEP = ["sweep", "--model", "dense", "--epochs", "2"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from mnist_edge import artifacts, models
 from mnist_edge.data import Split, Splits, joined, take
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import UsageError, missing_extra
-from mnist_edge.models.backend import clear_session, installed_versions
+from mnist_edge.models.backend import clear_session
 from mnist_edge.training.checkpoint import Checkpoint
-from mnist_edge.training.fit import fit, precision_of
+from mnist_edge.training.fit import fit
 from mnist_edge.training.recipes import TrainConfig
+from mnist_edge.training.stage import facts_of
 
 
 def folds_of(split: Split, folds: int, seed: int) -> list[tuple[Split, Split]]:
@@ -63,14 +63,12 @@ def cross_validate(
         For every run ``fold``, ``seed``, ``n``, ``correct`` and ``seconds``.
     """
     everything = joined(splits.train, splits.validation)
-    facts = {
-        "model": config.model, "recipe": asdict(config.recipe), "precision": precision_of(config.recipe),
-        "folds": folds, "data": splits.sha256, "versions": installed_versions(("keras", "tensorflow", "numpy")),
-    }  # fmt: skip
     for seed in seeds:
+        run = TrainConfig(config.model, config.recipe, seed)
+        facts = facts_of(run, splits)
         for number, (kept, out) in enumerate(folds_of(everything, folds, seed)):
-            key = artifacts.fingerprint({**facts, "seed": seed, "fold": number})
-            path = folder / f"{config.model}-{config.recipe.name}-seed{seed}-fold{number}-{key[:12]}.json"
+            key = artifacts.fingerprint({**facts, "folds": folds, "fold": number})
+            path = folder / f"{Path(config.model).stem}-{config.recipe.name}-seed{seed}-fold{number}-{key[:12]}.json"
             if not path.is_file():
                 started = time.monotonic()
                 checkpoint = Checkpoint(path.with_suffix(".npz"), key)
@@ -80,7 +78,6 @@ def cross_validate(
                 ) -> None:
                     progress(name, done, total)
 
-                run = TrainConfig(config.model, config.recipe, seed)
                 clear_session()
                 model, _ = fit(run, kept, out, len(splits.class_names), checkpoint=checkpoint, progress=told)
                 right = models.outputs(model, out.images).argmax(axis=1) == out.labels

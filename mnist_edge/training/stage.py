@@ -44,7 +44,7 @@ def train(
         MissingError: TensorFlow is not installed.
     """
     manifest = Manifest.load(folder)
-    facts = _facts(config, splits)
+    facts = facts_of(config, splits)
     key = artifacts.fingerprint(facts)
     if manifest.is_current(KERAS_NAME, key) and manifest.is_current(REFERENCE_NAME, key):
         return artifacts_result(manifest)
@@ -118,7 +118,7 @@ def _ensure_teacher(config: TrainConfig, splits: Splits, folder: Path, progress:
     """The teacher's ``.keras`` file: the workspace's own model where it is that very one, else one of the folder's."""
     teacher = _teacher_config(config)
     assert teacher is not None
-    key = artifacts.fingerprint(_facts(teacher, splits))
+    key = artifacts.fingerprint(facts_of(teacher, splits))
     beside = Manifest.load(folder.parent / teacher.model)
     if not beside.is_current(KERAS_NAME, key):
         train(teacher, splits, folder / TEACHER_FOLDER, lambda what, at, of: progress(f"teacher: {what}", at, of))
@@ -126,14 +126,14 @@ def _ensure_teacher(config: TrainConfig, splits: Splits, folder: Path, progress:
     return beside.folder / KERAS_NAME
 
 
-def _facts(config: TrainConfig, splits: Splits) -> dict[str, Any]:
+def facts_of(config: TrainConfig, splits: Splits) -> dict[str, Any]:
     """All that a trained model depends on."""
     start, teacher = Path(config.model), _teacher_config(config)
     return {
         "model": config.model if start.suffix != ".keras" else start.name,
         "start": artifacts.sha256_of(artifacts.read_bytes(start)) if start.suffix == ".keras" else None,
         "recipe": asdict(config.recipe) | ({"epochs": None} if config.time_budget else {}),
-        "teacher": artifacts.fingerprint(_facts(teacher, splits)) if teacher else None,
+        "teacher": artifacts.fingerprint(facts_of(teacher, splits)) if teacher else None,
         "time_budget": config.time_budget,
         "precision": precision_of(config.recipe),
         "seed": config.seed,

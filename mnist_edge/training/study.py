@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from mnist_edge import models
@@ -17,6 +17,7 @@ from mnist_edge.models.backend import clear_session
 from mnist_edge.training.augment import Augmentation
 from mnist_edge.training.fit import fit
 from mnist_edge.training.recipes import OPTIMIZERS, Recipe, TrainConfig
+from mnist_edge.training.stage import facts_of
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
 # What a strength of 1 is for a recipe that has no augmentation of its own.
@@ -76,7 +77,9 @@ def open_study(name: str, storage: str, config: TrainConfig, splits: Splits) -> 
                 sampler=optuna.samplers.TPESampler(constant_liar=True),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0),
             )  # fmt: skip
-            facts = fingerprint({"model": config.model, "recipe": asdict(config.recipe), "data": splits.sha256})
+            # Not the versions and the precision: other machines may join.
+            common = facts_of(config, splits)
+            facts = fingerprint([common[name] for name in ("model", "start", "recipe", "data")])
             if study.user_attrs.get("facts", facts) != facts:
                 raise UsageError(
                     f"The study {name!r} is of another model, recipe or data set.", "Choose another name with --study."
