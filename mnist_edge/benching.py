@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge import errors
-from mnist_edge.artifacts import read_bytes
+from mnist_edge import errors, plots
+from mnist_edge.artifacts import read_bytes, sha256_of_file, write_bytes
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.results import Latency, Machine, Ratio
-from mnist_edge.runtime import engine_names
+from mnist_edge.runtime import choice, engine_names
 from mnist_edge.runtime.latency import BenchConfig, arguments
-from mnist_edge.runtime.machine import machine
+from mnist_edge.runtime.machine import machine, was_throttled
 from mnist_edge.serialize import from_json
 from mnist_edge.workspace import TWIN
 
@@ -70,7 +70,20 @@ def bench(
     missed = [path for path in files if str(path) not in {item.path for item in reports}]
     if missed:
         raise MissingError(f"No engine for {missed[0].name} is here.", "pip install 'mnist-edge[litert,onnx]'")
-    return before, reports, machine()
+    after = machine()
+    if not was_throttled(before, after):
+        _keep_evidence(reports)
+    return before, reports, after
+
+
+def _keep_evidence(reports: Sequence[Latency]) -> None:
+    """Let ``--engine auto`` know which engine was the fastest with one image of each file, on one thread."""
+    times: dict[str, dict[str, float]] = {}
+    for item in reports:
+        if (item.threads, item.batch) == (1, 1):
+            times.setdefault(item.path, {})[item.engine] = item.p50_us
+    for path, p50_us in times.items():
+        choice.record(sha256_of_file(Path(path)), p50_us)
 
 
 def _in_a_process(config: BenchConfig) -> Latency:
@@ -97,7 +110,8 @@ def slower_than_float(reports: Sequence[Latency]) -> list[str]:
         twin = by_key.get((name.replace("-int8.", f"-{TWIN}."), engine, threads, batch))
         if "-int8." in name and twin is not None and item.p50_us > twin.p50_us:
             found.append(
-                f"int8 is slower than float here: {name} on {engine}, {item.p50_us:.1f} against {twin.p50_us:.1f} us"
+                f"int8 is slower than float here: {name} on {engine} ({threads} x {batch}), "
+                f"{item.p50_us:.1f} against {twin.p50_us:.1f} us"
             )
     return found
 
@@ -136,3 +150,26 @@ def compare(before: Sequence[Latency], after: Sequence[Latency], seed: int = 0) 
             interval = (float(low), float(high))
         ratios.append(Ratio(*key, other.p50_us, item.p50_us, item.p50_us / other.p50_us, interval))
     return ratios
+
+
+def write_comparison(ratios: Sequence[Ratio], markdown: Path | None, plot: Path | None) -> None:
+    """Write a comparison as a Markdown table and as an SVG picture.
+
+    Raises:
+        StageError: a file cannot be written.
+        MissingError: the picture needs matplotlib.
+    """
+    if markdown is not None:
+        lines = [
+            "| file | engine | threads | batch | before, us | after, us | ratio | 95 % |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        for item in ratios:
+            interval = "" if item.ratio_ci95 is None else "{:.3f} to {:.3f}".format(*item.ratio_ci95)
+            lines.append(
+                f"| {item.name} | {item.engine} | {item.threads} | {item.batch} | {item.before_us:.2f} | "
+                f"{item.after_us:.2f} | {item.ratio:.3f} | {interval} |"
+            )
+        write_bytes(markdown, ("\n".join(lines) + "\n").encode())
+    if plot is not None:
+        write_bytes(plot, plots.ratios(ratios).encode())

@@ -1,4 +1,4 @@
-"""Pictures of experiments as SVG, by matplotlib, readable on a light and on a dark page."""
+"""Pictures of experiments and measurements as SVG, by matplotlib, readable on a light and on a dark page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mnist_edge.errors import missing_extra
-from mnist_edge.results import FoldResult
+from mnist_edge.results import FoldResult, Ratio
 
 GREY, BLUE, ORANGE = "#7d8590", "#2f81f7", "#d4761a"
 
@@ -48,6 +48,22 @@ def folds(rows: Sequence[FoldResult], pooled: tuple[float, float, float]) -> str
         axis.set_xticks(range(len(rows)), [f"seed {row.seed}\nfold {row.fold + 1}" for row in rows], fontsize=7)
         axis.set_ylabel("accuracy, %")
         axis.legend(frameon=False, labelcolor=GREY)
+    return svg()
+
+
+def ratios(rows: Sequence[Ratio]) -> str:
+    """How the medians of two runs compare, a row a configuration, with intervals where the samples were kept."""
+    with _figure(1, 1, (8, 0.9 + 0.32 * len(rows))) as (axes, svg):
+        axis = axes[0]
+        axis.axvline(1, color=GREY)
+        for at, row in enumerate(rows):
+            low, high = row.ratio_ci95 or (row.ratio, row.ratio)
+            bars = [[row.ratio - low], [high - row.ratio]]
+            axis.errorbar([row.ratio], [at], xerr=bars, fmt="o", color=ORANGE if low > 1 else BLUE, capsize=3)
+        labels = [f"{row.name}, {row.engine}, {row.threads} x {row.batch}" for row in rows]
+        axis.set_yticks(range(len(rows)), labels, fontsize=8)
+        axis.invert_yaxis()
+        axis.set_xlabel("time after / time before, with 95 % interval: left of 1 is faster")
     return svg()
 
 

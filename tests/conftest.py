@@ -29,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_evidence_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What ``bench`` measures here is no matter of the developer's own machine, nor the other way round."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @dataclass(frozen=True)
 class Run:
     """What a command line left behind."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
+from importlib.resources import files as files_of
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
+import mnist_edge.results
 from mnist_edge import benching, data
-from mnist_edge.results import Machine
-from mnist_edge.runtime import engine_names, open_session
+from mnist_edge.artifacts import sha256_of_file
+from mnist_edge.results import Latency, Machine
+from mnist_edge.runtime import choice, engine_names, open_session
 from mnist_edge.runtime.latency import BenchConfig, clock_overhead_ns, measure
 from mnist_edge.runtime.machine import machine, was_throttled
 from tests.conftest import Run, assert_two_lines
@@ -44,10 +50,15 @@ def test_the_figures_hang_together(workspace: Path, tmp_path: Path, cli: Callabl
     by_engine = {(item["engine"], "int8" in item["path"]): item["delegate"] for item in results}
     assert by_engine["litert", True] == "delegate (XNNPACK)"
     assert run.json["machine"]["before"]["cores"] >= 1
-    # A person gets the same in two tables.
+    schema = json.loads((files_of(mnist_edge.results) / "bench.schema.json").read_text())
+    jsonschema.validate(run.json, schema)
+    for kind, name in ((Latency, "latency"), (Machine, "machine")):
+        assert set(schema["$defs"][name]["properties"]) == {field.name for field in fields(kind)}
+    # A person gets the same in tables that fit a terminal.
     shown = cli("bench", workspace / "dense" / "dense-int8.tflite", "--seconds", 0.05, "--engine", "litert")
     assert shown.code == 0, shown.err
     assert "p99.9" in shown.out
+    assert max(map(len, shown.out.splitlines()[2:])) <= 80
     assert "Reading the clock costs" in shown.out
 
 
@@ -62,7 +73,10 @@ def test_two_runs_are_compared_and_gated(workspace: Path, tmp_path: Path, cli: C
     slower.write_text(json.dumps(value))
     same = cli("bench", "--compare", before, before, "--gate", 1.1, "--json")
     assert same.code == 0, same.err
-    worse = cli("bench", "--compare", before, slower, "--gate", 1.1, "--json")
+    table, picture = tmp_path / "table.md", tmp_path / "picture.svg"
+    worse = cli("bench", "--compare", before, slower, "--gate", 1.1, "--json", "--markdown", table, "--plot", picture)
+    assert table.read_text().count("| 1.500 |") == len(run.json["results"])
+    assert "dense-int8.tflite, litert, 1 x 1" in picture.read_text()
     assert worse.code == 1
     for item in worse.json["ratios"]:
         low, high = item["ratio_ci95"]
@@ -81,6 +95,27 @@ def test_int8_that_is_slower_is_said_to_be(workspace: Path) -> None:
     others = [item for item in reports if item is not int8]
     assert benching.slower_than_float([replace(int8, p50_us=1e6), *others])
     assert not benching.slower_than_float([replace(int8, p50_us=1e-3), *others])
+
+
+def test_auto_goes_by_what_bench_measured(
+    workspace: Path, cli: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = workspace / "cnn" / "cnn-int8.tflite"
+    by_default = open_session(path)
+    assert by_default.reason == choice.BY_RANK
+    run = cli("bench", path, "--seconds", 0.1, "--json")
+    measured = {item["engine"]: item["p50_us"] for item in run.json["results"]}
+    session = open_session(path)
+    assert session.engine == min(measured, key=measured.__getitem__)
+    assert "fastest here by bench" in session.reason
+    choice.record(sha256_of_file(path), {"litert": 9.0, "tflite-runtime": 8.0})
+    assert open_session(path).engine == "tflite-runtime"
+    assert open_session(path, "litert").reason == choice.ASKED
+    monkeypatch.setattr(choice, "processor", lambda: "another")  # a card that moved to another board
+    assert open_session(path).reason == choice.BY_RANK
+    monkeypatch.undo()
+    choice.evidence_path().write_text("{")
+    assert open_session(path).reason == choice.BY_RANK
 
 
 HERE = machine()
@@ -153,3 +188,40 @@ def test_a_session_a_thread(workspace: Path, mnist: data.Splits) -> None:
         thread.join()
     assert len(answers) == 1600
     assert all(answers)
+
+
+def test_two_threads_answer_as_one(workspace: Path, mnist: data.Splits) -> None:
+    images = mnist.test.images[:333]
+    for path in sorted(workspace.glob("*/*-int8.*")):
+        for engine in engine_names(path.suffix):
+            one, three = (open_session(path, engine, threads).predict(images) for threads in (1, 3))
+            assert np.array_equal(one, three)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "suffix"), [("litert", "tflite"), ("tflite-runtime", "tflite"), ("onnxruntime", "onnx")]
+)
+def test_a_million_predictions_leak_nothing(workspace: Path, engine: str, suffix: str) -> None:
+    program = """
+import gc, json, sys
+import numpy as np
+from pathlib import Path
+from mnist_edge.runtime import open_session
+session = open_session(Path(sys.argv[1]), sys.argv[2])
+images = np.random.default_rng(0).integers(0, 256, (64, 1, 28, 28), np.uint8)
+pages = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+sizes = []
+for at in range(1_000_000):
+    session.predict(images[at & 63])
+    if at + 1 in (10_000, 250_000, 500_000, 750_000, 1_000_000):
+        gc.collect()
+        sizes.append(pages())
+print(json.dumps(sizes))
+"""
+    path = workspace / "dense" / f"dense-int8.{suffix}"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path), engine], capture_output=True, text=True, check=True
+    )
+    sizes = json.loads(done.stdout)
+    assert max(sizes) - sizes[0] <= 2 * 2**20, sizes

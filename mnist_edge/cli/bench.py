@@ -34,6 +34,8 @@ def command(
     gate: Annotated[
         float | None, typer.Option("--gate", help="With --compare: fail where a median grew by more than this ratio.")
     ] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="With --compare: write the table.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="With --compare: write an SVG picture.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where the processor was throttled meanwhile.")] = False,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     trust: options.Trust = False,
@@ -51,7 +53,7 @@ def command(
 
     output = Output(NAME, as_json, debug)
     if compare is not None:
-        return _compare(output, compare, gate)
+        return _compare(output, compare, gate, markdown, plot)
     files = named_files(paths or [], SHIPPED if shipped else workspace, model)
     config = BenchConfig("", seconds=seconds, count=count, warmup=warmup, trust=trust, samples=samples and as_json)
     with output.progress() as progress:
@@ -89,25 +91,35 @@ def _machine(item: Any) -> list[str]:
 
 
 def _tables(reports: Sequence[Any]) -> list[Any]:
-    calls = table("", "file", "engine", ">thr", ">bat", ">p50 us", ">p90", ">p99", ">p99.9", ">min", ">IQR", ">img/s")
-    for item in reports:
-        figures = (item.p50_us, item.p90_us, item.p99_us, item.p99_9_us, item.min_us, item.iqr_us)
-        calls.add_row(
-            Path(item.path).name, item.engine, str(item.threads), str(item.batch),
-            *(f"{value:.1f}" for value in figures), f"{item.images_per_s:,.0f}",
-        )  # fmt: skip
-    whole = table("", "file", "engine", ">start ms", ">import", ">load", ">first", ">peak MiB", ">bytes", "run by")
-    for item in reports:
-        times = (item.start_ms, item.import_ms, item.load_ms, item.first_ms)
-        whole.add_row(
-            Path(item.path).name, item.engine, *(f"{value:.1f}" for value in times),
-            f"{item.peak_rss_bytes / 2**20:.0f}", f"{item.size_bytes:,}", item.delegate,
-        )  # fmt: skip
+    """For each file the calls and what is around them, in 80 columns."""
+    shown: list[Any] = []
+    for path in dict.fromkeys(item.path for item in reports):
+        rows = [item for item in reports if item.path == path]
+        calls = table("", "engine", ">thr x n", ">p50 us", ">p90", ">p99", ">p99.9", ">min", ">IQR", ">images/s")
+        whole = table("", "", ">start ms", ">import", ">load", ">first", ">peak MiB", "run by")
+        for item in rows:
+            figures = (item.p50_us, item.p90_us, item.p99_us, item.p99_9_us, item.min_us, item.iqr_us)
+            calls.add_row(
+                item.engine, f"{item.threads} x {item.batch}", *map(_short, figures), f"{item.images_per_s:,.0f}"
+            )
+            times = (item.start_ms, item.import_ms, item.load_ms, item.first_ms)
+            whole.add_row(item.engine, *map(_short, times), f"{item.peak_rss_bytes / 2**20:.0f}", item.delegate)
+        shown += [f"{path}  {rows[0].size_bytes:,} bytes", calls, whole, ""]
     clock = max((item.clock_us for item in reports), default=0.0)
-    return [calls, f"Reading the clock costs {clock:.3f} us, which is in every figure.", "", whole]
+    return [
+        *shown,
+        "A call is threads x images. Start: a new process up to its first answer.",
+        f"Reading the clock costs {clock:.3f} us, which is in every figure.",
+    ]
 
 
-def _compare(output: Output, files: tuple[Path, Path], gate: float | None) -> int:
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 1000 else f"{value:,.0f}"
+
+
+def _compare(
+    output: Output, files: tuple[Path, Path], gate: float | None, markdown: Path | None, plot: Path | None
+) -> int:
     from mnist_edge import benching
     from mnist_edge.errors import GateError, UsageError
 
@@ -116,11 +128,12 @@ def _compare(output: Output, files: tuple[Path, Path], gate: float | None) -> in
         raise UsageError(
             "The two runs have no configuration in common.", "Measure the same files, engines and threads."
         )
-    shown = table("", "file", "engine", ">thr", ">bat", ">before us", ">after us", ">ratio", ">95 % interval")
+    benching.write_comparison(ratios, markdown, plot)
+    shown = table("", "file", "engine", ">thr x n", ">before us", ">after", ">ratio", ">95 %")
     for item in ratios:
         interval = "" if item.ratio_ci95 is None else f"{item.ratio_ci95[0]:.3f} {item.ratio_ci95[1]:.3f}"
         figures = (f"{item.before_us:.2f}", f"{item.after_us:.2f}", f"{item.ratio:.3f}")
-        shown.add_row(item.name, item.engine, str(item.threads), str(item.batch), *figures, interval)
+        shown.add_row(item.name, item.engine, f"{item.threads} x {item.batch}", *figures, interval)
     worst = max(ratios, key=lambda item: item.ratio)
     error = None
     if gate is not None and not worst.ratio <= gate:

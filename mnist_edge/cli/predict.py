@@ -42,11 +42,13 @@ def command(
         f"{item.path}: {item.name} ({item.confidence:.1%})" if item.error is None else f"{item.path}: {item.error}"
         for item in predictions
     ]
-    lines.append(f"model {session.path}, engine {session.engine}" + ("" if session.verified else ", unverified"))
+    unverified = "" if session.verified else ", unverified"
+    lines.append(f"model {session.path}{unverified}, engine {session.engine} ({session.reason})")
     payload = {
         "predictions": predictions,
         "model": str(session.path),
         "engine": session.engine,
+        "engine_reason": session.reason,
         "verified": session.verified,
     }
     return output.result(payload, *lines, error=unread(predictions))

@@ -10,8 +10,9 @@ class Latency:
     """What one file costs on one engine: calls of `Session.predict`, with ``batch`` images each.
 
     ``_us`` are of a call; ``images_per_s`` follows from the median. ``start_ms`` is from the start of a new process to
-    its first answer, of which ``import_ms``, ``load_ms`` and ``first_ms`` (the first call) are parts. ``delegate`` is
-    what the engine was observed to use. ``clock_us`` is what reading the clock twice costs, which is in every figure.
+    its first answer: ``import_ms`` (with Python's own start), ``load_ms`` (with the engine's import) and ``first_ms``,
+    the first call. ``delegate`` is what the engine was observed to use. ``clock_us`` is what reading the clock twice
+    costs, which is in every figure.
     """
 
     path: str

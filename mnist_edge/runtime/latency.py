@@ -120,7 +120,7 @@ def report(config: BenchConfig) -> Latency:
         images_per_s=float(config.batch * 1e6 / p50),
         clock_us=clock_overhead_ns() / 1e3,
         start_ms=(first - ready + loaded - began) / 1e6,
-        import_ms=(imported - STARTED) / 1e6,
+        import_ms=(imported - began) / 1e6,
         load_ms=(loaded - imported) / 1e6,
         first_ms=(first - ready) / 1e6,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,

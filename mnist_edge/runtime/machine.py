@@ -23,7 +23,7 @@ def machine() -> Machine:
     """This machine, now."""
     clock, temperature = _number(_CLOCK), _number(_TEMPERATURE)
     return Machine(
-        processor=_processor(),
+        processor=processor(),
         cores=os.cpu_count() or 1,
         architecture=platform.machine(),
         board=(_text(_BOARD) or "").strip("\0 \n") or None,
@@ -44,7 +44,8 @@ def was_throttled(before: Machine, after: Machine) -> bool:
     return bool((start | end) & _NOW or (end & ~start) >> 16)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the system calls the processor; on a Raspberry Pi the board."""
     for key in ("model name", "Model", "Hardware"):
         found = _field(_CPU_INFO, key, ":")
         if found:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import check_hash, read_bytes
+from mnist_edge.artifacts import check_hash, read_bytes, sha256_of
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError, suggest
 from mnist_edge.formats import METADATA_KEY, Contract
-from mnist_edge.runtime import engines
+from mnist_edge.runtime import choice, engines
 from mnist_edge.runtime.engines import Port, Program
 from mnist_edge.runtime.quantize import dequantize, quantize, softmax
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 BATCH = 64
 DEFAULT_THREADS = 1
@@ -20,10 +27,14 @@ _UINT8 = np.dtype(np.uint8)
 
 
 class Session:
-    """An open model. Not thread-safe: the engine's buffers belong to the session, so use one session a thread.
+    """An open model.
+
+    Not thread-safe: the engine's buffers belong to the session. Open one session a thread; several of one file share
+    nothing. With ``threads`` a session shares one image's work among the engine's own threads, and batches of two
+    times `BATCH` images and more among programs of one thread each, which is faster than the engine's own threads.
 
     Attributes:
-        path: the file. engine: the name of the engine that runs it.
+        path: the file. engine: the name of the engine that runs it. reason: why it is that engine, in words.
         contract: what the file says of itself; defaults where mnist-edge did not make it.
         delegate: what the engine was observed to run it with.
         output_step: what one step of its integer output is worth; None for a float output.
@@ -31,12 +42,19 @@ class Session:
         image_shape: (h, w) of the images that it takes. classes: how many it tells apart.
     """
 
-    def __init__(self, path: Path, engine: str, program: Program, verified: bool) -> None:
+    def __init__(
+        self, path: Path, engine: str, load: Callable[[int], Program], threads: int, verified: bool, reason: str
+    ) -> None:
+        program = load(threads)
         self.path = path
         self.engine = engine
+        self.reason = reason
         self.delegate: str = getattr(program, "delegate", "unknown")
         self.verified = verified
         self._program = program
+        self._load = load
+        self._threads = threads
+        self._crew: tuple[ThreadPoolExecutor, list[Program]] | None = None
         shape = program.input.shape
         if len(shape) not in (2, 3) or len(program.output.shape) != 1 or min(*shape, *program.output.shape) < 1:
             raise ContentError(
@@ -68,7 +86,7 @@ class Session:
             ImageShapeError: images have another shape or dtype.
         """
         if images.shape in self._one_image and images.dtype == _UINT8:  # nothing on top of the engine's own work
-            return self._infer(images)
+            return self._infer(self._program, images)
         height, width = self.image_shape
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[1:] not in (
             (height, width), (height, width, 1),
@@ -78,13 +96,29 @@ class Session:
                 "Resize and convert them first.",
             )
         answers = np.empty((len(images), self.classes), np.float32)
-        step = BATCH if self._program.batched else 1
-        for at in range(0, len(images), step):
-            answers[at : at + step] = self._infer(images[at : at + step])
+        if self._threads == 1 or len(images) < 2 * BATCH:
+            self._fill(self._program, images, answers)
+        else:
+            pool, programs = self._workers()
+            bounds = np.linspace(0, len(images), len(programs) + 1).astype(int)
+            parts = [slice(low, high) for low, high in itertools.pairwise(bounds)]
+            list(pool.map(lambda part, program: self._fill(program, images[part], answers[part]), parts, programs))
         return answers
 
-    def _infer(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        program = self._program
+    def _fill(self, program: Program, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
+        step = BATCH if program.batched else 1
+        for at in range(0, len(images), step):
+            answers[at : at + step] = self._infer(program, images[at : at + step])
+
+    def _workers(self) -> tuple[ThreadPoolExecutor, list[Program]]:
+        if self._crew is None:
+            from concurrent.futures import ThreadPoolExecutor  # not above: one image does not need it
+
+            programs = [self._load(1) for _ in range(self._threads)]
+            self._crew = ThreadPoolExecutor(self._threads, "mnist-edge"), programs
+        return self._crew
+
+    def _infer(self, program: Program, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         batch = images.reshape(-1, *program.input.shape)
         answer = program.run(batch if self._lookup is None else self._lookup.take(batch))
         if self._values is not None:
@@ -110,8 +144,8 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
     """Open a model file.
 
     Args:
-        path: the file. engine: a name, or ``auto`` for the first engine that works here.
-        threads: how many the engine may use.
+        path: the file. engine: a name, or ``auto``: the fastest that works here, as far as `choice` knows.
+        threads: how many it may use.
         trust: open it even where its hash is not that of the manifest beside it.
 
     Raises:
@@ -130,17 +164,26 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
             f"The engine {engine} does not run {path.suffix} files.", f"Those that do: {', '.join(names)}."
         )
     verified = check_hash(path, content, trust)
+    reason = choice.ASKED
+    if engine != "auto":
+        names = [engine]
+    elif len(names) > 1:
+        names, reason = choice.order(sha256_of(content), names)
     missing: list[MissingError] = []
-    for name in names if engine == "auto" else [engine]:
+    for name in names:
         try:
-            program = engines.found()[name].load(content, threads)
+            return Session(path, name, functools.partial(_load, path, name, content), threads, verified, reason)
         except MissingError as error:
             missing.append(error)
-        except ContentError as error:
-            raise type(error)(f"{path}: {error.cause}", error.remedy) from error
-        else:
-            return Session(path, name, program, verified)
     raise MissingError(f"{path.name} cannot be run: {missing[0].cause}", missing[0].remedy)
+
+
+def _load(path: Path, engine: str, content: bytes, threads: int) -> Program:
+    try:
+        program: Program = engines.found()[engine].load(content, threads)
+    except ContentError as error:
+        raise type(error)(f"{path}: {error.cause}", error.remedy) from error
+    return program
 
 
 def _contract(program: Program, stem: str, classes: int) -> Contract:

@@ -1,0 +1,63 @@
+"""What ``engine="auto"`` goes by: the fastest of those that ``bench`` has measured with this very file on this machine.
+
+Without such a measurement it is the order of the engines' ``RANK``, which benchmarks/results/runtime.md supports.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mnist_edge.artifacts import write_json
+from mnist_edge.runtime.machine import processor
+
+BY_RANK = "by default: bench has not compared the engines with this file here"
+ASKED = "asked for"
+ONLY = "the only one of its kind here"
+
+
+def evidence_path() -> Path:
+    """Where measurements are kept: the user's state folder."""
+    import platformdirs
+
+    return Path(platformdirs.user_state_dir("mnist-edge")) / "engines.json"
+
+
+def record(sha256: str, p50_us: dict[str, float]) -> None:
+    """Keep what each engine took for one image of a file, by the file's hash; one engine alone is no evidence."""
+    if len(p50_us) > 1:
+        known = _read()
+        known[sha256] = {"processor": processor(), "p50_us": p50_us}
+        write_json(evidence_path(), known)
+
+
+def order(sha256: str, by_rank: Sequence[str]) -> tuple[list[str], str]:
+    """The engines of a file in the order to try them, and why in words.
+
+    Args:
+        sha256: of the file's content.
+        by_rank: their names, the default order.
+    """
+    entry = _read().get(sha256)
+    try:
+        times = {name: float(entry["p50_us"][name]) for name in by_rank if name in entry["p50_us"]}  # type: ignore[index]
+        if entry["processor"] != processor() or len(times) < 2:  # type: ignore[index]
+            times = {}
+    except (KeyError, TypeError, ValueError):
+        times = {}
+    if not times:
+        return list(by_rank), BY_RANK
+    fastest = sorted(times, key=times.__getitem__)
+    others = ", ".join(f"{name} {times[name]:.1f}" for name in fastest[1:])
+    why = f"fastest here by bench: {times[fastest[0]]:.1f} us an image, {others}"
+    return [*fastest, *(name for name in by_rank if name not in times)], why
+
+
+def _read() -> dict[str, Any]:
+    try:
+        value = json.loads(evidence_path().read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
