@@ -55,6 +55,18 @@ def named_files(paths: Sequence[Path], workspace: Path, model: str | None = None
     return [file for group in given for file in group] or artifact_paths(workspace, model)
 
 
+def shipped_files(model: str | None = None) -> tuple[list[Path], list[Path]]:
+    """The package's own exported files: those that an engine installed here runs, and the rest.
+
+    Where none is installed, all are in the first, so that opening them says what is missing.
+    """
+    from mnist_edge.runtime import engines
+
+    files = artifact_paths(SHIPPED, model)
+    run = [path for path in files if engines.installed(path.suffix)]
+    return (run, [path for path in files if path not in run]) if run else (files, [])
+
+
 def pick_file(workspace: Path, model: str, engine: str = "auto") -> Path:
     """The file that answers for a model: the one named by its path, else the workspace's, else the package's own.
 

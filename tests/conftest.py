@@ -94,6 +94,15 @@ def workspace(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT], check=True, capture_output=True
+    )
+    return next(folder.glob("*.whl"))
+
+
 def unavailable(what: str) -> NoReturn:
     """End a test that needs something from outside: a failure where CI runs, a skip with its reason elsewhere."""
     if os.environ.get("CI"):

@@ -13,7 +13,19 @@ from PIL import Image
 from mnist_edge import cli as program
 from tests.conftest import Run, assert_two_lines
 
-COMMANDS = ["train", "cross-validate", "sweep", "evaluate", "export", "verify", "predict", "bench", "info", "data"]
+COMMANDS = [
+    "train",
+    "cross-validate",
+    "sweep",
+    "evaluate",
+    "export",
+    "verify",
+    "predict",
+    "bench",
+    "bundle",
+    "info",
+    "data",
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +67,12 @@ WRONG = [
     (["evaluate", "WORKSPACE/dense/dense-int8.tflite", "--engine", "onnxruntime"], 2, "litert"),
     (["verify", "BAD/text.tflite"], 4, "copied whole"),
     (["verify", "-o", "BAD/empty"], 2, "mnist-edge export"),
+    (["bundle", "--target", "bookworm-arm46"], 2, "Did you mean 'bookworm-arm64'"),
+    (
+        ["bundle", "--target", "bookworm-arm64", "--wheel", "BAD/whole.png", "--file", "BAD/x.tar.gz"],
+        2,
+        "python -m build",
+    ),
     (["info", "BAD/text.keras"], 4, "model.save"),
     (["info", "BAD/whole.png"], 2, ".tflite"),
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import venv
 from collections.abc import Callable
 from pathlib import Path
@@ -15,18 +14,9 @@ from PIL import Image
 from mnist_edge import data
 from mnist_edge.data.catalog import FILES, TEST_ROLES
 from mnist_edge.data.fetch import cached
-from tests.conftest import ROOT, Run, assert_two_lines
+from tests.conftest import Run, assert_two_lines
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT], check=True, capture_output=True
-    )
-    return next(folder.glob("*.whl"))
 
 
 @pytest.fixture(scope="session")
@@ -65,8 +55,10 @@ def test_it_answers_at_once_with_the_models_it_brings(
     assert run.code == 0, run.err
     assert run.json["predictions"][0]["label"] == 7
     assert "shipped" in run.json["model"]
-    run = cli("verify", "--shipped", "--model", "cnn", "--selftest", "--engine", "litert", python=device, cwd=tmp_path)
+    run = cli("verify", "--shipped", "--selftest", "--json", python=device, cwd=tmp_path)
     assert run.code == 0, run.err
+    assert len(run.json["selftests"]) == 2
+    assert "Left out, no engine installed here runs them: cnn-int8.onnx, dense-int8.onnx" in run.err
 
 
 def test_it_evaluates_and_verifies(device: str, carried: Path, cli: Callable[..., Run]) -> None:
@@ -102,3 +94,23 @@ def test_info_needs_no_engine(device: str, carried: Path, cli: Callable[..., Run
         run = cli("info", f"artifacts/cnn/{name}", "--json", python=device, cwd=carried)
         assert run.code == 0, run.err
         assert run.json["contract"]["model"] == "cnn"
+
+
+def test_without_any_engine_it_installs_and_says_what_to_do(
+    wheel: Path, carried: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
+    """As on a Python or processor that no engine has a wheel for: the rest is there, the engine is not."""
+    venv.create(tmp_path / "venv", system_site_packages=False, with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    light = ["numpy", "typer<0.29", "Pillow", "platformdirs", "pooch"]
+    subprocess.run([python, "-m", "pip", "install", "--quiet", *light], check=True, capture_output=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True, capture_output=True)
+    picture = ["predict", "seven.png", "--model", "artifacts/cnn/cnn-int8.tflite"]
+    run = cli(*picture, python=python, cwd=carried)
+    assert_two_lines(run, 3)
+    assert "pip install 'mnist-edge[litert]'" in run.err
+    elsewhere = "import platform; platform.machine = lambda: 'armv7l'; import sys; sys.argv[0] = 'mnist-edge'; "
+    program = elsewhere + "from mnist_edge.cli import main; sys.exit(main())"
+    done = subprocess.run([python, "-c", program, *picture], cwd=carried, capture_output=True, text=True, check=False)
+    assert_two_lines(Run(done.returncode, done.stdout, done.stderr), 3)
+    assert "64-bit" in done.stderr

@@ -13,7 +13,6 @@ from mnist_edge.artifacts import Manifest
 from mnist_edge.runtime import engine_names
 from mnist_edge.workspace import SHIPPED, artifact_paths
 from tests.conftest import Run
-from tests.test_device import wheel  # noqa: F401
 
 pytestmark = pytest.mark.slow
 WHEEL_LIMIT = 2_000_000
@@ -49,7 +48,7 @@ def test_where_it_comes_from_is_told(model: str) -> None:
     assert "seeds, int8 TFLite" in card
 
 
-def test_the_wheel_holds_them_and_stays_small(wheel: Path) -> None:  # noqa: F811
+def test_the_wheel_holds_them_and_stays_small(wheel: Path) -> None:
     assert wheel.stat().st_size < WHEEL_LIMIT
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if name.endswith((".keras", ".h5"))]

@@ -1,158 +1,221 @@
 #!/usr/bin/env python3
-"""Does a model's folder get the same verdict on other processors? Verified under user-mode emulation, labels compared.
+"""A Raspberry Pi without one: the offline bundle installed in an emulated board, and what runs there compared.
 
-    python tools/emulate.py artifacts/cnn --cpu cortex-a72 [--images 500]
+    python tools/emulate.py [FOLDER ...] [--release bookworm|trixie] [--cpu cortex-a72 ...] [--images 500]
 
-`cortex-a72` and `cortex-a53` are a Raspberry Pi 4 and 3: Python and its libraries come from Debian bookworm's arm64
-packages (what Raspberry Pi OS is made of), the engines from their Arm wheels. `Haswell` is an x86-64 processor with
-AVX2 and no VNNI, running this very Python. int8 files run whole (or on the first --images), float ones on 500. What
-counts here is which labels differ; emulated time says nothing about a board's.
+In an arm64 root of Debian's packages, which is what Raspberry Pi OS is made of, with no network: `install.sh` of the
+bundle for that release; then, as each processor, self-tests, `verify`, `predict` and `bench`. On the first processor
+int8 TFLite files run on --images test images, everything else on 500. `--cpu Haswell` verifies as an x86-64 processor
+with AVX2 and no VNNI, by this very Python. FOLDER is a model's folder; the shipped models without.
 
-Needs Debian's qemu-user-static, and debootstrap for Arm.
+What counts is which labels differ from this machine's: emulated time says nothing about a board's. Exit code 3 where
+this machine cannot emulate, 1 where a verdict differs, an unexplained label does, or anything fails.
 """
+
+from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import platformdirs
+from emulation import PARTS, PYTHONS, NotHereError, Processor, haswell, here, install, make_root, raspberry_pi
+from PIL import Image
 
 from mnist_edge import data
 from mnist_edge.artifacts import MANIFEST_NAME, sha256_of
 from mnist_edge.formats.reference import Reference
+from mnist_edge.runtime.selftest import golden_path
+from mnist_edge.workspace import SHIPPED
 
-ROOT = Path(__file__).resolve().parent.parent
-CACHE = Path(platformdirs.user_cache_dir("mnist-edge")) / "emulation"
-FLOAT_IMAGES = 500
-# Arm's part numbers, as /proc/cpuinfo has them.
-PARTS = {"cortex-a72": "0xd08", "cortex-a53": "0xd03"}
-ENGINES = {".tflite": ("litert", "tflite-runtime"), ".onnx": ("onnxruntime",)}
-PACKAGES = [
-    "numpy==1.26.4", "tflite-runtime==2.14.0", "ai-edge-litert==2.3.*", "onnxruntime==1.32.*", "pillow", "typer",
-    "pooch", "platformdirs", "rich",
-]  # fmt: skip
+FEW = 500
+PICTURES = 20
+ENGINES = {
+    "bookworm": {".tflite": ("litert", "tflite-runtime"), ".onnx": ("onnxruntime",)},
+    "trixie": {".tflite": ("litert",), ".onnx": ("onnxruntime",)},  # tflite-runtime has no wheel for Python 3.13
+}
+EXTRAS = {"bookworm": ["--extra", "onnx", "--extra", "litert"], "trixie": ["--extra", "onnx"]}
+
+
+class Report:
+    """What was run, and whether all of it was as it should be."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+        self.good = True
+        self._begun = time.monotonic()
+
+    def add(self, where: str, what: str, found: str, good: bool) -> None:
+        """Enter a line, and print it with the seconds since the beginning."""
+        self.good &= good
+        self.rows.append(f"| {where} | {what} | {found} | {'ok' if good else 'FAILED'} |")
+        seconds = time.monotonic() - self._begun
+        print(f"{seconds:5.0f} s  {where}: {what}: {found}{'' if good else '  FAILED'}", flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--cpu", default="cortex-a72", choices=[*PARTS, "Haswell"])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="*", type=Path, default=[SHIPPED / "dense", SHIPPED / "cnn"])
+    parser.add_argument("--release", default="bookworm", choices=PYTHONS)
+    parser.add_argument("--cpu", action="append", choices=[*PARTS, "Haswell"])
     parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--wheel", type=Path, help="mnist-edge's own; built without")
+    parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
-    prefix, environment = emulated(options.cpu)
-    same = True
-    with tempfile.TemporaryDirectory() as scratch:
-        for path in sorted(options.folder.glob("*-*.tflite")) + sorted(options.folder.glob("*-*.onnx")):
-            images = options.images if "int8" in path.name else min(FLOAT_IMAGES, options.images)
-            common = slice_of(options.folder, images, Path(scratch))
-            # Alone with its manifest: the float twin beside it would be run too, which takes minutes under emulation.
-            alone = Path(scratch) / path.stem / path.name
-            alone.parent.mkdir(exist_ok=True)
-            shutil.copy(path, alone)
-            shutil.copy(path.parent / MANIFEST_NAME, alone.parent)
-            for engine in ENGINES[path.suffix]:
-                arguments = ["-m", "mnist_edge", "verify", str(alone), "--engine", engine, "--json", *common]
-                here = verdict([sys.executable, *arguments], dict(os.environ))
-                there = verdict([*prefix, *arguments], environment)
-                differing = labels_that_differ(here, there)
-                agree = here["rule"] == there["rule"]
-                same &= agree and (not differing or "int8" in path.name)
-                rules = f"rule here {here['rule']}, emulated {there['rule']}"
-                drops = f"drop {here['drop_pp']:+.2f} and {there['drop_pp']:+.2f} pp"
-                labels = f"labels that differ: {differing or 'none'}"
-                print(f"{path.name:18s} {engine:14s} {images:6,d} images: {rules}; {drops}; {labels}", flush=True)
-    print(f"emulated {options.cpu}: {'the same verdicts' if same else 'OTHER VERDICTS'}")
-    return 0 if same else 1
-
-
-def emulated(cpu: str) -> tuple[list[str], dict[str, str]]:
-    """How to start Python on that processor, and with which environment."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    if cpu == "Haswell":
-        return ["qemu-x86_64-static", "-cpu", cpu, sys.executable], environment
-    root, site = CACHE / "bookworm-arm64", CACHE / "site-arm64"
-    if not (root / "usr" / "bin" / "python3.11").exists():
-        root.mkdir(parents=True, exist_ok=True)
-        include = "--include=python3,libstdc++6,zlib1g"
-        run(["debootstrap", "--foreign", "--arch=arm64", "--variant=minbase", include, "bookworm", root])
-        for package in (root / "var" / "cache" / "apt" / "archives").glob("*.deb"):
-            run(["dpkg", "-x", package, root])
-    describe_board(root, PARTS[cpu])
-    if not site.exists():
-        platforms = [word for minor in (17, 27, 28, 34, 36) for word in ("--platform", f"manylinux_2_{minor}_aarch64")]
-        run([
-            sys.executable, "-m", "pip", "install", "--quiet", "--target", site, "--only-binary=:all:", *platforms,
-            "--platform", "manylinux2014_aarch64", "--python-version", "3.11", "--implementation", "cp", *PACKAGES,
-        ])  # fmt: skip
-    environment["PYTHONPATH"] = f"{ROOT}:{site}"
-    return ["qemu-aarch64-static", "-cpu", cpu, "-L", str(root), str(root / "usr" / "bin" / "python3.11")], environment
-
-
-def describe_board(root: Path, part: str) -> None:
-    """What the engines read of a board with four cores, in place of this machine's: its x86 caches crash them."""
-    folder = root / "sys" / "devices" / "system" / "cpu"
-    files = {"possible": "0-3", "present": "0-3", "online": "0-3", "kernel_max": "3"}
-    for core in range(4):
-        files |= {
-            f"cpu{core}/topology/core_id": str(core),
-            f"cpu{core}/topology/physical_package_id": "0",
-            f"cpu{core}/topology/core_siblings_list": "0-3",
-            f"cpu{core}/topology/package_cpus_list": "0-3",
-            f"cpu{core}/topology/cluster_cpus_list": "0-3",
-            f"cpu{core}/topology/thread_siblings_list": str(core),
-            f"cpu{core}/cpufreq/cpuinfo_max_freq": "1500000",
-            f"cpu{core}/cpufreq/cpuinfo_min_freq": "600000",
-        }
-    for name, value in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(f"{value}\n")
-    cores = (
-        f"processor\t: {core}\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
-        f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {part}\nCPU revision\t: 3\n\n"
-        for core in range(4)
-    )
-    (root / "proc").mkdir(exist_ok=True)
-    (root / "proc" / "cpuinfo").write_text("".join(cores))
-
-
-def run(command: list[object]) -> None:
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-
-
-def slice_of(folder: Path, images: int, scratch: Path) -> list[str]:
-    """The options that make ``verify`` look at the first images only, with the reference's rows for them."""
-    test, _ = data.load_test()
-    target = scratch / f"{images}.npz"
-    if not target.exists():
-        x, y = test.images[:images], test.labels[:images].astype(np.uint8)
-        np.savez(target, x_train=x[:1], y_train=y[:1], x_test=x, y_test=y)
-        whole = Reference.from_bytes((folder / "reference.npz").read_bytes())
-        part = dataclasses.replace(
-            whole, probabilities=whole.probabilities[:images], test_images_sha256=sha256_of(x.tobytes())
-        )
-        (scratch / f"{images}-reference.npz").write_bytes(part.to_bytes())
-    return ["--data", str(target), "--reference", str(scratch / f"{images}-reference.npz")]
-
-
-def verdict(command: list[str], environment: dict[str, str]) -> dict[str, object]:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    report, begun = Report(), time.monotonic()
     try:
-        return json.loads(done.stdout)["results"][0]
+        for at, cpu in enumerate(options.cpu or list(PARTS)):
+            images = options.images if at == 0 else min(FEW, options.images)
+            if cpu == "Haswell":
+                compare_files(report, cpu, haswell(), Path(tempfile.mkdtemp()), options.folders, "bookworm", images)
+                continue
+            root = make_root(options.release)
+            where = f"{options.release} as {cpu}"
+            if at == 0 and not installed(report, where, root, cpu, options):
+                break
+            board = raspberry_pi(root, cpu)
+            check_selftests(report, where, board, options.release)
+            compare_files(report, where, board, root / "home" / "work", options.folders, options.release, images)
+            compare_pictures(report, where, board, root)
+            check_bench(report, where, board)
+    except NotHereError as error:
+        print(f"NOT EMULATED: {error}", file=sys.stderr)
+        return 3
+    seconds = time.monotonic() - begun
+    print(f"{'as on this machine' if report.good else 'NOT AS ON THIS MACHINE'}, {seconds:.0f} s in all (emulated)")
+    if options.markdown:
+        head = ["| emulated | what | found | |", "|---|---|---|---|"]
+        options.markdown.write_text("\n".join([*head, *report.rows, "", f"{seconds:.0f} s in all.", ""]))
+    return 0 if report.good else 1
+
+
+def installed(report: Report, where: str, root: Path, cpu: str, options: argparse.Namespace) -> bool:
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "bundle.tar.gz"
+        own = ["--wheel", str(options.wheel)] if options.wheel else []
+        words = ["bundle", "--target", f"{options.release}-arm64", "--file", str(file), *EXTRAS[options.release], *own]
+        made = here().run(here().python, "-m", "mnist_edge", *words)
+        if made.returncode:
+            report.add(where, "bundle", last_words(made), False)
+            return False
+        report.add(where, "bundle", f"{file.stat().st_size:,} bytes", True)
+        done = install(root, file, cpu)
+    good = done.returncode == 0
+    report.add(where, "install.sh, no network", "installed, self-test passed" if good else last_words(done), good)
+    return good
+
+
+def check_selftests(report: Report, where: str, board: Processor, release: str) -> None:
+    for engine in sorted({name for names in ENGINES[release].values() for name in names}):
+        words = ["verify", "--shipped", "--selftest", "--engine", engine, "--json"]
+        done = board.run(board.python, "-m", "mnist_edge", *words)
+        rows = results(done, "selftests")
+        good = done.returncode == 0 and bool(rows)
+        largest = max((row["max_abs_difference"] for row in rows), default=float("nan"))
+        found = f"{len(rows)} files, largest difference {largest:.4f}" if rows else last_words(done)
+        report.add(where, f"self-test, {engine}", found, good)
+
+
+def compare_files(
+    report: Report, where: str, there: Processor, work: Path, folders: list[Path], release: str, images: int
+) -> None:
+    """`verify` here and there on the same images: the same rule, and which labels are not the same."""
+    this = here()
+    for folder in folders:
+        for path in sorted(folder.glob("*-*.tflite")) + sorted(folder.glob("*-*.onnx")):
+            full = "int8" in path.name and (path.suffix == ".tflite" or where == "Haswell")
+            count = images if full else min(FEW, images)
+            common = slice_of(folder, count, work)
+            # Alone with its manifest: the float twin beside it would be run too, which takes minutes under emulation.
+            alone = work / path.stem / path.name
+            alone.parent.mkdir(exist_ok=True)
+            for item in (path, folder / MANIFEST_NAME, golden_path(path)):
+                shutil.copy(item, alone.parent)
+            for engine in ENGINES[release][path.suffix]:
+                words = ["-m", "mnist_edge", "verify", alone, "--engine", engine, "--json", *common]
+                ours, theirs = this.run(this.python, *words), there.run(there.python, *map(inside, words))
+                report.add(where, f"{path.name}, {engine}, {count:,} images", *judge(ours, theirs, "int8" in path.name))
+
+
+def judge(
+    ours: subprocess.CompletedProcess[str], theirs: subprocess.CompletedProcess[str], int8: bool
+) -> tuple[str, bool]:
+    if not results(ours) or not results(theirs):
+        return last_words(ours if not results(ours) else theirs), False
+    one, two = results(ours)[0], results(theirs)[0]
+    moved = [{flip["index"]: flip["after"] for flip in item["changes"]["flips"]} for item in (one, two)]
+    differ = sorted(index for index in moved[0].keys() | moved[1].keys() if moved[0].get(index) != moved[1].get(index))
+    found = f"{two['rule']}, {two['accuracy']:.2%}; labels that differ from this machine's: {differ or 'none'}"
+    # Sums of floats are rounded in another order on another processor: an image on the edge may fall over it.
+    return found, one["rule"] == two["rule"] and (not differ or not int8)
+
+
+def compare_pictures(report: Report, where: str, board: Processor, root: Path) -> None:
+    folder = root / "home" / "pictures"
+    folder.mkdir(exist_ok=True)
+    test, _ = data.load_test()
+    for at in range(PICTURES):
+        Image.fromarray(test.images[at, :, :, 0]).resize((140, 140)).save(folder / f"{at:02}.png")
+    for model in ("dense", "cnn"):
+        labels = []
+        for place, path in ((here(), folder), (board, Path("/home/pictures"))):
+            words = ["predict", path, "--model", model, "-o", "none", "--engine", "litert", "--json"]
+            done = place.run(place.python, "-m", "mnist_edge", *words)
+            rows = json.loads(done.stdout)["predictions"] if done.returncode == 0 else []
+            labels.append([row["label"] for row in rows])
+        same = len(labels[0]) == PICTURES and labels[0] == labels[1]
+        report.add(where, f"predict, {model}", f"{PICTURES} pictures, labels {'equal' if same else labels}", same)
+
+
+def check_bench(report: Report, where: str, board: Processor) -> None:
+    words = ["bench", "--shipped", "--seconds", "0", "--count", "20", "--warmup", "2", "--json"]
+    done = board.run(board.python, "-m", "mnist_edge", *words)
+    rows = results(done)
+    seen = sorted({f"{row['engine']} by {row['delegate']}" for row in rows})
+    found = f"{len(rows)} configurations, {', '.join(seen)}" if rows else last_words(done)
+    says_so = bool(rows) and "EMULATED" in json.loads(done.stdout)["machine"]["before"]["processor"]
+    report.add(where, "bench (times emulated, none kept)", found, done.returncode == 0 and says_so)
+
+
+def results(done: subprocess.CompletedProcess[str], key: str = "results") -> list[dict[str, Any]]:
+    try:
+        return list(json.loads(done.stdout)[key])
     except (ValueError, KeyError):
-        sys.exit(f"{' '.join(command[:4])} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return []
 
 
-def labels_that_differ(here: dict, there: dict) -> list[int]:
-    """Images whose answers are not the same: those that moved against the reference here, there, or otherwise."""
-    moved = [{flip["index"]: flip["after"] for flip in item["changes"]["flips"]} for item in (here, there)]
-    return sorted(index for index in moved[0].keys() | moved[1].keys() if moved[0].get(index) != moved[1].get(index))
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return f"ended with {done.returncode}: {' / '.join(said[-2:])}"
+
+
+def inside(word: object) -> str:
+    """A path as the root sees it."""
+    text = str(word)
+    at = text.find("/home/work/")
+    return text[at:] if at >= 0 else text
+
+
+def slice_of(folder: Path, images: int, work: Path) -> list[str]:
+    """The options that make ``verify`` look at the first images only, with the reference's rows for them."""
+    work.mkdir(exist_ok=True)
+    test, _ = data.load_test()
+    target, rows = work / f"{images}.npz", work / f"{folder.name}-{images}-reference.npz"
+    x, y = test.images[:images], test.labels[:images].astype(np.uint8)
+    np.savez(target, x_train=x[:1], y_train=y[:1], x_test=x, y_test=y)
+    whole = Reference.from_bytes((folder / "reference.npz").read_bytes())
+    part = dataclasses.replace(
+        whole, probabilities=whole.probabilities[:images], test_images_sha256=sha256_of(x.tobytes())
+    )
+    rows.write_bytes(part.to_bytes())
+    return ["--data", str(target), "--reference", str(rows)]
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, table
-from mnist_edge.workspace import DEFAULT_WORKSPACE, SHIPPED, named_files
+from mnist_edge.cli.output import Output, shipped, table
+from mnist_edge.workspace import DEFAULT_WORKSPACE, named_files
 
 NAME = "bench"
 
@@ -20,7 +20,7 @@ def command(
         list[Path] | None, typer.Argument(help="Files, or folders of the workspace. Else all of it.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model's files.")] = None,
-    shipped: options.Shipped = False,
+    shipped_: options.Shipped = False,
     engine: options.Engine = "auto",
     threads: Annotated[list[int] | None, typer.Option("--threads", min=1, max=256, help="May be given often.")] = None,
     batch: Annotated[list[int] | None, typer.Option("--batch", min=1, max=10_000, help="May be given often.")] = None,
@@ -54,7 +54,7 @@ def command(
     output = Output(NAME, as_json, debug)
     if compare is not None:
         return _compare(output, compare, gate, markdown, plot)
-    files = named_files(paths or [], SHIPPED if shipped else workspace, model)
+    files = shipped(output, model) if shipped_ else named_files(paths or [], workspace, model)
     config = BenchConfig("", seconds=seconds, count=count, warmup=warmup, trust=trust, samples=samples and as_json)
     with output.progress() as progress:
         before, reports, after = benching.bench(files, engine, threads or [1], batch or [1], config, progress)

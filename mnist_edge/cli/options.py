@@ -22,7 +22,9 @@ BatchSize = Annotated[int | None, typer.Option("--batch-size")]
 Optimizer = Annotated[str | None, typer.Option("--optimizer", help="sgd, adam, adamw, nadam or rmsprop.")]
 LearningRate = Annotated[float | None, typer.Option("--learning-rate")]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
-Shipped = Annotated[bool, typer.Option("--shipped", help="The models that came with this package.")]
+Shipped = Annotated[
+    bool, typer.Option("--shipped", help="The models that came with this package, as far as an engine here runs them.")
+]
 Trust = Annotated[bool, typer.Option("--trust", help="Go on with a file that is not what its manifest says.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Exactly one JSON object on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

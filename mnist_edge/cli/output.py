@@ -7,6 +7,7 @@ import json
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.errors import MnistEdgeError
@@ -96,6 +97,17 @@ class Output:
         whole = {"schema_version": SCHEMA_VERSION, "command": self._command, **to_json(payload)}
         print(json.dumps(whole, allow_nan=False))
         return code
+
+
+def shipped(output: Output, model: str | None) -> list[Path]:
+    """The files that ``--shipped`` means here; a note says which are left out for want of an engine."""
+    from mnist_edge.workspace import shipped_files
+
+    files, left_out = shipped_files(model)
+    if left_out:
+        names = ", ".join(path.name for path in left_out)
+        output.note(f"Left out, no engine installed here runs them: {names}")
+    return files
 
 
 def table(title: str, *columns: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output
+from mnist_edge.cli.output import Output, shipped
 from mnist_edge.cli.verdict import (
     gate_error,
     kernel_table,
@@ -18,7 +18,7 @@ from mnist_edge.cli.verdict import (
     verdict_lines,
     verdict_table,
 )
-from mnist_edge.workspace import DEFAULT_WORKSPACE, SHIPPED, named_files
+from mnist_edge.workspace import DEFAULT_WORKSPACE, named_files
 
 NAME = "verify"
 
@@ -32,7 +32,7 @@ def command(
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
-    shipped: options.Shipped = False,
+    shipped_: options.Shipped = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="A second, no data: does it say what it said?")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float twin.")] = False,
     baseline: Annotated[
@@ -62,7 +62,7 @@ def command(
     from mnist_edge.parity.baseline import regressions
 
     output = Output(NAME, as_json, debug)
-    files = named_files(paths or [], SHIPPED if shipped else workspace, model)
+    files = shipped(output, model) if shipped_ else named_files(paths or [], workspace, model)
     if selftest:
         tests = verification.selftest(files, engine, threads, trust)
         return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))

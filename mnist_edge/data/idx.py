@@ -10,6 +10,7 @@ import io
 import math
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,3 +72,9 @@ def parse(content: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
 
 def _bad(name: str, why: str) -> ContentError:
     return ContentError(f"{name} is no usable IDX file: {why}.", "Fetch it again, or check what it is.")
+
+
+def encode(array: NDArray[Any]) -> bytes:
+    """The inverse of `parse`, for unsigned bytes; uncompressed."""
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, UNSIGNED_BYTE, array.ndim, *array.shape)
+    return header + array.astype(np.uint8).tobytes()

@@ -9,7 +9,9 @@ compares it, and ``auto`` never takes it.
 
 from __future__ import annotations
 
+import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
@@ -18,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import discovery
-from mnist_edge.errors import ContentError
+from mnist_edge.errors import ContentError, MissingError, missing_extra
 from mnist_edge.formats import ModelFile
 
 
@@ -62,6 +64,37 @@ class Program(Protocol):
         """Input (n, *input.shape) of the input's dtype to output (n, *output.shape); n is 1 unless ``batched``."""
 
 
+def missing_engine(what: str, extra: str, newest: int, machines: Sequence[str]) -> MissingError:
+    """The error for an engine that is not installed: how to install it, or that it has no wheel for this machine.
+
+    Args:
+        what: the engine, in a user's words. extra: of mnist-edge, that brings it.
+        newest: the last Python 3 that it has wheels for, the first being 3.11.
+        machines: what it has wheels for, as ``platform.machine()`` says.
+    """
+    if platform.machine() in machines and sys.version_info[:2] <= (3, newest):
+        return missing_extra(what, extra)
+    python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
+    return MissingError(
+        f"{what} is not installed here, and has no wheel for {python} on {platform.machine()}.",
+        "Use 64-bit Raspberry Pi OS, or another 64-bit system with Python 3.11 to 3.14.",
+    )
+
+
 def found() -> dict[str, ModuleType]:
     """The engines by name, whether their package is installed or not."""
     return discovery.modules(sys.modules[__name__], marker="load", required=("SUFFIXES", "PACKAGE", "EXTRA", "RANK"))
+
+
+def installed(suffix: str) -> bool:
+    """Whether the package of an engine that runs files with this suffix is installed here."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for engine in found().values():
+        if suffix in engine.SUFFIXES:
+            try:
+                version(engine.PACKAGE)
+            except PackageNotFoundError:
+                continue
+            return True
+    return False

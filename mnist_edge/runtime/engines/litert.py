@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mnist_edge.errors import missing_extra
 from mnist_edge.runtime import interpreter
-from mnist_edge.runtime.engines import Program
+from mnist_edge.runtime.engines import Program, missing_engine
 
 NAME = "litert"
 SUFFIXES = (".tflite",)
@@ -25,7 +24,7 @@ def constructor(threads: int, kernels: str = "AUTO") -> Callable[[bytes], Any]:
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
-        raise missing_extra("LiteRT (ai-edge-litert)", EXTRA) from error
+        raise missing_engine("LiteRT (ai-edge-litert)", EXTRA, 14, ("x86_64", "aarch64", "arm64", "AMD64")) from error
     resolver = OpResolverType[kernels]
     return lambda content: Interpreter(
         model_content=content, num_threads=threads, experimental_op_resolver_type=resolver

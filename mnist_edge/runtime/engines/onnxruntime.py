@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import RefusedError, missing_extra
+from mnist_edge.errors import RefusedError
 from mnist_edge.formats import ModelFile, onnx
-from mnist_edge.runtime.engines import Port, Program, require_one_each
+from mnist_edge.runtime.engines import Port, Program, missing_engine, require_one_each
 
 NAME = "onnxruntime"
 SUFFIXES = (".onnx",)
@@ -46,7 +46,7 @@ def load(content: bytes, threads: int) -> Program:
     try:
         import onnxruntime
     except ImportError as error:
-        raise missing_extra("onnxruntime", EXTRA) from error
+        raise missing_engine("onnxruntime", EXTRA, 14, ("x86_64", "aarch64", "arm64", "AMD64")) from error
     file = onnx.read(content)
     require_one_each(file)
     options = onnxruntime.SessionOptions()

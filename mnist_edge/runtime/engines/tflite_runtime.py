@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from mnist_edge.errors import MissingError, missing_extra
+from mnist_edge.errors import MissingError
 from mnist_edge.runtime import interpreter
-from mnist_edge.runtime.engines import Program
+from mnist_edge.runtime.engines import Program, missing_engine
 
 NAME = "tflite-runtime"
 SUFFIXES = (".tflite",)
@@ -26,7 +26,7 @@ def load(content: bytes, threads: int) -> Program:
     try:
         from tflite_runtime.interpreter import Interpreter
     except ImportError as error:
-        raise missing_extra("tflite-runtime", EXTRA) from error
+        raise missing_engine("tflite-runtime", EXTRA, 11, ("x86_64", "aarch64", "armv7l")) from error
 
     def make(bytes_: bytes) -> Any:
         try:

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Installs mnist-edge from this folder, with no network: sh install.sh [FOLDER], ~/edge by default.
+# Exit codes: 3 another machine than the one this is for, 4 a damaged file, 5 the installation failed.
+set -eu
+fail() {
+    echo "install: $2" >&2
+    echo "  remedy: $3" >&2
+    exit "$1"
+}
+cd "$(dirname "$0")"
+target=${1:-$HOME/edge}
+[ "$(uname -m)" = @MACHINE@ ] || fail 3 "This bundle is for @MACHINE@, this machine is $(uname -m)." "Make one for it: mnist-edge bundle --target."
+command -v python@PYTHON@ >/dev/null || fail 3 "This bundle is for Python @PYTHON@, which is not here." "Make one for the Python that is: mnist-edge bundle --target."
+sha256sum --check --quiet SHA256SUMS >&2 || fail 4 "A file of this bundle is damaged." "Copy the bundle again."
+# pip runs out of its own wheel: Raspberry Pi OS may lack python3-venv, which brings the usual one.
+python@PYTHON@ -m venv --without-pip "$target" || fail 5 "No environment could be made in $target." "Name another folder: sh install.sh FOLDER."
+set -- pip/pip-*.whl
+"$target/bin/python" "$1/pip" install --quiet --no-index --find-links wheels --disable-pip-version-check @REQUIREMENT@ ||
+    fail 5 "The wheels could not be installed into $target." "Make room, or name another folder: sh install.sh FOLDER."
+"$target/bin/mnist-edge" verify --shipped --selftest
+echo
+echo "Next:"
+echo "  $target/bin/mnist-edge verify --shipped --data $PWD/data"
+for model in models/*/; do
+    [ -d "$model" ] && echo "  $target/bin/mnist-edge verify $PWD/${model%/} --data $PWD/data"
+done
+echo "  $target/bin/mnist-edge predict digit.png"

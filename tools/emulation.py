@@ -1,0 +1,151 @@
+"""Processors that are not here: an arm64 Debian root with Raspberry Pi OS's Python, and x86-64 without VNNI.
+
+Under QEMU's user-mode emulation. Needs Debian's qemu-user-static, and for the root debootstrap, root's rights, and a
+kernel that lets binfmt_misc be mounted and starts namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = Path(platformdirs.user_cache_dir("mnist-edge")) / "emulation"
+# Arm's part numbers, as /proc/cpuinfo has them: a Raspberry Pi 4 and a 3.
+PARTS = {"cortex-a72": "0xd08", "cortex-a53": "0xd03"}
+PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
+QEMU = "qemu-aarch64-static"
+BINFMT = Path("/proc/sys/fs/binfmt_misc")
+# An arm64 ELF executable or shared object; F: the kernel opens the interpreter now, so that a root need not hold it.
+MAGIC = (
+    rb":mnist-edge-arm64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:"
+    rb"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:%s:F"
+)
+
+
+class NotHereError(Exception):
+    """This machine cannot emulate that; the message says why."""
+
+
+@dataclass(frozen=True)
+class Processor:
+    """How to start a program there: what to put before its words, and the environment."""
+
+    prefix: list[str]
+    environment: dict[str, str]
+    python: str
+
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
+        """Run a program with its output kept."""
+        command = [*self.prefix, *map(str, words)]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+
+
+def here() -> Processor:
+    """This machine, by this very Python."""
+    return Processor([], {**os.environ, "PYTHONPATH": str(ROOT)}, sys.executable)
+
+
+def haswell() -> Processor:
+    """An x86-64 processor with AVX2 and no VNNI, by this very Python; processes that it starts run as here."""
+    qemu = shutil.which("qemu-x86_64-static")
+    if qemu is None:
+        raise NotHereError("qemu-x86_64-static is not installed (Debian: qemu-user-static)")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return Processor([qemu, "-cpu", "Haswell"], environment, sys.executable)
+
+
+def raspberry_pi(root: Path, cpu: str) -> Processor:
+    """A board with the installed bundle in ``root``: its own file system, no network."""
+    describe_board(root, cpu)
+    enter = (
+        f"mount --bind /dev {root}/dev && mount -t proc proc {root}/proc"
+        f' && mount --bind {root}/board-cpuinfo {root}/proc/cpuinfo && exec chroot {root} "$@"'
+    )
+    environment = {"HOME": "/home", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "QEMU_CPU": cpu}
+    prefix = ["unshare", "--mount", "--net", "sh", "-c", enter, "sh"]
+    return Processor(prefix, environment, "/home/edge/bin/python")
+
+
+def make_root(release: str) -> Path:
+    """An arm64 root of a Debian release, unpacked once and kept; nothing in it is configured, and nothing need be."""
+    for program in ("debootstrap", QEMU, "unshare", "chroot"):
+        if shutil.which(program) is None:
+            raise NotHereError(f"{program} is not installed (Debian: debootstrap, qemu-user-static, util-linux)")
+    if os.geteuid() != 0:
+        raise NotHereError("it takes root's rights to enter a root")
+    register()
+    root = CACHE / f"root-{release}-arm64"
+    if not (root / "complete").exists():
+        shutil.rmtree(root, ignore_errors=True)
+        root.mkdir(parents=True)
+        include = "--include=python3,libstdc++6,zlib1g"
+        call(["debootstrap", "--foreign", "--arch=arm64", "--variant=minbase", include, release, str(root)])
+        for package in (root / "var" / "cache" / "apt" / "archives").glob("*.deb"):
+            call(["dpkg", "-x", str(package), str(root)])
+            package.unlink()
+        (root / "complete").touch()
+    return root
+
+
+def register() -> None:
+    """Have the kernel start arm64 programs by QEMU, in any root."""
+    try:
+        if not (BINFMT / "register").exists():
+            call(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)])
+        if not (BINFMT / "mnist-edge-arm64").exists():
+            (BINFMT / "register").write_bytes(MAGIC.replace(b"%s", str(shutil.which(QEMU)).encode()))
+        call(["unshare", "--mount", "--net", "true"])
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise NotHereError(
+            f"this kernel does not let us register arm64 programs or start namespaces ({error})"
+        ) from error
+
+
+def install(root: Path, bundle: Path, cpu: str) -> subprocess.CompletedProcess[str]:
+    """Unpack a bundle in the root's /home and run its install script, as a person would, with no network."""
+    home = root / "home"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    with tarfile.open(bundle) as archive:
+        archive.extractall(home, filter="data")
+    (folder,) = home.iterdir()
+    return raspberry_pi(root, cpu).run("sh", f"/home/{folder.name}/install.sh", "/home/edge")
+
+
+def describe_board(root: Path, cpu: str) -> None:
+    """What the engines read of a board with four cores, in place of this machine's: its x86 caches crash them."""
+    folder = root / "sys" / "devices" / "system" / "cpu"
+    files = {"possible": "0-3", "present": "0-3", "online": "0-3", "kernel_max": "3"}
+    for core in range(4):
+        files |= {
+            f"cpu{core}/topology/core_id": str(core),
+            f"cpu{core}/topology/physical_package_id": "0",
+            f"cpu{core}/topology/core_siblings_list": "0-3",
+            f"cpu{core}/topology/package_cpus_list": "0-3",
+            f"cpu{core}/topology/cluster_cpus_list": "0-3",
+            f"cpu{core}/topology/thread_siblings_list": str(core),
+            f"cpu{core}/cpufreq/cpuinfo_max_freq": "1500000",
+            f"cpu{core}/cpufreq/cpuinfo_min_freq": "600000",
+        }
+    for name, value in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{value}\n")
+    cores = (
+        f"processor\t: {core}\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
+        f"CPU architecture: 8\nCPU variant\t: 0x0\nCPU part\t: {PARTS[cpu]}\nCPU revision\t: 3\n\n"
+        for core in range(4)
+    )
+    text = "".join(cores) + f"Model\t\t: EMULATED {cpu} (QEMU user mode): no times of a board\n"
+    (root / "board-cpuinfo").write_text(text)
+
+
+def call(command: list[str]) -> None:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
