@@ -14,63 +14,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from contenders import bare, spread
 
 from mnist_edge import data, parity
-from mnist_edge.quiet import quiet
 
 ROUNDS = 5
 
 
-def tflite_loop(interpreter_class: type, content: bytes, images: np.ndarray) -> Callable[[], None]:
-    with quiet():
-        interpreter = interpreter_class(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
-    source, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
-
-    def loop() -> None:
-        for image in images:
-            interpreter.set_tensor(source, image[np.newaxis])
-            interpreter.invoke()
-            interpreter.get_tensor(answer).argmax()
-
-    return loop
-
-
-def onnx_loop(content: bytes, images: np.ndarray) -> Callable[[], None]:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-
-    def loop() -> None:
-        for image in images:
-            session.run(None, {"image": image[np.newaxis]})[0].argmax()
-
-    return loop
-
-
 def main(folder: Path) -> None:
-    from ai_edge_litert.interpreter import Interpreter as LiteRT
-    from tflite_runtime.interpreter import Interpreter as TFLiteRuntime
-
     test, hashes = data.load_test()
-    tflite, onnx = folder / f"{folder.name}-int8.tflite", folder / f"{folder.name}-int8.onnx"
-    loops = {
-        (tflite, "litert"): tflite_loop(LiteRT, tflite.read_bytes(), test.images),
-        (tflite, "tflite-runtime"): tflite_loop(TFLiteRuntime, tflite.read_bytes(), test.images),
-        (onnx, "onnxruntime"): onnx_loop(onnx.read_bytes(), test.images),
-    }
+    tflite, onnx = (folder / f"{folder.name}-int8{suffix}" for suffix in (".tflite", ".onnx"))
+    pairs = [(tflite, "litert"), (tflite, "tflite-runtime"), (onnx, "onnxruntime")]
     print(f"{'file':18s} {'engine':15s} {'bare loop s':>12s} {'verify s':>9s} {'ratio (smallest, largest)':>27s}")
-    for (path, engine), loop in loops.items():
-        bare, judged = [], []
+    for path, engine in pairs:
+        call = bare(path, engine)
+        loops, judged = [], []
         for _ in range(ROUNDS):
-            bare.append(timed(loop))
+            loops.append(timed(lambda: [call(image[np.newaxis]).argmax() for image in test.images]))  # noqa: B023
             judged.append(timed(lambda: parity.verify(path, test, hashes["test_images"], engine=engine, twin=False)))  # noqa: B023
-        ratios = [b / a for a, b in zip(bare, judged, strict=True)]
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f}, {max(ratios):.2f})"
-        medians = f"{statistics.median(bare):12.2f} {statistics.median(judged):9.2f}"
-        print(f"{path.name:18s} {engine:15s} {medians} {spread:>27s}")
+        ratios = [b / a for a, b in zip(loops, judged, strict=True)]
+        medians = f"{statistics.median(loops):12.2f} {statistics.median(judged):9.2f}"
+        print(f"{path.name:18s} {engine:15s} {medians} {spread(ratios):>27s}")
 
 
 def timed(call: Callable[[], object]) -> float:

@@ -17,7 +17,7 @@ GREY, BLUE, ORANGE = "#7d8590", "#2f81f7", "#d4761a"
 def curves(history: Sequence[dict[str, float]]) -> str:
     """Loss and error rate an epoch, of training and validation (where there was one)."""
     ticker = _import("matplotlib.ticker")
-    with _figure(1, 2, (9, 3.2)) as (axes, svg):
+    with figure(1, 2, (9, 3.2)) as (axes, svg):
         for axis, name, title in ((axes[0], "loss", "loss"), (axes[1], "accuracy", "error, %")):
             for prefix, colour, label in (("", BLUE, "training"), ("val_", ORANGE, "validation")):
                 rows = [(at + 1, row[prefix + name]) for at, row in enumerate(history) if prefix + name in row]
@@ -36,7 +36,7 @@ def curves(history: Sequence[dict[str, float]]) -> str:
 
 def folds(rows: Sequence[FoldResult], pooled: tuple[float, float, float]) -> str:
     """Every fold's accuracy with its interval, and the pooled one (accuracy, low, high) behind them; in per cent."""
-    with _figure(1, 1, (8, 3.2)) as (axes, svg):
+    with figure(1, 1, (8, 3.2)) as (axes, svg):
         axis = axes[0]
         centre, low, high = (100 * value for value in pooled)
         axis.axhspan(low, high, color=BLUE, alpha=0.15, label="pooled, 95 %")
@@ -53,7 +53,7 @@ def folds(rows: Sequence[FoldResult], pooled: tuple[float, float, float]) -> str
 
 def ratios(rows: Sequence[Ratio]) -> str:
     """How the medians of two runs compare, a row a configuration, with intervals where the samples were kept."""
-    with _figure(1, 1, (8, 0.9 + 0.32 * len(rows))) as (axes, svg):
+    with figure(1, 1, (8, 0.9 + 0.32 * len(rows))) as (axes, svg):
         axis = axes[0]
         axis.axvline(1, color=GREY)
         for at, row in enumerate(rows):
@@ -79,17 +79,18 @@ def study(study_: Any, has_importance: bool) -> dict[str, str]:
     for name, draw in pictures.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna's pictures are marked experimental
-            figure = draw(study_, target_name="validation accuracy").figure
-        figure.set_size_inches(8, 4)
-        made[name] = _svg(figure)
-        _import("matplotlib.pyplot").close(figure)  # Optuna draws on pyplot's, which keeps what is not closed
+            drawn = draw(study_, target_name="validation accuracy").figure
+        drawn.set_size_inches(8, 4)
+        made[name] = _svg(drawn)
+        _import("matplotlib.pyplot").close(drawn)  # Optuna draws on pyplot's, which keeps what is not closed
     return made
 
 
 @contextlib.contextmanager
-def _figure(rows: int, columns: int, inches: tuple[float, float]) -> Iterator[tuple[list[Any], Callable[[], str]]]:
-    figure = _import("matplotlib.figure").Figure(figsize=inches, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+def figure(rows: int, columns: int, inches: tuple[float, float]) -> Iterator[tuple[list[Any], Callable[[], str]]]:
+    """Axes in grey on a transparent ground, and what makes the SVG of them when they are drawn on."""
+    whole = _import("matplotlib.figure").Figure(figsize=inches, layout="constrained")
+    axes = whole.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes:
         axis.patch.set_alpha(0)
         axis.tick_params(which="both", colors=GREY)
@@ -98,13 +99,13 @@ def _figure(rows: int, columns: int, inches: tuple[float, float]) -> Iterator[tu
         for spine in axis.spines.values():
             spine.set_color(GREY)
         axis.grid(color=GREY, alpha=0.2)
-    figure.patch.set_alpha(0)
-    yield axes, lambda: _svg(figure)
+    whole.patch.set_alpha(0)
+    yield axes, lambda: _svg(whole)
 
 
-def _svg(figure: Any) -> str:
+def _svg(drawn: Any) -> str:
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
+    drawn.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = stream.getvalue()
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
 

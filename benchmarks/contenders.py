@@ -1,0 +1,127 @@
+"""What the session is measured against: the same engines in bare loops, and Keras in its three ways."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from mnist_edge.quiet import quiet
+
+Call = Callable[[np.ndarray], Any]
+
+
+def bare(path: Path, engine: str) -> Call:
+    """Set input, invoke, get output: one uint8 image (1, 28, 28, 1) in, the file's raw answer out; one thread."""
+    content = path.read_bytes()
+    if engine == "onnxruntime":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda image: session.run(None, {name: image})[0]
+    if engine == "litert":
+        from ai_edge_litert.interpreter import Interpreter
+    else:
+        from tflite_runtime.interpreter import Interpreter
+    with quiet():
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+    source, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def call(image: np.ndarray) -> Any:
+        interpreter.set_tensor(source, image)
+        interpreter.invoke()
+        return interpreter.get_tensor(answer)
+
+    return call
+
+
+def keras(path: Path) -> dict[str, Call]:
+    """A float model by Keras: ``predict``, a direct call, and a compiled function; as they come, with all threads."""
+    from mnist_edge.models.backend import import_keras, import_tensorflow
+
+    keras_, tensorflow = import_keras(), import_tensorflow()
+    model = keras_.models.load_model(path)
+    compiled = tensorflow.function(lambda x: model(x, training=False))
+
+    def scaled(image: np.ndarray) -> np.ndarray:
+        return image / np.float32(255)
+
+    return {
+        "model.predict": lambda image: model.predict(scaled(image), verbose=0),
+        "model(x)": lambda image: model(scaled(image), training=False).numpy(),
+        "tf.function": lambda image: compiled(tensorflow.constant(scaled(image))).numpy(),
+    }
+
+
+def microseconds(call: Call, images: np.ndarray, calls: int) -> float:
+    """The median of so many calls, one image each."""
+    clock, taken = time.perf_counter_ns, []
+    for at in range(calls):
+        image = images[at % len(images)][np.newaxis]
+        begun = clock()
+        call(image)
+        taken.append(clock() - begun)
+    return median(taken) / 1e3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A process from start to end: seconds, and its peak resident memory in bytes."""
+
+    seconds: float
+    peak_rss_bytes: int
+
+
+def process(command: list[object]) -> Cost:
+    """Run a command to its end with its output thrown away.
+
+    Raises:
+        subprocess.CalledProcessError: it failed.
+    """
+    words = [str(word) for word in command]
+    begun = time.perf_counter()
+    child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - begun
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, words)
+    return Cost(seconds, usage.ru_maxrss * 1024)
+
+
+BAREST = """
+import sys
+import numpy as np
+from PIL import Image
+from ai_edge_litert.interpreter import Interpreter
+image = np.asarray(Image.open(sys.argv[1]).convert("L"), np.uint8).reshape(1, 28, 28, 1)
+interpreter = Interpreter(model_path=sys.argv[2])
+interpreter.allocate_tensors()
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+interpreter.invoke()
+print(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).argmax())
+"""
+BY_KERAS = """
+import sys
+import numpy as np
+from PIL import Image
+import keras
+image = np.asarray(Image.open(sys.argv[1]).convert("L"), np.float32).reshape(1, 28, 28, 1) / 255
+print(keras.models.load_model(sys.argv[2]).predict(image, verbose=0).argmax())
+"""
+
+
+def spread(values: list[float], digits: int = 2) -> str:
+    """Median (smallest to largest)."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"

@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+"""The runtime against its peers, interleaved in one run: latency, throughput, cold start, memory, install size, stages.
+
+    python benchmarks/runtime.py --workspace artifacts [--rounds 7]
+
+Needs dense and cnn trained there, and takes some ten minutes on two cores that should be idle. Writes
+benchmarks/results/runtime.md and tradeoff.svg. Figures are medians of the rounds, with the smallest and largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from contenders import BAREST, BY_KERAS, Cost, bare, keras, microseconds, process, spread
+from PIL import Image
+
+from mnist_edge import data
+from mnist_edge.artifacts import write_bytes
+from mnist_edge.benching import bench
+from mnist_edge.plots import BLUE, GREY, ORANGE, figure
+from mnist_edge.results import Machine
+from mnist_edge.runtime import engine_names, open_session
+from mnist_edge.runtime.latency import BenchConfig
+from mnist_edge.runtime.machine import machine
+from mnist_edge.workspace import SHIPPED
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+MODELS = ("dense", "cnn")
+PAIRS = ((".tflite", "litert"), (".tflite", "tflite-runtime"), (".onnx", "onnxruntime"))
+CALLS, KERAS_CALLS = 3000, 30
+MIB = 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workspace", type=Path, default=Path("artifacts"))
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    images = data.load_test()[0].images
+    before = machine()
+    lines = [
+        "# The runtime and its peers",
+        "",
+        "`python benchmarks/runtime.py`: medians of rounds (smallest to largest).",
+        "",
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        sections = (
+            lambda: one_image(images, options.rounds),
+            lambda: throughput(images, options.rounds),
+            lambda: against_keras(options.workspace, images, options.rounds),
+            lambda: processes(options.workspace, Path(scratch), images, options.rounds),
+            lambda: stages(options.workspace, Path(scratch)),
+            lambda: tradeoff(Path(scratch) / "stages"),
+        )
+        for section in sections:
+            found = section()
+            print("\n".join(found), flush=True)
+            lines += found
+    lines[4:4] = described(before)
+    write_bytes(RESULTS / "runtime.md", ("\n".join(lines).rstrip() + "\n").encode())
+
+
+def described(item: Machine) -> list[str]:
+    return [
+        f"{item.processor}, {item.cores} cores, {item.architecture}, {item.clock_mhz or 0:,.0f} MHz, governor "
+        f"{item.governor or 'unknown'}; {item.system}, kernel {item.kernel}, Python {item.python}; load "
+        f"{item.load:.1f} when it began.", "",
+    ]  # fmt: skip
+
+
+def one_image(images: np.ndarray, rounds: int) -> list[str]:
+    lines = [
+        "## One image, one thread", "",
+        "The bare loop sets the input, invokes, and gets the raw answer; the session returns float probabilities.", "",
+        "| file | engine | bare loop, us | `Session.predict`, us | ratio | more, us |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for model in MODELS:
+        for suffix, engine in PAIRS:
+            path = SHIPPED / model / f"{model}-int8{suffix}"
+            loop, session = bare(path, engine), open_session(path, engine).predict
+            taken = [(microseconds(loop, images, CALLS), microseconds(session, images, CALLS)) for _ in range(rounds)]
+            loops, sessions = ([pair[at] for pair in taken] for at in (0, 1))
+            ratios, more = [b / a for a, b in taken], [b - a for a, b in taken]
+            cells = (spread(loops), spread(sessions), spread(ratios), spread(more))
+            lines.append(f"| {path.name} | {engine} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def throughput(images: np.ndarray, rounds: int) -> list[str]:
+    lines = [
+        f"## {len(images):,} images", "",
+        "Images a second. The ratio is that of the session on two threads to the fastest bare loop of any engine.", "",
+        "| model | contender | images/s | ratio |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for model in MODELS:
+        calls = {}
+        for suffix, engine in PAIRS:
+            path = SHIPPED / model / f"{model}-int8{suffix}"
+            loop = bare(path, engine)
+            calls[f"bare loop, {engine}"] = lambda loop=loop: [loop(image) for image in images[:, np.newaxis]]
+            for threads in (1, 2):
+                session = open_session(path, engine, threads)
+                session.predict(images[:256])
+                name = f"session, {engine}, {threads} thread{'s' * (threads > 1)}"
+                calls[name] = lambda session=session: session.predict(images)
+        taken: dict[str, list[float]] = {name: [] for name in calls}
+        for _ in range(rounds):
+            for name, call in calls.items():
+                taken[name].append(seconds(call))
+        fastest = [min(times[at] for name, times in taken.items() if name.startswith("bare")) for at in range(rounds)]
+        for name, times in taken.items():
+            ratio = spread([a / b for a, b in zip(fastest, times, strict=True)]) if "2 threads" in name else ""
+            lines.append(f"| {model} | {name} | {len(images) / median(times):,.0f} | {ratio} |")
+    return [*lines, ""]
+
+
+def against_keras(workspace: Path, images: np.ndarray, rounds: int) -> list[str]:
+    lines = [
+        "## One image by Keras", "",
+        "The float model, on all threads; the ratio is to the int8 file in a session on LiteRT.", "",
+        "| model | way | us | times the session |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for model in MODELS:
+        session = open_session(SHIPPED / model / f"{model}-int8.tflite", "litert").predict
+        ways = keras(workspace / model / "model.keras")
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        for at in range(rounds + 1):
+            for name, call in ways.items():
+                pair = microseconds(call, images, KERAS_CALLS), microseconds(session, images, CALLS)
+                if at:  # the first round traces and compiles
+                    taken[name].append(pair)
+        for name, pairs in taken.items():
+            lines.append(
+                f"| {model} | `{name}` | {spread([a for a, _ in pairs], 0)} | {spread([a / b for a, b in pairs], 0)} |"
+            )
+    return [*lines, ""]
+
+
+def processes(workspace: Path, scratch: Path, images: np.ndarray, rounds: int) -> list[str]:
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", scratch, ROOT], check=True, capture_output=True
+    )
+    wheel = next(scratch.glob("*.whl"))
+    venv.create(scratch / "device", with_pip=True)
+    bin_ = scratch / "device" / "bin"
+    subprocess.run([bin_ / "pip", "install", "--quiet", wheel], check=True, capture_output=True)
+    picture = scratch / "seven.png"
+    Image.fromarray(images[0, ..., 0]).save(picture)
+    commands: dict[str, list[object]] = {
+        "barest script, LiteRT": [bin_ / "python", "-c", BAREST, picture, SHIPPED / "cnn" / "cnn-int8.tflite"],
+        "`mnist-edge predict`": [bin_ / "mnist-edge", "predict", picture, "-o", scratch / "none"],
+        "Keras": [sys.executable, "-c", BY_KERAS, picture, (workspace / "cnn" / "model.keras").resolve()],
+    }
+    taken: dict[str, list[Cost]] = {name: [] for name in commands}
+    for at in range(rounds + 1):
+        for name, command in commands.items():
+            cost = process(command)
+            if at:  # the first round fills the caches
+                taken[name].append(cost)
+    base = taken["barest script, LiteRT"]
+    lines = [
+        "## A picture, from the start of a process to its end", "",
+        "The base install alone in an environment (Keras in another); cnn int8, the same engine.", "",
+        "| process | seconds | times the barest | peak RSS, MiB | times the barest |", "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name, costs in taken.items():
+        times = [a.seconds / b.seconds for a, b in zip(costs, base, strict=True)]
+        memory = [a.peak_rss_bytes / b.peak_rss_bytes for a, b in zip(costs, base, strict=True)]
+        rss = median(item.peak_rss_bytes for item in costs) / MIB
+        lines.append(
+            f"| {name} | {spread([c.seconds for c in costs])} | {spread(times)} | {rss:.1f} | {spread(memory)} |"
+        )
+    ours = taken["`mnist-edge predict`"]
+    faster = [a.seconds / b.seconds for a, b in zip(taken["Keras"], ours, strict=True)]
+    site = next((scratch / "device" / "lib").glob("python*/site-packages"))
+    sizes = {item.name: tree(item) for item in site.iterdir() if not item.name.startswith(("pip", "setuptools"))}
+    largest = ", ".join(f"{name} {sizes[name] / 1e6:.1f}" for name in sorted(sizes, key=sizes.__getitem__)[:-6:-1])
+    return [
+        *lines, "", f"`mnist-edge predict` is {spread(faster, 1)} times as fast as Keras.", "",
+        f"Installed here: {sum(sizes.values()) / 1e6:.1f} MB with byte code, of which {largest}; the wheel has "
+        f"{wheel.stat().st_size / 1e6:.2f} MB. Other platforms: [wheels.md](wheels.md).", "",
+    ]  # fmt: skip
+
+
+def stages(workspace: Path, scratch: Path) -> list[str]:
+    target = scratch / "stages"
+    for model in MODELS:
+        (target / model).mkdir(parents=True)
+        for name in ("model.keras", "reference.npz", "manifest.json"):
+            shutil.copy(workspace / model / name, target / model / name)
+    lines = ["## Stages", "", "| command | seconds |", "|---|---|"]
+    for model in MODELS:
+        for words in (
+            ["export", "--format", "all", "--model", model],
+            ["export", "--format", "all", "--model", model],
+            ["export", "--format", "all", "--model", model, "--quantize", "float16"],
+            ["verify", "--model", model],
+            ["verify", f"{target}/{model}/{model}-int8.tflite", "--selftest"],
+        ):
+            cost = process([sys.executable, "-m", "mnist_edge", *words, "-o", target])
+            shown = " ".join(words).replace(f"{target}/", "")
+            again = " (again)" if f"`mnist-edge {shown}`" in "".join(lines) else ""
+            lines.append(f"| `mnist-edge {shown}`{again} | {cost.seconds:.1f} |")
+    return [*lines, ""]
+
+
+def tradeoff(workspace: Path) -> list[str]:
+    """Accuracy, size and latency of every file, on the engine of `auto`'s first choice."""
+    images, labels = (split := data.load_test()[0]).images, split.labels
+    lines = ["## Accuracy, size, latency", "", "![every file](tradeoff.svg)", ""]
+    lines += ["| file | engine | top-1 | bytes | p50, us | p99, us |", "|---|---|---|---|---|---|"]
+    points = []
+    for path in sorted(workspace.glob("*/*-*.tflite")) + sorted(workspace.glob("*/*-*.onnx")):
+        engine = engine_names(path.suffix)[0]
+        accuracy = float((open_session(path, engine).predict(images).argmax(axis=1) == labels).mean())
+        _, (report,), _ = bench([path], engine, [1], [1], BenchConfig("", seconds=1.0))
+        points.append((path, accuracy, report.p50_us))
+        size = path.stat().st_size
+        lines.append(
+            f"| {path.name} | {engine} | {accuracy:.2%} | {size:,} | {report.p50_us:.1f} | {report.p99_us:.1f} |"
+        )
+    with figure(1, 1, (9, 5)) as (axes, svg):
+        axis = axes[0]
+        for path, accuracy, p50 in points:
+            colour = BLUE if path.suffix == ".tflite" else ORANGE
+            axis.scatter(p50, 100 * (1 - accuracy), s=path.stat().st_size / 2000, color=colour, alpha=0.5)
+            axis.annotate(
+                path.name,
+                (p50, 100 * (1 - accuracy)),
+                color=GREY,
+                fontsize=8,
+                xytext=(8, 6),
+                textcoords="offset points",
+            )
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.set_xlabel("one image on one thread, p50, us; the area of a disc is the file's size")
+        axis.set_ylabel("error on the test images, %")
+    write_bytes(RESULTS / "tradeoff.svg", svg().encode())
+    return [*lines, ""]
+
+
+def tree(path: Path) -> int:
+    return (
+        sum(item.stat().st_size for item in path.rglob("*") if item.is_file()) if path.is_dir() else path.stat().st_size
+    )
+
+
+def seconds(call: object) -> float:
+    import time
+
+    begun = time.perf_counter()
+    call()  # type: ignore[operator]
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()
