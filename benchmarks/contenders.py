@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,21 +84,30 @@ class Cost:
     peak_rss_bytes: int
 
 
+# A child's peak memory begins with its parent's at the fork, so that the parent must be a small one.
+SPAWN = """
+import json, os, sys, time
+null = os.open(os.devnull, os.O_RDWR)
+begun = time.perf_counter()
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ,
+                       file_actions=[(os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, null, 2)])
+_, status, usage = os.wait4(child, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status), time.perf_counter() - begun, usage.ru_maxrss * 1024]))
+"""
+
+
 def process(command: list[object]) -> Cost:
-    """Run a command to its end with its output thrown away.
+    """Run a command, by its full path, to its end with its output thrown away.
 
     Raises:
         subprocess.CalledProcessError: it failed.
     """
     words = [str(word) for word in command]
-    begun = time.perf_counter()
-    child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - begun
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, words)
-    return Cost(seconds, usage.ru_maxrss * 1024)
+    small = [sys.executable, "-S", "-c", SPAWN, *words]
+    code, seconds, peak = json.loads(subprocess.run(small, capture_output=True, text=True, check=True).stdout)
+    if code:
+        raise subprocess.CalledProcessError(code, words)
+    return Cost(seconds, peak)
 
 
 BAREST = """

@@ -229,23 +229,20 @@ def tradeoff(workspace: Path) -> list[str]:
         lines.append(
             f"| {path.name} | {engine} | {accuracy:.2%} | {size:,} | {report.p50_us:.1f} | {report.p99_us:.1f} |"
         )
-    with figure(1, 1, (9, 5)) as (axes, svg):
-        axis = axes[0]
-        for path, accuracy, p50 in points:
-            colour = BLUE if path.suffix == ".tflite" else ORANGE
-            axis.scatter(p50, 100 * (1 - accuracy), s=path.stat().st_size / 2000, color=colour, alpha=0.5)
-            axis.annotate(
-                path.name,
-                (p50, 100 * (1 - accuracy)),
-                color=GREY,
-                fontsize=8,
-                xytext=(8, 6),
-                textcoords="offset points",
-            )
-        axis.set_xscale("log")
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.set_xlabel("one image on one thread, p50, us; the area of a disc is the file's size")
-        axis.set_ylabel("error on the test images, %")
+    points.sort(key=lambda point: (point[0].parent.name, point[2]))
+    panels = (
+        ("error on the test images, %", [100 * (1 - accuracy) for _, accuracy, _ in points], "{:.2f}"),
+        ("size, kB", [path.stat().st_size / 1000 for path, _, _ in points], "{:,.0f}"),
+        ("one image, one thread, p50, us", [p50 for *_, p50 in points], "{:.1f}"),
+    )
+    with figure(1, len(panels), (10, 0.8 + 0.32 * len(points))) as (axes, svg):
+        colours = [BLUE if path.suffix == ".tflite" else ORANGE for path, *_ in points]
+        for axis, (title, values, shown) in zip(axes, panels, strict=True):
+            bars = axis.barh([path.name for path, *_ in points], values, color=colours)
+            axis.bar_label(bars, [shown.format(value) for value in values], padding=3, color=GREY, fontsize=8)
+            axis.set_title(title, color=GREY, fontsize=9)
+            axis.margins(x=0.2)
+            axis.tick_params(labelleft=axis is axes[0])
     write_bytes(RESULTS / "tradeoff.svg", svg().encode())
     return [*lines, ""]
 
