@@ -7,7 +7,6 @@ import platform
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,8 +44,7 @@ def archive(
 
 @pytest.fixture
 def unpacked(archive: Path, target: str, tmp_path: Path) -> Path:
-    with tarfile.open(archive) as stream:
-        stream.extractall(tmp_path, filter="data")
+    subprocess.run(["tar", "xf", archive, "-C", tmp_path], check=True)
     return tmp_path / f"mnist-edge-{target}"
 
 
