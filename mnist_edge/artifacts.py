@@ -175,6 +175,11 @@ def is_vouched(path: Path, content: bytes) -> bool | None:
     return None if entry is None else bool(entry["sha256"] == sha256_of(content))
 
 
+def fact_of(path: Path, key: str) -> Any:
+    """What the manifest beside a file says of it under a key; None where it says nothing."""
+    return Manifest.load(path.parent).files.get(path.name, {}).get(key)
+
+
 def check_hash(path: Path, content: bytes, trust: bool = False) -> bool:
     """Whether the manifest beside a file vouches for its bytes.
 

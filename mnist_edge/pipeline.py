@@ -28,6 +28,7 @@ from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.results import SCHEMA_VERSION, Artifact, Evaluation, KernelReport, ParityReport, TrainResult
 from mnist_edge.runtime import engine_names, engines, open_session
+from mnist_edge.runtime.confidence import fit_temperature
 from mnist_edge.runtime.quantize import softmax
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.serialize import from_json, to_json
@@ -107,6 +108,7 @@ def export(
             made.append(conversion.export(folder, conversion.ExportConfig(name, wanted), splits, progress))
     for artifact in made:
         _add_selftest(Path(artifact.path), threads)
+        _calibrate_confidence(Path(artifact.path), splits, threads)
     return [_judge(artifact, splits, gate or Gate(), engine, threads, progress) for artifact in made], trained
 
 
@@ -132,6 +134,22 @@ def _add_selftest(path: Path, threads: int) -> None:
     )
     write_bytes(target, golden.to_bytes())
     manifest.record(target.name, key=key)
+
+
+def _calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
+    """Enter the temperature of a file, fitted on the validation split, unless its model may have trained on that."""
+    manifest = Manifest.load(path.parent)
+    entry = manifest.files[path.name]
+    recipe = (manifest.files[KERAS_NAME].get("made_by") or {}).get("recipe")
+    if "temperature" in entry or recipe is None or recipe.get("refit"):
+        return
+    try:
+        session = open_session(path, "auto", threads)
+    except (MissingError, RefusedError):
+        return  # the verdict will say so
+    validation = splits.validation
+    entry["temperature"] = fit_temperature(session.predict(validation.images), validation.labels)
+    manifest.save()
 
 
 def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads: int, progress: Progress) -> Artifact:

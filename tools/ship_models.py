@@ -12,11 +12,16 @@ import argparse
 import json
 import shutil
 import statistics
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mnist_edge import data, pipeline, training
 from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge.runtime.confidence import fit_temperature
+from mnist_edge.training.fit import fit
 from mnist_edge.workspace import SHIPPED
 
 SEED = 0
@@ -43,10 +48,25 @@ def ship(workspace: Path, model: str, splits: data.Splits) -> None:
             report["changes"] = None  # the page's details stay where the page is
         for report in (*verdict["results"], *verdict["kernels"]):
             report["path"] = name
+    temperature = temperature_of(model, splits)
+    for name in files:
+        manifest.files[name]["temperature"] = temperature
     trained = {key: value for key, value in source.files[KERAS_NAME].items() if key != "history"}
     manifest.files[files[0]]["trained"] = trained
     manifest.save()
     (target / "MODEL_CARD.md").write_text(card(model, manifest, trained, files))
+
+
+def temperature_of(model: str, splits: data.Splits) -> float:
+    """The confidence's temperature, of a net by the same recipe and seed that has not trained on the validation split.
+
+    Without a teacher, which would have.
+    """
+    config = training.configure(model, "best", seed=SEED)
+    honest = replace(config, recipe=replace(config.recipe, refit=False, teacher=None))
+    net, _ = fit(honest, splits.train, splits.validation, 10)
+    probabilities = net.predict(splits.validation.images / np.float32(255), batch_size=500, verbose=0)
+    return fit_temperature(probabilities, splits.validation.labels)
 
 
 def card(model: str, manifest: Manifest, trained: dict[str, Any], files: list[str]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
+from mnist_edge.results import Prediction
 from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, pick_file
 
 NAME = "predict"
@@ -21,6 +22,9 @@ def command(
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
+    show: Annotated[bool, typer.Option("--show", help="Print what the network saw.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Look for no digit: take the whole picture as it is.")] = False,
+    multi: Annotated[bool, typer.Option("--multi", help="Read every digit in the picture, line by line.")] = False,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
@@ -30,25 +34,41 @@ def command(
     Example: mnist-edge predict digit.png
     """
     from mnist_edge.runtime import open_session
-    from mnist_edge.runtime.predict import find_pictures, predict_picture, unread
+    from mnist_edge.runtime.predict import as_text, find_pictures, predict_picture, unread
 
     output = Output(NAME, as_json, debug)
     pictures = find_pictures(sources)
     session = open_session(pick_file(workspace, model, engine), engine, threads, trust)
-    predictions = [
-        predict_picture(session, name, sys.stdin.buffer.read() if name == STDIN else None) for name in pictures
+    seen = [
+        item
+        for name in pictures
+        for item in predict_picture(
+            session, name, sys.stdin.buffer.read() if name == STDIN else None, raw=raw, multi=multi
+        )
     ]
-    lines = [
-        f"{item.path}: {item.name} ({item.confidence:.1%})" if item.error is None else f"{item.path}: {item.error}"
-        for item in predictions
-    ]
+    predictions = [item.prediction for item in seen]
+    lines = []
+    for item in seen:
+        if show and item.pixels is not None:
+            lines.append(as_text(item.pixels))
+        lines.append(_line(item.prediction, multi))
     unverified = "" if session.verified else ", unverified"
     lines.append(f"model {session.path}{unverified}, engine {session.engine} ({session.reason})")
+    if session.temperature is None:
+        lines.append("The confidence is not calibrated: the manifest has no temperature for this file.")
     payload = {
         "predictions": predictions,
         "model": str(session.path),
         "engine": session.engine,
         "engine_reason": session.reason,
+        "calibrated": session.temperature is not None,
         "verified": session.verified,
     }
     return output.result(payload, *lines, error=unread(predictions))
+
+
+def _line(item: Prediction, multi: bool) -> str:
+    if item.error is not None or item.label is None:
+        return f"{item.path}: {item.error or f'no answer: {item.reason}'}"
+    place = " at {}, {}, {} x {}".format(*item.box) if multi and item.box else ""
+    return f"{item.path}: {item.name} ({item.confidence:.1%}){place}"

@@ -164,13 +164,19 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One picture's answer; ``label`` and the rest are None where ``error`` says why there is none."""
+    """One picture's answer, or that of one digit in it.
+
+    ``label`` and the rest are None where ``reason`` says why there is no digit, or ``error`` why there is no picture.
+    ``box`` is where the digit is: left, top, width and height in the picture's pixels.
+    """
 
     path: str
     label: int | None = None
     name: str | None = None
     confidence: float | None = None
     probabilities: tuple[float, ...] | None = None
+    box: tuple[int, int, int, int] | None = None
+    reason: str | None = None
     error: str | None = None
 
 

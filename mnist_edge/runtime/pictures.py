@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.artifacts import read_bytes
 from mnist_edge.errors import ContentError, UsageError
+from mnist_edge.runtime.digit import Found, find_digit, find_digits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,7 +22,7 @@ PREPROCESSORS = ("digit", "resize")
 
 
 def read_picture(source: Path | bytes, name: str = "") -> Image:
-    """A picture in mode L (grey, 0 to 255), upright, on black where it is transparent.
+    """A picture in mode L (grey, 0 to 255), upright; where it is transparent, on what its drawing stands out from.
 
     Args:
         source: a file, or a file's bytes.
@@ -49,13 +50,22 @@ def read_picture(source: Path | bytes, name: str = "") -> Image:
 
 
 def picture_to_pixels(picture: Image, preprocessor: str, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The pixels of a grey picture, uint8 (h, w), 0 = background.
+    """The pixels of a grey picture as the network takes them, uint8 (h, w), 0 = background.
 
-    ``resize`` scales the whole picture. ``digit`` does so too, after turning dark-on-light into light-on-dark (a border
-    that is lighter than half). A picture that has the model's size already, and a dark border, passes unchanged.
+    ``digit`` finds the digit and makes it what MNIST's are (see `digit`); ``resize`` scales the whole picture.
 
     Raises:
+        NoDigit: ``digit`` found none; the message says why.
         UsageError: the model names a preprocessor of a later version.
+    """
+    return prepare(picture, preprocessor, image_shape)[0].pixels
+
+
+def prepare(picture: Image, preprocessor: str, image_shape: tuple[int, ...], multi: bool = False) -> list[Found]:
+    """The same with the box in the picture; with ``multi`` every digit in reading order, where the model knows digits.
+
+    Raises:
+        NoDigit, UsageError: see `picture_to_pixels`.
     """
     from PIL import Image as Pil
 
@@ -63,11 +73,11 @@ def picture_to_pixels(picture: Image, preprocessor: str, image_shape: tuple[int,
         raise UsageError(f"The model wants the preprocessor {preprocessor!r}.", "Upgrade mnist-edge.")
     height, width = image_shape
     pixels = np.asarray(picture, np.uint8)
-    if preprocessor == "digit" and _border(pixels).mean() > 127.5:
-        pixels = np.bitwise_not(pixels)
-    if pixels.shape == (height, width):
-        return pixels
-    return np.asarray(Pil.fromarray(pixels).resize((width, height), Pil.Resampling.LANCZOS), np.uint8)
+    if preprocessor == "digit":
+        return find_digits(pixels, (height, width)) if multi else [find_digit(pixels, (height, width))]
+    if pixels.shape != (height, width):
+        pixels = np.asarray(Pil.fromarray(pixels).resize((width, height), Pil.Resampling.LANCZOS), np.uint8)
+    return [Found(pixels, (0, 0, picture.width, picture.height))]
 
 
 def _grey(picture: Image) -> Image:
@@ -79,9 +89,9 @@ def _grey(picture: Image) -> Image:
         return Pil.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        picture = Pil.alpha_composite(Pil.new("RGBA", picture.size, (0, 0, 0, 255)), picture)
+        alpha = np.asarray(picture.getchannel("A"), np.float64)
+        ink = float((np.asarray(picture.convert("L")) * alpha).sum() / max(1.0, alpha.sum()))
+        # Whatever is drawn on nothing is to be seen: on white where it is dark, else on black.
+        ground = (255, 255, 255, 255) if ink < 127.5 and alpha.min() < 255 else (0, 0, 0, 255)
+        picture = Pil.alpha_composite(Pil.new("RGBA", picture.size, ground), picture)
     return picture.convert("L")
-
-
-def _border(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError, MnistEdgeError, UsageError
 from mnist_edge.results import Prediction
-from mnist_edge.runtime.pictures import SUFFIXES, picture_to_pixels, read_picture
+from mnist_edge.runtime.confidence import apply_temperature
+from mnist_edge.runtime.digit import Found, NoDigit
+from mnist_edge.runtime.pictures import SUFFIXES, prepare, read_picture
 from mnist_edge.runtime.session import Session
+
+RAW = "resize"
+# A label is told where its calibrated probability is at least this.
+SURE = 0.5
+SHADES = " .:-=+*#%@"
 
 
 def find_pictures(sources: Sequence[str]) -> list[str]:
@@ -32,30 +41,74 @@ def find_pictures(sources: Sequence[str]) -> list[str]:
     return found
 
 
-def predict_picture(session: Session, name: str, content: bytes | None = None) -> Prediction:
-    """One picture's answer; one that cannot be read has ``error`` in its row.
+@dataclass(frozen=True)
+class Seen:
+    """An answer, and what the network saw: uint8 (h, w), None where it saw nothing."""
+
+    prediction: Prediction
+    pixels: NDArray[np.uint8] | None = None
+
+
+def predict_picture(
+    session: Session, name: str, content: bytes | None = None, *, raw: bool = False, multi: bool = False
+) -> list[Seen]:
+    """One picture's answer, or with ``multi`` one of every digit in it; what cannot be read has ``error`` in its row.
 
     Args:
         session: an open model.
         name: the picture's path, or what to call it.
         content: its bytes; read from ``name`` without.
+        raw: the picture is what the network takes, but for its size: nothing is looked for in it.
+        multi: read every digit.
     """
     try:
         picture = read_picture(Path(name) if content is None else content, name)
     except MnistEdgeError as error:
-        return Prediction(name, error=error.cause)
-    pixels = picture_to_pixels(picture, session.contract.preprocessor, session.image_shape)
-    probabilities = session.predict(pixels[np.newaxis])[0]
-    if not np.isfinite(probabilities).all():
-        return Prediction(name, error="The model answers with NaN.")
-    label = int(probabilities.argmax())
-    return Prediction(
-        path=name,
-        label=label,
-        name=session.contract.class_names[label],
-        confidence=float(probabilities[label]),
-        probabilities=tuple(float(value) for value in probabilities),
-    )
+        return [Seen(Prediction(name, error=error.cause))]
+    preprocessor = RAW if raw else session.contract.preprocessor
+    try:
+        found = prepare(picture, preprocessor, session.image_shape, multi)
+    except NoDigit as reason:
+        return [Seen(Prediction(name, reason=str(reason)))]
+    return answer(session, name, found, certain=raw or preprocessor == RAW)
+
+
+def answer(session: Session, name: str, found: Sequence[Found], certain: bool = False) -> list[Seen]:
+    """What the network says of what was found, with calibrated confidence.
+
+    Where no class has half of the probability, the label is None: that is no digit, or none that this network reads.
+    ``certain`` says that there is one, so that the likeliest is always told.
+    """
+    raw = session.predict(np.stack([item.pixels for item in found]))
+    seen = []
+    for item, row in zip(found, raw, strict=True):
+        if not np.isfinite(row).all():
+            seen.append(Seen(Prediction(name, error="The model answers with NaN."), item.pixels))
+            continue
+        probabilities = apply_temperature(row[np.newaxis], session.temperature or 1.0)[0]
+        label = int(row.argmax())
+        confidence = float(probabilities[label])
+        sure = certain or confidence >= SURE
+        seen.append(
+            Seen(
+                Prediction(
+                    path=name,
+                    label=label if sure else None,
+                    name=session.contract.class_names[label] if sure else None,
+                    confidence=confidence,
+                    probabilities=tuple(float(value) for value in probabilities),
+                    box=item.box,
+                    reason=None if sure else f"no digit is likely ({confidence:.0%} at most)",
+                ),
+                item.pixels,
+            )
+        )
+    return seen
+
+
+def as_text(pixels: NDArray[np.uint8]) -> str:
+    """What the network saw, for a terminal: two characters a pixel."""
+    return "\n".join("".join(SHADES[value * len(SHADES) // 256] * 2 for value in row).rstrip() for row in pixels)
 
 
 def unread(predictions: Sequence[Prediction]) -> ContentError | None:

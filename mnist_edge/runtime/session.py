@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import check_hash, read_bytes, sha256_of
+from mnist_edge.artifacts import check_hash, fact_of, read_bytes, sha256_of
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError, suggest
 from mnist_edge.formats import METADATA_KEY, Contract
 from mnist_edge.runtime import choice, engines
@@ -39,6 +39,7 @@ class Session:
         delegate: what the engine was observed to run it with.
         output_step: what one step of its integer output is worth; None for a float output.
         verified: whether a manifest vouches for the file's bytes.
+        temperature: that makes its probabilities calibrated (see `confidence`); None where its manifest has none.
         image_shape: (h, w) of the images that it takes. classes: how many it tells apart.
     """
 
@@ -51,6 +52,7 @@ class Session:
         self.reason = reason
         self.delegate: str = getattr(program, "delegate", "unknown")
         self.verified = verified
+        self.temperature: float | None = fact_of(path, "temperature") if verified else None
         self._program = program
         self._load = load
         self._threads = threads

@@ -1,0 +1,275 @@
+"""The preprocessor ``digit``: from a picture of a digit to what MNIST's networks have seen.
+
+MNIST's digits are light on dark, 20 pixels on their longest side, and centred by mass in 28 x 28 (LeCun, Cortes,
+Burges). A picture is brought there: the background taken away, the ink found on whichever side of it it is, the pieces
+that make one figure collected, the stroke made as thick as MNIST's where it is far off, and all of it scaled by area.
+What is there already passes bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.runtime.components import Component, components
+from mnist_edge.runtime.strokes import SHARE, centre, normalize, resize
+
+# All lengths in pixels of the picture as it is analysed, whose longest side is at most WORK.
+WORK = 320
+# A picture whose longest side is at most this has no lighting: its background is one value.
+FLAT = 64
+# The grid of local medians that are the background of a larger one.
+GRID, WINDOW = 40, 21
+# Grey levels of 255 by which ink must differ from its background, and how many times the background's own deviation.
+MIN_CONTRAST, MIN_SIGNAL = 18.0, 6.0
+
+
+class NoDigit(Exception):  # noqa: N818 - an answer, no error
+    """There is no digit in the picture; the message says why."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A digit as the network takes it, uint8 (h, w), and its box in the picture: left, top, width, height."""
+
+    pixels: NDArray[np.uint8]
+    box: tuple[int, int, int, int]
+
+
+def is_normalized(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> bool:
+    """Whether a picture is as MNIST's own: size, longest side of the ink, centre of mass, full contrast."""
+    if pixels.shape != tuple(shape) or pixels.max() < 250:
+        return False
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    longest = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
+    side = round(SHARE * min(shape))
+    mass = centre(pixels)
+    return bool(
+        side - 1 <= longest <= side and all(abs(at - size / 2) <= 0.53 for at, size in zip(mass, shape, strict=True))
+    )
+
+
+def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
+    """The one digit of a picture.
+
+    Args:
+        grey: uint8 (h, w), of any size and polarity.
+        shape: (h, w) of what the network takes.
+
+    Raises:
+        NoDigit: blank, noise, more than one figure, or something of another form.
+    """
+    if is_normalized(grey, shape):
+        return Found(grey, (0, 0, grey.shape[1], grey.shape[0]))
+    ink, scale = _ink(grey)
+    labels, pieces = _pieces(ink)
+    figures = _figures(pieces, ink.shape)
+    main, others = figures[0], figures[1:]
+    rivals = [item for item in others if item.is_rival_of(main)]
+    if rivals:
+        raise NoDigit(f"more than one figure ({1 + len(rivals)})")
+    whole = sum(piece.area for piece in pieces)
+    if main.area < 0.5 * whole:
+        raise NoDigit("scattered marks")
+    _check_form(main, labels, ink)
+    return Found(_normalize(ink, labels, main, shape), main.box(scale))
+
+
+def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
+    """All digits of a picture, line by line from the left; touching ones are taken for one.
+
+    Raises:
+        NoDigit: there is none.
+    """
+    ink, scale = _ink(grey)
+    labels, pieces = _pieces(ink)
+    figures = _figures(pieces, ink.shape)
+    tallest = max(item.height for item in figures)
+    found = []
+    for figure in _reading_order([item for item in figures if item.height >= 0.35 * tallest]):
+        try:
+            _check_form(figure, labels, ink)
+        except NoDigit:
+            continue
+        found.append(Found(_normalize(ink, labels, figure, shape), figure.box(scale)))
+    if not found:
+        raise NoDigit("nothing of a digit's form")
+    return found
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """Pieces that belong together."""
+
+    pieces: tuple[Component, ...]
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @classmethod
+    def of(cls, pieces: list[Component]) -> _Figure:
+        return cls(
+            tuple(pieces),
+            min(item.left for item in pieces), min(item.top for item in pieces),
+            max(item.right for item in pieces), max(item.bottom for item in pieces),
+        )  # fmt: skip
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def area(self) -> int:
+        return sum(item.area for item in self.pieces)
+
+    def is_rival_of(self, other: _Figure) -> bool:
+        return self.height >= 0.55 * other.height and self.area >= 0.3 * other.area
+
+    def box(self, scale: float) -> tuple[int, int, int, int]:
+        left, top = round(self.left * scale), round(self.top * scale)
+        return left, top, round(self.right * scale) - left, round(self.bottom * scale) - top
+
+
+def _ink(grey: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+    """How much ink is where, float32 (h, w), 0 none to 1 full, and the factor back to the picture's own pixels."""
+    longest = max(grey.shape)
+    scale = max(1.0, longest / WORK)
+    values = resize(grey.astype(np.float32), tuple(max(1, round(size / scale)) for size in grey.shape))
+    flat = _is_flat(values)
+    light = values - (_flat_background(values) if flat else _local_background(values))
+    # The background is what differs by less than half of what the most different does, whatever share it has.
+    distance = np.abs(light)
+    spread = 1.4826 * float(np.median(distance[distance <= distance.max() / 2]))
+    ink = np.maximum(light if float((light**3).sum()) > 0 else -light, 0)
+    count = max(3, round(0.001 * ink.size))
+    peak = float(np.partition(ink.ravel(), -count)[-count:].mean())
+    if peak < max(MIN_CONTRAST, MIN_SIGNAL * spread):
+        raise NoDigit("blank" if peak < MIN_CONTRAST else "noise")
+    # What full ink is: under uneven light the middle of the strong values, so that a few specks do not decide it.
+    full = peak if flat else float(np.percentile(ink[ink > 0.35 * peak], 60))
+    return np.minimum(ink / full, 1.0), scale
+
+
+def _is_flat(values: NDArray[np.float32]) -> bool:
+    """Whether the background is one value: a small picture, or one whose border is even."""
+    low, high = np.percentile(_border(values), [10, 90])
+    return max(values.shape) <= FLAT or float(high - low) < 0.12 * float(np.ptp(values))
+
+
+def _border(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+
+
+def _flat_background(values: NDArray[np.float32]) -> float:
+    """One value: the side of the middle grey that most of the border and most of all pixels are on, together."""
+    border = _border(values)
+    middle = (float(values.min()) + float(values.max())) / 2
+    light = (border > middle).mean() + (values > middle).mean() > 1
+    side = values[values > middle] if light else values[values <= middle]
+    return float(np.median(side))
+
+
+def _local_background(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The median of each pixel's wide neighbourhood, by which lighting goes and strokes stay."""
+    factor = max(values.shape) / GRID
+    small = resize(values, tuple(max(3, round(size / factor)) for size in values.shape))
+    reach = WINDOW // 2
+    padded = np.pad(small, reach, mode="symmetric")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW))
+    return resize(np.median(windows, axis=(2, 3)).astype(np.float32), values.shape)
+
+
+def _pieces(ink: NDArray[np.float32]) -> tuple[NDArray[np.int32], list[Component]]:
+    """The pieces of ink that are more than specks, the largest first."""
+    # In few pixels a line's thinnest places are faint.
+    labels, pieces = components(ink > (0.35 if max(ink.shape) <= FLAT else 0.5))
+    if not pieces:
+        raise NoDigit("blank")
+    large = [item for item in pieces if item.area >= max(3, 0.02 * pieces[0].area)]
+    if len(pieces) > 40 and sum(item.area for item in pieces if item not in large) > 0.3 * sum(i.area for i in pieces):
+        raise NoDigit("noise")
+    return labels, large
+
+
+def _figures(pieces: list[Component], shape: tuple[int, ...]) -> list[_Figure]:
+    """Pieces gathered by nearness into figures, the largest first; what hangs in from the edge comes last."""
+    inner = [item for item in pieces if not _touches(item, shape)]
+    if inner and inner[0].area >= 0.15 * pieces[0].area and max(shape) > FLAT:
+        pieces = inner
+    groups: list[list[Component]] = []
+    for piece in sorted(pieces, key=lambda item: -item.height * item.width):
+        near = [group for group in groups if _belongs(piece, _Figure.of(group))]
+        if near:
+            near[0].append(piece)
+        else:
+            groups.append([piece])
+    return sorted((_Figure.of(group) for group in groups), key=lambda item: -item.area)
+
+
+def _belongs(piece: Component, figure: _Figure) -> bool:
+    """Whether a piece is a stroke of a figure: a gap in the pen's line, the bar of a five."""
+    across = max(piece.left - figure.right, figure.left - piece.right, 0)
+    down = max(piece.top - figure.bottom, figure.top - piece.bottom, 0)
+    size = max(figure.height, figure.width)
+    if across == 0 and down == 0:
+        return True
+    beside = piece.height >= 0.6 * figure.height and across > 0  # a neighbour of its own
+    return max(across, down) <= (0.1 if beside else 0.25) * size
+
+
+def _touches(item: Component, shape: tuple[int, ...]) -> bool:
+    return item.left == 0 or item.top == 0 or item.right == shape[1] or item.bottom == shape[0]
+
+
+def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: NDArray[np.float32]) -> None:
+    filled = figure.area / (figure.width * figure.height)
+    if max(figure.width, figure.height) < 5:
+        raise NoDigit("a speck")
+    if figure.width > 2.2 * figure.height:
+        raise NoDigit("wider than a digit")
+    if len(figure.pieces) > 6:
+        raise NoDigit("scattered marks")
+    if filled > 0.85 and figure.width > 0.4 * figure.height:
+        raise NoDigit("a filled area")
+    box = np.s_[figure.top : figure.bottom, figure.left : figure.right]
+    if max(ink.shape) > FLAT and float(((ink[box] > 0.15) & (ink[box] < 0.5)).sum()) > figure.area:
+        raise NoDigit("no clear stroke")
+    mine = np.pad(np.isin(labels[box], [item.label for item in figure.pieces]), 1)
+    holes = [item for item in components(~mine)[1] if item.left > 0 and item.area >= max(2, 0.01 * mine.size)]
+    if len(holes) > 3:
+        raise NoDigit("more loops than a digit has")
+
+
+def _reading_order(figures: list[_Figure]) -> list[_Figure]:
+    """Lines from the top, each from the left: a line is what overlaps with its first figure by half of its height."""
+    left = sorted(figures, key=lambda item: item.top)
+    ordered: list[_Figure] = []
+    while left:
+        first = left[0]
+        line = [
+            item
+            for item in left
+            if min(item.bottom, first.bottom) - max(item.top, first.top) > 0.5 * min(item.height, first.height)
+        ]
+        ordered += sorted(line, key=lambda item: item.left)
+        left = [item for item in left if item not in line]
+    return ordered
+
+
+def _normalize(
+    ink: NDArray[np.float32], labels: NDArray[np.int32], figure: _Figure, shape: tuple[int, ...]
+) -> NDArray[np.uint8]:
+    # With the soft edge, a pixel at most, which MNIST's 20 pixels count.
+    box = np.s_[max(figure.top - 1, 0) : figure.bottom + 1, max(figure.left - 1, 0) : figure.right + 1]
+    others = (labels[box] != 0) & ~np.isin(labels[box], [item.label for item in figure.pieces])
+    pixels = normalize(np.where(others, 0, ink[box]).astype(np.float32), shape)
+    if pixels is None:
+        raise NoDigit("a speck")
+    return pixels
