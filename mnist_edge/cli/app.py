@@ -11,7 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from mnist_edge import __version__
-from mnist_edge.cli import bench, bundle, cross_validate, data, evaluate, export, info, predict, sweep, train, verify
+from mnist_edge.cli import (
+    bench,
+    bundle,
+    cross_validate,
+    data,
+    evaluate,
+    export,
+    info,
+    predict,
+    serve,
+    sweep,
+    train,
+    verify,
+)
 from mnist_edge.cli.output import Output
 from mnist_edge.errors import EXIT_INTERRUPTED, MnistEdgeError, StageError, UsageError
 
@@ -26,7 +39,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (train, cross_validate, sweep, evaluate, export, verify, predict, bench, bundle, info, data):
+for module in (train, cross_validate, sweep, evaluate, export, verify, predict, serve, bench, bundle, info, data):
     app.command(module.NAME)(module.command)
 
 
