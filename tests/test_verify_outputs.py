@@ -15,7 +15,8 @@ from mnist_edge import data, pipeline, runtime, verification
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity.layers import layer_errors
 from mnist_edge.runtime.selftest import Golden, choose, golden_path, run_selftest
-from tests.conftest import Run, assert_two_lines, unavailable
+from tests.browser import assert_accessible, browser, requests_of
+from tests.conftest import Run, assert_two_lines
 
 
 @pytest.fixture
@@ -222,39 +223,12 @@ def test_an_evaluation_shows_all_mistakes(workspace: Path, tmp_path: Path, cli: 
 
 def test_the_report_in_a_browser(workspace: Path, tmp_path: Path, mnist: data.Splits) -> None:
     """No external request, no accessibility violation, no sideways scrolling of the page at phone width."""
-    browser_path, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
-    if not browser_path or not driver_path:
-        unavailable("chromium with chromedriver")
-    import axe_core_python
-    from selenium import webdriver
-
     made, _ = pipeline.export(workspace, "cnn", ["tflite", "onnx"], mnist)
     page = verification.write_page(made, mnist.test.images)
-    browser = ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
-               "disable-component-update", "disable-sync")  # fmt: skip
     for width, dark in ((1200, False), (390, False), (1200, True), (390, True)):
-        options = webdriver.ChromeOptions()
-        options.binary_location = browser_path
-        for word in (*browser, f"user-data-dir={tmp_path}/{width}{dark}"):
-            options.add_argument(f"--{word}")
-        options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-        driver = webdriver.Chrome(options, webdriver.ChromeService(driver_path))
-        try:
-            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-            scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
-            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+        with browser(tmp_path, width, dark) as driver:
             driver.get(page.as_uri())
-            events = [json.loads(item["message"])["message"] for item in driver.get_log("performance")]
-            sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
-            # The browser's own new tab is in the log too.
-            urls = [item["request"]["url"] for item in sent if item["documentURL"] == page.as_uri()]
+            urls = requests_of(driver, page.as_uri())
             assert page.as_uri() in urls
             assert [url for url in urls if url != page.as_uri() and not url.startswith("data:")] == []
-            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
-            driver.execute_script((Path(axe_core_python.__file__).parent / "axe.min.js").read_text())
-            found = driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
-            assert [item["id"] for item in found["violations"]] == [], found["violations"]
-            assert len(found["passes"]) > 10
-        finally:
-            driver.quit()
+            assert_accessible(driver, width)

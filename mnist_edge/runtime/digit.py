@@ -20,6 +20,8 @@ from mnist_edge.runtime.strokes import SHARE, centre, normalize, resize
 WORK = 320
 # A picture whose longest side is at most this has no lighting: its background is one value.
 FLAT = 64
+# A picture with a side shorter than this holds nothing.
+SMALLEST = 3
 # The grid of local medians that are the background of a larger one.
 GRID, WINDOW = 40, 21
 # Grey levels of 255 by which ink must differ from its background, and how many times the background's own deviation.
@@ -139,6 +141,8 @@ class _Figure:
 
 def _ink(grey: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
     """How much ink is where, float32 (h, w), 0 none to 1 full, and the factor back to the picture's own pixels."""
+    if min(grey.shape) < SMALLEST:
+        raise NoDigit("a picture of too few pixels")
     longest = max(grey.shape)
     scale = max(1.0, longest / WORK)
     values = resize(grey.astype(np.float32), tuple(max(1, round(size / scale)) for size in grey.shape))

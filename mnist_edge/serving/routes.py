@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from importlib.resources import files
 from typing import Any
 
@@ -59,11 +60,17 @@ class Routes:
     async def v2_infer(self, request: Request) -> Response:
         """Classify, V2."""
         loaded = self._service.model(request)
-        content = await read_body(request, self._service.limits)
-        asked, binary = v2.split(content, request.headers.get(v2.HEADER))
-        v2.check(asked)
-        answers, _ = await self._service.infer(loaded, lambda s: v2.read_images(asked, binary, s, self._service.limits))
-        body, headers = v2.answer(asked, loaded, answers)
+        service = self._service
+        content = await read_body(request, service.limits)
+        header = request.headers.get(v2.HEADER)
+
+        def work(session: Session) -> tuple[bytes, dict[str, str]]:
+            asked, binary = v2.split(content, header)
+            v2.check(asked)
+            images = v2.read_images(asked, binary, session, service.limits)
+            return v2.answer(asked, loaded, service.infer(loaded, session, images))
+
+        body, headers = await service.work(loaded, work)
         return Response(body, headers=headers)
 
     async def tf_status(self, request: Request) -> Response:
@@ -77,9 +84,15 @@ class Routes:
     async def tf_predict(self, request: Request) -> Response:
         """Classify, TensorFlow Serving."""
         loaded = self._service.model(request)
-        asked = parse_json(await read_body(request, self._service.limits))
-        answers, _ = await self._service.infer(loaded, lambda s: tfserving.read_images(asked, s, self._service.limits))
-        return JSONResponse(tfserving.answer(asked, answers))
+        service = self._service
+        content = await read_body(request, service.limits)
+
+        def work(session: Session) -> bytes:
+            asked = parse_json(content)
+            images = tfserving.read_images(asked, session, service.limits)
+            return json.dumps(tfserving.answer(asked, service.infer(loaded, session, images))).encode()
+
+        return Response(await service.work(loaded, work), media_type="application/json")
 
     async def digits(self, request: Request) -> Response:
         """A picture in, the JSON of ``predict`` out."""
@@ -115,7 +128,7 @@ class Routes:
                 "total_us": round(whole, 1),
             }
 
-        return JSONResponse(await self._service.workers.run(lambda: loaded.run(work)))
+        return JSONResponse(await self._service.work(loaded, work))
 
     async def models(self, _: Request) -> Response:
         """What is served."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import secrets
+import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -73,6 +74,8 @@ def serve(settings: Settings, note: Callable[[str], None]) -> None:
         build(service), log_level="warning", access_log=False, lifespan="on", server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30, backlog=512,
     )  # fmt: skip
+    # uvicorn stops in good order, and then raises the signal again: by then it has been heeded.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     with contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from mnist_edge.serving.http import Clock, Limits, RefusedError, Workers
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Loaded, Models
 from mnist_edge.serving.tensors import probabilities
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -43,18 +46,24 @@ class Service:
             raise RefusedError(404, f"Version {loaded.version} of {name} is serving, not {version[:40]}.")
         return loaded
 
-    async def infer(
-        self, loaded: Loaded, read: Callable[[Session], NDArray[np.uint8]]
-    ) -> tuple[NDArray[np.float32], float]:
-        """Decode and classify in a worker: probabilities, and the engine's microseconds."""
+    async def work(self, loaded: Loaded, work: Callable[[Session], T]) -> T:
+        """Do all of a request's work in a worker: reading JSON of some megabytes would hold up the event loop too.
 
-        def work(session: Session) -> tuple[NDArray[np.float32], float]:
-            images = read(session)
-            clock = Clock()
-            answers = probabilities(session, images)
-            return answers, self.observe(loaded, len(images), clock())
-
+        Raises:
+            RefusedError: 503, 504, and what the work raises.
+        """
         return await self.workers.run(lambda: loaded.run(work))
+
+    def infer(self, loaded: Loaded, session: Session, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify and count.
+
+        Raises:
+            RefusedError: 500, the model answers with NaN.
+        """
+        clock = Clock()
+        answers = probabilities(session, images)
+        self.observe(loaded, len(images), clock())
+        return answers
 
     def observe(self, loaded: Loaded, images: int, microseconds: float) -> float:
         """Count an inference."""

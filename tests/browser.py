@@ -1,0 +1,59 @@
+"""A real Chromium, driven; what every page of ours is held to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.conftest import unavailable
+
+OPTIONS = ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
+           "disable-component-update", "disable-sync")  # fmt: skip
+
+
+@contextlib.contextmanager
+def browser(folder: Path, width: int, dark: bool) -> Iterator[Any]:
+    """A driver at a width (below 500 a phone that is touched), in light or dark."""
+    browser_path, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
+    if not browser_path or not driver_path:
+        unavailable("chromium with chromedriver")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser_path
+    for word in (*OPTIONS, f"user-data-dir={folder}/{width}{dark}"):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(driver_path))
+    try:
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        if width < 500:
+            driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 1})
+        scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+        yield driver
+    finally:
+        driver.quit()
+
+
+def requests_of(driver: Any, page: str) -> list[str]:
+    """The addresses that a page has asked for; the browser's own new tab is in the log too."""
+    events = [json.loads(item["message"])["message"] for item in driver.get_log("performance")]
+    sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    return [item["request"]["url"] for item in sent if item["documentURL"] == page]
+
+
+def assert_accessible(driver: Any, width: int) -> None:
+    """No sideways scrolling, and nothing that axe finds."""
+    import axe_core_python
+
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    driver.execute_script((Path(axe_core_python.__file__).parent / "axe.min.js").read_text())
+    found = driver.execute_async_script("axe.run().then(arguments[arguments.length - 1])")
+    assert [item["id"] for item in found["violations"]] == [], found["violations"]
+    assert len(found["passes"]) > 10
