@@ -53,13 +53,16 @@ def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Compone
     labels = np.zeros((height, width), np.int32)
     for row, begin, end, number in zip(rows.tolist(), begins.tolist(), ends.tolist(), numbers.tolist(), strict=True):
         labels[row, begin:end] = number + 1
-    found = []
-    for number in range(len(kinds)):
-        mine = numbers == number
-        area = int((ends[mine] - begins[mine]).sum())
-        box = (begins[mine].min(), rows[mine].min(), ends[mine].max(), rows[mine].max() + 1)
-        found.append(Component(number + 1, area, *(int(value) for value in box)))
-    return labels, sorted(found, key=lambda item: -item.area)
+    count = len(kinds)
+    areas = np.bincount(numbers, ends - begins, count).astype(int)
+    left, top = np.full(count, width), np.full(count, height)
+    right, bottom = np.zeros(count, int), np.zeros(count, int)
+    np.minimum.at(left, numbers, begins)
+    np.minimum.at(top, numbers, rows)
+    np.maximum.at(right, numbers, ends)
+    np.maximum.at(bottom, numbers, rows + 1)
+    table = np.stack([np.arange(1, count + 1), areas, left, top, right, bottom], axis=1).tolist()
+    return labels, sorted((Component(*row) for row in table), key=lambda item: -item.area)
 
 
 def _join_rows(

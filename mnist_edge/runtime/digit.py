@@ -22,6 +22,8 @@ WORK = 320
 FLAT = 64
 # A picture with a side shorter than this holds nothing.
 SMALLEST = 3
+# More pieces than this are no digits, nor a line of them.
+MOST = 200
 # The grid of local medians that are the background of a larger one.
 GRID, WINDOW = 40, 21
 # Grey levels of 255 by which ink must differ from its background, and how many times the background's own deviation.
@@ -150,7 +152,8 @@ def _ink(grey: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
     light = values - (_flat_background(values) if flat else _local_background(values))
     # The background is what differs by less than half of what the most different does, whatever share it has.
     distance = np.abs(light)
-    spread = 1.4826 * float(np.median(distance[distance <= distance.max() / 2]))
+    near = distance[distance <= distance.max() / 2]
+    spread = 1.4826 * float(np.median(near)) if near.size else 0.0
     ink = np.maximum(light if float((light**3).sum()) > 0 else -light, 0)
     count = max(3, round(0.001 * ink.size))
     peak = float(np.partition(ink.ravel(), -count)[-count:].mean())
@@ -197,8 +200,13 @@ def _pieces(ink: NDArray[np.float32]) -> tuple[NDArray[np.int32], list[Component
     if not pieces:
         raise NoDigit("blank")
     large = [item for item in pieces if item.area >= max(3, 0.02 * pieces[0].area)]
-    if len(pieces) > 40 and sum(item.area for item in pieces if item not in large) > 0.3 * sum(i.area for i in pieces):
+    specks = sum(item.area for item in pieces) - sum(item.area for item in large)
+    if len(pieces) > 40 and specks > 0.3 * sum(item.area for item in pieces):
         raise NoDigit("noise")
+    if not large:
+        raise NoDigit("a speck")
+    if len(large) > MOST:
+        raise NoDigit("scattered marks")
     return labels, large
 
 
@@ -243,6 +251,11 @@ def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: NDArray[np.floa
     if filled > 0.85 and figure.width > 0.4 * figure.height:
         raise NoDigit("a filled area")
     box = np.s_[figure.top : figure.bottom, figure.left : figure.right]
+    height, width = ink.shape
+    upright = figure.height == height and (figure.left == 0) != (figure.right == width) and figure.width < width / 2
+    across = figure.width == width and (figure.top == 0) != (figure.bottom == height) and figure.height < height / 2
+    if max(ink.shape) > FLAT and (upright or across):
+        raise NoDigit("a shade along the edge")
     if max(ink.shape) > FLAT and float(((ink[box] > 0.15) & (ink[box] < 0.5)).sum()) > figure.area:
         raise NoDigit("no clear stroke")
     mine = np.pad(np.isin(labels[box], [item.label for item in figure.pieces]), 1)
