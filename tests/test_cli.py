@@ -21,6 +21,7 @@ COMMANDS = [
     "export",
     "verify",
     "predict",
+    "serve",
     "bench",
     "bundle",
     "info",
@@ -32,7 +33,7 @@ COMMANDS = [
 def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bad")
     picture = folder / "whole.png"
-    Image.fromarray(np.zeros((28, 28), np.uint8)).save(picture)
+    Image.fromarray(np.pad(np.full((20, 3), 255, np.uint8), ((4, 4), (13, 12)))).save(picture)
     (folder / "cut.png").write_bytes(picture.read_bytes()[:50])
     (folder / "text.tflite").write_text("this is a text file, and no model")
     (folder / "text.onnx").write_text("this is a text file, and no model")

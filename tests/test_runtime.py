@@ -112,8 +112,9 @@ def test_a_file_that_is_anyones_own_is_used_and_said_to_be_unverified(workspace:
 
 
 def digit(mode: str = "L") -> Image.Image:
+    """A bar as tall as MNIST's digits, in the middle: MNIST-like, so that it passes."""
     pixels = np.zeros((28, 28), np.uint8)
-    pixels[4:24, 12:16] = 200
+    pixels[4:24, 13:16] = 255
     return Image.fromarray(pixels).convert(mode)
 
 
@@ -123,12 +124,28 @@ def png(picture: Image.Image) -> bytes:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "I;16", "1"])
 def test_any_mode_gives_the_same_pixels(mode: str) -> None:
     wide = Image.fromarray(np.asarray(digit()).astype(np.uint16) * 257)
     picture = wide if mode == "I;16" else digit(mode)
     pixels = runtime.picture_to_pixels(runtime.read_picture(png(picture)), "digit", (28, 28))
-    assert np.abs(pixels.astype(int) - np.asarray(digit())).max() <= 1
+    assert (pixels == np.asarray(digit())).all()
+
+
+@pytest.mark.parametrize("ink", [(20, 20, 60), (250, 240, 230)])
+def test_what_is_drawn_on_nothing_is_seen_whatever_its_colour(ink: tuple[int, int, int]) -> None:
+    drawing = Image.new("RGBA", (28, 28), (*ink, 0))
+    drawing.putalpha(digit())
+    pixels = runtime.picture_to_pixels(runtime.read_picture(png(drawing)), "digit", (28, 28))
+    assert np.abs(pixels.astype(int) - np.asarray(digit())).max() <= 2
+
+
+def test_a_picture_is_upright_before_anything_else() -> None:
+    turned, exif = digit().rotate(90, expand=True), Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    stream = io.BytesIO()
+    turned.save(stream, "PNG", exif=exif)
+    assert (np.asarray(runtime.read_picture(stream.getvalue())) == np.asarray(digit())).all()
 
 
 def test_a_digit_on_paper_is_turned_and_a_picture_that_is_no_digit_is_not() -> None:
