@@ -84,6 +84,9 @@ def test_what_needs_an_extra_says_so(device: str, carried: Path, cli: Callable[.
         run = cli(*arguments, python=device, cwd=carried)
         assert_two_lines(run, 3)
         assert "pip install 'mnist-edge[onnx]'" in run.err
+    run = cli("serve", python=device, cwd=carried)
+    assert_two_lines(run, 3)
+    assert "pip install 'mnist-edge[serve]'" in run.err
     run = cli("evaluate", "model.keras", "--data", "data", "--json", python=device, cwd=carried)
     assert run.code in (2, 3)
     assert run.json["error"]["code"] == run.code

@@ -33,7 +33,7 @@ from mnist_edge.artifacts import Manifest
 from mnist_edge.runtime import open_session
 from mnist_edge.workspace import SHIPPED
 from tests.browser import assert_accessible, browser, requests_of
-from tests.conftest import Run
+from tests.conftest import Run, assert_two_lines
 
 pytestmark = pytest.mark.slow
 N = 100
@@ -360,6 +360,15 @@ def test_a_new_file_serves_when_it_has_proven_itself(tmp_path: Path, test: data.
                 break
             time.sleep(0.1)
         assert (version(), labels()) == (2, before)
+
+
+def test_an_address_that_is_taken_or_a_model_that_is_not_there(
+    server: Server, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
+    run = cli("serve", "--port", server.host.split(":")[1], "-o", tmp_path)
+    assert run.code == 5
+    assert run.err.splitlines()[-1].startswith("  remedy: Choose another --port")
+    assert_two_lines(cli("serve", "--model", "none", "--port", 0, "-o", tmp_path), 2)
 
 
 def test_metrics_and_the_log(tmp_path: Path) -> None:

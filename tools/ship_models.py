@@ -12,6 +12,7 @@ import argparse
 import json
 import shutil
 import statistics
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ import numpy as np
 from mnist_edge import data, pipeline, training
 from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.runtime.confidence import fit_temperature
-from mnist_edge.training.fit import fit
+from mnist_edge.training.fit import fit, precision_of
+from mnist_edge.training.folding import function_of
 from mnist_edge.workspace import SHIPPED
 
 SEED = 0
@@ -48,7 +50,8 @@ def ship(workspace: Path, model: str, splits: data.Splits) -> None:
             report["changes"] = None  # the page's details stay where the page is
         for report in (*verdict["results"], *verdict["kernels"]):
             report["path"] = name
-    temperature = temperature_of(model, splits)
+    with tempfile.TemporaryDirectory() as scratch:
+        temperature = temperature_of(model, splits, Path(scratch))
     for name in files:
         manifest.files[name]["temperature"] = temperature
     trained = {key: value for key, value in source.files[KERAS_NAME].items() if key != "history"}
@@ -57,14 +60,21 @@ def ship(workspace: Path, model: str, splits: data.Splits) -> None:
     (target / "MODEL_CARD.md").write_text(card(model, manifest, trained, files))
 
 
-def temperature_of(model: str, splits: data.Splits) -> float:
+def temperature_of(model: str, splits: data.Splits, scratch: Path) -> float:
     """The confidence's temperature, of a net by the same recipe and seed that has not trained on the validation split.
 
-    Without a teacher, which would have.
+    Its teacher, where the recipe has one, has not either.
     """
     config = training.configure(model, "best", seed=SEED)
     honest = replace(config, recipe=replace(config.recipe, refit=False, teacher=None))
-    net, _ = fit(honest, splits.train, splits.validation, 10)
+    teacher = None
+    if config.recipe.teacher:
+        beside = scratch / f"{config.recipe.teacher}.keras"
+        if not beside.exists():
+            temperature_of(config.recipe.teacher, splits, scratch)
+        teacher = function_of(beside, precision_of(honest.recipe))
+    net, _ = fit(honest, splits.train, splits.validation, 10, teacher=teacher)
+    net.save(scratch / f"{model}.keras")
     probabilities = net.predict(splits.validation.images / np.float32(255), batch_size=500, verbose=0)
     return fit_temperature(probabilities, splits.validation.labels)
 
@@ -94,9 +104,12 @@ def card(model: str, manifest: Manifest, trained: dict[str, Any], files: list[st
             )
     lines += ["", *others(model), "## Limits", ""]
     lines += [
-        "- A digit must be about 20 pixels tall and in the middle of 28 x 28, as MNIST's are. A larger picture is "
-        "resized whole, and turned light on dark.",
-        "- Something that is no digit is read as one all the same.",
+        "- The network knows digits as MNIST has them, 20 pixels tall in 28 x 28; the preprocessor `digit` brings "
+        "pictures there.",
+        "- Blank pictures, noise and more than one figure are answered with none; a letter or a scene may be read as a "
+        "digit.",
+        "- The confidence's temperature is that of a net of the same recipe and seed that did not train on the "
+        "validation split.",
         "- Licence: Apache-2.0, as the rest of this package.",
     ]
     return "\n".join(lines) + "\n"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# Half a step of an 8-bit output: what a class that is given 0 may really have.
-FLOOR = 1 / 512
+# A label that is given 0 (an 8-bit output's grid is 1/256) costs as much as one that is given this.
+FLOOR = 1e-4
 RANGE = (0.25, 4.0)
 STEPS = 60
 
@@ -29,12 +29,11 @@ def fit_temperature(probabilities: NDArray[np.float32], labels: NDArray[np.int64
         probabilities: float32 (n, classes), of images that the network has not trained on.
         labels: int64 (n,).
     """
-    raised = np.maximum(probabilities, FLOOR)
     rows = np.arange(len(labels))
 
     def loss(log_temperature: float) -> float:
-        scaled = apply_temperature(raised, float(np.exp(log_temperature)))
-        return -float(np.log(np.maximum(scaled[rows, labels], 1e-12)).mean())
+        scaled = apply_temperature(probabilities, float(np.exp(log_temperature)))
+        return -float(np.log(np.maximum(scaled[rows, labels], FLOOR)).mean())
 
     low, high = (float(np.log(value)) for value in RANGE)
     golden = (5**0.5 - 1) / 2

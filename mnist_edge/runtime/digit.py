@@ -22,6 +22,10 @@ WORK = 320
 FLAT = 64
 # A picture with a side shorter than this holds nothing.
 SMALLEST = 3
+# In a picture of so few pixels there is one digit, if any, and gaps are lines that were too thin.
+TINY = 32
+# What becomes of the width of one that fills a square: MNIST's usual proportion.
+NARROWER = 0.75
 # More pieces than this are no digits, nor a line of them.
 MOST = 200
 # The grid of local medians that are the background of a larger one.
@@ -71,6 +75,8 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
     labels, pieces = _pieces(ink)
     figures = _figures(pieces, ink.shape)
     main, others = figures[0], figures[1:]
+    if max(ink.shape) <= TINY:
+        main, others = _Figure.of(pieces), []
     rivals = [item for item in others if item.is_rival_of(main)]
     if rivals:
         raise NoDigit(f"more than one figure ({1 + len(rivals)})")
@@ -286,7 +292,12 @@ def _normalize(
     # With the soft edge, a pixel at most, which MNIST's 20 pixels count.
     box = np.s_[max(figure.top - 1, 0) : figure.bottom + 1, max(figure.left - 1, 0) : figure.right + 1]
     others = (labels[box] != 0) & ~np.isin(labels[box], [item.label for item in figure.pieces])
-    pixels = normalize(np.where(others, 0, ink[box]).astype(np.float32), shape)
+    alone = np.where(others, 0, ink[box]).astype(np.float32)
+    height, width = ink.shape
+    if height == width <= TINY and (figure.height, figure.width) == (height, width):
+        # Stretched to a square, as forms are read: its own proportions are lost, and most digits are narrower.
+        alone = np.clip(resize(alone, (4 * height, round(4 * width * NARROWER))), 0, 1)
+    pixels = normalize(alone, shape)
     if pixels is None:
         raise NoDigit("a speck")
     return pixels
