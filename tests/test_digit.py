@@ -107,6 +107,15 @@ def test_a_digit_is_read_whatever_its_picture_is_like(session: runtime.Session, 
     assert accuracy(session, mnist.validation, WAYS[way]) >= 0.98
 
 
+def test_a_digit_stretched_to_a_small_square_is_read(session: runtime.Session, mnist: data.Splits) -> None:
+    def stretched(image: np.ndarray) -> np.ndarray:
+        rows, columns = np.flatnonzero(image.max(axis=1) > 40), np.flatnonzero(image.max(axis=0) > 40)
+        tight = Image.fromarray(image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+        return np.where(np.asarray(tight.resize((16, 16), Image.Resampling.BILINEAR)) > 110, 255, 0).astype(np.uint8)
+
+    assert accuracy(session, mnist.validation, stretched) >= 0.95
+
+
 def test_a_fine_pen_and_a_thick_brush_are_brought_to_mnist_s_stroke(
     session: runtime.Session, mnist: data.Splits
 ) -> None:
