@@ -40,10 +40,14 @@ class NoDigit(Exception):  # noqa: N818 - an answer, no error
 
 @dataclass(frozen=True)
 class Found:
-    """A digit as the network takes it, uint8 (h, w), and its box in the picture: left, top, width, height."""
+    """A digit as the network takes it, uint8 (h, w), and its box in the picture: left, top, width, height.
+
+    ``as_is`` says that the picture was that already.
+    """
 
     pixels: NDArray[np.uint8]
     box: tuple[int, int, int, int]
+    as_is: bool = False
 
 
 def is_normalized(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> bool:
@@ -70,7 +74,7 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
         NoDigit: blank, noise, more than one figure, or something of another form.
     """
     if is_normalized(grey, shape):
-        return Found(grey, (0, 0, grey.shape[1], grey.shape[0]))
+        return Found(grey, (0, 0, grey.shape[1], grey.shape[0]), as_is=True)
     ink, scale = _ink(grey)
     labels, pieces = _pieces(ink)
     figures = _figures(pieces, ink.shape)

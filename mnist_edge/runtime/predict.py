@@ -77,7 +77,7 @@ def answer(session: Session, name: str, found: Sequence[Found], certain: bool = 
     """What the network says of what was found, with calibrated confidence.
 
     Where no class has half of the probability, the label is None: that is no digit, or none that this network reads.
-    ``certain`` says that there is one, so that the likeliest is always told.
+    ``certain`` says that there is one, and so does a picture that is as MNIST's own: then the likeliest is told.
     """
     raw = session.predict(np.stack([item.pixels for item in found]))
     seen = []
@@ -88,7 +88,7 @@ def answer(session: Session, name: str, found: Sequence[Found], certain: bool = 
         probabilities = apply_temperature(row[np.newaxis], session.temperature or 1.0)[0]
         label = int(row.argmax())
         confidence = float(probabilities[label])
-        sure = certain or confidence >= SURE
+        sure = certain or item.as_is or confidence >= SURE
         seen.append(
             Seen(
                 Prediction(
