@@ -70,18 +70,20 @@ def predict_picture(
         found = prepare(picture, preprocessor, session.image_shape, multi)
     except NoDigit as reason:
         return [Seen(Prediction(name, reason=str(reason)))]
-    return answer(session, name, found, certain=raw or preprocessor == RAW)
+    answers = session.predict(np.stack([item.pixels for item in found]))
+    return judge(session, name, found, answers, certain=preprocessor == RAW)
 
 
-def answer(session: Session, name: str, found: Sequence[Found], certain: bool = False) -> list[Seen]:
-    """What the network says of what was found, with calibrated confidence.
+def judge(
+    session: Session, name: str, found: Sequence[Found], answers: NDArray[np.float32], certain: bool = False
+) -> list[Seen]:
+    """What the network's answers, float32 (n, classes), say of what was found, with calibrated confidence.
 
     Where no class has half of the probability, the label is None: that is no digit, or none that this network reads.
     ``certain`` says that there is one, and so does a picture that is as MNIST's own: then the likeliest is told.
     """
-    raw = session.predict(np.stack([item.pixels for item in found]))
     seen = []
-    for item, row in zip(found, raw, strict=True):
+    for item, row in zip(found, answers, strict=True):
         if not np.isfinite(row).all():
             seen.append(Seen(Prediction(name, error="The model answers with NaN."), item.pixels))
             continue

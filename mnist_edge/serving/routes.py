@@ -18,7 +18,7 @@ from mnist_edge.errors import ContentError
 from mnist_edge.results import SCHEMA_VERSION, Prediction
 from mnist_edge.runtime.digit import NoDigit
 from mnist_edge.runtime.pictures import prepare, read_picture
-from mnist_edge.runtime.predict import RAW, Seen, answer
+from mnist_edge.runtime.predict import RAW, Seen, judge
 from mnist_edge.runtime.session import Session
 from mnist_edge.serialize import to_json
 from mnist_edge.serving import tfserving, v2
@@ -103,17 +103,19 @@ class Routes:
         def work(session: Session) -> dict[str, Any]:
             check_pixels(content, self._service.limits)
             clock = Clock()
+            preprocessor = RAW if raw else session.contract.preprocessor
             try:
-                picture = read_picture(content, "picture")
-                found = prepare(picture, RAW if raw else session.contract.preprocessor, session.image_shape, multi)
+                found = prepare(read_picture(content, "picture"), preprocessor, session.image_shape, multi)
             except NoDigit as reason:
                 seen, inference = [Seen(Prediction("picture", reason=str(reason)))], None
             except ContentError as error:
                 raise RefusedError(400, error.cause) from None
             else:
+                images = np.stack([item.pixels for item in found])
                 inside = Clock()
-                seen = answer(session, "picture", found, certain=raw or session.contract.preprocessor == RAW)
+                answers = session.predict(images)
                 inference = self._service.observe(loaded, len(found), inside())
+                seen = judge(session, "picture", found, answers, certain=preprocessor == RAW)
             whole = clock()
             return {
                 "schema_version": SCHEMA_VERSION,
