@@ -9,11 +9,9 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Component:
-    """One connected piece: its number in the labelled mask, pixels, and box [left, right) x [top, bottom)."""
+class Box:
+    """[left, right) x [top, bottom), in pixels."""
 
-    label: int
-    area: int
     left: int
     top: int
     right: int
@@ -21,13 +19,21 @@ class Component:
 
     @property
     def width(self) -> int:
-        """Of the box."""
+        """Across."""
         return self.right - self.left
 
     @property
     def height(self) -> int:
-        """Of the box."""
+        """Down."""
         return self.bottom - self.top
+
+
+@dataclass(frozen=True)
+class Component(Box):
+    """One connected piece: its box, its number in the labelled mask, and its pixels."""
+
+    label: int
+    area: int
 
 
 def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Component]]:
@@ -61,7 +67,7 @@ def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Compone
     np.minimum.at(top, numbers, rows)
     np.maximum.at(right, numbers, ends)
     np.maximum.at(bottom, numbers, rows + 1)
-    table = np.stack([np.arange(1, count + 1), areas, left, top, right, bottom], axis=1).tolist()
+    table = np.stack([left, top, right, bottom, np.arange(1, count + 1), areas], axis=1).tolist()
     return labels, sorted((Component(*row) for row in table), key=lambda item: -item.area)
 
 

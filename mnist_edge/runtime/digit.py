@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.runtime.components import Component, components
+from mnist_edge.runtime.components import Box, Component, components
 from mnist_edge.runtime.strokes import SHARE, centre, normalize, resize
 
 # All lengths in pixels of the picture as it is analysed, whose longest side is at most WORK.
@@ -114,30 +114,17 @@ def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
 
 
 @dataclass(frozen=True)
-class _Figure:
+class _Figure(Box):
     """Pieces that belong together."""
 
     pieces: tuple[Component, ...]
-    left: int
-    top: int
-    right: int
-    bottom: int
 
     @classmethod
     def of(cls, pieces: list[Component]) -> _Figure:
         return cls(
-            tuple(pieces),
             min(item.left for item in pieces), min(item.top for item in pieces),
-            max(item.right for item in pieces), max(item.bottom for item in pieces),
+            max(item.right for item in pieces), max(item.bottom for item in pieces), tuple(pieces),
         )  # fmt: skip
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
 
     @property
     def area(self) -> int:
