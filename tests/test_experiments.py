@@ -142,6 +142,26 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process.wait(30)
 
 
+def test_many_machines_may_begin_a_study_at_the_same_moment(postgresql: str) -> None:
+    """Each creates the tables, the study and its facts; one of them is the first."""
+    program = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from mnist_edge import data
+from mnist_edge.training import configure
+from mnist_edge.training.study import open_study
+mnist, together = data.load(), threading.Barrier(8)
+def begin(turn):
+    together.wait()
+    return open_study(f"study {turn}", sys.argv[1], configure("dense"), mnist).study_name
+with ThreadPoolExecutor(8) as pool:
+    print([sorted(set(pool.map(begin, [turn] * 8))) for turn in range(3)])
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program, postgresql]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[['study 0'], ['study 1'], ['study 2']]", done.stderr
+
+
 def test_two_machines_share_a_study_and_a_killed_one_loses_one_trial(
     postgresql: str, slice_npz: Path, tmp_path: Path
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import random
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +26,8 @@ BATCH_SIZES = (32, 64, 128, 256, 512)
 UNIT = Augmentation(rotation=12, scale=0.12, stretch=0.1, shear=0.2, shift=1.5)
 # A worker that has not been heard of for so long is given up, and its trial is run again by another.
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
+# Machines that begin the same study at the same moment are in each other's way; all but the first try again.
+ATTEMPTS = 10
 
 
 def suggest_recipe(trial: Any, recipe: Recipe) -> Recipe:
@@ -58,33 +62,21 @@ def open_study(name: str, storage: str, config: TrainConfig, splits: Splits) -> 
     """
     try:
         import optuna
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
     except ImportError as error:
         raise missing_extra("Optuna", "train") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # psycopg 3 is the driver that we install.
     url = storage.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
-        with _quiet_about_experiments():
-            kept = optuna.storages.RDBStorage(
-                url,
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=GRACE_SECONDS,
-                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=2),
-            )
-            study = optuna.create_study(
-                study_name=name, storage=kept, load_if_exists=True, direction="maximize",
-                sampler=optuna.samplers.TPESampler(constant_liar=True),
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0),
-            )  # fmt: skip
-            # Not the versions and the precision: other machines may join.
-            common = facts_of(config, splits)
-            facts = fingerprint([common[name] for name in ("model", "start", "recipe", "data")])
-            if study.user_attrs.get("facts", facts) != facts:
-                raise UsageError(
-                    f"The study {name!r} is of another model, recipe or data set.", "Choose another name with --study."
-                )
-            study.set_user_attr("facts", facts)
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                with _quiet_about_experiments():
+                    return _begun(name, url, config, splits)
+            except (IntegrityError, ProgrammingError, optuna.exceptions.StorageInternalError):
+                if not left:
+                    raise
+                time.sleep(random.uniform(0.1, 0.5))  # another machine begins it at this moment: then it is there
     except ImportError as error:
         raise MissingError(
             f"The driver of {storage.split(':', 1)[0]} databases is not installed.",
@@ -95,6 +87,32 @@ def open_study(name: str, storage: str, config: TrainConfig, splits: Splits) -> 
             f"The study's database does not answer: {str(error.__cause__ or error).splitlines()[0]}.",
             "Check --storage, the server and the password.",
         ) from error
+    except optuna.exceptions.StorageInternalError as error:
+        raise StageError(f"The study's database fails: {str(error).splitlines()[0]}.", "Try again.") from error
+
+
+def _begun(name: str, url: str, config: TrainConfig, splits: Splits) -> Any:
+    import optuna
+
+    storage = optuna.storages.RDBStorage(
+        url,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+        heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=2),
+    )
+    study = optuna.create_study(
+        study_name=name, storage=storage, load_if_exists=True, direction="maximize",
+        sampler=optuna.samplers.TPESampler(constant_liar=True),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0),
+    )  # fmt: skip
+    # Not the versions and the precision: other machines may join.
+    common = facts_of(config, splits)
+    facts = fingerprint([common[name] for name in ("model", "start", "recipe", "data")])
+    if study.user_attrs.get("facts", facts) != facts:
+        raise UsageError(
+            f"The study {name!r} is of another model, recipe or data set.", "Choose another name with --study."
+        )
+    study.set_user_attr("facts", facts)
     return study
 
 
