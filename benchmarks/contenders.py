@@ -132,6 +132,13 @@ print(keras.models.load_model(sys.argv[2]).predict(image, verbose=0).argmax())
 """
 
 
+def timed(call: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
 def spread(values: list[float], digits: int = 2) -> str:
     """Median (smallest to largest)."""
     return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"

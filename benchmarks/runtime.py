@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from contenders import BAREST, BY_KERAS, Cost, bare, keras, microseconds, process, spread
+from contenders import BAREST, BY_KERAS, Cost, bare, keras, microseconds, process, spread, timed
 from PIL import Image
 
 from mnist_edge import data
@@ -116,7 +116,7 @@ def throughput(images: np.ndarray, rounds: int) -> list[str]:
         taken: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(rounds):
             for name, call in calls.items():
-                taken[name].append(seconds(call))
+                taken[name].append(timed(call))
         fastest = [min(times[at] for name, times in taken.items() if name.startswith("bare")) for at in range(rounds)]
         for name, times in taken.items():
             ratio = spread([a / b for a, b in zip(fastest, times, strict=True)]) if "2 threads" in name else ""
@@ -251,14 +251,6 @@ def tree(path: Path) -> int:
     return (
         sum(item.stat().st_size for item in path.rglob("*") if item.is_file()) if path.is_dir() else path.stat().st_size
     )
-
-
-def seconds(call: object) -> float:
-    import time
-
-    begun = time.perf_counter()
-    call()  # type: ignore[operator]
-    return time.perf_counter() - begun
 
 
 if __name__ == "__main__":

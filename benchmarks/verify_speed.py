@@ -9,12 +9,10 @@ statistics, but without the float twin. Medians of the rounds, with the smallest
 
 import statistics
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from contenders import bare, spread
+from contenders import bare, spread, timed
 
 from mnist_edge import data, parity
 
@@ -35,12 +33,6 @@ def main(folder: Path) -> None:
         ratios = [b / a for a, b in zip(loops, judged, strict=True)]
         medians = f"{statistics.median(loops):12.2f} {statistics.median(judged):9.2f}"
         print(f"{path.name:18s} {engine:15s} {medians} {spread(ratios):>27s}")
-
-
-def timed(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

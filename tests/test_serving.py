@@ -276,13 +276,13 @@ def test_a_body_that_is_cut_off_or_slow_harms_nobody(server: Server) -> None:
     assert alive(server)
 
 
-def test_every_documented_path_answers_as_documented(server: Server) -> None:
+def test_every_documented_path_answers_as_documented(server: Server, tmp_path: Path) -> None:
     """Schemathesis over the OpenAPI document: no 5xx, no answer that is not documented."""
     program = Path(sys.executable).parent / "schemathesis"
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     words = ["run", f"{server.url}openapi.json", "--checks", checks, "--max-examples", "15", "--seed", "1",
              "--phases", "examples,coverage,fuzzing", "--generation-database", "none"]  # fmt: skip
-    done = subprocess.run([program, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
     assert alive(server)
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from emulation import PARTS, PYTHONS, NotHereError, Processor, haswell, here, install, make_root, raspberry_pi
+from emulation import PARTS, NotHereError, Processor, haswell, here, install, make_root, raspberry_pi
 from PIL import Image
 
 from mnist_edge import data
@@ -63,7 +63,7 @@ class Report:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[SHIPPED / "dense", SHIPPED / "cnn"])
-    parser.add_argument("--release", default="bookworm", choices=PYTHONS)
+    parser.add_argument("--release", default="bookworm", choices=ENGINES)
     parser.add_argument("--cpu", action="append", choices=[*PARTS, "Haswell"])
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--wheel", type=Path, help="mnist-edge's own; built without")

@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(platformdirs.user_cache_dir("mnist-edge")) / "emulation"
 # Arm's part numbers, as /proc/cpuinfo has them: a Raspberry Pi 4 and a 3.
 PARTS = {"cortex-a72": "0xd08", "cortex-a53": "0xd03"}
-PYTHONS = {"bookworm": "3.11", "trixie": "3.13"}
 QEMU = "qemu-aarch64-static"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 # An arm64 ELF executable or shared object; F: the kernel opens the interpreter now, so that a root need not hold it.

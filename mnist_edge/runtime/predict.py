@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,13 @@ class Seen:
 
 
 def predict_picture(
-    session: Session, name: str, content: bytes | None = None, *, raw: bool = False, multi: bool = False
+    session: Session,
+    name: str,
+    content: bytes | None = None,
+    *,
+    raw: bool = False,
+    multi: bool = False,
+    predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
 ) -> list[Seen]:
     """One picture's answer, or with ``multi`` one of every digit in it; what cannot be read has ``error`` in its row.
 
@@ -60,6 +66,7 @@ def predict_picture(
         content: its bytes; read from ``name`` without.
         raw: the picture is what the network takes, but for its size: nothing is looked for in it.
         multi: read every digit.
+        predict: called in place of ``session.predict``, by who wants to time it.
     """
     try:
         picture = read_picture(Path(name) if content is None else content, name)
@@ -70,12 +77,12 @@ def predict_picture(
         found = prepare(picture, preprocessor, session.image_shape, multi)
     except NoDigit as reason:
         return [Seen(Prediction(name, reason=str(reason)))]
-    answers = session.predict(np.stack([item.pixels for item in found]))
-    return judge(session, name, found, answers, certain=preprocessor == RAW)
+    answers = (predict or session.predict)(np.stack([item.pixels for item in found]))
+    return _judge(session, name, found, answers, certain=preprocessor == RAW)
 
 
-def judge(
-    session: Session, name: str, found: Sequence[Found], answers: NDArray[np.float32], certain: bool = False
+def _judge(
+    session: Session, name: str, found: Sequence[Found], answers: NDArray[np.float32], certain: bool
 ) -> list[Seen]:
     """What the network's answers, float32 (n, classes), say of what was found, with calibrated confidence.
 

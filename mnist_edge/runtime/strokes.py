@@ -35,8 +35,9 @@ def normalize(ink: Ink, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     large = resize(edged, tuple(max(1, round(size * factor)) for size in edged.shape)) > 0.5
     if not large.any():
         return None
-    if not THIN <= _stroke_width(large) <= THICK:
-        strokes = _weighted(np.pad(large, FINE))
+    width = _stroke_width(large)
+    if not THIN <= width <= THICK:
+        strokes = _weighted(np.pad(large, FINE), width)
         if not strokes.any():
             return None
         crop = trimmed(strokes.astype(np.float32), 0.5)
@@ -56,17 +57,15 @@ def _scaled(shape: tuple[int, ...], side: int) -> tuple[int, ...]:
     return shape if side - 1 <= longest <= side else tuple(max(1, round(size * side / longest)) for size in shape)
 
 
-def _weighted(strokes: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Strokes as thick as MNIST's where they are far from it. The width is twice the area over the outline's length."""
-    width = _stroke_width(strokes)
+def _weighted(strokes: NDArray[np.bool_], width: float) -> NDArray[np.bool_]:
+    """Strokes of a width that is far from MNIST's, brought there."""
     if width < THIN:
         return _grown(strokes, (MIDDLE - width) / 2)
-    if width > THICK:
-        return ~_grown(~strokes, (width - THICK) / 2)
-    return strokes
+    return ~_grown(~strokes, (width - THICK) / 2)
 
 
 def _stroke_width(strokes: NDArray[np.bool_]) -> float:
+    """Twice the area over the outline's length."""
     edges = sum(
         int((strokes.take(range(1, n), axis) != strokes.take(range(n - 1), axis)).sum())
         for axis, n in enumerate(strokes.shape)

@@ -14,11 +14,8 @@ from PIL import Image
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from mnist_edge.errors import ContentError
-from mnist_edge.results import SCHEMA_VERSION, Prediction
-from mnist_edge.runtime.digit import NoDigit
-from mnist_edge.runtime.pictures import prepare, read_picture
-from mnist_edge.runtime.predict import RAW, Seen, judge
+from mnist_edge.results import SCHEMA_VERSION
+from mnist_edge.runtime.predict import predict_picture
 from mnist_edge.runtime.session import Session
 from mnist_edge.serialize import to_json
 from mnist_edge.serving import tfserving, v2
@@ -101,22 +98,21 @@ class Routes:
         multi, raw = (_flag(request, name) for name in ("multi", "raw"))
 
         def work(session: Session) -> dict[str, Any]:
-            check_pixels(content, self._service.limits)
-            clock = Clock()
-            preprocessor = RAW if raw else session.contract.preprocessor
-            try:
-                found = prepare(read_picture(content, "picture"), preprocessor, session.image_shape, multi)
-            except NoDigit as reason:
-                seen, inference = [Seen(Prediction("picture", reason=str(reason)))], None
-            except ContentError as error:
-                raise RefusedError(400, error.cause) from None
-            else:
-                images = np.stack([item.pixels for item in found])
+            inference: list[float] = []
+
+            def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
                 inside = Clock()
                 answers = session.predict(images)
-                inference = self._service.observe(loaded, len(found), inside())
-                seen = judge(session, "picture", found, answers, certain=preprocessor == RAW)
+                inference.append(self._service.observe(loaded, len(images), inside()))
+                return answers
+
+            check_pixels(content, self._service.limits)
+            clock = Clock()
+            seen = predict_picture(session, "picture", content, raw=raw, multi=multi, predict=predict)
             whole = clock()
+            error = seen[0].prediction.error
+            if error is not None and seen[0].pixels is None:  # there was no picture to see
+                raise RefusedError(400, error)
             return {
                 "schema_version": SCHEMA_VERSION,
                 "command": "predict",
@@ -126,7 +122,7 @@ class Routes:
                 "verified": session.verified,
                 "calibrated": session.temperature is not None,
                 "seen": [_png(item.pixels) for item in seen if item.pixels is not None],
-                "inference_us": None if inference is None else round(inference, 1),
+                "inference_us": round(inference[0], 1) if inference else None,
                 "total_us": round(whole, 1),
             }
 

@@ -16,16 +16,12 @@ from mnist_edge.runtime.session import Session
 from mnist_edge.serving.http import Limits, RefusedError
 
 
-def to_images(values: Any, session: Session, limits: Limits) -> NDArray[np.uint8]:
+def to_images(array: NDArray[Any], session: Session, limits: Limits) -> NDArray[np.uint8]:
     """Pixels 0 to 255, of shape (n, h, w) or (n, h, w, 1), as uint8 (n, h, w).
 
     Raises:
         RefusedError: 400 another shape, no whole numbers from 0 to 255, or too many images.
     """
-    try:
-        array = np.asarray(values)
-    except ValueError:
-        raise RefusedError(400, "The rows of the tensor differ in length.") from None
     height, width = session.image_shape
     if array.shape[1:] not in ((height, width), (height, width, 1)):
         raise RefusedError(400, f"The shape is {list(array.shape)}; [n, {height}, {width}] or [..., 1] is wanted.")
