@@ -23,13 +23,13 @@ from contenders import BAREST, BY_KERAS, Cost, bare, keras, microseconds, proces
 from PIL import Image
 
 from mnist_edge import data
-from mnist_edge.artifacts import write_bytes
 from mnist_edge.benching import bench
 from mnist_edge.plots import BLUE, GREY, ORANGE, figure
 from mnist_edge.results import Machine
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.latency import BenchConfig
 from mnist_edge.runtime.machine import machine
+from mnist_edge.storage import write_bytes
 from mnist_edge.workspace import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,23 +1,31 @@
-"""The workspace on disk: one folder a model, its manifest, hashes, and files that are written whole or not at all."""
+"""A model's folder: its files, the manifest that vouches for them, and how both become new ones at one moment."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.errors import ContentError, StageError, UsageError
+from mnist_edge.errors import ContentError, UsageError
+from mnist_edge.storage import MAX_BYTES, read_bytes, sync_folder, write_bytes, write_json
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_SCHEMA_VERSION = 1
 KERAS_NAME = "model.keras"
 REFERENCE_NAME = "reference.npz"
+# A file that the manifest may speak of already, and that is not in its place yet.
+STAGED = ".new-"
+MAX_MANIFEST_BYTES = 1 << 24
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "sha256": str, "size_bytes": int, "key": str, "format": str, "quantization": str, "model": str, "output": str,
+    "preprocessor": str, "made_by": dict, "verdict": dict, "data": dict, "test": dict, "class_names": list,
+    "history": list, "temperature": (int, float),
+}  # fmt: skip
 
 
 def sha256_of(content: bytes) -> str:
@@ -36,77 +44,6 @@ def fingerprint(facts: Any) -> str:
     return sha256_of(json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """A path to write to, renamed to ``path`` when the block ends, removed when it fails.
-
-    The temporary file lies in the same folder and has the same suffix. It is flushed to the disk before the rename,
-    and the folder after it, so that a reader sees the old content or the new, whatever happens.
-
-    Raises:
-        StageError: the disk or its permissions refuse.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise _refused(path, error) from error
-    temporary = Path(name)
-    try:
-        try:
-            yield temporary
-            with temporary.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            temporary.chmod(0o666 & ~_umask())
-            temporary.replace(path)
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        except OSError as error:
-            raise _refused(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    with writing(path) as temporary:
-        temporary.write_bytes(content)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all. NaN and infinity are refused: JSON has neither."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
-
-
-def read_bytes(path: Path) -> bytes:
-    """A file's content, with a user's words for what can go wrong."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"There is no file {path}.", "Check the path.") from None
-    except IsADirectoryError:
-        raise UsageError(f"{path} is a folder, not a file.", "Name a file in it.") from None
-    except OSError as error:
-        raise StageError(f"{path} cannot be read: {error.strerror}.", "Check its permissions and the disk.") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _refused(path: Path, error: OSError) -> StageError:
-    return StageError(
-        f"{path} cannot be written: {error.strerror or error}.",
-        "Choose another folder with --output-dir, or make room and give write permission there.",
-    )
-
-
 @dataclass
 class Manifest:
     """``manifest.json``: for every file of a model's folder its hash, how it was made, and its verdict."""
@@ -123,34 +60,65 @@ class Manifest:
         """
         path = folder / MANIFEST_NAME
         try:
-            value = json.loads(path.read_text())
+            value = json.loads(read_bytes(path, MAX_MANIFEST_BYTES))
             version, files = value["schema_version"], value["files"]
-            if not all(isinstance(entry["sha256"], str) for entry in files.values()):
-                raise TypeError
-        except FileNotFoundError:
+            for name, entry in files.items():
+                _check_entry(name, entry)
+        except UsageError:
             return cls(folder)
-        except OSError as error:
-            raise _refused(path, error) from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ContentError(
                 f"{path} is not a manifest that this program can read.", f"Remove {folder} and export again."
             ) from error
         if version != MANIFEST_SCHEMA_VERSION:
             raise ContentError(
-                f"{path} has schema version {version}, this program reads {MANIFEST_SCHEMA_VERSION}.",
+                f"{path} has schema version {version!r}, this program reads {MANIFEST_SCHEMA_VERSION}.",
                 "Upgrade mnist-edge, or export again with this version.",
             )
-        return cls(folder, files)
+        manifest = cls(folder, files)
+        manifest._finish()
+        return manifest
 
     def save(self) -> None:
         """Write the manifest, whole or not at all."""
         write_json(self.folder / MANIFEST_NAME, {"schema_version": MANIFEST_SCHEMA_VERSION, "files": self.files})
 
-    def record(self, name: str, **facts: Any) -> None:
-        """Enter a file that has just been written, with its hash and size, and save."""
-        path = self.folder / name
-        self.files[name] = {"sha256": sha256_of_file(path), "size_bytes": path.stat().st_size, **facts}
-        self.save()
+    def commit(self, files: Mapping[str, tuple[bytes, Mapping[str, Any]]]) -> None:
+        """Write files and enter them: a reader finds all of the old ones, or all of the new, wherever this is cut off.
+
+        The new files are laid beside their places, then the manifest is replaced, which is the moment when they count,
+        then they are renamed; `load` does what is left of that where a process died meanwhile.
+
+        Args:
+            files: by name, the content and what the manifest shall say of it besides hash and size.
+
+        Raises:
+            StageError: the disk refuses; what was there is as it was.
+        """
+        try:
+            for name, (content, facts) in files.items():
+                write_bytes(self.folder / f"{STAGED}{name}", content)
+                self.files[name] = {"sha256": sha256_of(content), "size_bytes": len(content), **facts}
+            self.save()
+        except BaseException:
+            self.files = Manifest.load(self.folder).files  # perhaps it was interrupted after the moment
+            for name in files:
+                (self.folder / f"{STAGED}{name}").unlink(missing_ok=True)
+            raise
+        self._finish()
+
+    def _finish(self) -> None:
+        """Put files in their places that the manifest speaks of and that are staged."""
+        renamed = False
+        # Whoever may only read leaves that to others; a reader beside us may have done it already.
+        with contextlib.suppress(OSError):
+            for staged in self.folder.glob(f"{STAGED}*"):
+                entry = self.files.get(staged.name.removeprefix(STAGED))
+                if entry is not None and sha256_of_file(staged) == entry["sha256"]:
+                    staged.replace(self.folder / staged.name.removeprefix(STAGED))
+                    renamed = True
+            if renamed:
+                sync_folder(self.folder)
 
     def check(self, name: str) -> None:
         """Make sure that a file is the one entered.
@@ -169,6 +137,25 @@ class Manifest:
         return bool(entry and entry.get("key") == key and path.is_file() and sha256_of_file(path) == entry["sha256"])
 
 
+def _check_entry(name: str, entry: dict[str, Any]) -> None:
+    """Check what the program goes by. A name is that of a file in the folder, not a path out of it.
+
+    Raises:
+        TypeError, ValueError, KeyError: an entry that no version of this program writes.
+    """
+    if Path(name).name != name or len(entry["sha256"]) != 64:
+        raise ValueError
+    for key, value in entry.items():
+        if not isinstance(value, _KINDS.get(key, object)):
+            raise TypeError
+    temperature = entry.get("temperature", 1.0)
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise ValueError
+    calibration = entry.get("made_by", {}).get("calibration") or {}
+    if not all(isinstance(digest, str) for digest in calibration.get("image_digests", ())):
+        raise TypeError
+
+
 def is_vouched(path: Path, content: bytes) -> bool | None:
     """Whether the manifest beside a file names these bytes' hash; None where no manifest speaks of the file."""
     entry = Manifest.load(path.parent).files.get(path.name)
@@ -180,16 +167,21 @@ def fact_of(path: Path, key: str) -> Any:
     return Manifest.load(path.parent).files.get(path.name, {}).get(key)
 
 
-def check_hash(path: Path, content: bytes, trust: bool = False) -> bool:
-    """Whether the manifest beside a file vouches for its bytes.
+def read_vouched(path: Path, trust: bool = False, limit: int = MAX_BYTES) -> tuple[bytes, bool]:
+    """A file's content, read once, and whether the manifest beside it vouches for these very bytes.
 
     Raises:
-        ContentError: it says otherwise, and ``trust`` is not given.
+        UsageError: no such file.
+        ContentError: the manifest says otherwise, and ``trust`` is not given; or more than ``limit`` bytes.
     """
+    content = read_bytes(path, limit)
+    if is_vouched(path, content) is False:
+        # Perhaps it was replaced between the two readings; then it fits now.
+        content = read_bytes(path, limit)
     vouched = is_vouched(path, content)
     if vouched is False and not trust:
         raise _other_content(path)
-    return bool(vouched)
+    return content, bool(vouched)
 
 
 def _other_content(path: Path) -> ContentError:

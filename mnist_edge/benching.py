@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mnist_edge import errors, plots
-from mnist_edge.artifacts import read_bytes, sha256_of_file, write_bytes
+from mnist_edge.artifacts import sha256_of_file
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.results import Latency, Machine, Ratio
@@ -20,6 +20,7 @@ from mnist_edge.runtime import choice, engine_names
 from mnist_edge.runtime.latency import BenchConfig, arguments
 from mnist_edge.runtime.machine import machine, was_throttled
 from mnist_edge.serialize import from_json
+from mnist_edge.storage import read_bytes, write_bytes
 from mnist_edge.workspace import TWIN
 
 BOOTSTRAPS = 2000

@@ -15,8 +15,13 @@ class MnistEdgeError(Exception):
 
     def __init__(self, cause: str, remedy: str) -> None:
         super().__init__(cause)
-        self.cause = " ".join(cause.split())
-        self.remedy = " ".join(remedy.split())
+        self.cause = one_line(cause)
+        self.remedy = one_line(remedy)
+
+
+def one_line(text: str) -> str:
+    """A text on one line, printable: names out of a file may hold anything, commands to a terminal among it."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
 
 
 class GateError(MnistEdgeError):

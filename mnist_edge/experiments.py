@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import plots, training
-from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_bytes, write_bytes
+from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_vouched
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.formats.reference import Reference
@@ -21,6 +21,7 @@ from mnist_edge.parity.reports import evaluation
 from mnist_edge.parity.statistics import wilson
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.results import CrossValidation, FoldResult, Sweep, TrainResult, Trial
+from mnist_edge.storage import locked, write_bytes
 from mnist_edge.training import TrainConfig
 from mnist_edge.workspace import folder_of
 
@@ -34,18 +35,18 @@ def train(
 ) -> TrainResult:
     """`training.train`, and beside the model ``training.html``: curves, confusion matrix, mistakes, filters."""
     folder = folder_of(workspace, config.model)
-    result = training.train(config, splits, folder, progress, tensorboard=tensorboard)
-    manifest = Manifest.load(folder)
-    key = fingerprint([manifest.files[name]["sha256"] for name in (KERAS_NAME, REFERENCE_NAME)])
-    if not manifest.is_current(TRAINING_PAGE, key):
-        write_bytes(folder / TRAINING_PAGE, _page(folder, manifest, result, splits).encode())
-        manifest.record(TRAINING_PAGE, key=key)
+    with locked(workspace, "train"):
+        result = training.train(config, splits, folder, progress, tensorboard=tensorboard)
+        manifest = Manifest.load(folder)
+        key = fingerprint([manifest.files[name]["sha256"] for name in (KERAS_NAME, REFERENCE_NAME)])
+        if not manifest.is_current(TRAINING_PAGE, key):
+            manifest.commit({TRAINING_PAGE: (_page(folder, manifest, result, splits).encode(), {"key": key})})
     return replace(result, page=str(folder / TRAINING_PAGE))
 
 
 def _page(folder: Path, manifest: Manifest, result: TrainResult, splits: Splits) -> str:
     entry = manifest.files[KERAS_NAME]
-    said = Reference.from_bytes(read_bytes(folder / REFERENCE_NAME)).probabilities
+    said = Reference.from_bytes(read_vouched(folder / REFERENCE_NAME)[0]).probabilities
     judged = evaluation_of(str(folder / KERAS_NAME), "keras", said, splits.test.labels)
     facts = entry["made_by"]["recipe"]
     # What is off is left out.
@@ -96,16 +97,17 @@ def cross_validate(
 ) -> CrossValidation:
     """`training.cross_validate` with intervals (Wilson), the mean and deviation of the folds, and a plot."""
     folder = workspace / CROSS_VALIDATION
-    rows = tuple(
-        FoldResult(accuracy=row["correct"] / row["n"], accuracy_ci95=wilson(row["correct"], row["n"]), **row)
-        for row in training.cross_validate(config, splits, folds, seeds, folder, progress)
-    )
-    n, correct = sum(row.n for row in rows), sum(row.correct for row in rows)
-    # Several seeds read the same images: they narrow nothing, so that the interval is that of one reading.
-    interval = wilson(round(correct / len(seeds)), n // len(seeds))
-    accuracies = [row.accuracy for row in rows]
-    plot = folder / f"{Path(config.model).stem}-{config.recipe.name}.svg"
-    write_bytes(plot, plots.folds(rows, (correct / n, *interval)).encode())
+    with locked(workspace, "cross-validate"):
+        rows = tuple(
+            FoldResult(accuracy=row["correct"] / row["n"], accuracy_ci95=wilson(row["correct"], row["n"]), **row)
+            for row in training.cross_validate(config, splits, folds, seeds, folder, progress)
+        )
+        n, correct = sum(row.n for row in rows), sum(row.correct for row in rows)
+        # Several seeds read the same images: they narrow nothing, so that the interval is that of one reading.
+        interval = wilson(round(correct / len(seeds)), n // len(seeds))
+        accuracies = [row.accuracy for row in rows]
+        plot = folder / f"{Path(config.model).stem}-{config.recipe.name}.svg"
+        write_bytes(plot, plots.folds(rows, (correct / n, *interval)).encode())
     return CrossValidation(
         config.model, config.recipe.name, rows, n, correct, correct / n, interval,
         statistics.fmean(accuracies), statistics.stdev(accuracies), str(plot),

@@ -17,8 +17,7 @@ from mnist_edge.artifacts import (
     REFERENCE_NAME,
     Manifest,
     fingerprint,
-    read_bytes,
-    write_bytes,
+    read_vouched,
 )
 from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
@@ -32,6 +31,7 @@ from mnist_edge.runtime.confidence import fit_temperature
 from mnist_edge.runtime.quantize import softmax
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.serialize import from_json, to_json
+from mnist_edge.storage import locked
 from mnist_edge.workspace import KERAS_SUFFIX, TWIN, folder_of
 
 # By how much a probability may differ on another processor: a step of the int8 logits, in the middle of the softmax,
@@ -100,16 +100,17 @@ def export(
     for name in formats:
         if name not in known:
             raise suggest(name, ["all", *known], "format")
-    folder, trained = ensure_model(workspace, model, splits, progress)
-    made = []
-    for name in formats:
-        twin = (TWIN,) if TWIN in known[name].QUANTIZATIONS else ()
-        for wanted in dict.fromkeys((*twin, quantization)):
-            made.append(conversion.export(folder, conversion.ExportConfig(name, wanted), splits, progress))
-    for artifact in made:
-        _add_selftest(Path(artifact.path), threads)
-        _calibrate_confidence(Path(artifact.path), splits, threads)
-    return [_judge(artifact, splits, gate or Gate(), engine, threads, progress) for artifact in made], trained
+    with locked(workspace, "export"):
+        folder, trained = ensure_model(workspace, model, splits, progress)
+        made = []
+        for name in formats:
+            twin = (TWIN,) if TWIN in known[name].QUANTIZATIONS else ()
+            for wanted in dict.fromkeys((*twin, quantization)):
+                made.append(conversion.export(folder, conversion.ExportConfig(name, wanted), splits, progress))
+        for artifact in made:
+            _add_selftest(Path(artifact.path), threads)
+            _calibrate_confidence(Path(artifact.path), splits, threads)
+        return [_judge(artifact, splits, gate or Gate(), engine, threads, progress) for artifact in made], trained
 
 
 def _add_selftest(path: Path, threads: int) -> None:
@@ -120,7 +121,7 @@ def _add_selftest(path: Path, threads: int) -> None:
     key = fingerprint([entry["sha256"], manifest.files[REFERENCE_NAME]["sha256"], versions])
     if manifest.is_current(target.name, key):
         return
-    reference = Reference.from_bytes(read_bytes(path.parent / REFERENCE_NAME))
+    reference = Reference.from_bytes(read_vouched(path.parent / REFERENCE_NAME)[0])
     names, answers_of = [], []
     for name in engine_names(path.suffix):
         with contextlib.suppress(MissingError, RefusedError):
@@ -132,8 +133,7 @@ def _add_selftest(path: Path, threads: int) -> None:
     golden = Golden(
         reference.golden_images, reference.golden_probabilities, tuple(names), np.stack(answers_of), tolerance
     )
-    write_bytes(target, golden.to_bytes())
-    manifest.record(target.name, key=key)
+    manifest.commit({target.name: (golden.to_bytes(), {"key": key})})
 
 
 def _calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import REFERENCE_NAME, Manifest, fingerprint, read_bytes, write_bytes
+from mnist_edge.artifacts import REFERENCE_NAME, Manifest, fingerprint, read_vouched
 from mnist_edge.data import Split
 from mnist_edge.data.catalog import BY_TEST_LABELS
 from mnist_edge.data.fetch import Progress, no_progress
@@ -22,6 +22,7 @@ from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import Artifact, Evaluation, LayerError, SelfTest
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.selftest import run_selftest
+from mnist_edge.storage import locked, write_bytes
 
 REPORT_NAME = "report.html"
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -99,11 +100,7 @@ def write_reports(
         if target is not None:
             write_bytes(target, render(verdicts).encode())
     if as_page is not None:
-        entries = {path.name: Manifest.load(path.parent).files.get(path.name) for path in files}
-        known = {name: entry for name, entry in entries.items() if entry is not None}
-        names = next((item.changes.classes for item in verdicts.reports if item.changes is not None), ())
-        page = html.render(verdicts, images, [item.name for item in names], known)
-        write_bytes(as_page, page.encode())
+        write_bytes(as_page, _page(verdicts, images, files))
 
 
 def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path:
@@ -126,9 +123,17 @@ def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path
         except MnistEdgeError as error:
             notes.append(error.cause)
     kernels = tuple(kernel for item in artifacts for kernel in item.kernels)
-    write_reports(Verdicts(reports, kernels, tuple(traced), tuple(notes)), images, files, as_page=target)
-    manifest.record(REPORT_NAME, key=key)
+    page = _page(Verdicts(reports, kernels, tuple(traced), tuple(notes)), images, files)
+    with locked(target.parent.parent, "export"):
+        manifest.commit({REPORT_NAME: (page, {"key": key})})
     return target
+
+
+def _page(verdicts: Verdicts, images: NDArray[np.uint8], files: Sequence[Path]) -> bytes:
+    entries = {path.name: Manifest.load(path.parent).files.get(path.name) for path in files}
+    known = {name: entry for name, entry in entries.items() if entry is not None}
+    names = next((item.changes.classes for item in verdicts.reports if item.changes is not None), ())
+    return html.render(verdicts, images, [item.name for item in names], known).encode()
 
 
 def _with_layers(files: Sequence[Path]) -> list[Path]:
@@ -138,7 +143,7 @@ def _with_layers(files: Sequence[Path]) -> list[Path]:
 
 def _layers(path: Path, reference: Path | None = None, trust: bool = False) -> tuple[LayerError, ...]:
     """The errors of a file's layers on the golden set's images."""
-    images = Reference.from_bytes(read_bytes(reference or path.parent / REFERENCE_NAME)).golden_images
+    images = Reference.from_bytes(read_vouched(reference or path.parent / REFERENCE_NAME, trust)[0]).golden_images
     return tuple(layer_errors(path, images, trust))
 
 

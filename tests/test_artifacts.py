@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from mnist_edge import artifacts
+from mnist_edge import artifacts, storage
 from mnist_edge.errors import ContentError, StageError
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
-    artifacts.write_bytes(path, b"old")
-    with pytest.raises(RuntimeError), artifacts.writing(path) as temporary:
+    storage.write_bytes(path, b"old")
+    with pytest.raises(RuntimeError), storage.writing(path) as temporary:
         temporary.write_bytes(b"half of the new")
         raise RuntimeError
     assert path.read_bytes() == b"old"
@@ -19,7 +19,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
 
 
 def test_a_full_disk_is_a_stage_error(tmp_path: Path) -> None:
-    with pytest.raises(StageError, match="No space left"), artifacts.writing(tmp_path / "file") as temporary:
+    with pytest.raises(StageError, match="No space left"), storage.writing(tmp_path / "file") as temporary:
         with Path("/dev/full").open("wb") as full:
             full.write(b"x" * 100_000)
         temporary.write_bytes(b"never reached")
@@ -28,12 +28,12 @@ def test_a_full_disk_is_a_stage_error(tmp_path: Path) -> None:
 
 def test_a_changed_byte_is_refused_unless_trusted(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
-    artifacts.write_bytes(path, b"content")
-    artifacts.Manifest.load(tmp_path).record("file.bin")
-    assert artifacts.check_hash(path, b"content")
+    artifacts.Manifest.load(tmp_path).commit({"file.bin": (b"content", {})})
+    assert artifacts.read_vouched(path) == (b"content", True)
+    path.write_bytes(b"contenT")
     with pytest.raises(ContentError, match="SHA-256 differs"):
-        artifacts.check_hash(path, b"contenT")
-    assert not artifacts.check_hash(path, b"contenT", trust=True)
+        artifacts.read_vouched(path)
+    assert artifacts.read_vouched(path, trust=True) == (b"contenT", False)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 1, "files": {"a": {}}}', "\x00"])

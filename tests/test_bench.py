@@ -55,7 +55,7 @@ def test_the_figures_hang_together(workspace: Path, tmp_path: Path, cli: Callabl
     for kind, name in ((Latency, "latency"), (Machine, "machine")):
         assert set(schema["$defs"][name]["properties"]) == {field.name for field in fields(kind)}
     # A person gets the same in tables that fit a terminal.
-    shown = cli("bench", workspace / "dense" / "dense-int8.tflite", "--seconds", 0.05, "--engine", "litert")
+    shown = cli("bench", "dense-int8.tflite", "--seconds", 0.05, "--engine", "litert", cwd=workspace / "dense")
     assert shown.code == 0, shown.err
     assert "p99.9" in shown.out
     assert max(map(len, shown.out.splitlines()[2:])) <= 80

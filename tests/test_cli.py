@@ -26,6 +26,7 @@ COMMANDS = [
     "bundle",
     "info",
     "data",
+    "doctor",
 ]
 
 

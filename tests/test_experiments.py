@@ -121,7 +121,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if os.getuid() == 0:  # the server refuses to run as root
         account = pwd.getpwnam("postgres")
         user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-        for path in (folder, *folder.parents[:2]):
+        for path in (folder, *folder.parents[:3]):
             path.chmod(0o755)
         shutil.chown(folder, account.pw_uid, account.pw_gid)
     storage = folder / "data"

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_edge import data
-from mnist_edge.artifacts import REFERENCE_NAME, Manifest, read_bytes, sha256_of_file, writing
+from mnist_edge.artifacts import REFERENCE_NAME, Manifest, sha256_of_file
 from mnist_edge.bundling.targets import TARGETS, download
 from mnist_edge.data import idx
 from mnist_edge.data.catalog import FILES
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import StageError, UsageError, suggest
 from mnist_edge.runtime.selftest import golden_path
+from mnist_edge.storage import read_bytes, writing
 
 SOURCE = Path(__file__).parent.parent.parent
 DISTRIBUTION = "mnist-edge"

@@ -16,6 +16,7 @@ from mnist_edge.cli import (
     bundle,
     cross_validate,
     data,
+    doctor,
     evaluate,
     export,
     info,
@@ -39,7 +40,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (train, cross_validate, sweep, evaluate, export, verify, predict, serve, bench, bundle, info, data):
+for module in (
+    train,
+    cross_validate,
+    sweep,
+    evaluate,
+    export,
+    verify,
+    predict,
+    serve,
+    bench,
+    bundle,
+    info,
+    data,
+    doctor,
+):
     app.command(module.NAME)(module.command)
 
 

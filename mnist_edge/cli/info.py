@@ -9,6 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
+from mnist_edge.errors import one_line
 
 NAME = "info"
 
@@ -23,9 +24,10 @@ def command(
     Example: mnist-edge info artifacts/cnn/cnn-int8.tflite
     """
     from mnist_edge import artifacts, formats
+    from mnist_edge.storage import read_bytes
 
     output = Output(NAME, as_json, debug)
-    content = artifacts.read_bytes(path)
+    content = read_bytes(path)
     file = formats.read(content, path)
     verified = artifacts.is_vouched(path, content)
     sha256 = artifacts.sha256_of(content)
@@ -34,7 +36,7 @@ def command(
         f"sha256 {sha256}",
         *(f"input  {_tensor(item)}" for item in file.inputs),
         *(f"output {_tensor(item)}" for item in file.outputs),
-        *(f"{key}: {value}" for key, value in file.metadata.items() if value.isprintable()),
+        *(f"{one_line(key)}: {value}" for key, value in file.metadata.items() if value.isprintable()),
     ]
     ops = table("", "op", "output", "dtype", "shape", "scale", "zero point")
     tensors = {item.name: item for item in file.tensors}
@@ -43,7 +45,7 @@ def command(
         cells = (
             (result.dtype, _shape(result.shape), _few(result.scale), _few(result.zero_point)) if result else ("",) * 4
         )
-        ops.add_row(op.kind, op.outputs[0][-48:] if op.outputs else "", *cells)
+        ops.add_row(op.kind, one_line(op.outputs[0])[-48:] if op.outputs else "", *cells)
     payload = {
         "path": str(path), "size_bytes": len(content), "sha256": sha256, "verified": verified, "file": file,
         "contract": file.contract,
@@ -53,7 +55,7 @@ def command(
 
 def _tensor(item: Any) -> str:
     grid = f", scale {_few(item.scale)}, zero point {_few(item.zero_point)}" if item.scale else ""
-    return f"{item.name}: {item.dtype} {_shape(item.shape)}{grid}"
+    return f"{one_line(item.name)}: {item.dtype} {_shape(item.shape)}{grid}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

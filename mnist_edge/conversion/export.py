@@ -84,10 +84,8 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         progress(f"converting {name}", 0, 1)
         log = folder / LOG_NAME
         content = _convert(converter.convert, folder, source, reference["sha256"], config, splits, log)
-        artifacts.write_bytes(folder / name, content)
-        manifest.record(
-            name, key=key, format=config.format, quantization=config.quantization, model=folder.name, made_by=facts
-        )
+        made = {"key": key, "format": config.format, "quantization": config.quantization, "model": folder.name}
+        manifest.commit({name: (content, {**made, "made_by": facts})})
         progress(f"converting {name}", 1, 1)
     entry = manifest.files[name]
     return Artifact(

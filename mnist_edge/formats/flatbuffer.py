@@ -45,6 +45,10 @@ class Table:
         buffer = memoryview(content)
         return cls(buffer, int(struct.unpack_from("<I", buffer)[0]))
 
+    def has(self, slot: int) -> bool:
+        """Whether a field is there."""
+        return self._field(slot) is not None
+
     def scalar(self, slot: int, form: str, default: int) -> int:
         """An integer field: ``form`` is its `struct` letter."""
         position = self._field(slot)

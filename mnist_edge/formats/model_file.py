@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 from mnist_edge.errors import ContentError
 
@@ -16,6 +16,7 @@ class TensorInfo:
 
     ``shape`` has -1 for a free dimension. ``scale`` and ``zero_point`` are empty for a float tensor, have one entry
     for per-tensor quantization, and one per slice of ``axis`` for per-channel: real = (q - zero_point) * scale.
+    ``size_bytes`` is what a constant has of data, None where the format does not lay them out plainly.
     """
 
     name: str
@@ -25,15 +26,20 @@ class TensorInfo:
     zero_point: tuple[int, ...] = ()
     axis: int | None = None
     constant: bool = False
+    size_bytes: int | None = None
 
 
 @dataclass(frozen=True)
 class OpInfo:
-    """One operation and the names of the tensors it reads and writes."""
+    """One operation, the names of the tensors it reads and writes, and its whole numbers (strides, say) by name.
+
+    An optional input that is left out has an empty name.
+    """
 
     kind: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    attributes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,25 @@ DTYPES = {
 }  # fmt: skip
 _STRUCT = {"float32": "f", "uint8": "B", "int8": "b", "int32": "i"}
 
+# An engine is given no other op: none of these branches, loops, calls out, or takes its sizes from an image.
+ALLOWED = frozenset(
+    {
+        "Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant", "Conv",
+        "ConvTranspose", "DequantizeLinear", "Div", "Dropout", "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor",
+        "FusedConv", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish",
+        "Identity", "LayerNormalization", "LeakyRelu", "LogSoftmax", "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg",
+        "PRelu", "Pad", "Pow", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConv", "QLinearGlobalAveragePool",
+        "QLinearLeakyRelu", "QLinearMatMul", "QLinearMul", "QLinearSigmoid", "QuantizeLinear", "Reciprocal",
+        "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Selu", "Shape", "Sigmoid", "Slice", "Softmax",
+        "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
+_DOMAINS = ("", "ai.onnx", "com.microsoft")
+_EXTENTS = {"strides": "strides", "dilations": "dilations", "kernel_shape": "kernel", "pads": "pads"}
+
 Message = dict[int, list[protobuf.Value]]
+Grid = tuple[tuple[float, ...], tuple[int, ...], int | None]
+_NO_GRID: Grid = ((), (), None)
 
 
 def read(content: bytes) -> ModelFile:
@@ -35,13 +53,20 @@ def read(content: bytes) -> ModelFile:
         raise ContentError("The file is no ONNX model.", "Check that it is what its name says, and copied whole.")
     graph = protobuf.message(model, 7)
     initializers = {protobuf.text(item, 8): item for item in protobuf.messages(graph, 5)}
-    if any(13 in item or protobuf.integer(item, 14) for item in initializers.values()):
+    nodes = protobuf.messages(graph, 1)
+    attributes = [protobuf.messages(node, 5) for node in nodes]
+    kept = [*initializers.values(), *(protobuf.message(item, 5) for items in attributes for item in items)]
+    if any(13 in item or protobuf.integer(item, 14) for item in kept):
         raise ContentError(
             "The ONNX model keeps weights in other files, which is not supported.",
             "Save it as one file (onnx.save_model with save_as_external_data=False).",
         )
-    nodes = protobuf.messages(graph, 1)
-    ops = tuple(OpInfo(protobuf.text(node, 4), protobuf.texts(node, 1), protobuf.texts(node, 2)) for node in nodes)
+    # Training information, functions, sparse weights, and graphs within a node's attributes.
+    if 20 in model or 25 in model or 15 in graph or any({6, 11} & set(item) for items in attributes for item in items):
+        raise ContentError(
+            "The ONNX model is more than one plain graph.", "Export it for inference, without functions."
+        )
+    ops = tuple(_op(node, items) for node, items in zip(nodes, attributes, strict=True))
     grids = _grids(ops, initializers)
     tensors: dict[str, TensorInfo] = {}
     for value in [item for number in (11, 12, 13) for item in protobuf.messages(graph, number)]:
@@ -50,12 +75,12 @@ def read(content: bytes) -> ModelFile:
         dims = protobuf.messages(protobuf.message(tensor, 2), 1)
         shape = tuple(protobuf.integer(dim, 1, -1) if 1 in dim else -1 for dim in dims)
         dtype = DTYPES.get(protobuf.integer(tensor, 1), "unknown")
-        tensors[name] = TensorInfo(name, dtype, shape, *grids.get(name, ((), ())))
+        tensors[name] = TensorInfo(name, dtype, shape, *grids.get(name, _NO_GRID))
     for name, item in initializers.items():
         dtype = DTYPES.get(protobuf.integer(item, 2), "unknown")
-        scale, zero_point = grids.get(name, ((), ()))
-        axis = 0 if len(scale) > 1 else None
-        tensors[name] = TensorInfo(name, dtype, protobuf.integers(item, 1), scale, zero_point, axis, constant=True)
+        scale, zero_point, axis = grids.get(name, _NO_GRID)
+        shape, raw = protobuf.integers(item, 1), len(protobuf.data(item, 9)) or None
+        tensors[name] = TensorInfo(name, dtype, shape, scale, zero_point, axis, constant=True, size_bytes=raw)
 
     def declared(number: int) -> tuple[TensorInfo, ...]:
         names = [protobuf.text(value, 1) for value in protobuf.messages(graph, number)]
@@ -71,18 +96,28 @@ def read(content: bytes) -> ModelFile:
     )
 
 
-def _grids(
-    ops: tuple[OpInfo, ...], initializers: dict[str, Message]
-) -> dict[str, tuple[tuple[float, ...], tuple[int, ...]]]:
-    """Scale and zero point of every tensor on the integer side of a QuantizeLinear or DequantizeLinear."""
-    grids = {}
+def _op(node: Message, attributes: list[Message]) -> OpInfo:
+    kind, domain = protobuf.text(node, 4), protobuf.text(node, 7)
+    found = {protobuf.text(item, 1): protobuf.integers(item, 8) for item in attributes if 8 in item}
+    extents = {ours: found[name] for name, ours in _EXTENTS.items() if name in found}
+    for item in attributes:
+        if protobuf.text(item, 1) == "axis":
+            extents["axis"] = (protobuf.integer(item, 3),)
+    known = kind if domain in _DOMAINS else f"{domain}.{kind}"
+    return OpInfo(known, protobuf.texts(node, 1), protobuf.texts(node, 2), extents)
+
+
+def _grids(ops: tuple[OpInfo, ...], initializers: dict[str, Message]) -> dict[str, Grid]:
+    """Scale, zero point and axis of every tensor on the integer side of a QuantizeLinear or DequantizeLinear."""
+    grids: dict[str, Grid] = {}
     for op in ops:
-        if op.kind not in ("QuantizeLinear", "DequantizeLinear") or len(op.inputs) < 2:
+        if op.kind not in ("QuantizeLinear", "DequantizeLinear") or len(op.inputs) < 2 or not op.outputs:
             continue
         quantized = op.outputs[0] if op.kind == "QuantizeLinear" else op.inputs[0]
         scale = _values(initializers.get(op.inputs[1]))
         zero_point = _values(initializers.get(op.inputs[2])) if len(op.inputs) > 2 else ()
-        grids[quantized] = (scale, tuple(int(value) for value in zero_point))
+        axis = op.attributes.get("axis", (1,))[0] if len(scale) > 1 else None
+        grids[quantized] = (scale, tuple(int(value) for value in zero_point), axis)
     return grids
 
 

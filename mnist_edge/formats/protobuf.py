@@ -41,7 +41,13 @@ def fields(buffer: memoryview) -> dict[int, list[Value]]:
 
 
 def message(message_fields: dict[int, list[Value]], number: int) -> dict[int, list[Value]]:
-    """The last submessage of that number; empty where there is none."""
+    """The submessage of that number; empty where there is none.
+
+    Raises:
+        ContentError: there are several: readers would merge them, and what one sees another would not.
+    """
+    if len(message_fields.get(number, [])) > 1:
+        raise _corrupt()
     return fields(data(message_fields, number))
 
 

@@ -5,6 +5,8 @@ Slot numbers and enumerations are those of TensorFlow Lite's public schema, vers
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import NoReturn
 
 from mnist_edge.errors import ContentError
@@ -14,6 +16,8 @@ from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
 NAME = "tflite"
 SUFFIX = ".tflite"
 IDENTIFIER = b"TFL3"
+# is_variable, sparsity, variant_tensors, external_buffer
+_UNUSED_TENSOR_SLOTS = (5, 6, 9, 10)
 
 DTYPES = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16",
@@ -23,9 +27,23 @@ OPS = {
     0: "ADD", 1: "AVERAGE_POOL_2D", 2: "CONCATENATION", 3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 6: "DEQUANTIZE",
     9: "FULLY_CONNECTED", 14: "LOGISTIC", 17: "MAX_POOL_2D", 18: "MUL", 19: "RELU", 21: "RELU6", 22: "RESHAPE",
     25: "SOFTMAX", 28: "TANH", 34: "PAD", 36: "GATHER", 39: "TRANSPOSE", 40: "MEAN", 41: "SUB", 43: "SQUEEZE",
-    45: "STRIDED_SLICE", 54: "PRELU", 60: "PADV2", 61: "GREATER", 67: "TRANSPOSE_CONV", 74: "SUM", 77: "SHAPE",
-    82: "REDUCE_MAX", 83: "PACK", 98: "LEAKY_RELU", 100: "MIRROR_PAD", 114: "QUANTIZE", 117: "HARD_SWISH",
-    150: "GELU", 32: "CUSTOM",
+    45: "STRIDED_SLICE", 47: "EXP", 49: "SPLIT", 53: "CAST", 54: "PRELU", 55: "MAXIMUM", 57: "MINIMUM", 60: "PADV2",
+    67: "TRANSPOSE_CONV", 70: "EXPAND_DIMS", 74: "SUM", 76: "RSQRT", 77: "SHAPE", 82: "REDUCE_MAX", 83: "PACK",
+    98: "LEAKY_RELU", 99: "SQUARED_DIFFERENCE", 100: "MIRROR_PAD", 111: "ELU", 114: "QUANTIZE", 117: "HARD_SWISH",
+    150: "GELU",
+}  # fmt: skip
+# An engine is given no other op: none of these branches, loops, calls out, or takes its sizes from its data.
+ALLOWED = frozenset(OPS.values())
+# Where the options of an op have them: (height, width) slots and their default.
+_EXTENTS = {
+    "CONV_2D": {"strides": (2, 1, 0), "dilations": (5, 4, 1)},
+    "DEPTHWISE_CONV_2D": {"strides": (2, 1, 0), "dilations": (6, 5, 1)},
+    "MAX_POOL_2D": {"strides": (2, 1, 0), "kernel": (4, 3, 0)},
+    "AVERAGE_POOL_2D": {"strides": (2, 1, 0), "kernel": (4, 3, 0)},
+    "TRANSPOSE_CONV": {"strides": (2, 1, 0)},
+}
+_ACTIVATION_SLOT = {
+    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "MAX_POOL_2D": 5, "AVERAGE_POOL_2D": 5, "FULLY_CONNECTED": 0, "ADD": 0,
 }  # fmt: skip
 
 
@@ -38,11 +56,13 @@ def read(content: bytes) -> ModelFile:
     root = Table.root(content, IDENTIFIER)
     if root.scalar(0, "I", 0) != 3:
         _refuse(f"its schema version is {root.scalar(0, 'I', 0)}, not 3")
-    buffers = [buffer.bytes(0) for buffer in root.tables(4)]
+    if root.has(8) or root.has(9):
+        _refuse("it keeps data in other files")
+    buffers = [_buffer(table) for table in root.tables(4)]
     graphs = root.tables(2)
     if len(graphs) != 1:
         _refuse(f"it has {len(graphs)} subgraphs; one is supported")
-    tensors = tuple(_tensor(table, buffers) for table in graphs[0].tables(0))
+    tensors = _unique([_tensor(table, buffers) for table in graphs[0].tables(0)])
     # Old writers fill only the deprecated one-byte field, new ones both.
     codes = [op_name(max(table.scalar(0, "b", 0), table.scalar(3, "i", 0))) for table in root.tables(1)]
 
@@ -53,14 +73,16 @@ def read(content: bytes) -> ModelFile:
         return tuple(tensors[index] for index in indices if index >= 0)
 
     def names(indices: tuple[int, ...]) -> tuple[str, ...]:
-        return tuple(tensor.name for tensor in at(indices))
+        at(indices)
+        return tuple(tensors[index].name if index >= 0 else "" for index in indices)
 
     ops = []
     for table in graphs[0].tables(3):
         code = table.scalar(0, "I", 0)
         if code >= len(codes):
             _refuse("it names an op that it does not declare")
-        ops.append(OpInfo(codes[code], names(table.numbers(1, "i")), names(table.numbers(2, "i"))))
+        kind = codes[code]
+        ops.append(OpInfo(kind, names(table.numbers(1, "i")), names(table.numbers(2, "i")), _attributes(kind, table)))
     metadata = {}
     for table in root.tables(6):
         index = table.scalar(1, "I", 0)
@@ -84,15 +106,57 @@ def _tensor(table: Table, buffers: list[memoryview]) -> TensorInfo:
     buffer = table.scalar(2, "I", 0)
     if buffer >= len(buffers):
         _refuse("a tensor names a buffer that it does not hold")
+    shape, signature = table.numbers(0, "i"), table.numbers(7, "i")
+    # An engine takes memory for the shape, whatever the signature says.
+    fits = len(signature) == len(shape) and all(b in (-1, a) for a, b in zip(shape, signature, strict=True))
+    if signature and not fits:
+        _refuse(f"{table.string(3)} has the shape {shape} and the signature {signature}")
+    if any(size < 1 for size in shape):
+        _refuse(f"{table.string(3)} has the shape {shape}")
+    if any(table.has(slot) for slot in _UNUSED_TENSOR_SLOTS):
+        _refuse(f"{table.string(3)} is sparse, variable, or kept elsewhere")
     return TensorInfo(
         name=table.string(3),
         dtype=DTYPES.get(table.scalar(1, "b", 0), "unknown"),
-        shape=tuple(table.numbers(7, "i") or table.numbers(0, "i")),
+        shape=tuple(signature or shape),
         scale=tuple(scale),
         zero_point=tuple(zero_point),
         axis=quantization.scalar(6, "i", 0) if quantization and len(scale) > 1 else None,
         constant=len(buffers[buffer]) > 0,
+        size_bytes=len(buffers[buffer]) or None,
     )
+
+
+def _buffer(table: Table) -> memoryview:
+    if table.scalar(1, "Q", 0) > 1 or table.scalar(2, "Q", 0) > 1:
+        _refuse("it keeps data behind its end")
+    return table.bytes(0)
+
+
+def _unique(tensors: list[TensorInfo]) -> tuple[TensorInfo, ...]:
+    """The tensors with names of their own: graphs are followed by name, and a file may repeat one, or have none."""
+    counts = Counter(tensor.name for tensor in tensors)
+    return tuple(
+        tensor if tensor.name and counts[tensor.name] == 1 else replace(tensor, name=f"{tensor.name}#{index}")
+        for index, tensor in enumerate(tensors)
+    )
+
+
+def _attributes(kind: str, operator: Table) -> dict[str, tuple[int, ...]]:
+    """What `structure` checks, and what is needed to compute the op by hand."""
+    options = operator.table(4)
+    found: dict[str, tuple[int, ...]] = {}
+    if options is None:
+        return found
+    for name, (height, width, default) in _EXTENTS.get(kind, {}).items():
+        found[name] = (options.scalar(height, "i", default), options.scalar(width, "i", default))
+    if "strides" in found:
+        found["same_padding"] = (int(options.scalar(0, "b", 0) == 0),)
+    if kind == "DEPTHWISE_CONV_2D":
+        found["depth_multiplier"] = (options.scalar(3, "i", 0),)
+    if kind in _ACTIVATION_SLOT:
+        found["activation"] = (options.scalar(_ACTIVATION_SLOT[kind], "b", 0),)
+    return found
 
 
 def op_name(code: int) -> str:

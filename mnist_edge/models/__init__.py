@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import discovery
+from mnist_edge.artifacts import KERAS_NAME
 from mnist_edge.errors import ContentError, UsageError, suggest
 from mnist_edge.models.backend import import_keras
 
-__all__ = ["build", "load", "names", "outputs", "pixel_scale", "require_classifier"]
+__all__ = ["build", "load", "names", "outputs", "pixel_scale", "require_classifier", "saved"]
 
 
 def names() -> list[str]:
@@ -54,6 +56,14 @@ def load(path: Path) -> Any:
         ) from error
     require_classifier(model, path)
     return model
+
+
+def saved(model: Any) -> bytes:
+    """The content of a model's ``.keras`` file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / KERAS_NAME
+        model.save(path)
+        return path.read_bytes()
 
 
 def require_classifier(model: Any, path: Path) -> None:

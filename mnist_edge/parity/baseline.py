@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_edge.artifacts import read_bytes
 from mnist_edge.errors import ContentError
 from mnist_edge.results import SCHEMA_VERSION, ParityReport
 from mnist_edge.serialize import from_json
+from mnist_edge.storage import read_bytes
 
 
 def regressions(reports: Sequence[ParityReport], baseline: Path, max_regression_pp: float) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import check_hash, read_bytes
+from mnist_edge.artifacts import read_vouched
 from mnist_edge.errors import MnistEdgeError, StageError, UsageError
 from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import LayerError
@@ -56,9 +56,7 @@ def layer_errors(path: Path, images: NDArray[np.uint8], trust: bool = False) -> 
     twin = twin_path(path)
     if twin is None:
         raise UsageError(f"{path} has no float twin beside it to compare layers with.", "Export it again.")
-    content, float_content = read_bytes(path), read_bytes(twin)
-    check_hash(path, content, trust)
-    check_hash(twin, float_content)
+    content, float_content = read_vouched(path, trust)[0], read_vouched(twin)[0]
     trace = _tracer(path.suffix)
     try:
         errors = [_error(item) for item in trace(content, float_content, images[:IMAGES])]

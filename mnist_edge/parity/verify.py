@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import REFERENCE_NAME, Manifest, check_hash, read_bytes
+from mnist_edge.artifacts import REFERENCE_NAME, Manifest, read_vouched
 from mnist_edge.data import Split, image_digests
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, RefusedError, UsageError
@@ -149,9 +149,7 @@ def _reference(path: Path, named: Path | None, test_sha256: str, n: int, trust: 
     source = named or path.parent / REFERENCE_NAME
     if not source.is_file():
         raise UsageError(f"There is no reference {source} to compare {path.name} with.", "Name one with --reference.")
-    content = read_bytes(source)
-    check_hash(source, content, trust)
-    reference = Reference.from_bytes(content)
+    reference = Reference.from_bytes(read_vouched(source, trust)[0])
     if reference.test_images_sha256 != test_sha256 or len(reference.probabilities) != n:
         raise UsageError(
             f"{source} was made on other test images than these.", "Name the model's own data set with --data."

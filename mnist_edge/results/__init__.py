@@ -4,6 +4,7 @@ The field names are the JSON keys that other people's scripts read. Accuracies a
 points, ``_us`` microseconds, ``_bytes`` bytes.
 """
 
+from mnist_edge.results.health import Finding
 from mnist_edge.results.judged import (
     Artifact,
     Changes,
@@ -31,6 +32,7 @@ __all__ = [
     "ClassChange",
     "CrossValidation",
     "Evaluation",
+    "Finding",
     "Flip",
     "Flips",
     "FoldResult",

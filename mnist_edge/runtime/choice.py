@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.artifacts import write_json
 from mnist_edge.runtime.machine import processor
+from mnist_edge.storage import write_json
 
 BY_RANK = "by default: bench has not compared the engines with this file here"
 ASKED = "asked for"

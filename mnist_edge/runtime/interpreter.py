@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import RefusedError
-from mnist_edge.formats import ModelFile, tflite
+from mnist_edge.formats import ModelFile, structure, tflite
 from mnist_edge.quiet import quiet
-from mnist_edge.runtime.engines import Port, require_one_each
+from mnist_edge.runtime.engines import Port
 
 
 class InterpreterProgram:
@@ -52,7 +52,7 @@ def load(content: bytes, make: Any) -> InterpreterProgram:
         ContentError: the file is damaged, or the engine refuses it.
     """
     file = tflite.read(content)
-    require_one_each(file)
+    structure.check(file, tflite.ALLOWED)
     try:
         with quiet():  # LiteRT announces its delegate on the terminal, whatever its log level
             interpreter = make(content)

@@ -18,6 +18,7 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from mnist_edge.artifacts import read_vouched  # noqa: E402
 from mnist_edge.errors import MnistEdgeError  # noqa: E402
 from mnist_edge.results import Latency  # noqa: E402
 from mnist_edge.runtime import engines, open_session  # noqa: E402
@@ -135,7 +136,7 @@ def pictures(session: Session, batch: int) -> NDArray[np.uint8]:
     """What is predicted: the file's golden images where they lie beside it, else noise; at least one batch."""
     path = golden_path(session.path)
     if path.is_file():
-        images = Golden.from_bytes(path.read_bytes()).images
+        images = Golden.from_bytes(read_vouched(path)[0]).images
     else:
         images = np.random.default_rng(0).integers(0, 256, (64, *session.image_shape, 1), np.uint8)
     return np.resize(images, (max(len(images), batch), *images.shape[1:]))

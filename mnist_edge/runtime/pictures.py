@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import read_bytes
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.runtime.digit import Found, find_digit, find_digits
+from mnist_edge.storage import read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image

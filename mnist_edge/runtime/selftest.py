@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import check_hash, read_bytes
+from mnist_edge.artifacts import read_vouched
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.results import SelfTest
 from mnist_edge.runtime.session import Session
@@ -81,9 +81,7 @@ def run_selftest(session: Session, trust: bool = False) -> SelfTest:
     path = golden_path(session.path)
     if not path.is_file():
         raise UsageError(f"There is no self-test {path}.", "Export the model again, or copy the file from its folder.")
-    content = read_bytes(path)
-    check_hash(path, content, trust)
-    golden = Golden.from_bytes(content)
+    golden = Golden.from_bytes(read_vouched(path, trust)[0])
     found = session.predict(golden.images)
     same = [at for at, name in enumerate(golden.engines) if name == session.engine] or range(len(golden.engines))
     expected = golden.probabilities[list(same)]

@@ -6,21 +6,22 @@ import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import check_hash, fact_of, read_bytes, sha256_of
+from mnist_edge.artifacts import fact_of, read_vouched, sha256_of
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError, suggest
-from mnist_edge.formats import METADATA_KEY, Contract
-from mnist_edge.runtime import choice, engines
+from mnist_edge.formats import METADATA_KEY, Contract, structure
+from mnist_edge.runtime import choice, engines, trial
 from mnist_edge.runtime.engines import Port, Program
 from mnist_edge.runtime.quantize import dequantize, quantize, softmax
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+T = TypeVar("T")
 BATCH = 64
 DEFAULT_THREADS = 1
 _UINT8 = np.dtype(np.uint8)
@@ -155,7 +156,6 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
         MissingError: no engine for this kind of file is installed.
         ContentError: the file is damaged, or not what its manifest says.
     """
-    content = read_bytes(path)
     names = engine_names(path.suffix)
     if not names:
         raise UsageError(f"No engine runs {path.name}.", "Name a .tflite or .onnx file.")
@@ -165,15 +165,18 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
         raise UsageError(
             f"The engine {engine} does not run {path.suffix} files.", f"Those that do: {', '.join(names)}."
         )
-    verified = check_hash(path, content, trust)
+    content, verified = read_vouched(path, trust, structure.MAX_FILE_BYTES)
+    sha256 = sha256_of(content)
     reason = choice.ASKED
     if engine != "auto":
         names = [engine]
     elif len(names) > 1:
-        names, reason = choice.order(sha256_of(content), names)
+        names, reason = choice.order(sha256, names)
     missing: list[MissingError] = []
     for name in names:
         try:
+            if not verified:
+                _about(path, functools.partial(trial.attempt, content, sha256, name))
             return Session(path, name, functools.partial(_load, path, name, content), threads, verified, reason)
         except MissingError as error:
             missing.append(error)
@@ -181,11 +184,16 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
 
 
 def _load(path: Path, engine: str, content: bytes, threads: int) -> Program:
+    program: Program = _about(path, lambda: engines.found()[engine].load(content, threads))
+    return program
+
+
+def _about(path: Path, do: Callable[[], T]) -> T:
+    """Do something with a file's bytes; what is wrong with them is said with its name."""
     try:
-        program: Program = engines.found()[engine].load(content, threads)
+        return do()
     except ContentError as error:
         raise type(error)(f"{path}: {error.cause}", error.remedy) from error
-    return program
 
 
 def _contract(program: Program, stem: str, classes: int) -> Contract:

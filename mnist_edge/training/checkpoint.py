@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import artifacts
+from mnist_edge import storage
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Checkpoint:
         values = {f"v{at}": np.asarray(variable) for at, variable in enumerate(_variables(model))}
         content = io.BytesIO()
         np.savez(content, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **values)
-        artifacts.write_bytes(self.path, content.getvalue())
+        storage.write_bytes(self.path, content.getvalue())
 
     def planned(self) -> int | None:
         """How many epochs the run that is kept here shall have; None where there is none."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge import artifacts, models
+from mnist_edge import artifacts, models, storage
 from mnist_edge.data import Split, Splits, joined, take
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import UsageError, missing_extra
@@ -83,6 +83,6 @@ def cross_validate(
                 right = models.outputs(model, out.images).argmax(axis=1) == out.labels
                 row = {"fold": number, "seed": seed, "n": len(out), "correct": int(right.sum()),
                        "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
-                artifacts.write_json(path, row)
+                storage.write_json(path, row)
                 checkpoint.path.unlink(missing_ok=True)
             yield json.loads(path.read_text())

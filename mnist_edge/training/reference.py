@@ -15,6 +15,7 @@ from mnist_edge.errors import ContentError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.runtime.quantize import softmax
 from mnist_edge.runtime.selftest import choose
+from mnist_edge.storage import read_bytes
 
 
 def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
@@ -52,16 +53,16 @@ def adopt(path: Path, splits: Splits, folder: Path) -> None:
         ContentError: not an image classifier for these data.
     """
     manifest = Manifest.load(folder)
-    content = artifacts.read_bytes(path)
+    content = read_bytes(path)
     key = artifacts.fingerprint({"source": artifacts.sha256_of(content), "data": splits.sha256})
     if manifest.is_current(KERAS_NAME, key) and manifest.is_current(REFERENCE_NAME, key):
         return
     reference, output = reference_of(models.load(path), splits)
-    artifacts.write_bytes(folder / KERAS_NAME, content)
-    artifacts.write_bytes(folder / REFERENCE_NAME, reference.to_bytes())
-    facts = {"key": key, "class_names": list(splits.class_names), "preprocessor": splits.preprocessor}
-    manifest.record(KERAS_NAME, **facts, data=splits.sha256, output=output, made_by={"adopted": path.name})
-    manifest.record(REFERENCE_NAME, key=key)
+    facts = {
+        "key": key, "class_names": list(splits.class_names), "preprocessor": splits.preprocessor,
+        "data": splits.sha256, "output": output, "made_by": {"adopted": path.name},
+    }  # fmt: skip
+    manifest.commit({KERAS_NAME: (content, facts), REFERENCE_NAME: (reference.to_bytes(), {"key": key})})
 
 
 def are_logits(answers: NDArray[np.float32]) -> bool:

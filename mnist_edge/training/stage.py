@@ -6,12 +6,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mnist_edge import artifacts
+from mnist_edge import artifacts, models
 from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.data import Splits, joined
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.models.backend import import_keras, installed_versions
 from mnist_edge.results import TrainResult
+from mnist_edge.storage import read_bytes
 from mnist_edge.training.budget import within_budget
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import fit, precision_of
@@ -69,24 +70,20 @@ def train(
         tensorboard=folder / "tensorboard" if tensorboard else None,
     )  # fmt: skip
     reference, output = reference_of(model, splits)
-    with artifacts.writing(folder / KERAS_NAME) as path:
-        model.save(path)
-    artifacts.write_bytes(folder / REFERENCE_NAME, reference.to_bytes())
     correct = int((reference.probabilities.argmax(axis=1) == splits.test.labels).sum())
-    manifest.record(
-        KERAS_NAME,
-        key=key,
-        made_by=facts,
-        data=splits.sha256,
-        class_names=list(splits.class_names),
-        preprocessor=splits.preprocessor,
-        output=output,
-        parameters=int(model.count_params()),
-        history=record.history,
-        seconds=round(record.seconds, 1),
-        test={"n": len(splits.test), "correct": correct},
-    )
-    manifest.record(REFERENCE_NAME, key=key)
+    made = {
+        "key": key,
+        "made_by": facts,
+        "data": splits.sha256,
+        "class_names": list(splits.class_names),
+        "preprocessor": splits.preprocessor,
+        "output": output,
+        "parameters": int(model.count_params()),
+        "history": record.history,
+        "seconds": round(record.seconds, 1),
+        "test": {"n": len(splits.test), "correct": correct},
+    }
+    manifest.commit({KERAS_NAME: (models.saved(model), made), REFERENCE_NAME: (reference.to_bytes(), {"key": key})})
     checkpoint.path.unlink(missing_ok=True)
     return artifacts_result(manifest, fresh=True)
 
@@ -131,7 +128,7 @@ def facts_of(config: TrainConfig, splits: Splits) -> dict[str, Any]:
     start, teacher = Path(config.model), _teacher_config(config)
     return {
         "model": config.model if start.suffix != ".keras" else start.name,
-        "start": artifacts.sha256_of(artifacts.read_bytes(start)) if start.suffix == ".keras" else None,
+        "start": artifacts.sha256_of(read_bytes(start)) if start.suffix == ".keras" else None,
         "recipe": asdict(config.recipe) | ({"epochs": None} if config.time_budget else {}),
         "teacher": artifacts.fingerprint(facts_of(teacher, splits)) if teacher else None,
         "time_budget": config.time_budget,

@@ -10,6 +10,7 @@ compares it, and ``auto`` never takes it.
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import discovery
-from mnist_edge.errors import ContentError, MissingError, missing_extra
-from mnist_edge.formats import ModelFile
+from mnist_edge.errors import MissingError, missing_extra
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,6 @@ class Port:
     shape: tuple[int, ...]
     scale: float | None = None
     zero_point: int = 0
-
-
-def require_one_each(file: ModelFile) -> None:
-    """Check for one input and one output.
-
-    Raises:
-        ContentError: the file has more, or none.
-    """
-    if len(file.inputs) != 1 or len(file.outputs) != 1:
-        raise ContentError(
-            f"The file has {len(file.inputs)} inputs and {len(file.outputs)} outputs.", "One of each is supported."
-        )
 
 
 class Program(Protocol):
@@ -64,14 +52,17 @@ class Program(Protocol):
         """Input (n, *input.shape) of the input's dtype to output (n, *output.shape); n is 1 unless ``batched``."""
 
 
-def missing_engine(what: str, extra: str, newest: int, machines: Sequence[str]) -> MissingError:
-    """The error for an engine that is not installed: how to install it, or that it has no wheel for this machine.
+def missing_engine(error: ImportError, what: str, extra: str, newest: int, machines: Sequence[str]) -> MissingError:
+    """The error for an engine that cannot be imported: how to install it, that it has no wheel here, or what it lacks.
 
     Args:
+        error: what the import raised.
         what: the engine, in a user's words. extra: of mnist-edge, that brings it.
         newest: the last Python 3 that it has wheels for, the first being 3.11.
         machines: what it has wheels for, as ``platform.machine()`` says.
     """
+    if not isinstance(error, ModuleNotFoundError):
+        return MissingError(f"{what} is here, and cannot be loaded: {error}.", _remedy_of(str(error), extra))
     if platform.machine() in machines and sys.version_info[:2] <= (3, newest):
         return missing_extra(what, extra)
     python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
@@ -79,6 +70,18 @@ def missing_engine(what: str, extra: str, newest: int, machines: Sequence[str]) 
         f"{what} is not installed here, and has no wheel for {python} on {platform.machine()}.",
         "Use 64-bit Raspberry Pi OS, or another 64-bit system with Python 3.11 to 3.14.",
     )
+
+
+def _remedy_of(said: str, extra: str) -> str:
+    library = re.search(r"(lib[\w+.-]+): cannot open shared object file", said)
+    if library:
+        stem = re.sub(r"\.so\.?", "", library[1])  # libatomic.so.1 is in libatomic1
+        return f"Install the system's library {library[1]}: sudo apt install {stem}"
+    if "GLIBC" in said:
+        return "The wheel is for a newer system: upgrade the system, or take another engine."
+    if "numpy" in said.lower() or "_ARRAY_API" in said:
+        return "Install the numpy that it was built for: pip install 'numpy<2'"
+    return f"Its wheel is not for this Python or processor: pip install --force-reinstall 'mnist-edge[{extra}]'"
 
 
 def found() -> dict[str, ModuleType]:

@@ -24,7 +24,9 @@ def constructor(threads: int, kernels: str = "AUTO") -> Callable[[bytes], Any]:
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
-        raise missing_engine("LiteRT (ai-edge-litert)", EXTRA, 14, ("x86_64", "aarch64", "arm64", "AMD64")) from error
+        raise missing_engine(
+            error, "LiteRT (ai-edge-litert)", EXTRA, 14, ("x86_64", "aarch64", "arm64", "AMD64")
+        ) from error
     resolver = OpResolverType[kernels]
     return lambda content: Interpreter(
         model_content=content, num_threads=threads, experimental_op_resolver_type=resolver

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import RefusedError
-from mnist_edge.formats import ModelFile, onnx
-from mnist_edge.runtime.engines import Port, Program, missing_engine, require_one_each
+from mnist_edge.formats import ModelFile, onnx, structure
+from mnist_edge.runtime.engines import Port, Program, missing_engine
 
 NAME = "onnxruntime"
 SUFFIXES = (".onnx",)
@@ -46,9 +46,9 @@ def load(content: bytes, threads: int) -> Program:
     try:
         import onnxruntime
     except ImportError as error:
-        raise missing_engine("onnxruntime", EXTRA, 14, ("x86_64", "aarch64", "arm64", "AMD64")) from error
+        raise missing_engine(error, "onnxruntime", EXTRA, 14, ("x86_64", "aarch64", "arm64", "AMD64")) from error
     file = onnx.read(content)
-    require_one_each(file)
+    structure.check(file, onnx.ALLOWED)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _ERROR

@@ -26,7 +26,7 @@ def load(content: bytes, threads: int) -> Program:
     try:
         from tflite_runtime.interpreter import Interpreter
     except ImportError as error:
-        raise missing_engine("tflite-runtime", EXTRA, 11, ("x86_64", "aarch64", "armv7l")) from error
+        raise missing_engine(error, "tflite-runtime", EXTRA, 11, ("x86_64", "aarch64", "armv7l")) from error
 
     def make(bytes_: bytes) -> Any:
         try:

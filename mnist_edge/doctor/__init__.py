@@ -1,0 +1,8 @@
+"""What is wrong with this machine, and what helps: every engine constructed and asked, and all that has gone wrong before.
+
+A check is a function that returns a `Finding`; it raises nothing, and says nothing that a bug report should not hold.
+"""
+
+from mnist_edge.doctor.examine import examine, versions
+
+__all__ = ["examine", "versions"]

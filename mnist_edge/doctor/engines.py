@@ -1,0 +1,62 @@
+"""The engines: each is constructed and run in a process of its own, then asked for the golden set that came along."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+from mnist_edge.errors import MissingError, MnistEdgeError
+from mnist_edge.results import Finding
+from mnist_edge.runtime import engine_names, open_session, trial
+from mnist_edge.runtime import engines as known
+from mnist_edge.runtime.selftest import run_selftest
+from mnist_edge.storage import read_bytes
+from mnist_edge.workspace import DEFAULT_MODEL, shipped_files
+
+_ILLEGAL = "SIGILL"
+
+
+def checks() -> list[Callable[[], Finding]]:
+    """A check for every engine that could answer here, and one whether any does."""
+    files = [path for group in shipped_files(DEFAULT_MODEL) for path in group]
+    each = [(name, next(path for path in files if path.suffix in known.found()[name].SUFFIXES))
+            for name in engine_names() if any(path.suffix in known.found()[name].SUFFIXES for path in files)]  # fmt: skip
+    looked = {name: functools.cache(functools.partial(_engine, name, path)) for name, path in each}
+    return [*looked.values(), functools.partial(_any, list(looked.values()))]
+
+
+def _engine(name: str, path: Path) -> Finding:
+    check = f"engine {name}"
+    try:
+        died = trial.run(read_bytes(path), name)
+        if died is not None:
+            return Finding(check, "failed", *_death(name, died), code=3)
+        said = run_selftest(open_session(path, name))
+    except MissingError as error:
+        status = "absent" if "is not installed" in error.cause else "failed"
+        return Finding(check, status, error.cause, error.remedy, code=0 if status == "absent" else 3)
+    except MnistEdgeError as error:
+        return Finding(check, "failed", error.cause, error.remedy, code=error.exit_code)
+    if not said.passed:
+        found = f"it differs by {said.max_abs_difference:.2g} from what it said where {path.name} was built"
+        return Finding(check, "failed", found, "Verify the files here: mnist-edge verify --shipped", code=1)
+    return Finding(check, "ok", f"{path.name}: {said.n} of {said.n} golden images within {said.tolerance:g}")
+
+
+def _death(name: str, died: str) -> tuple[str, str]:
+    package = known.found()[name].PACKAGE
+    if died == _ILLEGAL:
+        return (
+            f"{package} uses an instruction that this processor has not (illegal instruction)",
+            "Use another engine, a 64-bit system, or a wheel built for this processor.",
+        )
+    return f"{package} ends the process: {died}", f"Install it anew: pip install --force-reinstall {package}"
+
+
+def _any(looked: list[Callable[[], Finding]]) -> Finding:
+    working = [item().check.removeprefix("engine ") for item in looked if item().status == "ok"]
+    if working:
+        return Finding("any engine", "ok", ", ".join(working))
+    first = next((item() for item in looked if item().status == "failed"), looked[0]())
+    return Finding("any engine", "failed", f"no engine answers here: {first.found}", first.remedy, code=3)

@@ -1,0 +1,112 @@
+"""The machine itself: Python, user space, memory, /sys, the clock, the power."""
+
+from __future__ import annotations
+
+import platform
+import struct
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+from mnist_edge.results import Finding
+from mnist_edge.runtime.machine import machine
+
+# A clock that says less was never set: a Raspberry Pi has none that runs without power.
+EARLIEST = 1_790_000_000  # 2026-09-21
+ENOUGH_BYTES = 200 << 20
+MEMORY = Path("/proc/meminfo")
+CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
+PROCESSORS = Path("/sys/devices/system/cpu")
+_BITS_64 = ("aarch64", "arm64", "x86_64", "AMD64")
+_POWER = {
+    0: "the voltage is too low", 1: "the clock is capped", 2: "the processor is throttled", 3: "it is too hot",
+    16: "the voltage was too low", 17: "the clock was capped", 18: "the processor was throttled", 19: "it was too hot",
+}  # fmt: skip
+
+
+def python() -> Finding:
+    """Whether pip may install into this Python."""
+    check, here = "python", f"Python {platform.python_version()}"
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    if sys.prefix == sys.base_prefix and marker.is_file():
+        return Finding(
+            check, "warning", f"{here} is the system's own, and refuses pip install",
+            "Make an environment: python3 -m venv ~/edge && ~/edge/bin/pip install mnist-edge",
+        )  # fmt: skip
+    return Finding(check, "ok", here)
+
+
+def user_space() -> Finding:
+    """Whether programs have 32 bits on a processor and kernel of 64."""
+    check, bits, kernel = "user space", 8 * struct.calcsize("P"), platform.machine()
+    if bits == 32 and kernel in _BITS_64:
+        return Finding(
+            check, "warning", f"32-bit programs on a 64-bit kernel ({kernel}): wheels for {kernel} do not fit",
+            "Install the 64-bit edition of the system; on this one only 32-bit wheels (armv7l) work.",
+        )  # fmt: skip
+    return Finding(check, "ok", f"{bits} bits on {kernel}")
+
+
+def memory() -> Finding:
+    """Whether an engine and a model fit."""
+    free = _available()
+    if free is None:
+        return Finding("memory", "ok", "the system does not say how much is free")
+    found = f"{free >> 20} MiB free"
+    if free < ENOUGH_BYTES:
+        return Finding(
+            "memory", "warning", f"{found}: an engine wants {ENOUGH_BYTES >> 20}",
+            "End other programs, or add swap (zram-tools).",
+        )  # fmt: skip
+    return Finding("memory", "ok", found)
+
+
+def sysfs() -> Finding:
+    """Whether engines can see what processor they have."""
+    if sys.platform == "linux" and not PROCESSORS.is_dir():
+        return Finding(
+            "/sys", "warning", "/sys is not visible: engines cannot tell the processor's cores and instructions",
+            "Mount it (mount -t sysfs sysfs /sys), or let the container or sandbox see it.",
+        )  # fmt: skip
+    return Finding("/sys", "ok", "visible" if sys.platform == "linux" else "not a matter of this system")
+
+
+def clock() -> Finding:
+    """Whether the date is one on which certificates are valid."""
+    if time.time() < EARLIEST:
+        return Finding(
+            "clock", "failed", f"it says {time.strftime('%Y-%m-%d', time.gmtime())}: certificates are not valid yet",
+            "Set it: sudo timedatectl set-ntp true", code=3,
+        )  # fmt: skip
+    return Finding("clock", "ok", time.strftime("%Y-%m-%d", time.gmtime()))
+
+
+def power() -> Finding:
+    """What a Raspberry Pi says of its supply and its temperature."""
+    said = machine().throttled
+    if said is None:
+        return Finding("power", "ok", "the system does not say (no vcgencmd)")
+    bits = [text for bit, text in _POWER.items() if int(said, 16) >> bit & 1]
+    if bits:
+        return Finding(
+            "power", "warning", f"{', '.join(bits)} ({said})",
+            "Use the supply made for the board, a short cable, and a cooler; then start it anew.",
+        )  # fmt: skip
+    return Finding("power", "ok", "no undervoltage, not throttled")
+
+
+def _available() -> int | None:
+    try:
+        lines = dict(line.split(":", 1) for line in MEMORY.read_text().splitlines() if ":" in line)
+        free = int(lines["MemAvailable"].split()[0]) << 10
+    except (OSError, KeyError, ValueError, IndexError):
+        return None
+    try:  # a container's bound, where it has one
+        free = min(free, int(CONTROL_GROUP.read_text()))
+    except (OSError, ValueError):
+        pass
+    return free
+
+
+CHECKS = (python, user_space, memory, sysfs, clock, power)

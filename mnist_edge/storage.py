@@ -1,0 +1,186 @@
+"""The disk: files read whole and once, written whole or not at all, and a folder that one command writes at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from mnist_edge.errors import ContentError, StageError, UsageError
+
+MAX_BYTES = 1 << 30
+TEMPORARY = ".writing-"
+LOCK_NAME = ".lock"
+_held: set[Path] = set()
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """A file's content, with a user's words for what can go wrong.
+
+    Raises:
+        UsageError: no such file.
+        ContentError: more than ``limit`` bytes: no more than these are ever held.
+        StageError: the disk or its permissions refuse.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except FileNotFoundError:
+        raise UsageError(f"There is no file {path}.", "Check the path.") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder, not a file.", "Name a file in it.") from None
+    except OSError as error:
+        raise StageError(f"{path} cannot be read: {error.strerror}.", "Check its permissions and the disk.") from error
+    if len(content) > limit:
+        raise ContentError(f"{path} has more than {limit >> 20} MiB.", "Check that it is the file that you mean.")
+    return content
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A path to write to, renamed to ``path`` when the block ends, removed when it fails.
+
+    The temporary file lies in the same folder and has the same suffix. It is flushed to the disk before the rename,
+    and the folder after it, so that a reader sees the old content or the new, whatever happens. What a process that was
+    killed left behind there is removed by the next one.
+
+    Raises:
+        StageError: the disk or its permissions refuse.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leavings(path.parent)
+        prefix = f"{TEMPORARY}{os.getpid()}-"
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise refused(path, error) from error
+    temporary = Path(name)
+    try:
+        try:
+            yield temporary
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise refused(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with writing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON whole or not at all. NaN and infinity are refused: JSON has neither."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a loss of power. Systems that cannot open a folder need nothing of it."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Be the only process that writes in a folder. The system gives the lock back when its holder dies, however.
+
+    Args:
+        folder: made where it is not there. what: who one is, for the message that others get.
+
+    Raises:
+        StageError: another process holds it, or the disk refuses.
+    """
+    folder = folder.absolute()
+    if folder in _held:  # a stage that is part of another
+        yield
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = (folder / LOCK_NAME).open("a+")
+    except OSError as error:
+        raise refused(folder, error) from error
+    with stream:
+        if not _take(stream):
+            stream.seek(0)
+            holder = stream.read().strip() or "another command"
+            raise StageError(
+                f"{folder} is being written by {holder}.",
+                "Wait until that has ended, or choose another folder with --output-dir.",
+            )
+        with contextlib.suppress(OSError):  # a full disk is no reason to refuse: what is written there is a courtesy
+            stream.truncate(0)
+            stream.write(f"mnist-edge {what} (process {os.getpid()}, since {time.strftime('%H:%M:%S')})")
+            stream.flush()
+        _held.add(folder)
+        try:
+            yield
+        finally:
+            _held.remove(folder)
+            with contextlib.suppress(OSError):
+                stream.truncate(0)
+
+
+def _take(stream: IO[str]) -> bool:
+    """Whether the lock of an open file could be had. A system or network folder that knows no locks has none."""
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _remove_leavings(folder: Path) -> None:
+    for path in folder.glob(f"{TEMPORARY}*"):
+        owner = path.name.removeprefix(TEMPORARY).partition("-")[0]
+        if owner.isdigit() and not _is_alive(int(owner)):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    if sys.platform == "win32":
+        return True  # there, asking would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def refused(path: Path, error: OSError) -> StageError:
+    """The error for a disk, or its permissions, that do not let a path be written."""
+    return StageError(
+        f"{path} cannot be written: {error.strerror or error}.",
+        "Choose another folder with --output-dir, or make room and give write permission there.",
+    )
