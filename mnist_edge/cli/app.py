@@ -40,21 +40,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (
-    train,
-    cross_validate,
-    sweep,
-    evaluate,
-    export,
-    verify,
-    predict,
-    serve,
-    bench,
-    bundle,
-    info,
-    data,
-    doctor,
-):
+_COMMANDS = (train, cross_validate, sweep, evaluate, export, verify, predict, serve, bench, bundle, info, data, doctor)
+for module in _COMMANDS:
     app.command(module.NAME)(module.command)
 
 

@@ -28,10 +28,8 @@ def command(as_json: options.AsJson = False, debug: options.Debug = False) -> in
     shown = table("", "", "check", "found")
     for item in findings:
         shown.add_row(Text(item.status, _COLOURS[item.status]), item.check, item.found)
-    advice = [
-        f"{item.check}: {item.remedy}" for item in findings if item.remedy and item.status in ("warning", "failed")
-    ]
-    lines = ["", *advice] if advice else []
+    wrong = [item for item in findings if item.status in ("warning", "failed")]
+    lines = [""] * bool(wrong) + [f"{item.check}: {item.remedy}" for item in wrong if item.remedy]
     first = next((item for item in findings if item.status == "failed"), None)
     error = None
     if first is not None:

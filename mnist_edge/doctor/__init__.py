@@ -1,4 +1,4 @@
-"""What is wrong with this machine, and what helps: every engine constructed and asked, and all that has gone wrong before.
+"""What is wrong with this machine, and what helps: every engine is asked, and all that has gone wrong elsewhere.
 
 A check is a function that returns a `Finding`; it raises nothing, and says nothing that a bug report should not hold.
 """

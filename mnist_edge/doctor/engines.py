@@ -20,10 +20,12 @@ _ILLEGAL = "SIGILL"
 def checks() -> list[Callable[[], Finding]]:
     """A check for every engine that could answer here, and one whether any does."""
     files = [path for group in shipped_files(DEFAULT_MODEL) for path in group]
-    each = [(name, next(path for path in files if path.suffix in known.found()[name].SUFFIXES))
-            for name in engine_names() if any(path.suffix in known.found()[name].SUFFIXES for path in files)]  # fmt: skip
-    looked = {name: functools.cache(functools.partial(_engine, name, path)) for name, path in each}
-    return [*looked.values(), functools.partial(_any, list(looked.values()))]
+    looked: list[Callable[[], Finding]] = []
+    for name in engine_names():
+        path = next((path for path in files if path.suffix in known.found()[name].SUFFIXES), None)
+        if path is not None:
+            looked.append(functools.cache(functools.partial(_engine, name, path)))
+    return [*looked, functools.partial(_any, looked)]
 
 
 def _engine(name: str, path: Path) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import re
 import socket
@@ -56,9 +57,7 @@ def scrub(text: str) -> str:
 
 def _names() -> set[str]:
     names = {socket.gethostname(), Path.home().name}
-    try:
+    with contextlib.suppress(KeyError, OSError):
         names.add(getpass.getuser())
-    except (KeyError, OSError):
-        pass
     # What everybody's machine is called gives nobody away, and is a word in other places.
     return {name for name in names if len(name) > 2} - {"root", "pi", "localhost", "raspberrypi", "home", "user"}

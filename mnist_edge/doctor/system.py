@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import struct
 import sys
@@ -102,10 +103,8 @@ def _available() -> int | None:
         free = int(lines["MemAvailable"].split()[0]) << 10
     except (OSError, KeyError, ValueError, IndexError):
         return None
-    try:  # a container's bound, where it has one
+    with contextlib.suppress(OSError, ValueError):  # a container's bound, where it has one
         free = min(free, int(CONTROL_GROUP.read_text()))
-    except (OSError, ValueError):
-        pass
     return free
 
 
