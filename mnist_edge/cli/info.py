@@ -45,7 +45,7 @@ def command(
         cells = (
             (result.dtype, _shape(result.shape), _few(result.scale), _few(result.zero_point)) if result else ("",) * 4
         )
-        ops.add_row(op.kind, one_line(op.outputs[0])[-48:] if op.outputs else "", *cells)
+        ops.add_row(one_line(op.kind), one_line(op.outputs[0])[-48:] if op.outputs else "", *cells)
     payload = {
         "path": str(path), "size_bytes": len(content), "sha256": sha256, "verified": verified, "file": file,
         "contract": file.contract,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm"})
 MAX_PIXELS = 50_000_000
+MAX_FILE_BYTES = 1 << 28
 PREPROCESSORS = ("digit", "resize")
 
 
@@ -35,7 +36,7 @@ def read_picture(source: Path | bytes, name: str = "") -> Image:
     from PIL import Image as Pil
     from PIL import ImageOps
 
-    content = source if isinstance(source, bytes) else read_bytes(source)
+    content = source if isinstance(source, bytes) else read_bytes(source, MAX_FILE_BYTES)
     name = name or str(source)
     try:
         with Pil.open(io.BytesIO(content)) as picture:
@@ -45,6 +46,8 @@ def read_picture(source: Path | bytes, name: str = "") -> Image:
             return _grey(ImageOps.exif_transpose(picture))
     except ContentError:
         raise
+    except Pil.DecompressionBombError as error:  # Pillow's own limit, above ours
+        raise ContentError(f"{name} has more than {MAX_PIXELS:,} pixels.", "Make it smaller.") from error
     except Exception as error:  # Pillow's plug-ins raise anything on damaged files
         raise ContentError(f"{name} is no picture that can be read.", "Give a whole PNG or JPEG file.") from error
 

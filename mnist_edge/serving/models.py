@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mnist_edge.artifacts import sha256_of_file
+from mnist_edge.artifacts import MANIFEST_NAME, sha256_of_file
 from mnist_edge.errors import ContentError, MnistEdgeError, UsageError
 from mnist_edge.runtime import Session, open_session
 from mnist_edge.runtime.selftest import golden_path, run_selftest
@@ -54,7 +54,8 @@ class Models:
         """
         self._workspace, self._engine, self._workers, self._note = workspace, engine, workers, note
         self._loaded = {name: self._load(name, 1) for name in names}
-        self._refused: dict[str, str] = {}
+        self._noted: dict[str, str] = {}
+        self._looked: dict[str, list[tuple[int, int]]] = {}
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="models", daemon=True)
 
@@ -83,14 +84,22 @@ class Models:
         for name, old in list(self._loaded.items()):
             try:
                 path = pick_file(self._workspace, name, self._engine)
-                sha256 = sha256_of_file(path)
-                if sha256 == old.sha256 or self._refused.get(name) == sha256:
+                beside = (path, golden_path(path), path.with_name(MANIFEST_NAME))
+                seen = [(item.stat().st_mtime_ns, item.stat().st_size) for item in beside if item.exists()]
+                if self._looked.get(name) == seen:
                     continue
-                self._refused[name] = sha256
+                self._looked[name] = seen
+                if sha256_of_file(path) == old.sha256:
+                    continue
                 self._loaded[name] = self._load(name, old.version + 1)
-                self._note(f"{name}: a new file is serving, version {old.version + 1}")
+                self._say(name, f"{name}: a new file is serving, version {old.version + 1}")
             except (MnistEdgeError, OSError) as error:
-                self._note(f"{name}: the new file is not taken over: {error}")
+                self._say(name, f"{name}: the new file is not taken over: {error}")
+
+    def _say(self, name: str, text: str) -> None:
+        if self._noted.get(name) != text:
+            self._noted[name] = text
+            self._note(text)
 
     def _load(self, name: str, version: int) -> Loaded:
         path = pick_file(self._workspace, name, self._engine)
