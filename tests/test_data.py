@@ -107,8 +107,8 @@ def test_an_npz_without_its_arrays_is_a_content_error(tmp_path: Path) -> None:
 
 
 def test_images_and_labels_that_do_not_fit_are_a_content_error(tmp_path: Path) -> None:
-    images = np.zeros((20, 2, 2), np.uint8)
-    np.savez(tmp_path / "bad.npz", x_train=images, y_train=np.zeros(19), x_test=images, y_test=np.zeros(20))
+    images, labels = np.zeros((20, 2, 2), np.uint8), np.zeros(20, np.uint8)
+    np.savez(tmp_path / "bad.npz", x_train=images, y_train=labels[1:], x_test=images, y_test=labels)
     with pytest.raises(ContentError, match="do not fit together"):
         data.load(tmp_path / "bad.npz")
 

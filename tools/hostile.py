@@ -152,8 +152,8 @@ def table(rows: list[dict], count: int, seed: int, seconds: float) -> list[str]:
     lines = [
         "# Damaged files", "",
         f"`python tools/hostile.py --count {count} --write`: {count:,} truncations and {count:,} edits of one to",
-        f"four bytes (half of them in the first and last 8 KiB), seed {seed}; {seconds:.0f} s. With a manifest each",
-        "case must be refused before native code is entered: no engine is imported in the process, which is looked at.", "",
+        f"four bytes (half of them in the first and last 8 KiB), seed {seed}; {seconds:.0f} s. With a manifest",
+        "every case must be refused before native code is entered: no engine is imported in that process.", "",
         f"| {' | '.join(head)} |", "|" + "---|" * len(head),
     ]  # fmt: skip
     for row in rows:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from mnist_edge.data import fetch, idx, splits
 from mnist_edge.data.catalog import BY_TEST_LABELS, FILES, TEST_ROLES, Known
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ContentError, MissingError, UsageError
+from mnist_edge.formats import npz
 from mnist_edge.storage import read_bytes
 
 ENVIRONMENT_VARIABLE = "MNIST_EDGE_DATA"
@@ -114,11 +113,11 @@ def _from_idx(paths: dict[str, Path]) -> tuple[dict[str, NDArray[Any]], dict[str
 def _from_npz(path: Path, roles: tuple[str, ...]) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     arrays: dict[str, NDArray[Any]] = {}
     try:
-        with np.load(io.BytesIO(read_bytes(path)), allow_pickle=False) as archive:
-            for role in roles:
-                array = archive[NPZ_KEYS[role]]
-                arrays[role] = _as_uint8(array) if role.endswith("images") else array.astype(np.int64)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        found = npz.arrays(read_bytes(path), (NPZ_KEYS[role] for role in roles))
+        for role in roles:
+            array = found[NPZ_KEYS[role]]
+            arrays[role] = _as_uint8(array) if role.endswith("images") else _as_labels(array)
+    except ValueError as error:
         raise ContentError(
             f"{path} is no usable data set: {error}.", f"It must hold {', '.join(NPZ_KEYS.values())}."
         ) from error
@@ -129,6 +128,12 @@ def _as_uint8(images: NDArray[Any]) -> NDArray[np.uint8]:
     if images.dtype == np.uint8:
         return images
     raise ValueError(f"images are {images.dtype}, not uint8")
+
+
+def _as_labels(labels: NDArray[Any]) -> NDArray[np.int64]:
+    if labels.dtype.kind in "iu":
+        return labels.astype(np.int64)
+    raise ValueError(f"labels are {labels.dtype}, no whole numbers")
 
 
 def _pair(parts: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

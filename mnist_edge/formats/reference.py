@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError
+from mnist_edge.formats import npz
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,13 @@ class Reference:
             ContentError: damaged, or another kind of file.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                reference = cls(
-                    archive["probabilities"], str(archive["test_images_sha256"]),
-                    archive["golden_images"], archive["golden_probabilities"],
-                )  # fmt: skip
+            found = npz.arrays(content, (field.name for field in fields(cls)))
+            values: dict[str, Any] = {**found, "test_images_sha256": str(found["test_images_sha256"])}
+            reference = cls(**values)
             if reference.probabilities.dtype != np.float32 or reference.probabilities.ndim != 2:
                 raise ValueError
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            if reference.golden_images.dtype != np.uint8 or reference.golden_images.ndim not in (3, 4):
+                raise ValueError
+        except ValueError as error:
             raise ContentError("The reference is damaged or no reference.npz.", "Export the model again.") from error
         return reference

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.artifacts import read_vouched
 from mnist_edge.errors import ContentError, UsageError
+from mnist_edge.formats import npz
 from mnist_edge.results import SelfTest
 from mnist_edge.runtime.session import Session
 
@@ -49,16 +49,16 @@ class Golden:
             ContentError: damaged, or another kind of file.
         """
         try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-                golden = cls(
-                    archive["images"], archive["reference"], tuple(map(str, archive["engines"])),
-                    archive["probabilities"], float(archive["tolerance"]),
-                )  # fmt: skip
+            found = npz.arrays(content, (field.name for field in fields(cls)))
+            golden = cls(
+                found["images"], found["reference"], tuple(map(str, found["engines"])), found["probabilities"],
+                float(found["tolerance"]),
+            )  # fmt: skip
             if golden.images.dtype != np.uint8 or golden.probabilities.shape != (
                 len(golden.engines), *golden.reference.shape,
             ):  # fmt: skip
                 raise ValueError
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, TypeError) as error:
             raise ContentError("The self-test is damaged or no golden set.", "Export the model again.") from error
         return golden
 
