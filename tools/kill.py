@@ -5,7 +5,7 @@
     python tools/kill.py --random 200           # kill -9 at 200 random moments, 50 an action
 
 The actions are `train`, `export`, a download of MNIST (from a web server of this script's own), and the taking over of
-a new file by `serve`. TensorFlow is imported once; every run is a fork of that process, so that its moments are those of
+a new file by `serve`. TensorFlow is imported once; each run is a fork of that process, so that its moments are those of
 the work and not of an import. Each run begins where the killed one before it left off, and writes something new.
 """
 
