@@ -148,6 +148,8 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
     for key, value in entry.items():
         if not isinstance(value, _KINDS.get(key, object)):
             raise TypeError
+    if "format" in entry and "quantization" not in entry:
+        raise KeyError("quantization")
     temperature = entry.get("temperature", 1.0)
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError

@@ -166,11 +166,13 @@ def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads:
             "mnist-edge": [__version__, SCHEMA_VERSION],
         }
     )
-    stored = manifest.files[path.name].get("verdict")
-    if stored and stored["key"] == key:
-        reports = tuple(_at(from_json(ParityReport, item), path.parent) for item in stored["results"])
-        kernels = tuple(_at(from_json(KernelReport, item), path.parent) for item in stored["kernels"])
-        return replace(artifact, parity=reports, kernels=kernels)
+    stored = manifest.files[path.name].get("verdict", {})
+    # One that somebody edited is no verdict: a new one is made.
+    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+        if stored["key"] == key:
+            reports = tuple(_at(from_json(ParityReport, item), path.parent) for item in stored["results"])
+            kernels = tuple(_at(from_json(KernelReport, item), path.parent) for item in stored["kernels"])
+            return replace(artifact, parity=reports, kernels=kernels)
     found, compared = verify(
         path, splits.test, splits.sha256["test_images"], gate=gate, engine=engine, threads=threads, progress=progress
     )

@@ -29,6 +29,9 @@ def command(
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
+    sign: Annotated[
+        Path | None, typer.Option("--sign", help="A private key (PEM, elliptic curve): sign the folder's manifest.")
+    ] = None,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
@@ -40,7 +43,7 @@ def command(
 
     Example: mnist-edge export --format tflite
     """
-    from mnist_edge import calibration_study, conversion, pipeline, verification
+    from mnist_edge import calibration_study, conversion, pipeline, signing, verification
     from mnist_edge.data import Splits, load
     from mnist_edge.errors import suggest
     from mnist_edge.parity import Gate
@@ -78,9 +81,9 @@ def command(
         files.add_row(item.path, f"{item.size_bytes:,}", made, item.sha256[:12])
     reports = [report for item in artifacts for report in item.parity]
     page = verification.write_page(artifacts, splits.test.images)
-    code = output.result(
-        {"artifacts": artifacts}, files, "", verdict_table(reports), *verdict_lines(reports), error=gate_error(reports)
-    )
+    signature = signing.sign(page.parent, sign) if sign else None
+    payload = {"artifacts": artifacts, "signature": str(signature) if signature else None}
+    code = output.result(payload, files, "", verdict_table(reports), *verdict_lines(reports), error=gate_error(reports))
     best = next((item.path for item in artifacts if item.quantization != "float32"), artifacts[0].path)
     output.next(
         f"mnist-edge predict --model {best} digit.png",

@@ -43,6 +43,9 @@ def command(
     junit: Annotated[Path | None, typer.Option("--junit", help="Write it as JUnit XML.")] = None,
     benchmark: Annotated[Path | None, typer.Option("--benchmark-json", help="For github-action-benchmark.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Write it as one HTML page.")] = None,
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", help="Only files that the holder of this key has signed.")
+    ] = None,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
@@ -55,7 +58,7 @@ def command(
 
     Example: mnist-edge verify artifacts/cnn --max-drop-pp 0.2
     """
-    from mnist_edge import verification
+    from mnist_edge import signing, verification
     from mnist_edge.data import load_test
     from mnist_edge.errors import GateError
     from mnist_edge.parity import Gate
@@ -63,6 +66,8 @@ def command(
 
     output = Output(NAME, as_json, debug)
     files = shipped(output, model) if shipped_ else named_files(paths or [], workspace, model)
+    if public_key is not None:
+        signing.check_files(files, public_key, trust)
     if selftest:
         tests = verification.selftest(files, engine, threads, trust)
         return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))

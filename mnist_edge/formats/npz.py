@@ -29,7 +29,10 @@ def arrays(content: bytes, names: Iterable[str]) -> dict[str, NDArray[Any]]:
         if unpacked > MAX_BYTES:
             raise ValueError("it unpacks to more than a gigabyte")
         with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
-            return {name: loaded[name] for name in wanted}
+            found = {name: loaded[name] for name in wanted}
+        if not all(isinstance(item, np.ndarray) for item in found.values()):  # bytes, of a member that is no array
+            raise ValueError("not all of it are arrays")
+        return found
     except KeyError as error:
         raise ValueError(str(error.args[0])) from error
     except (Exception, MemoryError) as error:  # zip, its compressions and numpy's header raise what they like
