@@ -82,8 +82,8 @@ def command(
     reports = [report for item in artifacts for report in item.parity]
     page = verification.write_page(artifacts, splits.test.images)
     signature = signing.sign(page.parent, sign) if sign else None
-    payload = {"artifacts": artifacts, "signature": str(signature) if signature else None}
-    code = output.result(payload, files, "", verdict_table(reports), *verdict_lines(reports), error=gate_error(reports))
+    facts = {"artifacts": artifacts, "signature": str(signature) if signature else None}
+    code = output.result(facts, files, "", verdict_table(reports), *verdict_lines(reports), error=gate_error(reports))
     best = next((item.path for item in artifacts if item.quantization != "float32"), artifacts[0].path)
     output.next(
         f"mnist-edge predict --model {best} digit.png",

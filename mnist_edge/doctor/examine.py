@@ -17,7 +17,7 @@ from mnist_edge.results import Finding
 
 WHAT = "looking at this machine"
 _PATH = re.compile(r"(?<![\w/])/(?:[^\s/:'\",;()]+/)+([^\s/:'\",;()]*)")
-_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|\b(?:[0-9a-f]{1,4}:){3,}[0-9a-f:]+\b", re.IGNORECASE)
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|(?<![\w:])[0-9a-f]*(?::[0-9a-f]*){2,}", re.IGNORECASE)
 
 
 def examine(progress: Progress = no_progress) -> list[Finding]:
