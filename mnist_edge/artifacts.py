@@ -95,30 +95,36 @@ class Manifest:
         Raises:
             StageError: the disk refuses; what was there is as it was.
         """
+        staged = {name: self._staged(name, sha256_of(content)) for name, (content, _) in files.items()}
+        self._finish()
+        for path in set(self.folder.glob(f"{STAGED}*")) - set(staged.values()):
+            path.unlink(missing_ok=True)  # of a writer that died before its moment
         try:
             for name, (content, facts) in files.items():
-                write_bytes(self.folder / f"{STAGED}{name}", content)
+                write_bytes(staged[name], content)
                 self.files[name] = {"sha256": sha256_of(content), "size_bytes": len(content), **facts}
             self.save()
         except BaseException:
             self.files = Manifest.load(self.folder).files  # perhaps it was interrupted after the moment
-            for name in files:
-                (self.folder / f"{STAGED}{name}").unlink(missing_ok=True)
+            for path in staged.values():
+                path.unlink(missing_ok=True)
             raise
         self._finish()
 
+    def _staged(self, name: str, sha256: str) -> Path:
+        """Where a file waits for its moment. With its hash: a reader must not move another one in its place."""
+        return self.folder / f"{STAGED}{sha256[:16]}-{name}"
+
     def _finish(self) -> None:
         """Put files in their places that the manifest speaks of and that are staged."""
-        renamed = False
+        if not any(self.folder.glob(f"{STAGED}*")):
+            return
         # Whoever may only read leaves that to others; a reader beside us may have done it already.
+        for name, entry in self.files.items():
+            with contextlib.suppress(OSError):
+                self._staged(name, entry["sha256"]).replace(self.folder / name)
         with contextlib.suppress(OSError):
-            for staged in self.folder.glob(f"{STAGED}*"):
-                entry = self.files.get(staged.name.removeprefix(STAGED))
-                if entry is not None and sha256_of_file(staged) == entry["sha256"]:
-                    staged.replace(self.folder / staged.name.removeprefix(STAGED))
-                    renamed = True
-            if renamed:
-                sync_folder(self.folder)
+            sync_folder(self.folder)
 
     def check(self, name: str) -> None:
         """Make sure that a file is the one entered.

@@ -112,19 +112,14 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     if folder in _held:  # a stage that is part of another
         yield
         return
+    path = folder / LOCK_NAME
     try:
+        made = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        stream = (folder / LOCK_NAME).open("a+")
+        stream = _take(path)
     except OSError as error:
         raise refused(folder, error) from error
     with stream:
-        if not _take(stream):
-            stream.seek(0)
-            holder = stream.read().strip() or "another command"
-            raise StageError(
-                f"{folder} is being written by {holder}.",
-                "Wait until that has ended, or choose another folder with --output-dir.",
-            )
         with contextlib.suppress(OSError):  # a full disk is no reason to refuse: what is written there is a courtesy
             stream.truncate(0)
             stream.write(f"mnist-edge {what} (process {os.getpid()}, since {time.strftime('%H:%M:%S')})")
@@ -135,22 +130,38 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         finally:
             _held.remove(folder)
             with contextlib.suppress(OSError):
-                stream.truncate(0)
+                path.unlink()
+                if made:  # and nothing came of it
+                    folder.rmdir()
 
 
-def _take(stream: IO[str]) -> bool:
-    """Whether the lock of an open file could be had. A system or network folder that knows no locks has none."""
-    try:
-        import fcntl
-    except ImportError:
-        return True
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
+def _take(path: Path) -> IO[str]:
+    """A lock file, open and locked. A system or network folder that knows no locks has none.
+
+    Raises:
+        StageError: another process has it.
+    """
+    while True:
+        stream = path.open("a+")
+        try:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with stream:
+                stream.seek(0)
+                holder = stream.read().strip() or "another command"
+            raise StageError(
+                f"{path.parent} is being written by {holder}.",
+                "Wait until that has ended, or choose another folder with --output-dir.",
+            ) from None
+        except (ImportError, OSError):
+            return stream
+        # Its holder removes it in the end: perhaps it did between our opening and our locking.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+                return stream
+        stream.close()
 
 
 def _remove_leavings(folder: Path) -> None:

@@ -186,6 +186,8 @@ def test_a_reader_that_leaves_is_no_error(workspace: Path) -> None:
     command = f"{sys.executable} -m mnist_edge info {workspace}/cnn/cnn-int8.onnx | head -1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, text=True, env={**os.environ})
     assert done.stderr == ""
+    done = subprocess.run(["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, check=False)
+    assert done.returncode == 0
 
 
 def test_info_shows_what_is_inside(workspace: Path, cli: Callable[..., Run]) -> None:

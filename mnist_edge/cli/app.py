@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = Output(name, as_json="--json" in words, debug="--debug" in words)
     try:
         result = app(words, prog_name="mnist-edge", standalone_mode=False)
+        if result == EXIT_INTERRUPTED:  # the parser has caught it, and says nothing
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except MnistEdgeError as error:
         return output.fail(error)
@@ -76,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         output.note("Interrupted. What was finished is kept; the same command goes on from there.")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the parser makes an exit of the former, with the code of a failed gate
         return _reader_left()
     except Exception as error:
         return output.fail(_our_bug(error))
