@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError
 from mnist_edge.formats.flatbuffer import Table
@@ -97,6 +100,19 @@ def read(content: bytes) -> ModelFile:
         tensors=tensors,
         metadata=metadata,
     )
+
+
+def constants(content: bytes) -> dict[str, NDArray[Any]]:
+    """The constant tensors of a file that `read` has found whole and `structure` in order, by name."""
+    root = Table.root(content, IDENTIFIER)
+    buffers = [table.bytes(0) for table in root.tables(4)]
+    tables = root.tables(2)[0].tables(0)
+    found = {}
+    for table, tensor in zip(tables, read(content).tensors, strict=True):
+        if tensor.constant:
+            data = np.frombuffer(buffers[table.scalar(2, "I", 0)], np.dtype(tensor.dtype).newbyteorder("<"))
+            found[tensor.name] = data.reshape(tensor.shape)
+    return found
 
 
 def _tensor(table: Table, buffers: list[memoryview]) -> TensorInfo:

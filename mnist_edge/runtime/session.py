@@ -137,7 +137,7 @@ def engine_names(suffix: str | None = None, kernels_only: bool = False) -> list[
     With ``kernels_only`` those instead that are another set of kernels of an engine among them, which ``auto`` never
     takes.
     """
-    found = engines.found()
+    found = {name: item for name, item in engines.found().items() if not getattr(item, "ON_DEMAND", False)}
     names = [name for name in found if suffix is None or suffix in found[name].SUFFIXES]
     wanted = [name for name in names if getattr(found[name], "KERNELS_ONLY", False) == kernels_only]
     return sorted(wanted, key=lambda name: int(found[name].RANK))
