@@ -41,6 +41,11 @@ def formats() -> dict[str, ModuleType]:
     )
 
 
+def provable() -> list[str]:
+    """The formats whose files can be made and proven on this machine: what ``all`` stands for."""
+    return [name for name, module in formats().items() if getattr(module, "available", lambda: True)()]
+
+
 def file_name(model: str, config: ExportConfig) -> str:
     """The artifact's name in the model's folder."""
     return f"{model}-{config.quantization}{_converter(config).SUFFIX}"
@@ -85,7 +90,9 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         log = folder / LOG_NAME
         content = _convert(converter.convert, folder, source, reference["sha256"], config, splits, log)
         made = {"key": key, "format": config.format, "quantization": config.quantization, "model": folder.name}
-        manifest.commit({name: (content, {**made, "made_by": facts})})
+        companions: Callable[[bytes, str], dict[str, bytes]] = getattr(converter, "companions", lambda *_: {})
+        beside = {other: (text, {"key": key}) for other, text in companions(content, Path(name).stem).items()}
+        manifest.commit({name: (content, {**made, "made_by": facts}), **beside})
         progress(f"converting {name}", 1, 1)
     entry = manifest.files[name]
     return Artifact(

@@ -24,14 +24,15 @@ _STRUCT = {"float32": "f", "uint8": "B", "int8": "b", "int32": "i"}
 # An engine is given no other op: none of these branches, loops, calls out, or takes its sizes from an image.
 ALLOWED = frozenset(
     {
-        "Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant", "Conv",
-        "ConvTranspose", "DequantizeLinear", "Div", "Dropout", "Elu", "Erf", "Exp", "Expand", "Flatten", "Floor",
-        "FusedConv", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish",
-        "Identity", "LayerNormalization", "LeakyRelu", "LogSoftmax", "MatMul", "Max", "MaxPool", "Min", "Mul", "Neg",
-        "PRelu", "Pad", "Pow", "QGemm", "QLinearAdd", "QLinearAveragePool", "QLinearConv", "QLinearGlobalAveragePool",
-        "QLinearLeakyRelu", "QLinearMatMul", "QLinearMul", "QLinearSigmoid", "QuantizeLinear", "Reciprocal",
-        "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Selu", "Shape", "Sigmoid", "Slice", "Softmax",
-        "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze",
+        "Abs", "Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant",
+        "Conv", "ConvTranspose", "Cos", "DequantizeLinear", "Div", "Dropout", "Elu", "Erf", "Exp", "Expand",
+        "Flatten", "Floor", "FusedConv", "Gather", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool",
+        "HardSigmoid", "HardSwish", "Identity", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul",
+        "Max", "MaxPool", "Min", "Mul", "Neg", "PRelu", "Pad", "Pow", "QGemm", "QLinearAdd", "QLinearAveragePool",
+        "QLinearConv", "QLinearGlobalAveragePool", "QLinearLeakyRelu", "QLinearMatMul", "QLinearMul",
+        "QLinearSigmoid", "QuantizeLinear", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceSum", "Relu", "Reshape",
+        "Resize", "Round", "Selu", "Shape", "Sigmoid", "Sin", "Slice", "Softmax", "Softplus", "Split", "Sqrt",
+        "Squeeze", "Sub", "Sum", "Tanh", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
 _DOMAINS = ("", "ai.onnx", "com.microsoft")

@@ -175,6 +175,10 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
     missing: list[MissingError] = []
     for name in names:
         try:
+            if not verified and getattr(engines.found()[name], "IS_CODE", False):
+                raise ContentError(
+                    f"{path} is code, and no manifest beside it names its hash.", "Export it here: --format c"
+                )
             if not verified:
                 _about(path, functools.partial(trial.attempt, content, sha256, name))
             return Session(path, name, functools.partial(_load, path, name, content), threads, verified, reason)

@@ -4,7 +4,8 @@ It defines ``NAME``, ``SUFFIXES`` (of the files it runs), ``PACKAGE`` (the distr
 mnist-edge, that installs it), ``RANK`` (``auto`` tries low ranks first) and ``load(content, threads) -> Program``. A
 package that is not installed is a `MissingError`, raised by ``load``; a file that the engine refuses is a
 `RefusedError`. One that is only another set of kernels of an engine also sets ``KERNELS_ONLY = True``: ``verify``
-compares it, and ``auto`` never takes it. One that sets ``ON_DEMAND = True`` runs only where it is named.
+compares it, and ``auto`` never takes it. One that sets ``ON_DEMAND = True`` runs only where it is named. One whose
+files are code sets ``IS_CODE = True``: they are opened only where a manifest names their hash.
 """
 
 from __future__ import annotations

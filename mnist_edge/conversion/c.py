@@ -1,0 +1,36 @@
+"""Keras to C: the int8 TFLite file as one C99 file, which answers bit for bit as LiteRT's reference kernels do."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from mnist_edge.artifacts import sha256_of
+from mnist_edge.conversion import codegen, tflite
+from mnist_edge.conversion.request import ConversionRequest
+from mnist_edge.formats import c
+
+NAME = "c"
+SUFFIX = ".c"
+QUANTIZATIONS = ("int8",)
+PACKAGES = tflite.PACKAGES
+
+
+def convert(model: Any, request: ConversionRequest) -> bytes:
+    """C code of a Keras model, made from its int8 TFLite file; arguments and errors as for `tflite.convert`.
+
+    Raises:
+        StageError: an op has no kernel in C.
+    """
+    content = tflite.convert(model, request)
+    return codegen.source(content, request.contract, sha256_of(content)).encode()
+
+
+def companions(content: bytes, stem: str) -> dict[str, bytes]:
+    """The header beside a ``.c``, by its name."""
+    return {f"{stem}.h": codegen.header(c.facts_of(content)).encode()}
+
+
+def available() -> bool:
+    """Whether what it makes can be proven here: there is a compiler."""
+    return shutil.which("cc") is not None

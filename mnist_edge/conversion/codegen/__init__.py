@@ -1,0 +1,5 @@
+"""From an int8 TFLite file to C: what is computed where (plan), and its text (emit). The kernels are `kernels.c`."""
+
+from mnist_edge.conversion.codegen.emit import header, source
+
+__all__ = ["header", "source"]

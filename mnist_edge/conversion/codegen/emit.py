@@ -1,0 +1,292 @@
+"""The text of the generated C: constants, and one function in which every layer of the net is a few lines."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mnist_edge.conversion.codegen.plan import OFFSET, Plan, Step, packed, plan
+from mnist_edge.formats import Contract
+from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers, padding
+from mnist_edge.runtime.fixed_point import TWICE, multiplier, softmax_table
+
+KERNELS = Path(__file__).with_name("kernels.c")
+# Names of kernels that a plan may not need: a compiler would warn of what nobody calls.
+_OPTIONAL = ("edge_pad", "edge_depthwise", "edge_pool", "edge_add", "edge_softmax", "edge_saturate")
+
+
+def prefix(contract: Contract) -> str:
+    """What every name of the generated code begins with."""
+    name = re.sub(r"\W", "_", f"{contract.model}_{contract.quantization}")
+    return name if not name[0].isdigit() else f"net_{name}"
+
+
+def source(content: bytes, contract: Contract, sha256: str) -> str:
+    """The ``.c`` of an int8 TFLite file; it needs no other file.
+
+    Args:
+        content: the file's bytes. contract: to go with it. sha256: its hash.
+
+    Raises:
+        StageError: an op has no kernel.
+    """
+    made, name = plan(content), prefix(contract)
+    arrays: list[str] = []
+    calls: list[str] = []
+    for at, step in enumerate(made.steps):
+        array, call = _EMITTERS[step.kind](made, step, f"{name}_{at}")
+        arrays.append(f"/* {step.comment} */\n{array}" if array else "")
+        calls.append(f"    /* {step.comment} */\n{call}")
+    body = "\n".join(calls)
+    kernels = _needed(KERNELS.read_text(), body)
+    last = made.steps[-1]
+    if last.kind != "SOFTMAX":
+        value = f"answer[i] = (int8_t)(({_at(made, last.target)})[i] - 128);"
+        body += f"\n    for (int i = 0; i < {made.outputs}; i++)\n        {value}\n"
+    upper, facts = name.upper(), _facts(made, contract, sha256)
+    return f"""{header(facts)}
+#include <string.h>
+
+#ifdef EDGE_SHARED /* a shared object tells what it is */
+const char mnist_edge_facts[] = {json.dumps(json.dumps(facts, sort_keys=True))};
+#endif
+
+{kernels}
+{"".join(array for array in arrays if array)}
+void {name}_run(const uint8_t *image, int8_t *answer, void *scratch) {{
+    uint8_t *const at = (uint8_t *)scratch;
+{body}}}
+
+void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch) {{
+    for (size_t i = 0; i < count; i++)
+        {name}_run(images + i * {upper}_INPUT_BYTES, answers + i * {upper}_OUTPUT_BYTES, scratch);
+}}
+
+const char *{name}_backend(void) {{
+#if EDGE_X86
+    if (edge_has_vnni())
+        return "AVX512-VNNI";
+#endif
+    return "C99";
+}}
+"""
+
+
+def constant_bytes(made: Plan) -> int:
+    """What the constants take in flash."""
+    total = 0
+    for step in made.steps:
+        if step.kind in ("CONV_2D", "FULLY_CONNECTED"):
+            values = packed(step, made)
+            total += values["weights"].size + 9 * len(values["bias"]) + 4 * len(values["run_at"])
+        elif step.kind == "DEPTHWISE_CONV_2D":
+            weights = made.constants[step.op.inputs[1]]
+            total += weights.size + 9 * weights.shape[-1]
+        elif step.kind == "SOFTMAX":
+            total += 4 * 256
+    return total
+
+
+def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
+    """What the code's users need to know of it, the engine among them: see `mnist_edge.formats.c`."""
+    ends = {}
+    for name, end in (("input", made.file.inputs[0]), ("output", made.file.outputs[0])):
+        grid = {"scale": end.scale[0], "zero_point": end.zero_point[0]}
+        ends[name] = {"dtype": end.dtype, "shape": end.shape[1:], **grid}
+    used = {key for step in made.steps for key in step.op.inputs[1:]}
+    return {
+        "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
+        "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
+        "parameters": sum(item.size for key, item in made.constants.items() if key in used), **ends,
+    }  # fmt: skip
+
+
+def header(facts: dict[str, Any]) -> str:
+    """The ``.h``, from the facts in a ``.c``."""
+    name, contract = facts["prefix"], Contract.from_text(facts["contract"])
+    upper, out = name.upper(), facts["output"]
+    sizes = [math.prod(facts[end]["shape"]) for end in ("input", "output")]
+    shape = " x ".join(map(str, facts["input"]["shape"]))
+    classes = ", ".join(contract.class_names).replace("*/", "")
+    about = f"{contract.model}, {contract.quantization}: made by mnist-edge {contract.tool_version}"
+    sizes_of = f"{facts['parameters']:,} weights and biases, {facts['constant_bytes']:,} bytes of constants"
+    return f"""/* {about} from the TFLite file with the
+ * sha256 {facts["source_sha256"]}.
+ * It answers bit for bit as that file does on LiteRT's reference kernels; how well is in its manifest.json.
+ * {sizes_of}, {facts["scratch"]:,} of scratch.
+ * C99, no malloc, re-entrant. */
+#ifndef {upper}_H
+#define {upper}_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define {upper}_INPUT_BYTES {sizes[0]}
+#define {upper}_OUTPUT_BYTES {sizes[1]}
+#define {upper}_SCRATCH_BYTES {facts["scratch"]}
+/* An answer stands for (answer - zero) * scale. */
+#define {upper}_OUTPUT_SCALE {out["scale"]!r}f
+#define {upper}_OUTPUT_ZERO ({out["zero_point"]})
+
+/* One image of {shape} pixels, 0 (background) to 255, to {contract.output} of the classes {classes}.
+ * `scratch` has {upper}_SCRATCH_BYTES bytes, any alignment; whoever has their own may run at the same time. */
+void {name}_run(const uint8_t *image, int8_t *answer, void *scratch);
+
+/* The same for `count` images, one after the other. */
+void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch);
+
+/* What computes it on this processor. */
+const char *{name}_backend(void);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+
+def _needed(kernels: str, body: str) -> str:
+    """The kernels without those that are not called."""
+    for name in _OPTIONAL:
+        used = name in body or (name == "edge_saturate" and "edge_softmax" in body)
+        if not used:
+            kernels = re.sub(rf"\n(/\*[^/]*\*/\n)?static \w+ {name}\(.*?\n}}\n", "\n", kernels, flags=re.DOTALL)
+    return kernels
+
+
+def _array(kind: str, name: str, values: Iterable[Any]) -> str:
+    numbers = [str(int(value)) for value in values]
+    lines = [", ".join(numbers[at : at + 32]) for at in range(0, len(numbers), 32)]
+    return f"static const {kind} {name}[{len(numbers)}] = {{\n" + ",\n".join(lines) + "};\n"
+
+
+def _at(made: Plan, name: str) -> str:
+    """The C expression of where a tensor lies."""
+    if name not in made.buffers:
+        return "image"
+    at = made.buffers[name].at
+    return f"at + {at}" if at else "at"
+
+
+def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
+    values = packed(step, made)
+    source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
+    text = _array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel())
+    text += _array("int32_t", f"{name}_bias", np.asarray(values["bias"]))
+    text += _array("int32_t", f"{name}_multiplier", np.asarray(values["multiplier"]))
+    text += _array("int8_t", f"{name}_shift", np.asarray(values["shift"]))
+    text += _array("int32_t", f"{name}_run_at", np.asarray(values["run_at"]))
+    if step.kind == "FULLY_CONNECTED":
+        height = width = 1
+        step_y = step_x = 0
+    else:
+        _, height, width, _ = out.shape
+        row = (source.shape[2] + step.pad[2] + step.pad[3]) * depth_of(source)
+        stride_y, stride_x = step.op.attributes["strides"]
+        step_y, step_x = stride_y * row, stride_x * depth_of(source)
+    numbers = [height, width, step_y, step_x, step.pool, values["runs"], values["groups"]]
+    tail = [values[key] for key in ("rounds", "zero", "low", "high")]
+    text += (
+        f"static const edge_layer {name} = {{{', '.join(map(str, numbers))}, {name}_run_at, {values['channels']}, "
+        f"{values['blocks']}, {name}_weights, {name}_bias, {name}_multiplier, {name}_shift, "
+        f"{', '.join(map(str, tail))}}};\n\n"
+    )
+    pad, where = _padding(made, step)
+    return text, f"{pad}    edge_compute(&{name}, {where}, {_at(made, step.target)});\n"
+
+
+def depth_of(tensor: Any) -> int:
+    """A tensor's channels."""
+    return int(tensor.shape[-1])
+
+
+def _padding(made: Plan, step: Step) -> tuple[str, str]:
+    """The call that pads a step's input, and where that then lies."""
+    where = _at(made, step.sources[0])
+    if step.padded is None:
+        return "", where
+    source = made.tensors[step.op.inputs[0]]
+    _, height, width, channels = source.shape
+    padded = _at(made, step.padded)
+    numbers = ", ".join(map(str, (height, width, channels, *step.pad, source.zero_point[0] + OFFSET)))
+    return f"    edge_pad({where}, {padded}, {numbers});\n", padded
+
+
+def _depthwise(made: Plan, step: Step, name: str) -> tuple[str, str]:
+    source, info, out = (made.tensors[key] for key in (step.op.inputs[0], step.op.inputs[1], step.target))
+    weights = made.constants[step.op.inputs[1]][0]
+    m, shift = multipliers(source, info, out)
+    channels = weights.shape[-1]
+    bias = made.constants[step.op.inputs[2]] if len(step.op.inputs) > 2 and step.op.inputs[2] else np.zeros(channels)
+    low, high = bounds(step.op, out)
+    text = _array("int8_t", f"{name}_weights", weights.ravel()) + _array("int32_t", f"{name}_bias", bias)
+    text += _array("int32_t", f"{name}_multiplier", np.broadcast_to(m, channels))
+    text += _array("int8_t", f"{name}_shift", np.broadcast_to(shift, channels))
+    rounds = 2 if ROUNDING[step.kind] == TWICE else 1
+    text += (
+        f"static const edge_layer {name} = {{0, 0, 0, 0, 1, 0, 0, 0, {channels}, 0, {name}_weights, {name}_bias, "
+        f"{name}_multiplier, {name}_shift, {rounds}, {out.zero_point[0] + OFFSET}, {low + OFFSET}, "
+        f"{high + OFFSET}}};\n\n"
+    )
+    pad, where = _padding(made, step)
+    row = (source.shape[2] + step.pad[2] + step.pad[3]) * depth_of(source)
+    numbers = (
+        *out.shape[1:3], row, depth_of(source), *step.op.attributes["strides"], *step.op.attributes["dilations"],
+        *weights.shape[:2], source.zero_point[0] + OFFSET,
+    )  # fmt: skip
+    return (
+        text,
+        f"{pad}    edge_depthwise(&{name}, {where}, {_at(made, step.target)}, {', '.join(map(str, numbers))});\n",
+    )
+
+
+def _pool(made: Plan, step: Step, _: str) -> tuple[str, str]:
+    source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
+    kernel, strides = step.op.attributes["kernel"], step.op.attributes["strides"]
+    same = bool(step.op.attributes["same_padding"][0])
+    before = [padding(source.shape[1 + at], kernel[at], strides[at], 1, same)[1] for at in (0, 1)]
+    low, high = bounds(step.op, out)
+    numbers = (*source.shape[1:], *out.shape[1:3], *kernel, *strides, *before, low + OFFSET, high + OFFSET)
+    average = int(step.kind == "AVERAGE_POOL_2D")
+    ends = f"{_at(made, step.sources[0])}, {_at(made, step.target)}"
+    return "", f"    edge_pool({average}, {ends}, {', '.join(map(str, numbers))});\n"
+
+
+def _add(made: Plan, step: Step, _: str) -> tuple[str, str]:
+    a, b, out = (made.tensors[key] for key in (*step.op.inputs[:2], step.target))
+    twice = 2.0 * max(a.scale[0], b.scale[0])
+    numbers: list[int] = [int(np.prod(out.shape[1:]))]
+    for end in (a, b):
+        numbers += [end.zero_point[0] + OFFSET, *multiplier(end.scale[0] / twice)]
+    low, high = bounds(step.op, out)
+    numbers += [
+        *multiplier(twice / ((1 << 20) * out.scale[0])),
+        out.zero_point[0] + OFFSET,
+        low + OFFSET,
+        high + OFFSET,
+    ]
+    ends = ", ".join(_at(made, key) for key in (*step.sources, step.target))
+    return "", f"    edge_add({ends}, {', '.join(map(str, numbers))});\n"
+
+
+def _softmax(made: Plan, step: Step, name: str) -> tuple[str, str]:
+    source = made.tensors[step.op.inputs[0]]
+    table, counted = softmax_table(source.scale[0])
+    call = f"    edge_softmax({_at(made, step.sources[0])}, answer, {made.outputs}, {name}_exp, {counted});\n"
+    return _array("int32_t", f"{name}_exp", table) + "\n", call
+
+
+_EMITTERS: dict[str, Callable[[Plan, Step, str], tuple[str, str]]] = {
+    "ADD": _add, "AVERAGE_POOL_2D": _pool, "CONV_2D": _layer, "DEPTHWISE_CONV_2D": _depthwise,
+    "FULLY_CONNECTED": _layer, "MAX_POOL_2D": _pool, "SOFTMAX": _softmax,
+}  # fmt: skip

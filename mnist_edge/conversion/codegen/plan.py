@@ -1,0 +1,239 @@
+"""What the generated code computes, step by step, and where in the scratch buffer every activation lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.errors import StageError
+from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
+from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers, padding
+from mnist_edge.runtime.fixed_point import TWICE
+
+OPS = (
+    "ADD", "AVERAGE_POOL_2D", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "QUANTIZE", "RESHAPE",
+    "SOFTMAX",
+)  # fmt: skip
+BLOCK, GROUP = (
+    16,
+    4,
+)  # channels side by side in a register of 512 bits, and bytes that one of its lanes multiplies at once
+OFFSET = 128  # activations are stored as q + 128
+_ALIGN = 64
+
+
+@dataclass
+class Buffer:
+    """A stretch of the scratch buffer, of a tensor or of one step's padded input."""
+
+    name: str
+    size: int
+    first: int  # step that writes it
+    last: int  # last step that reads it
+    at: int = -1
+
+
+@dataclass
+class Step:
+    """One kernel's call. ``pad`` is (top, bottom, left, right) of its input, copied into ``padded`` where not 0."""
+
+    kind: str
+    op: OpInfo
+    comment: str
+    sources: list[str]
+    target: str
+    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
+    padded: str | None = None
+    pool: int = 1
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Plan:
+    """All of it: ``scratch`` is that buffer's size in bytes, ``inputs`` and ``outputs`` an image's and an answer's."""
+
+    file: ModelFile
+    tensors: dict[str, TensorInfo]
+    constants: dict[str, NDArray[Any]]
+    steps: list[Step]
+    buffers: dict[str, Buffer]
+    scratch: int
+    inputs: int
+    outputs: int
+
+
+def plan(content: bytes) -> Plan:
+    """The plan of an int8 TFLite file.
+
+    Raises:
+        StageError: it has an op that no kernel computes, or is no int8 file.
+    """
+    file = tflite.read(content)
+    tensors = {tensor.name: tensor for tensor in file.tensors}
+    for op in file.ops:
+        if op.kind not in OPS:
+            raise StageError(f"C code has no kernel for the op {op.kind}.", f"It has kernels for: {', '.join(OPS)}.")
+        if any(tensors[name].dtype not in ("int8", "uint8") for name in op.outputs):
+            raise StageError(
+                f"{op.outputs[0]} is {tensors[op.outputs[0]].dtype}.", "C code is made of int8 files alone."
+            )
+    steps, alias = _steps(file, tensors)
+    buffers = _buffers(file, tensors, steps, alias)
+    scratch = _place(list(buffers.values()))
+    ends = (file.inputs[0], file.outputs[0])
+    sizes = [int(np.prod(end.shape[1:])) for end in ends]
+    return Plan(file, tensors, tflite.constants(content), steps, buffers, scratch, sizes[0], sizes[1])
+
+
+def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
+    """The steps, and the tensors that are others under another name."""
+    alias: dict[str, str] = {}
+    readers: dict[str, list[OpInfo]] = {}
+    for op in file.ops:
+        for name in op.inputs:
+            readers.setdefault(name, []).append(op)
+    steps: list[Step] = []
+    fused: set[str] = set()
+    for op in file.ops:
+        out = op.outputs[0]
+        if out in fused:
+            continue
+        if op.kind in ("RESHAPE", "QUANTIZE"):
+            if op.kind == "QUANTIZE":
+                _require_same_grid(tensors[op.inputs[0]], tensors[out])
+            alias[out] = alias.get(op.inputs[0], op.inputs[0])
+            continue
+        sources = [alias.get(name, name) for name in op.inputs if name and not tensors[name].constant]
+        step = Step(op.kind, op, _comment(op, tensors), sources, out)
+        if op.kind == "CONV_2D":
+            after = readers.get(out, [])
+            if len(after) == 1 and _is_plain_pool(after[0], tensors[out]):
+                # The largest sum has the largest rounded answer: pooled first, a quarter of them is rounded.
+                step.pool, step.target = 2, after[0].outputs[0]
+                step.comment += f", then {after[0].kind} 2 x 2"
+                step.values["low_high"] = _meet(
+                    bounds(op, tensors[out]), bounds(after[0], tensors[after[0].outputs[0]])
+                )
+                fused.add(after[0].outputs[0])
+        if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+            _pad(step, tensors)
+        steps.append(step)
+    return steps, alias
+
+
+def _meet(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return max(a[0], b[0]), min(a[1], b[1])
+
+
+def _is_plain_pool(op: OpInfo, source: TensorInfo) -> bool:
+    return (
+        op.kind == "MAX_POOL_2D" and op.attributes["kernel"] == op.attributes["strides"] == (2, 2)
+        and (op.attributes["same_padding"] == (0,) or all(size % 2 == 0 for size in source.shape[1:3]))
+    )  # fmt: skip
+
+
+def _require_same_grid(source: TensorInfo, out: TensorInfo) -> None:
+    shifts = {"uint8": 0, "int8": OFFSET}
+    zeros = [end.zero_point[0] + shifts[end.dtype] for end in (source, out)]
+    if source.scale != out.scale or zeros[0] != zeros[1]:
+        raise StageError("C code has no kernel for QUANTIZE between two grids.", "Export the model with mnist-edge.")
+
+
+def _pad(step: Step, tensors: dict[str, TensorInfo]) -> None:
+    source, weights = tensors[step.op.inputs[0]], tensors[step.op.inputs[1]]
+    strides, dilations = step.op.attributes["strides"], step.op.attributes["dilations"]
+    same = bool(step.op.attributes["same_padding"][0])
+    sides = [
+        padding(source.shape[1 + at], weights.shape[1 + at], strides[at], dilations[at], same)[1:] for at in (0, 1)
+    ]
+    step.pad = (*sides[0], *sides[1])
+    if any(step.pad):
+        step.padded = f"{step.target} padded"
+
+
+def _buffers(
+    file: ModelFile, tensors: dict[str, TensorInfo], steps: list[Step], alias: dict[str, str]
+) -> dict[str, Buffer]:
+    buffers: dict[str, Buffer] = {}
+    for at, step in enumerate(steps):
+        for source in step.sources:
+            if source in buffers:
+                buffers[source].last = at
+        if step.padded:
+            _, height, width, channels = tensors[step.op.inputs[0]].shape
+            size = (height + step.pad[0] + step.pad[1]) * (width + step.pad[2] + step.pad[3]) * channels
+            buffers[step.padded] = Buffer(step.padded, size + GROUP, at, at)
+        # Kernels read in fours, up to three bytes behind the end.
+        size = int(np.prod(tensors[step.target].shape[1:])) + GROUP
+        buffers[step.target] = Buffer(step.target, size, at, at)
+    last = alias.get(file.outputs[0].name, file.outputs[0].name)
+    if last in buffers:
+        buffers[last].last = len(steps)
+    return buffers
+
+
+def _place(buffers: list[Buffer]) -> int:
+    """Give every buffer the lowest place that is free for as long as it lives; the size of all of it."""
+    for buffer in sorted(buffers, key=lambda item: -item.size):
+        taken = sorted(
+            (other.at, other.at + other.size) for other in buffers
+            if other.at >= 0 and other.first <= buffer.last and buffer.first <= other.last
+        )  # fmt: skip
+        at = 0
+        for low, high in taken:
+            if at + buffer.size <= low:
+                break
+            at = max(at, -(-high // _ALIGN) * _ALIGN)
+        buffer.at = at
+    return max((buffer.at + buffer.size for buffer in buffers), default=0)
+
+
+def packed(step: Step, made: Plan) -> dict[str, Any]:
+    """The constants of a convolution or dense layer as `kernels.c` has them."""
+    source, weights_info, out = (made.tensors[name] for name in (step.op.inputs[0], step.op.inputs[1], step.target))
+    weights = made.constants[step.op.inputs[1]].astype(np.int64)
+    if step.kind == "FULLY_CONNECTED":
+        stretches, run_at, width = weights[:, np.newaxis, :], [0], weights.shape[1]
+    else:
+        channels, height, kernel_width, depth = weights.shape
+        row = (source.shape[2] + step.pad[2] + step.pad[3]) * depth
+        down, across = step.op.attributes["dilations"]
+        if across == 1:  # a kernel's row is one stretch
+            stretches, run_at = weights.reshape(channels, height, -1), [y * down * row for y in range(height)]
+        else:
+            stretches = weights.reshape(channels, height * kernel_width, depth)
+            run_at = [y * down * row + x * across * depth for y in range(height) for x in range(kernel_width)]
+        width = stretches.shape[2]
+    channels, runs, _ = stretches.shape
+    groups, blocks = -(-width // GROUP), -(-channels // BLOCK)
+    filled = np.zeros((blocks * BLOCK, runs, groups * GROUP), np.int8)
+    filled[:channels, :, :width] = stretches
+    zero = source.zero_point[0] + OFFSET * (source.dtype == "int8")
+    bias = np.zeros(blocks * BLOCK, np.int64)
+    given = made.constants[step.op.inputs[2]].astype(np.int64) if len(step.op.inputs) > 2 and step.op.inputs[2] else 0
+    bias[:channels] = given - zero * stretches.sum(axis=(1, 2))
+    m, shift = multipliers(source, weights_info, made.tensors[step.op.outputs[0]])
+    spread = np.zeros((2, blocks * BLOCK), np.int64)
+    spread[:, :channels] = m, shift
+    low, high = step.values.get("low_high", bounds(step.op, out))
+    return {
+        "weights": filled.reshape(blocks * BLOCK, runs, groups, GROUP).transpose(1, 2, 0, 3), "bias": bias,
+        "multiplier": spread[0], "shift": spread[1], "run_at": run_at, "runs": runs, "groups": groups,
+        "blocks": blocks, "channels": channels, "rounds": 2 if ROUNDING[step.kind] == TWICE else 1,
+        "zero": out.zero_point[0] + OFFSET, "low": low + OFFSET, "high": high + OFFSET,
+    }  # fmt: skip
+
+
+def _comment(op: OpInfo, tensors: dict[str, TensorInfo]) -> str:
+    shapes = [" x ".join(map(str, tensors[name].shape[1:])) for name in (op.inputs[0], op.outputs[0])]
+    kernel = op.attributes.get("kernel", ())
+    if op.kind.endswith("CONV_2D"):
+        kernel = tensors[op.inputs[1]].shape[1:3]
+    parts = [f"{op.outputs[0].split('/')[0]}: {op.kind}", f"{shapes[0]} to {shapes[1]}"]
+    parts += [" x ".join(map(str, kernel))]
+    parts += [f"stride {strides}" for strides in [op.attributes.get("strides", (1, 1))] if strides != (1, 1)]
+    parts += [("", "ReLU", "ReLU -1 to 1", "ReLU6")[op.attributes.get("activation", (0,))[0]]]
+    return ", ".join(filter(None, parts))

@@ -1,0 +1,66 @@
+"""Reading generated C: what it says of itself, in one line of the text (and in a shared object made of it).
+
+The line defines ``mnist_edge_facts``: JSON with its functions' prefix, its ends, its scratch buffer, the contract.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from mnist_edge.errors import ContentError
+from mnist_edge.formats.model_file import METADATA_KEY, ModelFile, TensorInfo
+
+NAME = "c"
+SUFFIX = ".c"
+_LINE = re.compile(rb"^const char mnist_edge_facts\[\] = (\".*\");$", re.MULTILINE)
+_PREFIX = re.compile(r"[A-Za-z_]\w*")
+
+
+def read(content: bytes) -> ModelFile:
+    """What generated C declares.
+
+    Raises:
+        ContentError: C that mnist-edge did not generate.
+    """
+    facts = facts_of(content)
+    ends = [
+        TensorInfo(name, end["dtype"], (-1, *end["shape"]), (end["scale"],), (end["zero_point"],))
+        for name, end in (("image", facts["input"]), ("answer", facts["output"]))
+    ]
+    return ModelFile(NAME, (ends[0],), (ends[1],), (), tuple(ends), {METADATA_KEY: facts["contract"]})
+
+
+def facts_of(content: bytes) -> dict[str, Any]:
+    """The facts in a ``.c``.
+
+    Raises:
+        ContentError: there are none.
+    """
+    found = _LINE.search(content)
+    try:
+        if found is None:
+            raise ValueError
+        return parse_facts(json.loads(found[1]))
+    except ValueError as error:
+        raise ContentError("The file is no C that mnist-edge generated.", "Export it: --format c") from error
+
+
+def parse_facts(text: str) -> dict[str, Any]:
+    """Facts from their JSON.
+
+    Raises:
+        ValueError: something else.
+    """
+    try:
+        facts: dict[str, Any] = json.loads(text)
+        sizes = [int(facts["scratch"]), *(int(size) for end in ("input", "output") for size in facts[end]["shape"])]
+        ends = [facts[end] for end in ("input", "output")]
+        if min(sizes) < 1 or not _PREFIX.fullmatch(facts["prefix"]) or not isinstance(facts["contract"], str):
+            raise ValueError
+        if not all(end["dtype"] in ("int8", "uint8") and float(end["scale"]) > 0 for end in ends):
+            raise ValueError
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError from error
+    return facts
