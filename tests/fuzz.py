@@ -104,6 +104,12 @@ def onnx(content: bytes) -> None:
     refuses(lambda: structure.check(reader.read(content), reader.ALLOWED))
 
 
+def c(content: bytes) -> None:
+    from mnist_edge.formats import c as reader
+
+    refuses(lambda: reader.read(content))
+
+
 def contract(content: bytes) -> None:
     from mnist_edge.formats import Contract
 
@@ -121,7 +127,7 @@ def http(content: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    item.__name__: item for item in (idx, npz, picture, manifest, tflite, onnx, contract, http)
+    item.__name__: item for item in (idx, npz, picture, manifest, tflite, onnx, c, contract, http)
 }
 
 
@@ -138,6 +144,7 @@ def seeds(target: str) -> list[bytes]:
         "picture": lambda: [_image(form) for form in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP")],
         "manifest": lambda: [(dense / "manifest.json").read_bytes()],
         "contract": lambda: [_contract_text()],
+        "c": lambda: [f"const char mnist_edge_facts[] = {json.dumps(json.dumps(_facts()))};".encode()],
         "http": _requests,
     }
     models = lambda: [_small(path.read_bytes()) for path in sorted(SHIPPED.glob(f"*/*.{target}"))]  # noqa: E731
@@ -171,6 +178,11 @@ def _contract_text() -> bytes:
     from mnist_edge.formats.tflite import read
 
     return read((SHIPPED / "dense" / "dense-int8.tflite").read_bytes()).metadata[METADATA_KEY].encode()
+
+
+def _facts() -> dict[str, Any]:
+    end = {"dtype": "int8", "shape": [10], "scale": 0.5, "zero_point": 0}
+    return {"prefix": "net", "contract": _contract_text().decode(), "scratch": 9, "input": end, "output": end}
 
 
 @functools.cache
