@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from mnist_edge.runtime.engines import litert_reference, native, reference
 from mnist_edge.workspace import SHIPPED
 from tests import bad_models
 from tests.architectures import ARCHITECTURES, int8_file
-from tests.conftest import Run, assert_two_lines, unavailable
+from tests.conftest import ROOT, Run, assert_two_lines, unavailable
 
 pytestmark = pytest.mark.slow
 NETS = ("dense", "cnn", *ARCHITECTURES)
@@ -143,6 +145,21 @@ def test_it_is_read_like_any_format(files: dict[str, bytes]) -> None:
         assert layer in text.decode()
 
 
+def test_the_readmes_program_compiles_and_answers(files: dict[str, bytes], tmp_path: Path, mnist: data.Splits) -> None:
+    program = (ROOT / "README.md").read_text().split("<!-- main.c -->\n```c\n")[1].split("```")[0]
+    text = source(files["cnn"], "cnn")
+    for name, content in (
+        ("main.c", program.encode()),
+        ("cnn-int8.c", text),
+        *converter.companions(text, "cnn-int8").items(),
+    ):
+        (tmp_path / name).write_bytes(content)
+    subprocess.run(["cc", *STRICT, "-o", "digit", "main.c", "cnn-int8.c"], check=True, cwd=tmp_path)
+    for image, label in zip(mnist.test.images[:20], mnist.test.labels[:20], strict=True):
+        said = subprocess.run([tmp_path / "digit"], input=image.tobytes(), capture_output=True, check=True).stdout
+        assert re.fullmatch(rf"{label}, \d+ %\n", said.decode())
+
+
 def test_an_op_without_a_kernel_is_named() -> None:
     def pad(model: object, graph: object) -> None:
         for code in model.operatorCodes:  # type: ignore[attr-defined]
@@ -186,6 +203,21 @@ def test_sessions_share_nothing(files: dict[str, bytes], tmp_path: Path, mnist: 
     assert (open_session(path, threads=2).predict(images) == open_session(path).predict(images)).all()
 
 
+@pytest.mark.parametrize(("board", "name"), [("cortex-m4", "cnn"), ("cortex-m4", "residual"), ("cortex-m3", "dense")])
+def test_on_an_emulated_microcontroller(board: str, name: str, files: dict[str, bytes], tmp_path: Path) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
+        unavailable("A compiler or an emulator of microcontrollers")
+    (tmp_path / "net.c").write_bytes(source(files[name], name))
+    (tmp_path / "net.tflite").write_bytes(files[name])
+    command = [sys.executable, ROOT / "tools" / "mcu" / "run.py", tmp_path / "net.c", "--board", board, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["images"], report["differing"]) == (200, 0)
+    assert 0 < report["flash_bytes"] - report["constant_bytes"] < 8000
+    assert 0 < report["stack_bytes"] < 1000
+
+
 def test_the_command_line(workspace: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
     shutil.copytree(workspace / "dense", tmp_path / "dense")
     gate = ["--max-drop-pp", 5, "--min-agreement", 0.9, "--max-class-drop-pp", 50]
@@ -195,6 +227,14 @@ def test_the_command_line(workspace: Path, tmp_path: Path, cli: Callable[..., Ru
     assert artifact["format"] == "c"
     assert [row["engine"] for row in artifact["parity"]] == ["native"]
     assert (tmp_path / "dense" / "dense-int8.h").is_file()
+    (size,) = run.json["footprints"]
+    assert 102_000 < size["flash_bytes"] < 110_000
+    assert size["ram_bytes"] < 2000
+    words = ["export", "--format", "c", "--model", "dense", "-o", tmp_path, *gate]
+    assert cli(*words, "--max-flash", 110_000, "--max-ram", 2000).code == 0
+    assert_two_lines(run := cli(*words, "--max-flash", 100_000), 1)
+    assert "bytes of flash" in run.err
+    assert_two_lines(cli(*words, "--max-ram", 100), 1)
     made_from = facts_of((tmp_path / "dense" / "dense-int8.c").read_bytes())["source_sha256"]
     assert made_from == Manifest.load(tmp_path / "dense").files["dense-int8.tflite"]["sha256"]
     assert cli("info", tmp_path / "dense" / "dense-int8.c").code == 0

@@ -29,6 +29,8 @@ def command(
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
+    max_flash: Annotated[int | None, typer.Option("--max-flash", help="Bytes that C may take in flash.")] = None,
+    max_ram: Annotated[int | None, typer.Option("--max-ram", help="Bytes of RAM that C may take.")] = None,
     sign: Annotated[
         Path | None, typer.Option("--sign", help="A private key (PEM, elliptic curve): sign the folder's manifest.")
     ] = None,
@@ -43,7 +45,7 @@ def command(
 
     Example: mnist-edge export --format tflite
     """
-    from mnist_edge import calibration_study, conversion, pipeline, signing, verification
+    from mnist_edge import calibration_study, conversion, footprint, pipeline, signing, verification
     from mnist_edge.data import Splits, load
     from mnist_edge.errors import suggest
     from mnist_edge.parity import Gate
@@ -82,8 +84,13 @@ def command(
     reports = [report for item in artifacts for report in item.parity]
     page = verification.write_page(artifacts, splits.test.images)
     signature = signing.sign(page.parent, sign) if sign else None
-    facts = {"artifacts": artifacts, "signature": str(signature) if signature else None}
-    code = output.result(facts, files, "", verdict_table(reports), *verdict_lines(reports), error=gate_error(reports))
+    sizes = footprint.footprints(artifacts)
+    error = gate_error(reports) or footprint.over_budget(sizes, max_flash, max_ram)
+    facts = {"artifacts": artifacts, "footprints": sizes, "signature": str(signature) if signature else None}
+    shown = [table("", "microcontroller", ">flash", ">RAM")] if sizes else []
+    for size in sizes:
+        shown[0].add_row(Path(size.path).name, f"{size.flash_bytes:,}", f"{size.ram_bytes:,}")
+    code = output.result(facts, files, "", verdict_table(reports), *verdict_lines(reports), *shown, error=error)
     best = next((item.path for item in artifacts if item.quantization != "float32"), artifacts[0].path)
     output.next(
         f"mnist-edge predict --model {best} digit.png",

@@ -181,6 +181,18 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Footprint:
+    """What generated code takes of a microcontroller: constants in flash (its instructions are some 2 KB), and RAM.
+
+    ``ram_bytes`` are the scratch buffer, one image and one answer. Some hundred bytes of stack come on top.
+    """
+
+    path: str
+    flash_bytes: int
+    ram_bytes: int
+
+
+@dataclass(frozen=True)
 class Artifact:
     """One exported file. ``quantization`` is ``int8``, ``float16`` or ``float32``; ``fresh`` says it was made now."""
 

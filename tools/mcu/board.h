@@ -1,0 +1,16 @@
+#ifndef BOARD_H
+#define BOARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { HOST_READ_BINARY = 1, HOST_WRITE_BINARY = 5 };
+
+int32_t host_open(const char *name, int32_t mode);
+int32_t host_read(int32_t file, void *to, size_t size);
+int32_t host_write(int32_t file, const void *from, size_t size);
+void host_close(int32_t file);
+uint32_t stack_used(void);
+int main(void);
+
+#endif
