@@ -58,7 +58,7 @@ def all_images(session: Session, images: NDArray[np.uint8], _: int) -> float:
 
 def rows(found: dict[str, Session], measure: Callable[..., float], images: NDArray[np.uint8], n: int) -> list[str]:
     taken: dict[str, list[float]] = {name: [] for name in found}
-    for name, session in found.items():
+    for session in found.values():
         measure(session, images, 50)  # warm
     for _ in range(ROUNDS):
         for name, session in found.items():

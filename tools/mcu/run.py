@@ -70,9 +70,9 @@ def run(text: bytes, images: np.ndarray, board: str, folder: Path) -> dict:
     (folder / "images.raw").write_bytes(images.tobytes())
     build = [COMPILER, f"-mcpu={board}", *FLAGS]
     subprocess.run([*build, "-c", "net.c", "-o", "net.o"], check=True, cwd=folder)
-    linked = [*build, "-I", folder, HERE / "main.c", HERE / "board.c", "net.o", "-o", "net.elf", "-nostartfiles",
-              "--specs=nano.specs", "-T", HERE / "link.ld", "-Wl,--gc-sections", "-Wl,--no-warn-rwx-segments"]  # fmt: skip
-    subprocess.run(linked, check=True, cwd=folder)
+    parts = [HERE / "main.c", HERE / "board.c", "net.o", "-I", folder]
+    link = ["-nostartfiles", "--specs=nano.specs", "-T", HERE / "link.ld", "-Wl,--gc-sections,--no-warn-rwx-segments"]
+    subprocess.run([*build, *parts, *link, "-o", "net.elf"], check=True, cwd=folder)
     sizes = subprocess.run([SIZE, "net.o"], check=True, cwd=folder, capture_output=True, text=True).stdout.split()
     emulator = [EMULATOR, "-M", BOARDS[board], "-display", "none", "-monitor", "none", "-serial", "null",
                 "-semihosting", "-kernel", "net.elf"]  # fmt: skip
