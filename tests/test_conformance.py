@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from mnist_edge import conversion, data, models, pipeline, runtime, training
+from mnist_edge.errors import StageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity.answers import answers
+from mnist_edge.results import Artifact
 
 CASES = [
     (model, name, quantization)
@@ -44,13 +46,23 @@ def test_an_architecture_answers_with_probabilities(model: str) -> None:
     assert answer.sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
+def exported(folder: Path, config: conversion.ExportConfig, splits: data.Splits) -> Artifact:
+    """An artifact. A format that is made on demand may name an op that it does not know; others know them all."""
+    try:
+        return conversion.export(folder, config, splits)
+    except StageError as error:
+        if config.format in conversion.formats(every=False) or "no kernel for the op" not in error.cause:
+            raise
+        pytest.skip(error.cause)
+
+
 @pytest.mark.parametrize(("model", "format_", "quantization"), CASES)
 def test_a_format_answers_as_the_model_does(
     trained: Path, splits: data.Splits, model: str, format_: str, quantization: str
 ) -> None:
     folder = trained / model
     config = conversion.ExportConfig(format_, quantization)
-    artifact = conversion.export(folder, config, splits)
+    artifact = exported(folder, config, splits)
     path = Path(artifact.path)
     engines = runtime.engine_names(path.suffix)
     assert engines, f"no engine runs {path.suffix}"
@@ -74,7 +86,7 @@ def test_the_same_inputs_give_the_same_bytes(
 ) -> None:
     folder = trained / model
     config = conversion.ExportConfig(format_, quantization)
-    first = conversion.export(folder, config, splits)
+    first = exported(folder, config, splits)
     assert not conversion.export(folder, config, splits).fresh
     (folder / conversion.file_name(model, config)).unlink()
     again = conversion.export(folder, config, splits)

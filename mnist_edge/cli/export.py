@@ -18,7 +18,7 @@ QUANTIZATIONS = {"int8": "int8", "float16": "float16", "none": "float32"}
 
 
 def command(
-    format_: Annotated[str, typer.Option("--format", help="tflite, onnx, c, or all.")] = "all",
+    format_: Annotated[str, typer.Option("--format", help="tflite, onnx, all (of these), or c.")] = "all",
     model: Annotated[str, typer.Option("--model", help="cnn, dense, or a .keras file.")] = DEFAULT_MODEL,
     quantize: Annotated[str, typer.Option("--quantize", help="int8, float16 or none.")] = "int8",
     calibration_images: Annotated[int, typer.Option("--calibration-images", min=1)] = 512,
@@ -67,7 +67,7 @@ def command(
         artifacts, trained = pipeline.export(
             workspace,
             model,
-            conversion.provable() if format_ == "all" else [format_],
+            list(conversion.formats(every=False)) if format_ == "all" else [format_],
             splits,
             quantization=QUANTIZATIONS[quantize],
             gate=Gate(max_drop_pp, min_agreement, max_class_drop_pp),

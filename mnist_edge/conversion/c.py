@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import Any
 
 from mnist_edge.artifacts import sha256_of
@@ -14,6 +13,7 @@ NAME = "c"
 SUFFIX = ".c"
 QUANTIZATIONS = ("int8",)
 PACKAGES = tflite.PACKAGES
+ON_DEMAND = True
 
 
 def convert(model: Any, request: ConversionRequest) -> bytes:
@@ -29,8 +29,3 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
 def companions(content: bytes, stem: str) -> dict[str, bytes]:
     """The header beside a ``.c``, by its name."""
     return {f"{stem}.h": codegen.header(c.facts_of(content)).encode()}
-
-
-def available() -> bool:
-    """Whether what it makes can be proven here: there is a compiler."""
-    return shutil.which("cc") is not None

@@ -34,16 +34,12 @@ class ExportConfig:
     quantization: str = "int8"
 
 
-def formats() -> dict[str, ModuleType]:
-    """The converters by name."""
-    return discovery.modules(
+def formats(every: bool = True) -> dict[str, ModuleType]:
+    """The converters by name; without ``every`` those that take any model, which is what ``all`` stands for."""
+    found = discovery.modules(
         sys.modules["mnist_edge.conversion"], marker="convert", required=("SUFFIX", "QUANTIZATIONS", "PACKAGES")
     )
-
-
-def provable() -> list[str]:
-    """The formats whose files can be made and proven on this machine: what ``all`` stands for."""
-    return [name for name, module in formats().items() if getattr(module, "available", lambda: True)()]
+    return {name: item for name, item in found.items() if every or not getattr(item, "ON_DEMAND", False)}
 
 
 def file_name(model: str, config: ExportConfig) -> str:
