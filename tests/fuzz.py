@@ -229,7 +229,9 @@ def fuzz(target: str, seconds: int, corpus: Path) -> int:
 
     with atheris.instrument_imports(include=["mnist_edge"]):
         import mnist_edge.data
+        import mnist_edge.formats.c
         import mnist_edge.formats.structure
+        import mnist_edge.parity.verify
         import mnist_edge.runtime.digit
         import mnist_edge.serving.app  # noqa: F401
     for at, seed in enumerate(seeds(target)):

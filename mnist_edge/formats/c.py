@@ -6,6 +6,7 @@ The line defines ``mnist_edge_facts``: JSON with its functions' prefix, its ends
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -55,12 +56,16 @@ def parse_facts(text: str) -> dict[str, Any]:
     """
     try:
         facts: dict[str, Any] = json.loads(text)
-        sizes = [int(facts["scratch"]), *(int(size) for end in ("input", "output") for size in facts[end]["shape"])]
+        sizes = [facts["scratch"], *(size for end in ("input", "output") for size in facts[end]["shape"])]
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise ValueError
         ends = [facts[end] for end in ("input", "output")]
-        if min(sizes) < 1 or not _PREFIX.fullmatch(facts["prefix"]) or not isinstance(facts["contract"], str):
+        if not _PREFIX.fullmatch(facts["prefix"]) or not isinstance(facts["contract"], str):
             raise ValueError
-        if not all(end["dtype"] in ("int8", "uint8") and float(end["scale"]) > 0 for end in ends):
-            raise ValueError
+        for end in ends:
+            numbers = isinstance(end["scale"], float) and isinstance(end["zero_point"], int)
+            if not numbers or end["dtype"] not in ("int8", "uint8") or not 0 < end["scale"] < math.inf:
+                raise ValueError
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError from error
     return facts
