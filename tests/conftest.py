@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import subprocess
@@ -15,6 +17,10 @@ import numpy as np
 import pytest
 
 from mnist_edge import data, pipeline, training
+
+# Before any test imports TensorFlow by itself: see `mnist_edge.models.backend`.
+with contextlib.suppress(ImportError):
+    importlib.import_module("tflite_runtime.interpreter")
 
 ROOT = Path(__file__).resolve().parent.parent
 # Short trainings: what is tested here is the pipeline, not the accuracy.

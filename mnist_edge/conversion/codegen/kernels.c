@@ -91,11 +91,16 @@ static void edge_layer_plain(const edge_layer *layer, const uint8_t *in, uint8_t
 /* The compiler would copy the sum around its own intrinsic of this instruction. */
 #define EDGE_DOT(sum, x, weights) __asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights))
 
-EDGE_INLINE EDGE_VNNI __m512i edge_halve(__m512i even, __m512i odd, __m512i round, __m512i shift) {
-    /* 64-bit products of even and odd lanes, rounded and shifted, back into 16 lanes of 32 bits. */
-    even = _mm512_srav_epi64(_mm512_add_epi64(even, round), shift);
-    odd = _mm512_srav_epi64(_mm512_add_epi64(odd, round), shift);
-    return _mm512_mask_blend_epi32(0xAAAA, even, _mm512_slli_epi64(odd, 32));
+/* (x * multiplier + 2^(down - 1)) >> down, in 64 bits: the even and the odd ones of 16 lanes, and back together. */
+EDGE_INLINE EDGE_VNNI __m512i edge_multiply_vnni(__m512i x, __m512i multiplier, __m512i down) {
+    const __m512i one = _mm512_set1_epi64(1), low = _mm512_set1_epi64(0xFFFFFFFF);
+    const __m512i down_even = _mm512_and_si512(down, low), down_odd = _mm512_srli_epi64(down, 32);
+    __m512i even = _mm512_mul_epi32(x, multiplier);
+    __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(x, 32), _mm512_srli_epi64(multiplier, 32));
+    even = _mm512_add_epi64(even, _mm512_sllv_epi64(one, _mm512_sub_epi64(down_even, one)));
+    odd = _mm512_add_epi64(odd, _mm512_sllv_epi64(one, _mm512_sub_epi64(down_odd, one)));
+    odd = _mm512_slli_epi64(_mm512_srav_epi64(odd, down_odd), 32);
+    return _mm512_mask_blend_epi32(0xAAAA, _mm512_srav_epi64(even, down_even), odd);
 }
 
 EDGE_INLINE EDGE_VNNI void edge_store_vnni(const edge_layer *layer, __m512i total, int32_t at, uint8_t *out) {
@@ -105,23 +110,11 @@ EDGE_INLINE EDGE_VNNI void edge_store_vnni(const edge_layer *layer, __m512i tota
     const __m512i shift = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(layer->shift + at)));
     const __m512i one = _mm512_set1_epi32(1);
     if (layer->rounds == 1) {
-        const __m512i down = _mm512_sub_epi32(_mm512_set1_epi32(31), shift);
-        const __m512i even = _mm512_mul_epi32(total, multiplier);
-        const __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(total, 32), _mm512_srli_epi64(multiplier, 32));
-        const __m512i down_even = _mm512_and_si512(down, _mm512_set1_epi64(0xFFFFFFFF)), down_odd = _mm512_srli_epi64(down, 32);
-        const __m512i one64 = _mm512_set1_epi64(1);
-        const __m512i half_even = _mm512_sllv_epi64(one64, _mm512_sub_epi64(down_even, one64));
-        const __m512i half_odd = _mm512_sllv_epi64(one64, _mm512_sub_epi64(down_odd, one64));
-        const __m512i low = _mm512_srav_epi64(_mm512_add_epi64(even, half_even), down_even);
-        const __m512i high = _mm512_srav_epi64(_mm512_add_epi64(odd, half_odd), down_odd);
-        total = _mm512_mask_blend_epi32(0xAAAA, low, _mm512_slli_epi64(high, 32));
+        total = edge_multiply_vnni(total, multiplier, _mm512_sub_epi32(_mm512_set1_epi32(31), shift));
     } else {
         const __m512i up = _mm512_max_epi32(shift, _mm512_setzero_si512());
         const __m512i down = _mm512_max_epi32(_mm512_sub_epi32(_mm512_setzero_si512(), shift), _mm512_setzero_si512());
-        total = _mm512_sllv_epi32(total, up);
-        const __m512i even = _mm512_mul_epi32(total, multiplier);
-        const __m512i odd = _mm512_mul_epi32(_mm512_srli_epi64(total, 32), _mm512_srli_epi64(multiplier, 32));
-        total = edge_halve(even, odd, _mm512_set1_epi64(INT64_C(1) << 30), _mm512_set1_epi64(31));
+        total = edge_multiply_vnni(_mm512_sllv_epi32(total, up), multiplier, _mm512_set1_epi32(31));
         /* half of 2^down, none where down is 0, and 1 less for negative numbers */
         const __m512i half = _mm512_srli_epi32(_mm512_sllv_epi32(one, down), 1);
         const __mmask16 fix = _mm512_cmplt_epi32_mask(total, _mm512_setzero_si512()) & _mm512_test_epi32_mask(down, down);

@@ -53,7 +53,7 @@ class Step:
 
 @dataclass
 class Plan:
-    """All of it: ``scratch`` is that buffer's size in bytes, ``inputs`` and ``outputs`` an image's and an answer's."""
+    """All of it: ``scratch`` is that buffer's size in bytes, ``outputs`` an answer's."""
 
     file: ModelFile
     tensors: dict[str, TensorInfo]
@@ -61,7 +61,6 @@ class Plan:
     steps: list[Step]
     buffers: dict[str, Buffer]
     scratch: int
-    inputs: int
     outputs: int
 
 
@@ -83,9 +82,8 @@ def plan(content: bytes) -> Plan:
     steps, alias = _steps(file, tensors)
     buffers = _buffers(file, tensors, steps, alias)
     scratch = _place(list(buffers.values()))
-    ends = (file.inputs[0], file.outputs[0])
-    sizes = [int(np.prod(end.shape[1:])) for end in ends]
-    return Plan(file, tensors, tflite.constants(content), steps, buffers, scratch, sizes[0], sizes[1])
+    outputs = int(np.prod(file.outputs[0].shape[1:]))
+    return Plan(file, tensors, tflite.constants(content), steps, buffers, scratch, outputs)
 
 
 def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
