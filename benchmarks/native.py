@@ -28,7 +28,7 @@ PEERS = (("litert", ".tflite"), ("tflite-runtime", ".tflite"), ("onnxruntime", "
 def sessions(folder: Path, model: str, threads: int) -> dict[str, Session]:
     found = {"C": open_session(folder / f"{model}-int8.c", threads=threads)}
     fast = native.FLAGS
-    native.FLAGS = (*fast, "-DEDGE_PLAIN")
+    native.FLAGS = (*fast, "-DEDGE_BACKEND=EDGE_C99")
     found["C, plain"] = open_session(folder / f"{model}-int8.c", threads=threads)
     if threads > 1:
         found["C, plain"].predict(np.zeros((1000, 28, 28), np.uint8))  # its crew is opened now

@@ -1,4 +1,4 @@
-"""From an int8 TFLite file to C: what is computed where (plan), and its text (emit). The kernels are `kernels.c`."""
+"""From an int8 TFLite file to C: what is computed where (plan), and its text (emit). The kernels are in `kernels/` (backends)."""
 
 from mnist_edge.conversion.codegen.emit import header, source
 

@@ -6,17 +6,16 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mnist_edge.conversion.codegen.plan import OFFSET, Plan, Step, packed, plan
+from mnist_edge.conversion.codegen import backends
+from mnist_edge.conversion.codegen.plan import GROUP, OFFSET, Plan, Step, packed, plan
 from mnist_edge.formats import Contract
 from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers, padding
 from mnist_edge.runtime.fixed_point import TWICE, multiplier, softmax_table
 
-KERNELS = Path(__file__).with_name("kernels.c")
 # Names of kernels that a plan may not need: a compiler would warn of what nobody calls.
 _OPTIONAL = ("edge_pad", "edge_depthwise", "edge_pool", "edge_add", "edge_softmax", "edge_saturate")
 
@@ -44,7 +43,7 @@ def source(content: bytes, contract: Contract, sha256: str) -> str:
         arrays.append(f"/* {step.comment} */\n{array}" if array else "")
         calls.append(f"    /* {step.comment} */\n{call}")
     body = "\n".join(calls)
-    kernels = _needed(KERNELS.read_text(), body)
+    kernels = _needed(backends.text(_longest(made)), body)
     last = made.steps[-1]
     if last.kind != "SOFTMAX":
         value = f"answer[i] = (int8_t)(({_at(made, last.target)})[i] - 128);"
@@ -61,6 +60,7 @@ const char mnist_edge_facts[] = {json.dumps(json.dumps(facts, sort_keys=True))};
 {"".join(array for array in arrays if array)}
 void {name}_run(const uint8_t *image, int8_t *answer, void *scratch) {{
     uint8_t *const at = (uint8_t *)scratch;
+    const int backend = edge_backend();
 {body}}}
 
 void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch) {{
@@ -69,13 +69,15 @@ void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void 
 }}
 
 const char *{name}_backend(void) {{
-#if EDGE_X86
-    if (edge_has_vnni())
-        return "AVX512-VNNI";
-#endif
-    return "C99";
+    return edge_names[edge_backend()];
 }}
 """
+
+
+def _longest(made: Plan) -> int:
+    """The fours of input in the longest sum."""
+    sums = [packed(step, made) for step in made.steps if step.kind in ("CONV_2D", "FULLY_CONNECTED")]
+    return max((values["runs"] * values["groups"] for values in sums), default=0)
 
 
 def constant_bytes(made: Plan) -> int:
@@ -182,19 +184,21 @@ def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
     values = packed(step, made)
     source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
     text = _array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel())
-    text += _array("int32_t", f"{name}_bias", np.asarray(values["bias"]))
+    text += f"#if EDGE_SIGNED\n{_array('int32_t', f'{name}_bias', values['signed_bias'])}#else\n"
+    text += _array("int32_t", f"{name}_bias", np.asarray(values["bias"])) + "#endif\n"
     text += _array("int32_t", f"{name}_multiplier", np.asarray(values["multiplier"]))
     text += _array("int8_t", f"{name}_shift", np.asarray(values["shift"]))
     text += _array("int32_t", f"{name}_run_at", np.asarray(values["run_at"]))
     if step.kind == "FULLY_CONNECTED":
         height = width = 1
-        step_y = step_x = 0
+        step_y = step_x = row_out = 0
     else:
         _, height, width, _ = out.shape
         row = (source.shape[2] + step.pad[2] + step.pad[3]) * depth_of(source)
         stride_y, stride_x = step.op.attributes["strides"]
         step_y, step_x = stride_y * row, stride_x * depth_of(source)
-    numbers = [height, width, step_y, step_x, step.pool, values["runs"], values["groups"]]
+        row_out = (width + step.border[2] + step.border[3]) * values["channels"]
+    numbers = [height, width, row_out, step_y, step_x, step.pool, values["runs"], values["groups"]]
     tail = [values[key] for key in ("rounds", "zero", "low", "high")]
     text += (
         f"static const edge_layer {name} = {{{', '.join(map(str, numbers))}, {name}_run_at, {values['channels']}, "
@@ -202,7 +206,12 @@ def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
         f"{', '.join(map(str, tail))}}};\n\n"
     )
     pad, where = _padding(made, step)
-    return text, f"{pad}    edge_compute(&{name}, {where}, {_at(made, step.target)});\n"
+    to = _at(made, step.target)
+    if any(step.border):
+        size, at = made.buffers[step.target].size, step.border[0] * row_out + step.border[2] * values["channels"]
+        pad += f"    memset({to}, {values['zero']}, {size - GROUP}); /* the next layer's padding */\n"
+        to = f"at + {made.buffers[step.target].at + at}"
+    return text, f"{pad}    edge_compute(backend, &{name}, {where}, {to});\n"
 
 
 def depth_of(tensor: Any) -> int:
@@ -234,7 +243,7 @@ def _depthwise(made: Plan, step: Step, name: str) -> tuple[str, str]:
     text += _array("int8_t", f"{name}_shift", np.broadcast_to(shift, channels))
     rounds = 2 if ROUNDING[step.kind] == TWICE else 1
     text += (
-        f"static const edge_layer {name} = {{0, 0, 0, 0, 1, 0, 0, 0, {channels}, 0, {name}_weights, {name}_bias, "
+        f"static const edge_layer {name} = {{0, 0, 0, 0, 0, 1, 0, 0, 0, {channels}, 0, {name}_weights, {name}_bias, "
         f"{name}_multiplier, {name}_shift, {rounds}, {out.zero_point[0] + OFFSET}, {low + OFFSET}, "
         f"{high + OFFSET}}};\n\n"
     )

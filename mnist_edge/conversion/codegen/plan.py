@@ -38,7 +38,11 @@ class Buffer:
 
 @dataclass
 class Step:
-    """One kernel's call. ``pad`` is (top, bottom, left, right) of its input, copied into ``padded`` where not 0."""
+    """One kernel's call.
+
+    ``pad`` is (top, bottom, left, right) around its input; a copy with it lies in ``padded``, unless the step that made
+    the input has left that ``border`` around it.
+    """
 
     kind: str
     op: OpInfo
@@ -47,6 +51,7 @@ class Step:
     target: str
     pad: tuple[int, int, int, int] = (0, 0, 0, 0)
     padded: str | None = None
+    border: tuple[int, int, int, int] = (0, 0, 0, 0)
     pool: int = 1
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -119,6 +124,10 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
         if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             _pad(step, tensors)
         steps.append(step)
+    for step in steps:
+        following = [other for other in steps if step.target in other.sources]
+        if step.kind == "CONV_2D" and len(following) == 1 and following[0].padded:
+            step.border, following[0].padded = following[0].pad, None
     return steps, alias
 
 
@@ -165,7 +174,9 @@ def _buffers(
             size = (height + step.pad[0] + step.pad[1]) * (width + step.pad[2] + step.pad[3]) * channels
             buffers[step.padded] = Buffer(step.padded, size + GROUP, at, at)
         # Kernels read in fours, up to three bytes behind the end.
-        size = int(np.prod(tensors[step.target].shape[1:])) + GROUP
+        top, bottom, left, right = step.border
+        height, width, channels = ([1, 1, 1] + [*tensors[step.target].shape[1:]])[-3:]
+        size = (height + top + bottom) * (width + left + right) * channels + GROUP
         buffers[step.target] = Buffer(step.target, size, at, at)
     last = alias.get(file.outputs[0].name, file.outputs[0].name)
     if last in buffers:
@@ -190,7 +201,7 @@ def _place(buffers: list[Buffer]) -> int:
 
 
 def packed(step: Step, made: Plan) -> dict[str, Any]:
-    """The constants of a convolution or dense layer as `kernels.c` has them."""
+    """The constants of a convolution or dense layer as the kernels have them."""
     source, weights_info, out = (made.tensors[name] for name in (step.op.inputs[0], step.op.inputs[1], step.target))
     weights = made.constants[step.op.inputs[1]].astype(np.int64)
     if step.kind == "FULLY_CONNECTED":
@@ -212,13 +223,17 @@ def packed(step: Step, made: Plan) -> dict[str, Any]:
     zero = source.zero_point[0] + OFFSET * (source.dtype == "int8")
     bias = np.zeros(blocks * BLOCK, np.int64)
     given = made.constants[step.op.inputs[2]].astype(np.int64) if len(step.op.inputs) > 2 and step.op.inputs[2] else 0
-    bias[:channels] = given - zero * stretches.sum(axis=(1, 2))
+    sums = stretches.sum(axis=(1, 2))
+    bias[:channels] = given - zero * sums
+    signed_bias = bias.copy()
+    signed_bias[:channels] += OFFSET * sums
     m, shift = multipliers(source, weights_info, made.tensors[step.op.outputs[0]])
     spread = np.zeros((2, blocks * BLOCK), np.int64)
     spread[:, :channels] = m, shift
     low, high = step.values.get("low_high", bounds(step.op, out))
     return {
         "weights": filled.reshape(blocks * BLOCK, runs, groups, GROUP).transpose(1, 2, 0, 3), "bias": bias,
+        "signed_bias": signed_bias,
         "multiplier": spread[0], "shift": spread[1], "run_at": run_at, "runs": runs, "groups": groups,
         "blocks": blocks, "channels": channels, "rounds": 2 if ROUNDING[step.kind] == TWICE else 1,
         "zero": out.zero_point[0] + OFFSET, "low": low + OFFSET, "high": high + OFFSET,
