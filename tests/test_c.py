@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import json
 import platform
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mnist_edge import data
 from mnist_edge.artifacts import Manifest, sha256_of
@@ -73,8 +75,13 @@ def contract(name: str) -> Contract:
     return Contract(name, tuple("0123456789"), "int8", "digit", reference_sha256="", tool_version="0")
 
 
+@functools.cache
+def _images() -> NDArray[np.uint8]:
+    return data.load().calibration.images[:64]
+
+
 def source(content: bytes, name: str) -> bytes:
-    return codegen.source(content, contract(name), sha256_of(content)).encode()
+    return codegen.source(content, contract(name), _images()).encode()
 
 
 def compiled(text: bytes, folder: Path, *flags: str) -> native.NativeProgram:

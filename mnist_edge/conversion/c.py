@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mnist_edge.artifacts import sha256_of
 from mnist_edge.conversion import codegen, tflite
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.formats import c
@@ -23,7 +22,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         StageError: an op has no kernel in C.
     """
     content = tflite.convert(model, request)
-    return codegen.source(content, request.contract, sha256_of(content)).encode()
+    return codegen.source(content, request.contract, request.calibration).encode()
 
 
 def companions(content: bytes, stem: str) -> dict[str, bytes]:

@@ -74,6 +74,8 @@ class Session:
         # The value of each of the 256 answers of an 8-bit output, by its bits.
         self._values = _answer_values(program.output)
         self._is_logits = self.contract.output == "logits"
+        self._has_real = self._lookup is None and not self._is_logits and hasattr(program, "real")
+        self._one = program.real_one if self._has_real else functools.partial(self._infer, program)
         self._one_image = {(1, *self.image_shape), (1, *self.image_shape, 1)}
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -89,7 +91,7 @@ class Session:
             ImageShapeError: images have another shape or dtype.
         """
         if images.shape in self._one_image and images.dtype == _UINT8:  # nothing on top of the engine's own work
-            return self._infer(self._program, images)
+            return self._one(images)
         height, width = self.image_shape
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[1:] not in (
             (height, width), (height, width, 1),
@@ -109,6 +111,9 @@ class Session:
         return answers
 
     def _fill(self, program: Program, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
+        if self._has_real:
+            program.real(images, answers)
+            return
         step = BATCH if program.batched else 1
         for at in range(0, len(images), step):
             answers[at : at + step] = self._infer(program, images[at : at + step])

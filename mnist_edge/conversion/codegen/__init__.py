@@ -1,4 +1,4 @@
-"""From an int8 TFLite file to C: what is computed where (plan), and its text (emit). The kernels are in `kernels/` (backends)."""
+"""From an int8 TFLite file to C: what is computed where (plan), its text (emit), and the kernels' (backends)."""
 
 from mnist_edge.conversion.codegen.emit import header, source
 

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mnist_edge.artifacts import sha256_of
 from mnist_edge.conversion.codegen import backends
-from mnist_edge.conversion.codegen.plan import GROUP, OFFSET, Plan, Step, packed, plan
+from mnist_edge.conversion.codegen.order import GROUP
+from mnist_edge.conversion.codegen.plan import OFFSET, Plan, Step, packed, plan
 from mnist_edge.formats import Contract
 from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers, padding
 from mnist_edge.runtime.fixed_point import TWICE, multiplier, softmax_table
@@ -26,16 +29,17 @@ def prefix(contract: Contract) -> str:
     return name if not name[0].isdigit() else f"net_{name}"
 
 
-def source(content: bytes, contract: Contract, sha256: str) -> str:
+def source(content: bytes, contract: Contract, images: NDArray[np.uint8]) -> str:
     """The ``.c`` of an int8 TFLite file; it needs no other file.
 
     Args:
-        content: the file's bytes. contract: to go with it. sha256: its hash.
+        content: the file's bytes. contract: to go with it.
+        images: of its kind, uint8 (n, h, w, 1), which decide what is fast, and nothing else.
 
     Raises:
         StageError: an op has no kernel.
     """
-    made, name = plan(content), prefix(contract)
+    made, name = plan(content, images), prefix(contract)
     arrays: list[str] = []
     calls: list[str] = []
     for at, step in enumerate(made.steps):
@@ -48,7 +52,7 @@ def source(content: bytes, contract: Contract, sha256: str) -> str:
     if last.kind != "SOFTMAX":
         value = f"answer[i] = (int8_t)(({_at(made, last.target)})[i] - 128);"
         body += f"\n    for (int i = 0; i < {made.outputs}; i++)\n        {value}\n"
-    upper, facts = name.upper(), _facts(made, contract, sha256)
+    upper, facts = name.upper(), _facts(made, contract, sha256_of(content))
     return f"""{header(facts)}
 #include <string.h>
 
@@ -67,6 +71,23 @@ void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void 
     for (size_t i = 0; i < count; i++)
         {name}_run(images + i * {upper}_INPUT_BYTES, answers + i * {upper}_OUTPUT_BYTES, scratch);
 }}
+
+#ifdef EDGE_SHARED
+/* What answers stand for, as numbers. */
+void {name}_run_values(const uint8_t *images, float *values, size_t count, void *scratch) {{
+    for (size_t i = 0; i < count; i++) {{
+        int8_t answer[{upper}_OUTPUT_BYTES];
+        {name}_run(images + i * {upper}_INPUT_BYTES, answer, scratch);
+        for (int c = 0; c < {upper}_OUTPUT_BYTES; c++)
+            *values++ = (float)(answer[c] - {upper}_OUTPUT_ZERO) * {upper}_OUTPUT_SCALE;
+    }}
+}}
+
+/* Of one image; the scratch buffer lies behind the values, a whole number of 64 bytes from their first. */
+void {name}_run_value(const uint8_t *image, float *values) {{
+    {name}_run_values(image, values, 1, (uint8_t *)values + (4 * {upper}_OUTPUT_BYTES + 63) / 64 * 64);
+}}
+#endif
 
 const char *{name}_backend(void) {{
     return edge_names[edge_backend()];
@@ -166,10 +187,10 @@ def _needed(kernels: str, body: str) -> str:
     return kernels
 
 
-def _array(kind: str, name: str, values: Iterable[Any]) -> str:
+def _array(kind: str, name: str, values: Iterable[Any], attribute: str = "") -> str:
     numbers = [str(int(value)) for value in values]
     lines = [", ".join(numbers[at : at + 32]) for at in range(0, len(numbers), 32)]
-    return f"static const {kind} {name}[{len(numbers)}] = {{\n" + ",\n".join(lines) + "};\n"
+    return f"static const {attribute}{kind} {name}[{len(numbers)}] = {{\n" + ",\n".join(lines) + "};\n"
 
 
 def _at(made: Plan, name: str) -> str:
@@ -183,7 +204,7 @@ def _at(made: Plan, name: str) -> str:
 def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
     values = packed(step, made)
     source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
-    text = _array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel())
+    text = _array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel(), "EDGE_ALIGNED ")
     text += f"#if EDGE_SIGNED\n{_array('int32_t', f'{name}_bias', values['signed_bias'])}#else\n"
     text += _array("int32_t", f"{name}_bias", np.asarray(values["bias"])) + "#endif\n"
     text += _array("int32_t", f"{name}_multiplier", np.asarray(values["multiplier"]))
@@ -203,7 +224,7 @@ def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
     text += (
         f"static const edge_layer {name} = {{{', '.join(map(str, numbers))}, {name}_run_at, {values['channels']}, "
         f"{values['blocks']}, {name}_weights, {name}_bias, {name}_multiplier, {name}_shift, "
-        f"{', '.join(map(str, tail))}}};\n\n"
+        f"{', '.join(map(str, tail))}}};\nEDGE_LAYER({name})\n\n"
     )
     pad, where = _padding(made, step)
     to = _at(made, step.target)
@@ -211,7 +232,7 @@ def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
         size, at = made.buffers[step.target].size, step.border[0] * row_out + step.border[2] * values["channels"]
         pad += f"    memset({to}, {values['zero']}, {size - GROUP}); /* the next layer's padding */\n"
         to = f"at + {made.buffers[step.target].at + at}"
-    return text, f"{pad}    edge_compute(backend, &{name}, {where}, {to});\n"
+    return text, f"{pad}    {name}_compute(backend, {where}, {to});\n"
 
 
 def depth_of(tensor: Any) -> int:

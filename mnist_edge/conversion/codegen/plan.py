@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.conversion.codegen.order import GROUP, reorder
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
 from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers, padding
@@ -17,10 +18,7 @@ OPS = (
     "ADD", "AVERAGE_POOL_2D", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "QUANTIZE", "RESHAPE",
     "SOFTMAX",
 )  # fmt: skip
-BLOCK, GROUP = (
-    16,
-    4,
-)  # channels side by side in a register of 512 bits, and bytes that one of its lanes multiplies at once
+BLOCK = 16  # channels side by side in a register of 512 bits, whose lanes multiply GROUP bytes each
 OFFSET = 128  # activations are stored as q + 128
 _ALIGN = 64
 
@@ -69,14 +67,16 @@ class Plan:
     outputs: int
 
 
-def plan(content: bytes) -> Plan:
-    """The plan of an int8 TFLite file.
+def plan(content: bytes, images: NDArray[np.uint8]) -> Plan:
+    """The plan of an int8 TFLite file, and some images of its kind, uint8 (n, h, w, 1).
 
     Raises:
         StageError: it has an op that no kernel computes, or is no int8 file.
     """
     file = tflite.read(content)
     tensors = {tensor.name: tensor for tensor in file.tensors}
+    if (file.inputs[0].dtype, file.outputs[0].dtype) != ("uint8", "int8"):
+        raise StageError("C code takes pixels as uint8 and answers in int8.", "Export the model with mnist-edge.")
     for op in file.ops:
         if op.kind not in OPS:
             raise StageError(f"C code has no kernel for the op {op.kind}.", f"It has kernels for: {', '.join(OPS)}.")
@@ -84,11 +84,13 @@ def plan(content: bytes) -> Plan:
             raise StageError(
                 f"{op.outputs[0]} is {tensors[op.outputs[0]].dtype}.", "C code is made of int8 files alone."
             )
+    constants = tflite.constants(content)
+    reorder(file, tensors, constants, images)
     steps, alias = _steps(file, tensors)
     buffers = _buffers(file, tensors, steps, alias)
     scratch = _place(list(buffers.values()))
     outputs = int(np.prod(file.outputs[0].shape[1:]))
-    return Plan(file, tensors, tflite.constants(content), steps, buffers, scratch, outputs)
+    return Plan(file, tensors, constants, steps, buffers, scratch, outputs)
 
 
 def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
@@ -175,7 +177,7 @@ def _buffers(
             buffers[step.padded] = Buffer(step.padded, size + GROUP, at, at)
         # Kernels read in fours, up to three bytes behind the end.
         top, bottom, left, right = step.border
-        height, width, channels = ([1, 1, 1] + [*tensors[step.target].shape[1:]])[-3:]
+        height, width, channels = (1, 1, 1, *tensors[step.target].shape[1:])[-3:]
         size = (height + top + bottom) * (width + left + right) * channels + GROUP
         buffers[step.target] = Buffer(step.target, size, at, at)
     last = alias.get(file.outputs[0].name, file.outputs[0].name)

@@ -41,7 +41,10 @@ class Port:
 class Program(Protocol):
     """A file loaded into an engine.
 
-    One that can tell what runs its ops (a delegate, a provider, its own kernels) says so in words as ``delegate``.
+    One that can tell what runs its ops (a delegate, a provider, its own kernels) says so in words as ``delegate``. One
+    that takes uint8 pixels and computes what its answers stand for faster than NumPy does so in
+    ``real(images, answers)``: uint8 (n, h, w) or (n, h, w, 1), any n, into float32 (n, classes), and one image's into a
+    new array in ``real_one(image)``.
     """
 
     input: Port

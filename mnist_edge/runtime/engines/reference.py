@@ -55,13 +55,17 @@ class IntegerProgram:
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """See `mnist_edge.runtime.engines.Program.run`."""
+        return self.values(batch)[self._file.outputs[0].name].astype(self.output.dtype)
+
+    def values(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Every tensor of the graph, by its name, for a batch as `run` takes it."""
         values = {name: constant.astype(np.int64) for name, constant in self._constants.items()}
         values[self._file.inputs[0].name] = batch.astype(np.int64)
         for op in self._file.ops:
             ends = [self._tensors.get(name) for name in (*op.inputs, op.outputs[0])]
             inputs = [values.get(name) for name in op.inputs]
             values[op.outputs[0]] = _KERNELS[op.kind](op, inputs, ends, self._rounding.get(op.kind, ONCE))
-        return values[self._file.outputs[0].name].astype(self.output.dtype)
+        return values
 
 
 def load(content: bytes, threads: int) -> Program:

@@ -42,12 +42,10 @@ EDGE_INLINE EDGE_TARGET_avx512 __m512i edge_multiply_avx512(__m512i x, __m512i m
     return _mm512_mask_blend_epi32(0xAAAA, _mm512_srav_epi64(even, down_even), odd);
 }
 
-EDGE_INLINE EDGE_TARGET_avx512 void edge_store_avx512(const edge_layer *layer, __m512i total, int32_t at, uint8_t *out) {
-    const int32_t left = layer->channels - at;
-    const __mmask16 mask = left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1);
-    const __m512i multiplier = _mm512_loadu_si512(layer->multiplier + at);
-    const __m512i shift = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(layer->shift + at)));
-    const __m512i none = _mm512_setzero_si512();
+/* Sums of 16 channels, rounded, between `low` and `high`. */
+EDGE_INLINE EDGE_TARGET_avx512 __m512i edge_round_avx512(const edge_layer *layer, __m512i total, int32_t channel) {
+    const __m512i multiplier = _mm512_loadu_si512(layer->multiplier + channel), none = _mm512_setzero_si512();
+    const __m512i shift = _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(layer->shift + channel)));
     if (layer->rounds == 1) {
         total = edge_multiply_avx512(total, multiplier, _mm512_sub_epi32(_mm512_set1_epi32(31), shift));
     } else {
@@ -58,25 +56,28 @@ EDGE_INLINE EDGE_TARGET_avx512 void edge_store_avx512(const edge_layer *layer, _
         const __m512i less = _mm512_maskz_srai_epi32(_mm512_test_epi32_mask(down, down), total, 31);
         total = _mm512_srav_epi32(_mm512_add_epi32(_mm512_add_epi32(total, half), less), down);
     }
-    total = _mm512_add_epi32(total, _mm512_set1_epi32(layer->zero));
-    total = _mm512_max_epi32(total, _mm512_set1_epi32(layer->low));
-    total = _mm512_min_epi32(total, _mm512_set1_epi32(layer->high));
-    _mm512_mask_cvtepi32_storeu_epi8(out + at, mask, total);
+    total = _mm512_max_epi32(_mm512_add_epi32(total, _mm512_set1_epi32(layer->zero)), _mm512_set1_epi32(layer->low));
+    return _mm512_min_epi32(total, _mm512_set1_epi32(layer->high));
 }
 
-EDGE_INLINE EDGE_TARGET_avx512 void edge_finish_avx512(const edge_layer *layer, const int32_t *sums, int32_t pixels,
+EDGE_INLINE EDGE_TARGET_avx512 void edge_finish_avx512(const edge_layer *given, const int32_t *sums, int32_t pixels,
                                                        int32_t vectors, int32_t channel, uint8_t *out) {
+    const edge_layer own = *given, *const layer = &own; /* what is stored may not be it */
     for (int32_t v = 0; v < vectors; v++, channel += 16) {
+        const int32_t left = layer->channels - channel;
+        const __mmask16 mask = left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1);
         const __m512i bias = _mm512_loadu_si512(layer->bias + channel);
-        __m512i most = _mm512_loadu_si512(sums + 16 * v);
-        if (layer->pool == 2)
-            for (int32_t p = 1; p < pixels; p++)
-                most = _mm512_max_epi32(most, _mm512_loadu_si512(sums + 16 * (p * vectors + v)));
-        edge_store_avx512(layer, _mm512_add_epi32(most, bias), channel, out);
-        if (layer->pool == 1)
-            for (int32_t p = 1; p < pixels; p++) {
-                most = _mm512_loadu_si512(sums + 16 * (p * vectors + v));
-                edge_store_avx512(layer, _mm512_add_epi32(most, bias), channel, out + p * layer->channels);
+        __m512i total = _mm512_loadu_si512(sums + 16 * v);
+        for (int32_t p = 1; p < pixels; p++) {
+            const __m512i next = _mm512_loadu_si512(sums + 16 * (p * vectors + v));
+            if (layer->pool == 2) {
+                total = _mm512_max_epi32(total, next);
+                continue;
             }
+            const __m512i rounded = edge_round_avx512(layer, _mm512_add_epi32(next, bias), channel);
+            _mm512_mask_cvtepi32_storeu_epi8(out + p * layer->channels + channel, mask, rounded);
+        }
+        const __m512i rounded = edge_round_avx512(layer, _mm512_add_epi32(total, bias), channel);
+        _mm512_mask_cvtepi32_storeu_epi8(out + channel, mask, rounded);
     }
 }

@@ -28,6 +28,11 @@
 #define EDGE_ARM64 0
 #endif
 #define EDGE_SIGNED EDGE_ARM64     /* inputs are multiplied as signed numbers */
+#ifdef __GNUC__
+#define EDGE_ALIGNED __attribute__((aligned(64))) /* no vector of weights lies in two lines of the cache */
+#else
+#define EDGE_ALIGNED
+#endif
 #if EDGE_X86 || EDGE_ARM64
 #define EDGE_INLINE static inline __attribute__((always_inline))
 #define EDGE_UNROLL _Pragma("GCC unroll 16")

@@ -1,4 +1,4 @@
-EDGE_TARGET_$ISA static void edge_$ISA_$P_$V(const edge_layer *layer, const uint8_t *in, const int32_t *at, const int32_t *input,
+EDGE_INLINE EDGE_TARGET_$ISA void edge_$ISA_$P_$V(const edge_layer *layer, const uint8_t *in, const int32_t *at, const int32_t *input,
                                  const int32_t *weights, int32_t n, int32_t channel, uint8_t *out) {
     edge_vector_$ISA total[$P][$V];
     int32_t sums[$P * $V * (int)(sizeof(edge_vector_$ISA) / 4)];

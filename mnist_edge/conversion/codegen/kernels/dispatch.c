@@ -23,28 +23,46 @@ static int edge_backend(void) {
 #endif
 }
 
-static void edge_compute(int backend, const edge_layer *layer, const uint8_t *in, uint8_t *out) {
-    switch (backend) {
+/* A layer's function: the backends' loops, compiled once more for each layer, whose sizes are then constants. */
 #if EDGE_X86
-    case EDGE_AVX512_VNNI:
-        edge_layer_avx512(layer, in, out);
-        break;
-    case EDGE_AVX_VNNI:
-        edge_layer_avxvnni(layer, in, out);
-        break;
-    case EDGE_AVX2:
-        edge_layer_avx2(layer, in, out);
-        break;
-#endif
-#if EDGE_ARM64
-    case EDGE_NEON_DOT:
-        edge_layer_neon_dot(layer, in, out);
-        break;
-    default:
-        edge_layer_neon(layer, in, out);
-#else
-    default:
-        edge_layer_plain(layer, in, out);
-#endif
+#define EDGE_LAYER(NAME)                                                                                          \
+    EDGE_TARGET_avx2 static void NAME##_avx2(const uint8_t *in, uint8_t *out) {                                   \
+        edge_layer_avx2(&NAME, in, out);                                                                          \
+    }                                                                                                             \
+    EDGE_TARGET_avxvnni static void NAME##_avxvnni(const uint8_t *in, uint8_t *out) {                             \
+        edge_layer_avxvnni(&NAME, in, out);                                                                       \
+    }                                                                                                             \
+    EDGE_TARGET_avx512 static void NAME##_avx512(const uint8_t *in, uint8_t *out) {                               \
+        edge_layer_avx512(&NAME, in, out);                                                                        \
+    }                                                                                                             \
+    static void NAME##_compute(int backend, const uint8_t *in, uint8_t *out) {                                    \
+        if (backend == EDGE_AVX512_VNNI)                                                                          \
+            NAME##_avx512(in, out);                                                                               \
+        else if (backend == EDGE_AVX_VNNI)                                                                        \
+            NAME##_avxvnni(in, out);                                                                              \
+        else if (backend == EDGE_AVX2)                                                                            \
+            NAME##_avx2(in, out);                                                                                 \
+        else                                                                                                      \
+            edge_layer_plain(&NAME, in, out);                                                                     \
     }
-}
+#elif EDGE_ARM64
+#define EDGE_LAYER(NAME)                                                                                          \
+    EDGE_TARGET_neon static void NAME##_neon(const uint8_t *in, uint8_t *out) {                                   \
+        edge_layer_neon(&NAME, in, out);                                                                          \
+    }                                                                                                             \
+    EDGE_TARGET_neon_dot static void NAME##_neon_dot(const uint8_t *in, uint8_t *out) {                           \
+        edge_layer_neon_dot(&NAME, in, out);                                                                      \
+    }                                                                                                             \
+    static void NAME##_compute(int backend, const uint8_t *in, uint8_t *out) {                                    \
+        if (backend == EDGE_NEON_DOT)                                                                             \
+            NAME##_neon_dot(in, out);                                                                             \
+        else                                                                                                      \
+            NAME##_neon(in, out);                                                                                 \
+    }
+#else
+#define EDGE_LAYER(NAME)                                                                                          \
+    static void NAME##_compute(int backend, const uint8_t *in, uint8_t *out) {                                    \
+        (void)backend;                                                                                            \
+        edge_layer_plain(&NAME, in, out);                                                                         \
+    }
+#endif

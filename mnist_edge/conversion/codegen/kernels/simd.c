@@ -1,7 +1,6 @@
 /* What the backends with vectors share. They sum `pixels` output pixels (4: a pooling window or neighbours, or 1) by
  * some channels in registers. */
 
-#if EDGE_SIGNED
 /* The steps of a sum, one for each four bytes of input: where its input and its weights begin, and how many there are. */
 static int32_t edge_all_steps(const edge_layer *layer, int32_t *input, int32_t *weights) {
     int32_t n = 0;
@@ -12,9 +11,21 @@ static int32_t edge_all_steps(const edge_layer *layer, int32_t *input, int32_t *
         }
     return n;
 }
-#else
-/* The steps of a sum, one for each four bytes of input: where its input and its weights begin, and how many there are.
- * Steps whose four bytes are zero in all pixels are left out. */
+
+#if !EDGE_SIGNED
+/* Whether any input of a short sum is not zero. */
+EDGE_INLINE int edge_any(const edge_layer *layer, const uint8_t *in, const int32_t *at, int32_t pixels) {
+    int32_t any = 0, four;
+    for (int32_t run = 0; run < layer->runs; run++)
+        for (int32_t group = 0; group < layer->groups; group++)
+            for (int32_t p = 0; p < pixels; p++) {
+                memcpy(&four, in + layer->run_at[run] + 4 * group + at[p], 4);
+                any |= four;
+            }
+    return any != 0;
+}
+
+/* As edge_all_steps, without those whose four bytes are zero in all pixels. */
 EDGE_INLINE int32_t edge_steps(const edge_layer *layer, const uint8_t *in, const int32_t *at, int32_t pixels,
                                int32_t *input, int32_t *weights) {
     int32_t n = 0, row = 0;

@@ -1,0 +1,84 @@
+"""Channels in another order: those that are lit together side by side, since kernels leave out zeros by fours."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.formats import ModelFile, OpInfo, TensorInfo
+from mnist_edge.runtime.engines.reference import ROUNDING, IntegerProgram
+
+GROUP = 4  # neighbouring inputs that a kernel multiplies at once, or leaves out
+_IMAGES = 64
+_BY_CHANNEL = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE")
+
+
+def reorder(
+    file: ModelFile, tensors: dict[str, TensorInfo], constants: dict[str, NDArray[Any]], images: NDArray[np.uint8]
+) -> None:
+    """Change the order of the channels between a convolution and the layer that reads it, in the weights of both.
+
+    Sums of integers do not depend on it, nor does the answer: only how many zeros lie side by side.
+
+    Args:
+        file: int8. tensors: its, by name; changed. constants: its, by name; changed.
+        images: to see what is lit together, uint8 (n, h, w, 1); the first 64 are enough.
+    """
+    values = IntegerProgram(file, constants, ROUNDING).values(images[:_IMAGES])
+    for op in file.ops:
+        reader = _only_reader(file, op) if op.kind == "CONV_2D" else None
+        if reader is None or _is_shared(file, op) or _is_shared(file, reader):
+            continue
+        out = values[op.outputs[0]]
+        order = _groups((out > out.min()).reshape(-1, out.shape[-1]))
+        for name in filter(None, op.inputs[1:3]):
+            constants[name] = constants[name][order]
+            info = tensors[name]
+            if len(info.scale) > 1:
+                scale, zeros = (tuple(np.asarray(item)[order].tolist()) for item in (info.scale, info.zero_point))
+                tensors[name] = dataclasses.replace(info, scale=scale, zero_point=zeros)
+        weights = constants[reader.inputs[1]]
+        constants[reader.inputs[1]] = weights.reshape(-1, len(order))[:, order].reshape(weights.shape)
+
+
+def _groups(lit: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Channels, the busiest first, each followed by those that are lit most often where its group already is.
+
+    Args:
+        lit: which are not 0, (n, channels).
+    """
+    together = lit.T.astype(np.float32)
+    left = list(np.argsort(-lit.sum(axis=0), kind="stable"))
+    order: list[int] = []
+    while left:
+        first = left.pop(0)
+        group, any_lit = [first], together[first]
+        while left and len(group) < GROUP:
+            following = max(left, key=lambda channel: float(together[channel] @ any_lit))
+            left.remove(following)
+            group.append(following)
+            any_lit = np.maximum(any_lit, together[following])
+        order += group
+    return np.array(order)
+
+
+def _only_reader(file: ModelFile, op: OpInfo) -> OpInfo | None:
+    """The convolution or dense layer that alone reads an op's channels, perhaps pooled; None where there is none."""
+    while True:
+        readers = [item for item in file.ops if op.outputs[0] in item.inputs]
+        if len(readers) != 1 or op.outputs[0] == file.outputs[0].name:
+            return None
+        flat = op.kind == "RESHAPE"
+        op = readers[0]
+        if op.kind == "FULLY_CONNECTED" or (op.kind == "CONV_2D" and not flat):
+            return op
+        if op.kind not in _BY_CHANNEL:
+            return None
+
+
+def _is_shared(file: ModelFile, op: OpInfo) -> bool:
+    """Whether another op has the same weights."""
+    return any(other is not op and set(filter(None, op.inputs[1:])) & set(other.inputs) for other in file.ops)
