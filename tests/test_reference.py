@@ -21,8 +21,9 @@ from mnist_edge.runtime.engines import litert_reference, reference
 from mnist_edge.runtime.fixed_point import ONCE, TWICE, multiplier, multiply, softmax, softmax_table
 from mnist_edge.workspace import SHIPPED
 from tests.architectures import ARCHITECTURES, int8_file
+from tests.backends import ALL_IMAGES
 
-N = {"cnn": 2000}  # of the others all 10,000
+N = {} if ALL_IMAGES else {"cnn": 2000}  # of the others all 10,000
 Q31 = 1 << 31
 THEIRS = """
 import sys

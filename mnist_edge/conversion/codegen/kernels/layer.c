@@ -10,27 +10,20 @@ EDGE_INLINE EDGE_TARGET_$ISA void edge_layer_$ISA(const edge_layer *layer, const
         const uint8_t *first = in + y * down;
         uint8_t *to = out + y * layer->out_row;
         for (int32_t x = 0, step; x < layer->width; x += step, first += step * across, to += step * layer->channels) {
-            int32_t channel = 0, n = all;
+            int32_t channel = 0;
             if (pooled || layer->width - x >= 4) {
+                const int32_t n = all ? all : edge_steps_$ISA(layer, first, at, 4, input, weights);
+                const int32_t none = few ? !edge_any(layer, first, at, 4) : n == 0;
                 step = pooled ? 1 : 4;
-#if !EDGE_SIGNED
-                if (few)
-                    n = edge_any(layer, first, at, 4) ? all : 0;
-                else
-                    n = edge_steps_$ISA(layer, first, at, 4, input, weights);
-                if (n == 0 && blank) {
+                if (none && blank) {
                     memcpy(to, blank, (size_t)(step * layer->channels));
                     continue;
                 }
-                blank = n == 0 ? to : blank;
-#endif
+                blank = none ? to : blank;
 $FOUR
             } else {
+                const int32_t n = all ? all : edge_steps_$ISA(layer, first, at, 1, input, weights);
                 step = 1;
-#if !EDGE_SIGNED
-                if (!few)
-                    n = edge_steps_$ISA(layer, first, at, 1, input, weights);
-#endif
 $ONE
             }
         }

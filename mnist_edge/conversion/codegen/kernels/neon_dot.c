@@ -9,5 +9,6 @@ typedef int8x16_t edge_bytes_neon_dot;
 #define edge_load_neon_dot(from) vld1q_s8(from)
 #define edge_wide_neon_dot(four) vreinterpretq_s8_u32(vdupq_n_u32((uint32_t)(four) ^ UINT32_C(0x80808080)))
 #define edge_dot_neon_dot(sum, x, weights) ((sum) = vdotq_s32(sum, x, weights))
+#define edge_steps_neon_dot edge_steps
 #define edge_finish_neon_dot(layer, sums, pixels, vectors, channel, out) \
     edge_finish(layer, sums, pixels, 4 * (vectors), 1, channel, out)

@@ -12,7 +12,6 @@ static int32_t edge_all_steps(const edge_layer *layer, int32_t *input, int32_t *
     return n;
 }
 
-#if !EDGE_SIGNED
 /* Whether any input of a short sum is not zero. */
 EDGE_INLINE int edge_any(const edge_layer *layer, const uint8_t *in, const int32_t *at, int32_t pixels) {
     int32_t any = 0, four;
@@ -42,7 +41,6 @@ EDGE_INLINE int32_t edge_steps(const edge_layer *layer, const uint8_t *in, const
         }
     return n;
 }
-#endif
 
 /* From sums [pixels][channels][parts] to activations; `count` channels from `channel` on. */
 EDGE_INLINE void edge_finish(const edge_layer *layer, const int32_t *sums, int32_t pixels, int32_t count, int32_t parts,
