@@ -31,6 +31,7 @@ def command(
     max_class_drop_pp: options.MaxClassDrop = 1.0,
     max_flash: Annotated[int | None, typer.Option("--max-flash", help="Bytes that C may take in flash.")] = None,
     max_ram: Annotated[int | None, typer.Option("--max-ram", help="Bytes of RAM that C may take.")] = None,
+    build: Annotated[bool, typer.Option("--build", help="With --format c: a shared object too.")] = False,
     sign: Annotated[
         Path | None, typer.Option("--sign", help="A private key (PEM, elliptic curve): sign the folder's manifest.")
     ] = None,
@@ -47,10 +48,12 @@ def command(
     """
     from mnist_edge import calibration_study, conversion, footprint, pipeline, signing, verification
     from mnist_edge.data import Splits, load
-    from mnist_edge.errors import suggest
+    from mnist_edge.errors import UsageError, suggest
     from mnist_edge.parity import Gate
 
     output = Output(NAME, as_json, debug)
+    if build and format_ != "c":
+        raise UsageError("--build compiles generated C.", "Name it: --format c --build")
     if quantize not in QUANTIZATIONS:
         raise suggest(quantize, list(QUANTIZATIONS), "quantization")
 
@@ -67,7 +70,7 @@ def command(
         artifacts, trained = pipeline.export(
             workspace,
             model,
-            list(conversion.formats(every=False)) if format_ == "all" else [format_],
+            list(conversion.formats(every=False)) if format_ == "all" else [format_, "so"] if build else [format_],
             splits,
             quantization=QUANTIZATIONS[quantize],
             gate=Gate(max_drop_pp, min_agreement, max_class_drop_pp),

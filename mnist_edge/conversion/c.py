@@ -6,7 +6,10 @@ from typing import Any
 
 from mnist_edge.conversion import codegen, tflite
 from mnist_edge.conversion.request import ConversionRequest
+from mnist_edge.data import Split
+from mnist_edge.errors import MissingError
 from mnist_edge.formats import c
+from mnist_edge.runtime.engines import native
 
 NAME = "c"
 SUFFIX = ".c"
@@ -23,6 +26,17 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     """
     content = tflite.convert(model, request)
     return codegen.source(content, request.contract, request.calibration).encode()
+
+
+def finish(content: bytes, test: Split) -> bytes:
+    """The file with its accuracy on the test images in its head, where a compiler is here to run it."""
+    try:
+        program = native.load(content, 1)
+    except MissingError:
+        return content
+    right = program.run(test.images).argmax(axis=1) == test.labels
+    said = codegen.with_accuracy(content.decode(), c.facts_of(content), float(right.mean()), len(right))
+    return said.encode()
 
 
 def companions(content: bytes, stem: str) -> dict[str, bytes]:

@@ -85,6 +85,8 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         progress(f"converting {name}", 0, 1)
         log = folder / LOG_NAME
         content = _convert(converter.convert, folder, source, reference["sha256"], config, splits, log)
+        if hasattr(converter, "finish"):
+            content = converter.finish(content, splits.test)
         made = {"key": key, "format": config.format, "quantization": config.quantization, "model": folder.name}
         companions: Callable[[bytes, str], dict[str, bytes]] = getattr(converter, "companions", lambda *_: {})
         beside = {other: (text, {"key": key}) for other, text in companions(content, Path(name).stem).items()}

@@ -1,4 +1,4 @@
-"""Reading generated C: what it says of itself, in one line of the text (and in a shared object made of it).
+"""Reading generated C: what it says of itself, in one line of the text, and in a shared object made of it.
 
 The line defines ``mnist_edge_facts``: JSON with its functions' prefix, its ends, its scratch buffer, the contract.
 """
@@ -16,6 +16,8 @@ from mnist_edge.formats.model_file import METADATA_KEY, ModelFile, TensorInfo
 NAME = "c"
 SUFFIX = ".c"
 _LINE = re.compile(rb"^const char mnist_edge_facts\[\] = (\".*\");$", re.MULTILINE)
+MAGIC = "mnist-edge-facts:"
+_SHARED = re.compile(re.escape(MAGIC.encode()) + rb"([^\0]*)\0")
 _PREFIX = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -34,16 +36,18 @@ def read(content: bytes) -> ModelFile:
 
 
 def facts_of(content: bytes) -> dict[str, Any]:
-    """The facts in a ``.c``.
+    """The facts in a ``.c`` or a shared object.
 
     Raises:
         ContentError: there are none.
     """
-    found = _LINE.search(content)
+    line, shared = _LINE.search(content), _SHARED.search(content)
     try:
-        if found is None:
-            raise ValueError
-        return parse_facts(json.loads(found[1]))
+        if line:
+            return parse_facts(json.loads(line[1]).removeprefix(MAGIC))
+        if shared:
+            return parse_facts(shared[1].decode())
+        raise ValueError
     except ValueError as error:
         raise ContentError("The file is no C that mnist-edge generated.", "Export it: --format c") from error
 

@@ -74,8 +74,10 @@ class Session:
         # The value of each of the 256 answers of an 8-bit output, by its bits.
         self._values = _answer_values(program.output)
         self._is_logits = self.contract.output == "logits"
-        self._has_real = self._lookup is None and not self._is_logits and hasattr(program, "real")
-        self._one = program.real_one if self._has_real else functools.partial(self._infer, program)
+        self._direct = self._lookup is None and not self._is_logits
+        real_one = getattr(program, "real_one", None) if self._direct else None
+        self._one: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+        self._one = real_one or functools.partial(self._infer, program)
         self._one_image = {(1, *self.image_shape), (1, *self.image_shape, 1)}
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -111,8 +113,9 @@ class Session:
         return answers
 
     def _fill(self, program: Program, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
-        if self._has_real:
-            program.real(images, answers)
+        real = getattr(program, "real", None) if self._direct else None
+        if real is not None:
+            real(images, answers)
             return
         step = BATCH if program.batched else 1
         for at in range(0, len(images), step):

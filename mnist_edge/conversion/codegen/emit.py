@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.artifacts import sha256_of
 from mnist_edge.conversion.codegen import backends
+from mnist_edge.conversion.codegen.header import facts_line, header, prefix
 from mnist_edge.conversion.codegen.order import GROUP
 from mnist_edge.conversion.codegen.plan import OFFSET, Plan, Step, packed, plan
 from mnist_edge.formats import Contract
@@ -21,12 +20,6 @@ from mnist_edge.runtime.fixed_point import TWICE, multiplier, softmax_table
 
 # Names of kernels that a plan may not need: a compiler would warn of what nobody calls.
 _OPTIONAL = ("edge_pad", "edge_depthwise", "edge_pool", "edge_add", "edge_softmax", "edge_saturate")
-
-
-def prefix(contract: Contract) -> str:
-    """What every name of the generated code begins with."""
-    name = re.sub(r"\W", "_", f"{contract.model}_{contract.quantization}")
-    return name if not name[0].isdigit() else f"net_{name}"
 
 
 def source(content: bytes, contract: Contract, images: NDArray[np.uint8]) -> str:
@@ -57,7 +50,7 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8]) -> str
 #include <string.h>
 
 #ifdef EDGE_SHARED /* a shared object tells what it is */
-const char mnist_edge_facts[] = {json.dumps(json.dumps(facts, sort_keys=True))};
+{facts_line(facts)}
 #endif
 
 {kernels}
@@ -124,58 +117,10 @@ def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
         ends[name] = {"dtype": end.dtype, "shape": end.shape[1:], **grid}
     used = {key for step in made.steps for key in step.op.inputs[1:]}
     return {
-        "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
+        "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
         "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
         "parameters": sum(item.size for key, item in made.constants.items() if key in used), **ends,
     }  # fmt: skip
-
-
-def header(facts: dict[str, Any]) -> str:
-    """The ``.h``, from the facts in a ``.c``."""
-    name, contract = facts["prefix"], Contract.from_text(facts["contract"])
-    upper, out = name.upper(), facts["output"]
-    sizes = [math.prod(facts[end]["shape"]) for end in ("input", "output")]
-    shape = " x ".join(map(str, facts["input"]["shape"]))
-    classes = ", ".join(contract.class_names).replace("*/", "")
-    about = f"{contract.model}, {contract.quantization}: made by mnist-edge {contract.tool_version}"
-    sizes_of = f"{facts['parameters']:,} weights and biases, {facts['constant_bytes']:,} bytes of constants"
-    return f"""/* {about} from the TFLite file with the
- * sha256 {facts["source_sha256"]}.
- * It answers bit for bit as that file does on LiteRT's reference kernels; how well is in its manifest.json.
- * {sizes_of}, {facts["scratch"]:,} of scratch.
- * C99, no malloc, re-entrant. */
-#ifndef {upper}_H
-#define {upper}_H
-
-#include <stddef.h>
-#include <stdint.h>
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-#define {upper}_INPUT_BYTES {sizes[0]}
-#define {upper}_OUTPUT_BYTES {sizes[1]}
-#define {upper}_SCRATCH_BYTES {facts["scratch"]}
-/* An answer stands for (answer - zero) * scale. */
-#define {upper}_OUTPUT_SCALE {out["scale"]!r}f
-#define {upper}_OUTPUT_ZERO ({out["zero_point"]})
-
-/* One image of {shape} pixels, 0 (background) to 255, to {contract.output} of the classes {classes}.
- * `scratch` has {upper}_SCRATCH_BYTES bytes, any alignment; whoever has their own may run at the same time. */
-void {name}_run(const uint8_t *image, int8_t *answer, void *scratch);
-
-/* The same for `count` images, one after the other. */
-void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch);
-
-/* What computes it on this processor. */
-const char *{name}_backend(void);
-
-#ifdef __cplusplus
-}}
-#endif
-#endif
-"""
 
 
 def _needed(kernels: str, body: str) -> str:

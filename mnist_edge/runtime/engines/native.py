@@ -1,4 +1,4 @@
-"""Generated C, compiled here by the system's compiler and called without any interpreter.
+"""Generated C, compiled here by the system's compiler or before, and called without any interpreter.
 
 It is code: it is only ever loaded where a manifest names its hash. What is compiled is kept in the user's cache, with a
 manifest of its own, and the bytes that were compared with it are the bytes that are loaded.
@@ -27,12 +27,13 @@ from mnist_edge.runtime.engines import Port, Program
 from mnist_edge.storage import locked
 
 NAME = "native"
-SUFFIXES = (".c",)
+SUFFIXES = (".c", ".so")
 PACKAGE = "mnist-edge"
 EXTRA = "litert"
 RANK = 3
 IS_CODE = True
 COMPILER = "cc"
+_ELF = b"\x7fELF"
 FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared", "-DEDGE_SHARED")
 
 
@@ -88,12 +89,10 @@ class NativeProgram:
 def load(content: bytes, threads: int) -> Program:
     """See the package's docstring."""
     facts = c.facts_of(content)
-    library = _open(_compiled(content))
+    library = _open(content if content.startswith(_ELF) else compiled(content))
     try:
-        said = c.parse_facts(
-            ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "mnist_edge_facts"))).decode()
-        )
-        if said != facts:
+        said = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "mnist_edge_facts"))).decode()
+        if c.parse_facts(said.removeprefix(c.MAGIC)) != facts:
             raise ValueError
         return NativeProgram(library, facts)
     except (ValueError, AttributeError) as error:
@@ -104,7 +103,7 @@ def _port(end: dict[str, Any]) -> Port:
     return Port(np.dtype(end["dtype"]), tuple(end["shape"]), float(end["scale"]), int(end["zero_point"]))
 
 
-def _compiled(content: bytes) -> bytes:
+def compiled(content: bytes) -> bytes:
     """The shared object of a source: the one in the cache, else made now.
 
     Raises:
@@ -153,5 +152,6 @@ def _open(shared: bytes) -> ctypes.CDLL:
     except OSError as error:
         os.close(handle)
         raise RefusedError(
-            f"The compiled file cannot be loaded: {error}", "Remove the cache, and try again."
+            f"The compiled code cannot be loaded: {error}",
+            "Compile it on this kind of machine: export --format c --build",
         ) from error

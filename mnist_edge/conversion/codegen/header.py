@@ -1,0 +1,82 @@
+"""The ``.h`` of generated C, which is also the head of its ``.c``: all of it follows from the facts in the latter."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from mnist_edge.formats import Contract
+from mnist_edge.formats.c import MAGIC
+
+
+def prefix(contract: Contract) -> str:
+    """What every name of the generated code begins with."""
+    name = re.sub(r"\W", "_", f"{contract.model}_{contract.quantization}")
+    return name if not name[0].isdigit() else f"net_{name}"
+
+
+def facts_line(facts: dict[str, Any]) -> str:
+    """The line that tells them, to a reader of the text and of a shared object made of it."""
+    return f"const char mnist_edge_facts[] = {json.dumps(MAGIC + json.dumps(facts, sort_keys=True))};"
+
+
+def with_accuracy(text: str, facts: dict[str, Any], top1: float, images: int) -> str:
+    """A ``.c`` with what it reaches on the test images in its head.
+
+    Args:
+        text: without it. facts: in it. top1: a share. images: how many were counted.
+    """
+    said = {**facts, "accuracy": {"top1": top1, "images": images}}
+    return text.replace(header(facts), header(said)).replace(facts_line(facts), facts_line(said))
+
+
+def header(facts: dict[str, Any]) -> str:
+    """The ``.h``, from the facts in a ``.c``."""
+    name, contract = facts["prefix"], Contract.from_text(facts["contract"])
+    upper, out = name.upper(), facts["output"]
+    sizes = [math.prod(facts[end]["shape"]) for end in ("input", "output")]
+    shape = " x ".join(map(str, facts["input"]["shape"]))
+    classes = ", ".join(contract.class_names).replace("*/", "")
+    about = f"{contract.model}, {contract.quantization}: made by mnist-edge {contract.tool_version}"
+    sizes_of = f"{facts['parameters']:,} weights and biases, {facts['constant_bytes']:,} bytes of constants"
+    measured = facts["accuracy"]
+    accuracy = f"{measured['top1']:.2%} of {measured['images']:,} test images" if measured else "not measured"
+    return f"""/* {about} from the TFLite file with the
+ * sha256 {facts["source_sha256"]}.
+ * It answers bit for bit as that file does on LiteRT's reference kernels: {accuracy}.
+ * {sizes_of}, {facts["scratch"]:,} of scratch.
+ * C99, no malloc, re-entrant. */
+#ifndef {upper}_H
+#define {upper}_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+#define {upper}_INPUT_BYTES {sizes[0]}
+#define {upper}_OUTPUT_BYTES {sizes[1]}
+#define {upper}_SCRATCH_BYTES {facts["scratch"]}
+/* An answer stands for (answer - zero) * scale. */
+#define {upper}_OUTPUT_SCALE {out["scale"]!r}f
+#define {upper}_OUTPUT_ZERO ({out["zero_point"]})
+
+/* One image of {shape} pixels, 0 (background) to 255, to {contract.output} of the classes {classes}.
+ * `scratch` has {upper}_SCRATCH_BYTES bytes, any alignment; whoever has their own may run at the same time. */
+void {name}_run(const uint8_t *image, int8_t *answer, void *scratch);
+
+/* The same for `count` images, one after the other. */
+void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch);
+
+/* What computes it on this processor. */
+const char *{name}_backend(void);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
