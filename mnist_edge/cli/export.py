@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
-from mnist_edge.cli.verdict import gate_error, study_table, verdict_lines, verdict_table
+from mnist_edge.cli.verdict import footprint_table, gate_error, study_table, verdict_lines, verdict_table
 from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "export"
@@ -90,9 +90,7 @@ def command(
     sizes = footprint.footprints(artifacts)
     error = gate_error(reports) or footprint.over_budget(sizes, max_flash, max_ram)
     facts = {"artifacts": artifacts, "footprints": sizes, "signature": str(signature) if signature else None}
-    shown = [table("", "microcontroller", ">flash", ">RAM")] if sizes else []
-    for size in sizes:
-        shown[0].add_row(Path(size.path).name, f"{size.flash_bytes:,}", f"{size.ram_bytes:,}")
+    shown = [footprint_table(sizes)] if sizes else []
     code = output.result(facts, files, "", verdict_table(reports), *verdict_lines(reports), *shown, error=error)
     best = next((item.path for item in artifacts if item.quantization != "float32"), artifacts[0].path)
     output.next(

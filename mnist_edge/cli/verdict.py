@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_edge.cli.output import table
 from mnist_edge.errors import GateError
-from mnist_edge.results import KernelReport, LayerError, ParityReport, SelfTest
+from mnist_edge.results import Footprint, KernelReport, LayerError, ParityReport, SelfTest
 
 
 def verdict_table(reports: Sequence[ParityReport]) -> Any:
@@ -98,6 +98,16 @@ def study_table(rows: Sequence[tuple[int, int, ParityReport]]) -> Any:
             f"{item.agreement:.2%}",
         )
         made.add_row(str(images), str(seed), *cells, verdict)
+    return made
+
+
+def footprint_table(sizes: Sequence[Footprint]) -> Any:
+    """A row a C file: what it takes of a microcontroller, in bytes."""
+    made = table("", "microcontroller", "bytes for", ">flash", ">RAM", ">stack")
+    for item in sizes:
+        stack = "?" if item.stack_bytes is None else f"{item.stack_bytes:,}"
+        where = item.compiled_for or "constants alone: gcc-arm-none-eabi is not here"
+        made.add_row(Path(item.path).name, where, f"{item.flash_bytes:,}", f"{item.ram_bytes:,}", stack)
     return made
 
 

@@ -182,14 +182,18 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What generated code takes of a microcontroller: constants in flash (its instructions are some 2 KB), and RAM.
+    """What generated code takes of a microcontroller.
 
-    ``ram_bytes`` are the scratch buffer, one image and one answer. Some hundred bytes of stack come on top.
+    ``compiled_for`` is the processor that it was compiled for to see; where that is None, for want of a compiler,
+    ``flash_bytes`` are the constants alone (its instructions are some 2 KB) and ``stack_bytes`` is None. ``ram_bytes``
+    are the scratch buffer, one image and one answer; the stack, without that of the C library's memcpy, comes on top.
     """
 
     path: str
+    compiled_for: str | None
     flash_bytes: int
     ram_bytes: int
+    stack_bytes: int | None
 
 
 @dataclass(frozen=True)
