@@ -16,9 +16,13 @@ import pytest
 from mnist_edge import data
 from mnist_edge.artifacts import Manifest, sha256_of
 from mnist_edge.conversion import c as converter
-from mnist_edge.errors import ContentError, MissingError, StageError
+from mnist_edge.conversion import tflite
+from mnist_edge.conversion.request import ConversionRequest
+from mnist_edge.errors import ContentError, MissingError, RefusedError, StageError
+from mnist_edge.formats import Contract
 from mnist_edge.formats.c import facts_of
 from mnist_edge.runtime import open_session
+from mnist_edge.runtime.engines import native, reference
 from mnist_edge.workspace import SHIPPED
 from tests import bad_models
 from tests.architectures import int8_file
@@ -146,15 +150,22 @@ def test_on_an_emulated_microcontroller(board: str, name: str, files: dict[str, 
 def test_the_command_line(workspace: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
     shutil.copytree(workspace / "dense", tmp_path / "dense")
     gate = ["--max-drop-pp", 5, "--min-agreement", 0.9, "--max-class-drop-pp", 50]
-    run = cli("export", "--format", "c", "--model", "dense", "-o", tmp_path, *gate, "--json")
+    run = cli("export", "--format", "c", "--build", "--model", "dense", "-o", tmp_path, *gate, "--json")
     assert run.code == 0, run.err
-    (artifact,) = run.json["artifacts"]
-    assert artifact["format"] == "c"
-    assert [row["engine"] for row in artifact["parity"]] == ["native"]
+    assert [item["format"] for item in run.json["artifacts"]] == ["c", "so"]
+    for artifact in run.json["artifacts"]:
+        assert [row["engine"] for row in artifact["parity"]] == ["native"]
+    (row,) = run.json["artifacts"][0]["parity"]
+    said = f"{row['accuracy']:.2%} of 10,000 test images"
+    assert said in (tmp_path / "dense" / "dense-int8.h").read_text()
+    assert said in (tmp_path / "dense" / "dense-int8.c").read_text()
     assert (tmp_path / "dense" / "dense-int8.h").is_file()
     (size,) = run.json["footprints"]
     assert 102_000 < size["flash_bytes"] < 110_000
     assert size["ram_bytes"] < 2000
+    if shutil.which("arm-none-eabi-gcc"):
+        assert size["compiled_for"] == "cortex-m4"
+        assert 100 < size["stack_bytes"] < 1000
     words = ["export", "--format", "c", "--model", "dense", "-o", tmp_path, *gate]
     assert cli(*words, "--max-flash", 110_000, "--max-ram", 2000).code == 0
     assert_two_lines(run := cli(*words, "--max-flash", 100_000), 1)
@@ -163,7 +174,45 @@ def test_the_command_line(workspace: Path, tmp_path: Path, cli: Callable[..., Ru
     made_from = facts_of((tmp_path / "dense" / "dense-int8.c").read_bytes())["source_sha256"]
     assert made_from == Manifest.load(tmp_path / "dense").files["dense-int8.tflite"]["sha256"]
     assert cli("info", tmp_path / "dense" / "dense-int8.c").code == 0
+    assert_two_lines(cli("export", "--format", "tflite", "--build", "--model", "dense", "-o", tmp_path), 2)
     stray = tmp_path / "stray.c"
     stray.write_text("int main(void) { return 0; }")
     assert_two_lines(cli("info", stray), 4)
     assert_two_lines(cli("evaluate", stray), 4)
+
+
+def test_what_is_compiled_runs_without_a_compiler(
+    files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: data.Splits
+) -> None:
+    content = native.compiled(source(files["dense"], "dense"))
+    path = tmp_path / "dense-int8.so"
+    path.write_bytes(content)
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ContentError, match="is code"):
+        open_session(path, trust=True)
+    Manifest.load(tmp_path).commit({path.name: (content, {})})
+    expected = open_session(SHIPPED / "dense" / "dense-int8.tflite", "litert-reference").predict(mnist.test.images[:64])
+    assert (open_session(path).predict(mnist.test.images[:64]) == expected).all()
+    # Whole by its manifest, and made for nothing that is here.
+    other = bytearray(content)
+    other[18:20] = (0xBEEF).to_bytes(2, "little")  # the processor, in an ELF file's head
+    Manifest.load(tmp_path).commit({path.name: (bytes(other), {})})
+    with pytest.raises(RefusedError, match="cannot be loaded"):
+        open_session(path)
+
+
+def test_layers_that_share_their_weights_keep_their_channels_in_order(tmp_path: Path, mnist: data.Splits) -> None:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    image, twice = keras.Input((28, 28, 1)), keras.layers.Conv2D(8, 3, padding="same", activation="relu")
+    x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(image)
+    x = keras.layers.Flatten()(twice(twice(x)))
+    model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(x))
+    contract = Contract("shared", tuple("0123456789"), "int8", "digit", reference_sha256="", tool_version="")
+    content = tflite.convert(
+        model, ConversionRequest("int8", mnist.calibration.images[:50], contract, tmp_path / "log")
+    )
+    text = source(content, "shared")
+    images = mnist.test.images[:500]
+    assert (native.load(text, 1).run(images) == reference.load(content, 1).run(images)).all()

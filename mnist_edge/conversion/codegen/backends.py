@@ -36,7 +36,7 @@ def text(steps: int) -> str:
     """
     parts = [_read("base"), f"#define EDGE_STEPS {steps + 16}\n", _read("rounding"), _read("plain")]
     parts += ["#if EDGE_X86 || EDGE_ARM64\n", _read("simd"), "#endif\n"]
-    parts += ["#if EDGE_X86\n", *(_backend(item) for item in X86), "#endif\n"]
+    parts += ["#if EDGE_X86\n", *(_backend(item) for item in X86), _read("amx"), "#endif\n"]
     parts += ["#if EDGE_ARM64\n", *(_backend(item) for item in ARM64), "#endif\n"]
     parts += [_read("dispatch"), _read("others")]
     return "\n".join(parts)

@@ -60,24 +60,26 @@ EDGE_INLINE EDGE_TARGET_avx512 __m512i edge_round_avx512(const edge_layer *layer
     return _mm512_min_epi32(total, _mm512_set1_epi32(layer->high));
 }
 
-EDGE_INLINE EDGE_TARGET_avx512 void edge_finish_avx512(const edge_layer *given, const int32_t *sums, int32_t pixels,
+/* Sums of 16 channels without their bias, to activations. */
+EDGE_INLINE EDGE_TARGET_avx512 void edge_store_avx512(const edge_layer *layer, __m512i total, int32_t channel,
+                                                      uint8_t *out) {
+    const int32_t left = layer->channels - channel;
+    const __mmask16 mask = left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1);
+    total = _mm512_add_epi32(total, _mm512_loadu_si512(layer->bias + channel));
+    _mm512_mask_cvtepi32_storeu_epi8(out + channel, mask, edge_round_avx512(layer, total, channel));
+}
+
+EDGE_INLINE EDGE_TARGET_avx512 void edge_finish_avx512(const edge_layer *layer, const int32_t *sums, int32_t pixels,
                                                        int32_t vectors, int32_t channel, uint8_t *out) {
-    const edge_layer own = *given, *const layer = &own; /* what is stored may not be it */
     for (int32_t v = 0; v < vectors; v++, channel += 16) {
-        const int32_t left = layer->channels - channel;
-        const __mmask16 mask = left >= 16 ? 0xFFFF : (__mmask16)((1u << left) - 1);
-        const __m512i bias = _mm512_loadu_si512(layer->bias + channel);
         __m512i total = _mm512_loadu_si512(sums + 16 * v);
         for (int32_t p = 1; p < pixels; p++) {
             const __m512i next = _mm512_loadu_si512(sums + 16 * (p * vectors + v));
-            if (layer->pool == 2) {
+            if (layer->pool == 2)
                 total = _mm512_max_epi32(total, next);
-                continue;
-            }
-            const __m512i rounded = edge_round_avx512(layer, _mm512_add_epi32(next, bias), channel);
-            _mm512_mask_cvtepi32_storeu_epi8(out + p * layer->channels + channel, mask, rounded);
+            else
+                edge_store_avx512(layer, next, channel, out + p * layer->channels);
         }
-        const __m512i rounded = edge_round_avx512(layer, _mm512_add_epi32(total, bias), channel);
-        _mm512_mask_cvtepi32_storeu_epi8(out + channel, mask, rounded);
+        edge_store_avx512(layer, total, channel, out);
     }
 }

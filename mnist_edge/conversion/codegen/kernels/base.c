@@ -5,14 +5,16 @@
 #define EDGE_AVX2 1
 #define EDGE_AVX_VNNI 2
 #define EDGE_AVX512_VNNI 3
-#define EDGE_NEON 4
-#define EDGE_NEON_DOT 5
+#define EDGE_AMX 4
+#define EDGE_NEON 5
+#define EDGE_NEON_DOT 6
 
 #if defined(__GNUC__) && defined(__x86_64__) && !(defined(EDGE_BACKEND) && EDGE_BACKEND == EDGE_C99)
 #define EDGE_X86 1
 #include <immintrin.h>
-#if defined(__clang__) ? __clang_major__ >= 14 : __GNUC__ >= 11
+#if !defined(__clang__) && __GNUC__ >= 11 /* others cannot ask the processor for them */
 #define EDGE_KNOWS_AVX_VNNI 1
+#define EDGE_KNOWS_AMX 1
 #endif
 #else
 #define EDGE_X86 0

@@ -1,12 +1,17 @@
-static const char *const edge_names[] = {"C99", "AVX2", "AVX-VNNI", "AVX512-VNNI", "NEON", "NEON with dot product"};
+static const char *const edge_names[] = {"C99", "AVX2", "AVX-VNNI", "AVX512-VNNI", "AMX", "NEON", "NEON with dot product"};
 
 static int edge_backend(void) {
 #ifdef EDGE_BACKEND
     return EDGE_BACKEND;
 #elif EDGE_X86
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vnni"))
+        __builtin_cpu_supports("avx512vnni")) {
+#ifdef EDGE_KNOWS_AMX
+        if (edge_may_use_amx())
+            return EDGE_AMX;
+#endif
         return EDGE_AVX512_VNNI;
+    }
     if (!__builtin_cpu_supports("avx2"))
         return EDGE_C99;
 #ifdef EDGE_KNOWS_AVX_VNNI
@@ -24,6 +29,20 @@ static int edge_backend(void) {
 }
 
 /* A layer's function: the backends' loops, compiled once more for each layer, whose sizes are then constants. */
+#ifdef EDGE_KNOWS_AMX
+#define EDGE_LAYER_AMX(NAME)                                                                                      \
+    EDGE_TARGET_amx static void NAME##_amx(const uint8_t *in, uint8_t *out) {                                     \
+        edge_layer_amx(&NAME, in, out);                                                                           \
+    }
+#define EDGE_TRY_AMX(NAME)                                                                                        \
+    if (backend == EDGE_AMX) {                                                                                    \
+        NAME##_amx(in, out);                                                                                      \
+        return;                                                                                                   \
+    }
+#else
+#define EDGE_LAYER_AMX(NAME)
+#define EDGE_TRY_AMX(NAME)
+#endif
 #if EDGE_X86
 #define EDGE_LAYER(NAME)                                                                                          \
     EDGE_TARGET_avx2 static void NAME##_avx2(const uint8_t *in, uint8_t *out) {                                   \
@@ -35,7 +54,9 @@ static int edge_backend(void) {
     EDGE_TARGET_avx512 static void NAME##_avx512(const uint8_t *in, uint8_t *out) {                               \
         edge_layer_avx512(&NAME, in, out);                                                                        \
     }                                                                                                             \
+    EDGE_LAYER_AMX(NAME)                                                                                          \
     static void NAME##_compute(int backend, const uint8_t *in, uint8_t *out) {                                    \
+        EDGE_TRY_AMX(NAME)                                                                                        \
         if (backend == EDGE_AVX512_VNNI)                                                                          \
             NAME##_avx512(in, out);                                                                               \
         else if (backend == EDGE_AVX_VNNI)                                                                        \
