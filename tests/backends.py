@@ -73,7 +73,7 @@ class Way:
     """A backend, by the name that the code gives it, and what it takes to see it run.
 
     ``forced`` is the backend to take whatever the processor; without it the code itself decides. ``flag`` is what the
-    processor must have where nothing is emulated.
+    processor must have where nothing is emulated. ``model`` is a header that models a part of its instructions.
     """
 
     backend: str
@@ -81,6 +81,7 @@ class Way:
     emulator: tuple[str, ...] = ()
     compiler: str = "cc"
     flag: str = ""
+    model: str = ""
 
 
 _ARM = "aarch64-linux-gnu-gcc"
@@ -89,6 +90,7 @@ WAYS = {
     "AVX2": Way("AVX2", "EDGE_AVX2", flag="avx2"),
     "AVX-VNNI": Way("AVX-VNNI", "EDGE_AVX_VNNI", flag="avx_vnni"),
     "AVX512-VNNI": Way("AVX512-VNNI", "EDGE_AVX512_VNNI", flag="avx512_vnni"),
+    "AMX": Way("AMX", "EDGE_AMX", flag="avx512_vnni", model="tiles.h"),
     "Nehalem": Way("C99", emulator=("qemu-x86_64-static", "-cpu", "Nehalem")),
     "Haswell": Way("AVX2", emulator=("qemu-x86_64-static", "-cpu", "Haswell")),
     "Cortex-A72": Way("NEON", emulator=("qemu-aarch64-static", "-cpu", "cortex-a72"), compiler=_ARM),
@@ -126,20 +128,11 @@ def build(text: bytes, way: Way, folder: Path, *flags: str) -> Path:
     (folder / "main.c").write_text(MAIN.replace("PREFIX", facts["prefix"].upper()).replace("prefix", facts["prefix"]))
     forced = [f"-DEDGE_BACKEND={way.forced}"] if way.forced else []
     static = ["-static"] if way.emulator else []
-    command = [
-        way.compiler,
-        *STRICT,
-        *(flags or ("-O3",)),
-        *forced,
-        *static,
-        "-pthread",
-        "-o",
-        "net",
-        "main.c",
-        "net.c",
-    ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    model = ["-include", Path(__file__).with_name(way.model)] if way.model else []
+    build = [way.compiler, *STRICT, *(flags or ("-O3",)), *forced, *static]
+    for command in ([*build, *model, "-c", "net.c"], [*build, "-pthread", "-o", "net", "main.c", "net.o"]):
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
     return folder / "net"
 
 

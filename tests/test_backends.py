@@ -12,6 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mnist_edge import data
+from mnist_edge.conversion import tflite
+from mnist_edge.conversion.request import ConversionRequest
+from mnist_edge.formats import Contract
 from mnist_edge.runtime.engines import litert_reference
 from mnist_edge.workspace import SHIPPED
 from tests import backends
@@ -20,7 +23,7 @@ from tests.backends import ALL_IMAGES, WAYS
 
 pytestmark = pytest.mark.slow
 NETS = ("dense", "cnn", *ARCHITECTURES)
-NATIVE = [name for name, way in WAYS.items() if not way.emulator]
+NATIVE = [name for name, way in WAYS.items() if not (way.emulator or way.model)]
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 Expected = dict[str, tuple[bytes, NDArray[np.int8]]]
 
@@ -56,10 +59,31 @@ def expected(mnist: data.Splits, images: NDArray[np.uint8], tmp_path_factory: py
 def test_no_output_differs(name: str, way: str, expected: Expected, images: NDArray[np.uint8], tmp_path: Path) -> None:
     backends.runs_here(WAYS[way])
     text, wanted = expected[name]
-    n = 700 if name == "cnn" and WAYS[way].emulator and not ALL_IMAGES else len(images)
+    slow = WAYS[way].emulator or WAYS[way].model
+    n = 700 if name == "cnn" and slow and not ALL_IMAGES else len(images)
     program = backends.build(text, WAYS[way], tmp_path)
     found = backends.answers(program, WAYS[way], images[:n])
     assert (found != wanted[:n]).any(axis=1).sum() == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_wide_convolutions(way: str, images: NDArray[np.uint8], mnist: data.Splits, tmp_path: Path) -> None:
+    """Rows of several tiles, an odd number of blocks, pooled and not."""
+    import keras
+
+    backends.runs_here(WAYS[way])
+    keras.utils.set_random_seed(1)
+    image = keras.Input((28, 28, 1))
+    x = keras.layers.Conv2D(16, 3, activation="relu")(image)
+    x = keras.layers.Conv2D(40, 3, strides=2, padding="same", activation="relu")(x)
+    x = keras.layers.MaxPooling2D()(keras.layers.Conv2D(33, 2, padding="same", activation="relu")(x))
+    model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(x)))
+    contract = Contract("wide", tuple("0123456789"), "int8", "digit", reference_sha256="", tool_version="")
+    request = ConversionRequest("int8", mnist.calibration.images[:50], contract, tmp_path / "log")
+    content = tflite.convert(model, request)
+    program = backends.build(backends.source(content, "wide"), WAYS[way], tmp_path)
+    wanted = litert_reference.load(content, 1).run(images[:400])
+    assert (backends.answers(program, WAYS[way], images[:400]) == wanted).all()
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -14,7 +14,7 @@ from mnist_edge.runtime.engines import native
 NAME = "c"
 SUFFIX = ".c"
 QUANTIZATIONS = ("int8",)
-PACKAGES = tflite.PACKAGES
+PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 ON_DEMAND = True
 
 

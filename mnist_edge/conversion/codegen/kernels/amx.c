@@ -4,7 +4,7 @@
 #define EDGE_TARGET_amx __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,popcnt,amx-tile,amx-int8")))
 
 /* The operating system gives a process its tiles when it asks for them. */
-static int edge_may_use_amx(void) {
+static inline int edge_may_use_amx(void) {
     static int known; /* 1: no, 2: yes */
     int answer = __atomic_load_n(&known, __ATOMIC_RELAXED);
     if (answer == 0) {
