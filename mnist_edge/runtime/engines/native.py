@@ -34,7 +34,7 @@ RANK = 3
 IS_CODE = True
 COMPILER = "cc"
 _ELF = b"\x7fELF"
-FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared", "-DEDGE_SHARED")
+FLAGS = ("-std=c99", "-O3", "-funroll-loops", "-fPIC", "-shared", "-DEDGE_SHARED")
 
 
 class NativeProgram:

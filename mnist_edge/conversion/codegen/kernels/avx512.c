@@ -1,6 +1,7 @@
 #define EDGE_TARGET_avx512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,popcnt")))
 typedef __m512i edge_vector_avx512, edge_bytes_avx512;
 #define edge_zero_avx512() _mm512_setzero_si512()
+#define edge_max_avx512(a, b) _mm512_max_epi32(a, b)
 #define edge_load_avx512(from) _mm512_loadu_si512(from)
 #define edge_wide_avx512(four) _mm512_set1_epi32(four)
 /* The compiler would copy the sum around its own intrinsic of this instruction. */

@@ -20,8 +20,18 @@ EDGE_INLINE EDGE_TARGET_$ISA void edge_$ISA_$P_$V(const edge_layer *layer, const
                 edge_dot_$ISA(total[p][v], wide, loaded[v]);
         }
     }
+    int32_t pixels = $P;
+#ifdef edge_max_$ISA
+    if ($P == 4 && layer->pool == 2) {
+        EDGE_UNROLL for (int v = 0; v < $V; v++)
+            EDGE_UNROLL for (int p = 1; p < $P; p++)
+                total[0][v] = edge_max_$ISA(total[0][v], total[p][v]);
+        pixels = 1;
+    }
+#endif
     EDGE_UNROLL for (int p = 0; p < $P; p++)
         EDGE_UNROLL for (int v = 0; v < $V; v++)
-            memcpy(sums + (p * $V + v) * (int)(sizeof(edge_vector_$ISA) / 4), &total[p][v], sizeof total[p][v]);
-    edge_finish_$ISA(layer, sums, $P, $V, channel, out);
+            if (p < pixels)
+                memcpy(sums + (p * $V + v) * (int)(sizeof(edge_vector_$ISA) / 4), &total[p][v], sizeof total[p][v]);
+    edge_finish_$ISA(layer, sums, pixels, $V, channel, out);
 }

@@ -6,6 +6,7 @@
 typedef int32x4_t edge_vector_neon_dot;
 typedef int8x16_t edge_bytes_neon_dot;
 #define edge_zero_neon_dot() vdupq_n_s32(0)
+#define edge_max_neon_dot(a, b) vmaxq_s32(a, b)
 #define edge_load_neon_dot(from) vld1q_s8(from)
 #define edge_wide_neon_dot(four) vreinterpretq_s8_u32(vdupq_n_u32((uint32_t)(four) ^ UINT32_C(0x80808080)))
 #define edge_dot_neon_dot(sum, x, weights) ((sum) = vdotq_s32(sum, x, weights))
