@@ -20,11 +20,8 @@ class Backend(NamedTuple):
     one: tuple[int, ...]
 
 
-X86 = (
-    Backend("avx2", 16, (2,), (8, 4)),
-    Backend("avxvnni", 32, (2,), (8, 2)),
-    Backend("avx512", 64, (4, 2, 1), (8, 4, 1)),
-)
+X86 = (Backend("avx2", 16, (2,), (8, 4)), Backend("avx512", 64, (4, 2, 1), (8, 4, 1)))
+NEWER = (Backend("avxvnni", 32, (2,), (8, 2)),)
 ARM64 = (Backend("neon", 8, (4,), (8,)), Backend("neon_dot", 16, (4,), (16, 4)))
 
 
@@ -36,8 +33,9 @@ def text(steps: int) -> str:
     """
     parts = [_read("base"), f"#define EDGE_STEPS {steps + 16}\n", _read("rounding"), _read("plain")]
     parts += ["#if EDGE_X86 || EDGE_ARM64\n", _read("simd"), "#endif\n"]
-    parts += ["#if EDGE_X86\n", *(_backend(item) for item in X86), _read("amx"), "#endif\n"]
-    parts += ["#if EDGE_ARM64\n", *(_backend(item) for item in ARM64), "#endif\n"]
+    parts += ["#if EDGE_X86\n", *map(_backend, X86)]
+    parts += ["#ifdef EDGE_NEWER\n", *map(_backend, NEWER), _read("amx"), "#endif\n#endif\n"]
+    parts += ["#if EDGE_ARM64\n", *map(_backend, ARM64), "#endif\n"]
     parts += [_read("dispatch"), _read("others")]
     return "\n".join(parts)
 

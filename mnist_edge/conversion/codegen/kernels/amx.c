@@ -1,6 +1,5 @@
 /* Convolutions by tiles: up to sixteen pixels side by side, by 64 bytes of input, by 16 channels. What does not fill half
  * a tile, and a dense layer, whose input is one pixel, is left to AVX512. */
-#ifdef EDGE_KNOWS_AMX
 #define EDGE_TARGET_amx __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni,popcnt,amx-tile,amx-int8")))
 
 /* The operating system gives a process its tiles when it asks for them. */
@@ -93,4 +92,3 @@ EDGE_INLINE EDGE_TARGET_amx void edge_layer_amx(const edge_layer *layer, const u
             }
     _tile_release();
 }
-#endif

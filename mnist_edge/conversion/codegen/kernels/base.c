@@ -12,9 +12,10 @@
 #if defined(__GNUC__) && defined(__x86_64__) && !(defined(EDGE_BACKEND) && EDGE_BACKEND == EDGE_C99)
 #define EDGE_X86 1
 #include <immintrin.h>
-#if !defined(__clang__) && __GNUC__ >= 11 /* others cannot ask the processor for them */
-#define EDGE_KNOWS_AVX_VNNI 1
-#define EDGE_KNOWS_AMX 1
+#if !defined(__clang__) && __GNUC__ >= 11
+#define EDGE_NEWER 1 /* AVX-VNNI and AMX, and how to ask a processor for them */
+#elif defined(EDGE_BACKEND) && (EDGE_BACKEND == EDGE_AVX_VNNI || EDGE_BACKEND == EDGE_AMX)
+#error "AVX-VNNI and AMX need GCC 11 or later"
 #endif
 #else
 #define EDGE_X86 0

@@ -6,7 +6,7 @@ static int edge_backend(void) {
 #elif EDGE_X86
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512vnni")) {
-#ifdef EDGE_KNOWS_AMX
+#ifdef EDGE_NEWER
         if (edge_may_use_amx())
             return EDGE_AMX;
 #endif
@@ -14,7 +14,7 @@ static int edge_backend(void) {
     }
     if (!__builtin_cpu_supports("avx2"))
         return EDGE_C99;
-#ifdef EDGE_KNOWS_AVX_VNNI
+#ifdef EDGE_NEWER
     if (__builtin_cpu_supports("avxvnni"))
         return EDGE_AVX_VNNI;
 #endif
@@ -28,62 +28,39 @@ static int edge_backend(void) {
 #endif
 }
 
-/* A layer's function: the backends' loops, compiled once more for each layer, whose sizes are then constants. */
-#ifdef EDGE_KNOWS_AMX
-#define EDGE_LAYER_AMX(NAME)                                                                                      \
-    EDGE_TARGET_amx static void NAME##_amx(const uint8_t *in, uint8_t *out) {                                     \
-        edge_layer_amx(&NAME, in, out);                                                                           \
+/* A layer's functions: the backends' loops, compiled once more for each layer, whose sizes are then constants. */
+#define EDGE_LAYER_BY(NAME, ISA)                                                                                  \
+    EDGE_TARGET_##ISA static void NAME##_##ISA(const uint8_t *in, uint8_t *out) {                                 \
+        edge_layer_##ISA(&NAME, in, out);                                                                         \
     }
-#define EDGE_TRY_AMX(NAME)                                                                                        \
-    if (backend == EDGE_AMX) {                                                                                    \
-        NAME##_amx(in, out);                                                                                      \
-        return;                                                                                                   \
+#define EDGE_LAYER_OF(NAME, OTHERWISE, CASES)                                                                     \
+    static void NAME##_compute(int backend, const uint8_t *in, uint8_t *out) {                                    \
+        switch (backend) {                                                                                        \
+            CASES                                                                                                 \
+        default:                                                                                                  \
+            OTHERWISE;                                                                                            \
+        }                                                                                                         \
     }
+#define EDGE_CASE(NAME, BACKEND, ISA)                                                                             \
+    case BACKEND:                                                                                                 \
+        NAME##_##ISA(in, out);                                                                                    \
+        break;
+#ifdef EDGE_NEWER
+#define EDGE_LAYER_NEWER(NAME) EDGE_LAYER_BY(NAME, avxvnni) EDGE_LAYER_BY(NAME, amx)
+#define EDGE_CASES_NEWER(NAME) EDGE_CASE(NAME, EDGE_AVX_VNNI, avxvnni) EDGE_CASE(NAME, EDGE_AMX, amx)
 #else
-#define EDGE_LAYER_AMX(NAME)
-#define EDGE_TRY_AMX(NAME)
+#define EDGE_LAYER_NEWER(NAME)
+#define EDGE_CASES_NEWER(NAME)
 #endif
 #if EDGE_X86
 #define EDGE_LAYER(NAME)                                                                                          \
-    EDGE_TARGET_avx2 static void NAME##_avx2(const uint8_t *in, uint8_t *out) {                                   \
-        edge_layer_avx2(&NAME, in, out);                                                                          \
-    }                                                                                                             \
-    EDGE_TARGET_avxvnni static void NAME##_avxvnni(const uint8_t *in, uint8_t *out) {                             \
-        edge_layer_avxvnni(&NAME, in, out);                                                                       \
-    }                                                                                                             \
-    EDGE_TARGET_avx512 static void NAME##_avx512(const uint8_t *in, uint8_t *out) {                               \
-        edge_layer_avx512(&NAME, in, out);                                                                        \
-    }                                                                                                             \
-    EDGE_LAYER_AMX(NAME)                                                                                          \
-    static void NAME##_compute(int backend, const uint8_t *in, uint8_t *out) {                                    \
-        EDGE_TRY_AMX(NAME)                                                                                        \
-        if (backend == EDGE_AVX512_VNNI)                                                                          \
-            NAME##_avx512(in, out);                                                                               \
-        else if (backend == EDGE_AVX_VNNI)                                                                        \
-            NAME##_avxvnni(in, out);                                                                              \
-        else if (backend == EDGE_AVX2)                                                                            \
-            NAME##_avx2(in, out);                                                                                 \
-        else                                                                                                      \
-            edge_layer_plain(&NAME, in, out);                                                                     \
-    }
+    EDGE_LAYER_BY(NAME, avx2) EDGE_LAYER_BY(NAME, avx512) EDGE_LAYER_NEWER(NAME)                                  \
+    EDGE_LAYER_OF(NAME, edge_layer_plain(&NAME, in, out), EDGE_CASE(NAME, EDGE_AVX2, avx2)                        \
+                  EDGE_CASE(NAME, EDGE_AVX512_VNNI, avx512) EDGE_CASES_NEWER(NAME))
 #elif EDGE_ARM64
 #define EDGE_LAYER(NAME)                                                                                          \
-    EDGE_TARGET_neon static void NAME##_neon(const uint8_t *in, uint8_t *out) {                                   \
-        edge_layer_neon(&NAME, in, out);                                                                          \
-    }                                                                                                             \
-    EDGE_TARGET_neon_dot static void NAME##_neon_dot(const uint8_t *in, uint8_t *out) {                           \
-        edge_layer_neon_dot(&NAME, in, out);                                                                      \
-    }                                                                                                             \
-    static void NAME##_compute(int backend, const uint8_t *in, uint8_t *out) {                                    \
-        if (backend == EDGE_NEON_DOT)                                                                             \
-            NAME##_neon_dot(in, out);                                                                             \
-        else                                                                                                      \
-            NAME##_neon(in, out);                                                                                 \
-    }
+    EDGE_LAYER_BY(NAME, neon) EDGE_LAYER_BY(NAME, neon_dot)                                                       \
+    EDGE_LAYER_OF(NAME, NAME##_neon(in, out), EDGE_CASE(NAME, EDGE_NEON_DOT, neon_dot))
 #else
-#define EDGE_LAYER(NAME)                                                                                          \
-    static void NAME##_compute(int backend, const uint8_t *in, uint8_t *out) {                                    \
-        (void)backend;                                                                                            \
-        edge_layer_plain(&NAME, in, out);                                                                         \
-    }
+#define EDGE_LAYER(NAME) EDGE_LAYER_OF(NAME, edge_layer_plain(&NAME, in, out), )
 #endif
