@@ -167,6 +167,8 @@ def test_two_machines_share_a_study_and_a_killed_one_loses_one_trial(
 ) -> None:
     import optuna
 
+    # The tables are there: what happens where they are not is another test's.
+    storage = optuna.storages.RDBStorage(postgresql.replace("postgresql://", "postgresql+psycopg://"))
     # Long enough to be killed in the middle of a trial, short enough for a test.
     words = [sys.executable, "-m", "mnist_edge", "sweep", "--model", "dense", "--epochs", "6", "--trials", "6"]
     words += ["--data", str(slice_npz), "--storage", postgresql, "--json"]
@@ -176,7 +178,6 @@ def test_two_machines_share_a_study_and_a_killed_one_loses_one_trial(
         )
         for name in ("one", "two")
     ]
-    storage = optuna.storages.RDBStorage(postgresql.replace("postgresql://", "postgresql+psycopg://"))
     finished_before: set[int] = set()
     deadline = time.monotonic() + WORKERS_SECONDS
     running: list[optuna.trial.FrozenTrial] = []

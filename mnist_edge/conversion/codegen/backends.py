@@ -31,11 +31,11 @@ def text(steps: int) -> str:
     Args:
         steps: of the longest sum, in groups of four inputs.
     """
-    parts = [_read("base"), f"#define EDGE_STEPS {steps + 16}\n", _read("rounding"), _read("plain")]
+    parts = [f"#define EDGE_STEPS {steps + 16}\n", _read("base")]
     parts += ["#if EDGE_X86 || EDGE_ARM64\n", _read("simd"), "#endif\n"]
-    parts += ["#if EDGE_X86\n", *map(_backend, X86)]
+    parts += ["#if EDGE_X86\n", _read("x86"), *map(_backend, X86)]
     parts += ["#ifdef EDGE_NEWER\n", *map(_backend, NEWER), _read("amx"), "#endif\n#endif\n"]
-    parts += ["#if EDGE_ARM64\n", *map(_backend, ARM64), "#endif\n"]
+    parts += ["#if EDGE_ARM64\n", _read("arm64"), *map(_backend, ARM64), "#endif\n"]
     parts += [_read("dispatch"), _read("others")]
     return "\n".join(parts)
 
@@ -56,7 +56,7 @@ def _backend(item: Backend) -> str:
             lines.append(f"    edge_{item.name}_{pixels}_{vectors}(layer, first, at, input, weights, n, channel, to);")
         calls[pixels] = "\n".join(f"{'':16}{line}" for line in lines)
     layer = _filled(_read("layer"), {"ISA": item.name, "FOUR": calls[4], "ONE": calls[1]})
-    return f"{_read(item.name)}\n{blocks}{layer}"
+    return f"{blocks}{layer}"
 
 
 def _filled(template: str, values: dict[str, object]) -> str:

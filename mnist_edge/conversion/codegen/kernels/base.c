@@ -59,3 +59,64 @@ typedef struct {
     int32_t zero, low, high;       /* of the output, unsigned */
 } edge_layer;
 
+static inline int32_t edge_clamp(int32_t value, int32_t low, int32_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+static inline int32_t edge_high(int32_t a, int32_t b) {
+    return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
+}
+
+static inline int32_t edge_divide_by_power(int32_t x, int32_t exponent) {
+    return exponent == 0 ? x : (int32_t)(((int64_t)x + (INT64_C(1) << (exponent - 1)) - (x < 0)) >> exponent);
+}
+
+static inline int32_t edge_scale(int32_t x, int32_t multiplier, int32_t shift, int32_t rounds) {
+    if (rounds == 1)
+        return (int32_t)(((int64_t)x * multiplier + (INT64_C(1) << (30 - shift))) >> (31 - shift));
+    if (shift > 0)
+        return edge_high((int32_t)((int64_t)x * (INT64_C(1) << shift)), multiplier);
+    return edge_divide_by_power(edge_high(x, multiplier), -shift);
+}
+
+static inline uint8_t edge_round(const edge_layer *layer, int32_t total, int32_t channel) {
+    const int32_t value = edge_scale(total, layer->multiplier[channel], layer->shift[channel], layer->rounds);
+    return (uint8_t)edge_clamp(value + layer->zero, layer->low, layer->high);
+}
+
+#if !EDGE_SIGNED
+static void edge_sum_plain(const edge_layer *layer, const uint8_t *in, int32_t block, int32_t *total) {
+    const int8_t *weights = layer->weights + block * 64;
+    const int32_t row = layer->blocks * 64;
+    memcpy(total, layer->bias + block * 16, 16 * sizeof *total);
+    for (int32_t run = 0; run < layer->runs; run++) {
+        const uint8_t *x = in + layer->run_at[run];
+        for (int32_t group = 0; group < layer->groups; group++, x += 4, weights += row) {
+            const int32_t a = x[0], b = x[1], c = x[2], d = x[3];
+            if ((a | b | c | d) == 0)
+                continue;
+            for (int32_t o = 0; o < 16; o++)
+                total[o] += a * weights[4 * o] + b * weights[4 * o + 1] + c * weights[4 * o + 2] + d * weights[4 * o + 3];
+        }
+    }
+}
+
+static void edge_layer_plain(const edge_layer *layer, const uint8_t *in, uint8_t *out) {
+    int32_t total[16], other[16];
+    for (int32_t y = 0; y < layer->height; y++)
+        for (int32_t x = 0; x < layer->width; x++) {
+            uint8_t *const to = out + y * layer->out_row + x * layer->channels;
+            const uint8_t *first = in + y * layer->pool * layer->step_y + x * layer->pool * layer->step_x;
+            for (int32_t block = 0; block < layer->blocks; block++) {
+                edge_sum_plain(layer, first, block, total);
+                for (int32_t pixel = 1; pixel < layer->pool * layer->pool; pixel++) {
+                    edge_sum_plain(layer, first + pixel / 2 * layer->step_y + pixel % 2 * layer->step_x, block, other);
+                    for (int32_t c = 0; c < 16; c++)
+                        total[c] = other[c] > total[c] ? other[c] : total[c];
+                }
+                for (int32_t c = 0; c < 16 && 16 * block + c < layer->channels; c++)
+                    to[16 * block + c] = edge_round(layer, total[c], 16 * block + c);
+            }
+        }
+}
+#endif
