@@ -55,6 +55,11 @@ def int8_file(name: str, calibration: NDArray[np.uint8], log: Path) -> bytes:
         if type(layer).__name__ == "BatchNormalization":
             layer.moving_mean.assign(np.linspace(-0.2, 0.2, layer.moving_mean.shape[0]))
             layer.moving_variance.assign(np.linspace(0.5, 2, layer.moving_variance.shape[0]))
+    return converted(model, name, calibration, log)
+
+
+def converted(model: Any, name: str, calibration: NDArray[np.uint8], log: Path) -> bytes:
+    """A Keras model of ten digits as an int8 TFLite file."""
     digits = tuple(map(str, range(10)))
     contract = Contract(name, digits, "int8", "digit", reference_sha256="", tool_version="")
     return tflite.convert(model, ConversionRequest("int8", calibration, contract, log))

@@ -12,13 +12,10 @@ import pytest
 from numpy.typing import NDArray
 
 from mnist_edge import data
-from mnist_edge.conversion import tflite
-from mnist_edge.conversion.request import ConversionRequest
-from mnist_edge.formats import Contract
 from mnist_edge.runtime.engines import litert_reference
 from mnist_edge.workspace import SHIPPED
 from tests import backends
-from tests.architectures import ARCHITECTURES, int8_file
+from tests.architectures import ARCHITECTURES, converted, int8_file
 from tests.backends import ALL_IMAGES, WAYS
 
 pytestmark = pytest.mark.slow
@@ -78,9 +75,7 @@ def test_wide_convolutions(way: str, images: NDArray[np.uint8], mnist: data.Spli
     x = keras.layers.Conv2D(40, 3, strides=2, padding="same", activation="relu")(x)
     x = keras.layers.MaxPooling2D()(keras.layers.Conv2D(33, 2, padding="same", activation="relu")(x))
     model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(x)))
-    contract = Contract("wide", tuple("0123456789"), "int8", "digit", reference_sha256="", tool_version="")
-    request = ConversionRequest("int8", mnist.calibration.images[:50], contract, tmp_path / "log")
-    content = tflite.convert(model, request)
+    content = converted(model, "wide", mnist.calibration.images[:50], tmp_path / "log")
     program = backends.build(backends.source(content, "wide"), WAYS[way], tmp_path)
     wanted = litert_reference.load(content, 1).run(images[:400])
     assert (backends.answers(program, WAYS[way], images[:400]) == wanted).all()

@@ -16,16 +16,13 @@ import pytest
 from mnist_edge import data
 from mnist_edge.artifacts import Manifest, sha256_of
 from mnist_edge.conversion import c as converter
-from mnist_edge.conversion import tflite
-from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.errors import ContentError, MissingError, RefusedError, StageError
-from mnist_edge.formats import Contract
 from mnist_edge.formats.c import facts_of
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import native, reference
 from mnist_edge.workspace import SHIPPED
 from tests import bad_models
-from tests.architectures import int8_file
+from tests.architectures import converted, int8_file
 from tests.backends import STRICT, source
 from tests.conftest import ROOT, Run, assert_two_lines, unavailable
 
@@ -209,10 +206,7 @@ def test_layers_that_share_their_weights_keep_their_channels_in_order(tmp_path: 
     x = keras.layers.Conv2D(8, 3, strides=2, activation="relu")(image)
     x = keras.layers.Flatten()(twice(twice(x)))
     model = keras.Model(image, keras.layers.Dense(10, activation="softmax")(x))
-    contract = Contract("shared", tuple("0123456789"), "int8", "digit", reference_sha256="", tool_version="")
-    content = tflite.convert(
-        model, ConversionRequest("int8", mnist.calibration.images[:50], contract, tmp_path / "log")
-    )
+    content = converted(model, "shared", mnist.calibration.images[:50], tmp_path / "log")
     text = source(content, "shared")
     images = mnist.test.images[:500]
     assert (native.load(text, 1).run(images) == reference.load(content, 1).run(images)).all()

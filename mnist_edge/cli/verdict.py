@@ -106,7 +106,7 @@ def footprint_table(sizes: Sequence[Footprint]) -> Any:
     made = table("", "microcontroller", "bytes for", ">flash", ">RAM", ">stack")
     for item in sizes:
         stack = "?" if item.stack_bytes is None else f"{item.stack_bytes:,}"
-        where = item.compiled_for or "constants alone: gcc-arm-none-eabi is not here"
+        where = item.compiled_for or "constants alone: arm-none-eabi-gcc is not here, or fails"
         made.add_row(Path(item.path).name, where, f"{item.flash_bytes:,}", f"{item.ram_bytes:,}", stack)
     return made
 

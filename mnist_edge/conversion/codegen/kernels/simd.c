@@ -12,15 +12,22 @@ static int32_t edge_all_steps(const edge_layer *layer, int32_t *input, int32_t *
     return n;
 }
 
+/* Four bytes of input of every pixel, together: 0 where all are. */
+EDGE_INLINE int32_t edge_lit(const uint8_t *in, const int32_t *at, int32_t pixels) {
+    int32_t any = 0, four;
+    for (int32_t p = 0; p < pixels; p++) {
+        memcpy(&four, in + at[p], 4);
+        any |= four;
+    }
+    return any;
+}
+
 /* Whether any input of a short sum is not zero. */
 EDGE_INLINE int edge_any(const edge_layer *layer, const uint8_t *in, const int32_t *at, int32_t pixels) {
-    int32_t any = 0, four;
+    int32_t any = 0;
     for (int32_t run = 0; run < layer->runs; run++)
         for (int32_t group = 0; group < layer->groups; group++)
-            for (int32_t p = 0; p < pixels; p++) {
-                memcpy(&four, in + layer->run_at[run] + 4 * group + at[p], 4);
-                any |= four;
-            }
+            any |= edge_lit(in + layer->run_at[run] + 4 * group, at, pixels);
     return any != 0;
 }
 
@@ -30,14 +37,9 @@ EDGE_INLINE int32_t edge_steps(const edge_layer *layer, const uint8_t *in, const
     int32_t n = 0, row = 0;
     for (int32_t run = 0; run < layer->runs; run++)
         for (int32_t group = 0; group < layer->groups; group++, row += layer->blocks * 64) {
-            int32_t any = 0, four;
-            for (int32_t p = 0; p < pixels; p++) {
-                memcpy(&four, in + layer->run_at[run] + 4 * group + at[p], 4);
-                any |= four;
-            }
             input[n] = layer->run_at[run] + 4 * group;
             weights[n] = row;
-            n += any != 0;
+            n += edge_lit(in + input[n], at, pixels) != 0;
         }
     return n;
 }
