@@ -72,8 +72,11 @@ int main(int argc, char **argv) {
 class Way:
     """A backend, by the name that the code gives it, and what it takes to see it run.
 
-    ``forced`` is the backend to take whatever the processor; without it the code itself decides. ``flag`` is what the
-    processor must have where nothing is emulated. ``model`` is a header that models a part of its instructions.
+    Attributes:
+        forced: the backend to take whatever the processor; without it the code itself decides.
+        flag: what /proc/cpuinfo must list for the way to exist on this machine.
+        changes: texts of the generated C to be replaced, each found exactly once.
+        include: a header that the compiler reads first.
     """
 
     backend: str
@@ -81,21 +84,53 @@ class Way:
     emulator: tuple[str, ...] = ()
     compiler: str = "cc"
     flag: str = ""
-    model: str = ""
+    changes: tuple[tuple[str, str], ...] = ()
+    include: str = ""
+
+    @property
+    def slow(self) -> bool:
+        """Whether it is emulated or modelled."""
+        return bool(self.emulator or self.include)
 
 
 _ARM = "aarch64-linux-gnu-gcc"
-WAYS = {
+_MODEL = "avx512_model.h"
+_VNNI_ASM = '__asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weights))'
+_AVX512_ASM = '__asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights))'
+_AVX512_TARGET = "avx512f,avx512bw,avx512vl,avx512vnni,popcnt"
+# What the processor itself runs is tested where it has the instructions; every backend is executed on every machine
+# besides: AVX-VNNI and AVX512-VNNI as the same C on a model of the instructions (SIMDe).
+_ALL = {
     "C99": Way("C99", "EDGE_C99"),
     "AVX2": Way("AVX2", "EDGE_AVX2", flag="avx2"),
     "AVX-VNNI": Way("AVX-VNNI", "EDGE_AVX_VNNI", flag="avx_vnni"),
+    "AVX-VNNI by AVX512VL": Way(
+        "AVX-VNNI", "EDGE_AVX_VNNI", flag="avx512_vnni", changes=((_VNNI_ASM, _VNNI_ASM.replace("%{vex%} ", "")),)
+    ),
     "AVX512-VNNI": Way("AVX512-VNNI", "EDGE_AVX512_VNNI", flag="avx512_vnni"),
-    "AMX": Way("AMX", "EDGE_AMX", flag="avx512_vnni", model="tiles.h"),
+    "AVX-VNNI modelled": Way(
+        "AVX-VNNI", "EDGE_AVX_VNNI", include=_MODEL,
+        changes=((_VNNI_ASM, "((sum) = simde_mm256_dpbusd_epi32(sum, x, weights))"),),
+    ),
+    "AVX512-VNNI modelled": Way(
+        "AVX512-VNNI", "EDGE_AVX512_VNNI", include=_MODEL,
+        changes=(
+            (_AVX512_ASM, "((sum) = simde_mm512_dpbusd_epi32(sum, x, weights))"), (_AVX512_TARGET, "avx2,popcnt"),
+        ),
+    ),
     "Nehalem": Way("C99", emulator=("qemu-x86_64-static", "-cpu", "Nehalem")),
     "Haswell": Way("AVX2", emulator=("qemu-x86_64-static", "-cpu", "Haswell")),
     "Cortex-A72": Way("NEON", emulator=("qemu-aarch64-static", "-cpu", "cortex-a72"), compiler=_ARM),
     "Cortex-A76": Way("NEON with dot product", emulator=("qemu-aarch64-static", "-cpu", "cortex-a76"), compiler=_ARM),
-}
+}  # fmt: skip
+
+
+def _flags() -> set[str]:
+    """The processor's features, as Linux names them."""
+    return set(Path("/proc/cpuinfo").read_text().split())
+
+
+WAYS = {name: way for name, way in _ALL.items() if not way.flag or way.flag in _flags()}
 
 
 @functools.cache
@@ -109,26 +144,28 @@ def source(content: bytes, name: str) -> bytes:
 
 
 def runs_here(way: Way) -> None:
-    """Skip where the processor, the compiler or the emulator is missing; fail there in CI, but for the processor."""
-    import pytest
-
-    if way.flag and way.flag not in Path("/proc/cpuinfo").read_text().split():
-        pytest.skip(f"this processor has no {way.backend}")
+    """Skip where the compiler, the emulator or SIMDe is missing; fail there in CI."""
     for tool in (way.compiler, *way.emulator[:1]):
         if shutil.which(tool) is None:
             unavailable(tool)
+    if way.include and not Path("/usr/include/simde").is_dir():
+        unavailable("SIMDe (Debian's libsimde-dev)")
 
 
-def build(text: bytes, way: Way, folder: Path, *flags: str) -> Path:
+def build(text: bytes, way: Way, folder: Path, *flags: str, main: str = MAIN) -> Path:
     """The program, without any warning."""
     folder.mkdir(exist_ok=True, parents=True)
-    facts = facts_of(text)
-    (folder / "net.c").write_bytes(text)
+    facts, code = facts_of(text), text.decode()
+    for old, new in way.changes:
+        assert code.count(old) == 1, old
+        code = code.replace(old, new)
+    (folder / "net.c").write_text(code)
     (folder / "net.h").write_text(codegen.header(facts))
-    (folder / "main.c").write_text(MAIN.replace("PREFIX", facts["prefix"].upper()).replace("prefix", facts["prefix"]))
+    (folder / "main.c").write_text(main.replace("PREFIX", facts["prefix"].upper()).replace("prefix", facts["prefix"]))
     forced = [f"-DEDGE_BACKEND={way.forced}"] if way.forced else []
     static = ["-static"] if way.emulator else []
-    model = ["-include", Path(__file__).with_name(way.model)] if way.model else []
+    # The model's vectors are those of AVX2, and handing 64 bytes over in memory is what it wants to do.
+    model = ["-mavx2", "-Wno-psabi", "-include", Path(__file__).with_name(way.include)] if way.include else []
     build = [way.compiler, *STRICT, *(flags or ("-O3",)), *forced, *static]
     for command in ([*build, *model, "-c", "net.c"], [*build, "-pthread", "-o", "net", "main.c", "net.o"]):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -136,11 +173,12 @@ def build(text: bytes, way: Way, folder: Path, *flags: str) -> Path:
     return folder / "net"
 
 
-def answers(program: Path, way: Way, images: NDArray[np.uint8], threads: int = 1) -> NDArray[np.int8]:
-    """Of every thread, one behind the other: int8, (threads * n, classes)."""
+def answers(program: Path, way: Way, images: NDArray[np.uint8], *arguments: object) -> NDArray[np.int8]:
+    """What a program answers, int8 (n, classes), or for several threads one behind the other."""
     done = subprocess.run(
-        [*way.emulator, program, str(threads)], input=images.tobytes(), capture_output=True, check=False
+        [*way.emulator, program, *map(str, arguments)], input=images.tobytes(), capture_output=True, check=False
     )
-    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert done.returncode == 0, f"exit {done.returncode}: {done.stderr.decode()[-2000:]}"
     assert done.stderr.decode().splitlines()[-1] == way.backend  # an emulator may say more
+    threads = int(arguments[0]) if arguments and isinstance(arguments[0], int) else 1
     return np.frombuffer(done.stdout, np.int8).reshape(threads * len(images), -1)

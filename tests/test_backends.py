@@ -20,7 +20,7 @@ from tests.backends import ALL_IMAGES, WAYS
 
 pytestmark = pytest.mark.slow
 NETS = ("dense", "cnn", *ARCHITECTURES)
-NATIVE = [name for name, way in WAYS.items() if not (way.emulator or way.model)]
+NATIVE = [name for name, way in WAYS.items() if not way.slow]
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 Expected = dict[str, tuple[bytes, NDArray[np.int8]]]
 
@@ -56,8 +56,7 @@ def expected(mnist: data.Splits, images: NDArray[np.uint8], tmp_path_factory: py
 def test_no_output_differs(name: str, way: str, expected: Expected, images: NDArray[np.uint8], tmp_path: Path) -> None:
     backends.runs_here(WAYS[way])
     text, wanted = expected[name]
-    slow = WAYS[way].emulator or WAYS[way].model
-    n = 700 if name == "cnn" and slow and not ALL_IMAGES else len(images)
+    n = 700 if name == "cnn" and WAYS[way].slow and not ALL_IMAGES else len(images)
     program = backends.build(text, WAYS[way], tmp_path)
     found = backends.answers(program, WAYS[way], images[:n])
     assert (found != wanted[:n]).any(axis=1).sum() == 0
@@ -99,7 +98,5 @@ def test_two_threads_with_their_own_scratch_do_not_meet(
 ) -> None:
     text, wanted = expected[name]
     for way in NATIVE:
-        if WAYS[way].flag and WAYS[way].flag not in Path("/proc/cpuinfo").read_text().split():
-            continue
         program = backends.build(text, WAYS[way], tmp_path / way, "-g", "-O1", "-fsanitize=thread")
-        assert (backends.answers(program, WAYS[way], images[:300], threads=2) == np.tile(wanted[:300], (2, 1))).all()
+        assert (backends.answers(program, WAYS[way], images[:300], 2) == np.tile(wanted[:300], (2, 1))).all()

@@ -175,6 +175,8 @@ def _attributes(kind: str, operator: Table) -> dict[str, tuple[int, ...]]:
         found["depth_multiplier"] = (options.scalar(3, "i", 0),)
     if kind in _ACTIVATION_SLOT:
         found["activation"] = (options.scalar(_ACTIVATION_SLOT[kind], "b", 0),)
+    if kind == "SOFTMAX":
+        found["unit_beta"] = (int(options.scalar(0, "f", 0.0) == 1.0),)
     return found
 
 

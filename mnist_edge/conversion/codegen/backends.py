@@ -21,7 +21,7 @@ class Backend(NamedTuple):
 
 
 X86 = (Backend("avx2", 16, (2,), (8, 4)), Backend("avx512", 64, (4, 2, 1), (8, 4, 1)))
-NEWER = (Backend("avxvnni", 32, (2,), (8, 2)),)
+AVX_VNNI = Backend("avxvnni", 32, (2,), (8, 2))
 ARM64 = (Backend("neon", 8, (4,), (8,)), Backend("neon_dot", 16, (4,), (16, 4)))
 
 
@@ -34,7 +34,7 @@ def text(steps: int) -> str:
     parts = [f"#define EDGE_STEPS {steps + 16}\n", _read("base")]
     parts += ["#if EDGE_X86 || EDGE_ARM64\n", _read("simd"), "#endif\n"]
     parts += ["#if EDGE_X86\n", _read("x86"), *map(_backend, X86)]
-    parts += ["#ifdef EDGE_NEWER\n", *map(_backend, NEWER), _read("amx"), "#endif\n#endif\n"]
+    parts += ["#ifdef EDGE_HAS_AVX_VNNI\n", _backend(AVX_VNNI), "#endif\n#endif\n"]
     parts += ["#if EDGE_ARM64\n", _read("arm64"), *map(_backend, ARM64), "#endif\n"]
     parts += [_read("dispatch"), _read("others")]
     return "\n".join(parts)

@@ -13,10 +13,11 @@ from mnist_edge.artifacts import sha256_of
 from mnist_edge.conversion.codegen import backends
 from mnist_edge.conversion.codegen.header import facts_line, header, prefix
 from mnist_edge.conversion.codegen.order import GROUP
-from mnist_edge.conversion.codegen.plan import OFFSET, Plan, Step, packed, plan
+from mnist_edge.conversion.codegen.plan import OFFSET, Plan, Step, layer_input, packed, plan
 from mnist_edge.formats import Contract
-from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers, padding
+from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers
 from mnist_edge.runtime.fixed_point import TWICE, multiplier, softmax_table
+from mnist_edge.runtime.integer_graph import padding
 
 # Names of kernels that a plan may not need: a compiler would warn of what nobody calls.
 _OPTIONAL = ("edge_pad", "edge_depthwise", "edge_pool", "edge_add", "edge_softmax", "edge_saturate")
@@ -41,10 +42,8 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8]) -> str
         calls.append(f"    /* {step.comment} */\n{call}")
     body = "\n".join(calls)
     kernels = _needed(backends.text(_longest(made)), body)
-    last = made.steps[-1]
-    if last.kind != "SOFTMAX":
-        value = f"answer[i] = (int8_t)(({_at(made, last.target)})[i] - 128);"
-        body += f"\n    for (int i = 0; i < {made.outputs}; i++)\n        {value}\n"
+    value = f"answer[i] = (int8_t)(({_at(made, made.answer)})[i] - 128);"
+    body += f"\n    for (int i = 0; i < {made.outputs}; i++)\n        {value}\n"
     upper, facts = name.upper(), _facts(made, contract, sha256_of(content))
     return f"""{header(facts)}
 #include <string.h>
@@ -148,22 +147,15 @@ def _at(made: Plan, name: str) -> str:
 
 def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
     values = packed(step, made)
-    source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
     text = _array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel(), "EDGE_ALIGNED ")
     text += f"#if EDGE_SIGNED\n{_array('int32_t', f'{name}_bias', values['signed_bias'])}#else\n"
     text += _array("int32_t", f"{name}_bias", np.asarray(values["bias"])) + "#endif\n"
     text += _array("int32_t", f"{name}_multiplier", np.asarray(values["multiplier"]))
     text += _array("int8_t", f"{name}_shift", np.asarray(values["shift"]))
     text += _array("int32_t", f"{name}_run_at", np.asarray(values["run_at"]))
-    if step.kind == "FULLY_CONNECTED":
-        height = width = 1
-        step_y = step_x = row_out = 0
-    else:
-        _, height, width, _ = out.shape
-        row = (source.shape[2] + step.pad[2] + step.pad[3]) * depth_of(source)
-        stride_y, stride_x = step.op.attributes["strides"]
-        step_y, step_x = stride_y * row, stride_x * depth_of(source)
-        row_out = (width + step.border[2] + step.border[3]) * values["channels"]
+    layout = layer_input(step, made.tensors)
+    (height, width), (step_y, step_x) = layout.pixels, layout.step
+    row_out = (width + step.border[2] + step.border[3]) * values["channels"]
     numbers = [height, width, row_out, step_y, step_x, step.pool, values["runs"], values["groups"]]
     tail = [values[key] for key in ("rounds", "zero", "low", "high")]
     text += (
@@ -186,13 +178,15 @@ def depth_of(tensor: Any) -> int:
 
 
 def _padding(made: Plan, step: Step) -> tuple[str, str]:
-    """The call that pads a step's input, and where that then lies."""
+    """The call that copies a step's input with its padding, and the C expression of where the kernel then reads it."""
     where = _at(made, step.sources[0])
     if step.padded is None:
         return "", where
-    source = made.tensors[step.op.inputs[0]]
+    source, padded = made.tensors[step.op.inputs[0]], _at(made, step.padded)
+    if not any(step.pad):
+        note = "kernels read up to 3 bytes behind their input"
+        return f"    memcpy({padded}, {where}, {int(np.prod(source.shape[1:]))}); /* {note} */\n", padded
     _, height, width, channels = source.shape
-    padded = _at(made, step.padded)
     numbers = ", ".join(map(str, (height, width, channels, *step.pad, source.zero_point[0] + OFFSET)))
     return f"    edge_pad({where}, {padded}, {numbers});\n", padded
 
@@ -257,7 +251,9 @@ def _add(made: Plan, step: Step, _: str) -> tuple[str, str]:
 def _softmax(made: Plan, step: Step, name: str) -> tuple[str, str]:
     source = made.tensors[step.op.inputs[0]]
     table, counted = softmax_table(source.scale[0])
-    call = f"    edge_softmax({_at(made, step.sources[0])}, answer, {made.outputs}, {name}_exp, {counted});\n"
+    *others, classes = source.shape[1:]
+    ends = f"{_at(made, step.sources[0])}, {_at(made, step.target)}"
+    call = f"    edge_softmax({ends}, {int(np.prod(others))}, {classes}, {name}_exp, {counted});\n"
     return _array("int32_t", f"{name}_exp", table) + "\n", call
 
 

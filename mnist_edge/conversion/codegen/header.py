@@ -61,12 +61,14 @@ extern "C" {{
 #define {upper}_INPUT_BYTES {sizes[0]}
 #define {upper}_OUTPUT_BYTES {sizes[1]}
 #define {upper}_SCRATCH_BYTES {facts["scratch"]}
-/* An answer stands for (answer - zero) * scale. */
+/* An output q stands for (q - zero) * scale. */
 #define {upper}_OUTPUT_SCALE {out["scale"]!r}f
 #define {upper}_OUTPUT_ZERO ({out["zero_point"]})
 
 /* One image of {shape} pixels, 0 (background) to 255, to {contract.output} of the classes {classes}.
- * `scratch` has {upper}_SCRATCH_BYTES bytes, any alignment; whoever has their own may run at the same time. */
+ * `image` has {upper}_INPUT_BYTES bytes, `answer` {upper}_OUTPUT_BYTES, `scratch` {upper}_SCRATCH_BYTES; none needs an
+ * alignment, none may overlap another, and nothing outside of them is read or written. What `scratch` holds before the
+ * call does not matter. Calls with different `answer` and `scratch` may run at the same time. */
 void {name}_run(const uint8_t *image, int8_t *answer, void *scratch);
 
 /* The same for `count` images, one after the other. */

@@ -1,4 +1,4 @@
-"""Channels in another order: those that are lit together side by side, since kernels leave out zeros by fours."""
+"""Reorder channels so that those active together are adjacent, which lets kernels skip groups of zeros."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def reorder(
     """
     values = IntegerProgram(file, constants, ROUNDING).values(images[:_IMAGES])
     for op in file.ops:
-        reader = _only_reader(file, op) if op.kind == "CONV_2D" else None
+        reader = _only_reader(file, op, constants) if op.kind == "CONV_2D" else None
         if reader is None or _is_shared(file, op) or _is_shared(file, reader):
             continue
         out = values[op.outputs[0]]
@@ -65,18 +65,25 @@ def _groups(lit: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.array(order)
 
 
-def _only_reader(file: ModelFile, op: OpInfo) -> OpInfo | None:
-    """The convolution or dense layer that alone reads an op's channels, perhaps pooled; None where there is none."""
+def _only_reader(file: ModelFile, op: OpInfo, constants: dict[str, NDArray[Any]]) -> OpInfo | None:
+    """The layer that alone reads the channels of a convolution, possibly pooled or flattened; None if there is none.
+
+    After a RESHAPE the last dimension need not be the channels: only a dense layer whose rows hold whole pixels can
+    follow.
+    """
+    channels, flat = len(constants[op.inputs[1]]), False
     while True:
         readers = [item for item in file.ops if op.outputs[0] in item.inputs]
         if len(readers) != 1 or op.outputs[0] == file.outputs[0].name:
             return None
-        flat = op.kind == "RESHAPE"
         op = readers[0]
-        if op.kind == "FULLY_CONNECTED" or (op.kind == "CONV_2D" and not flat):
+        if op.kind == "FULLY_CONNECTED":
+            return op if constants[op.inputs[1]].shape[1] % channels == 0 else None
+        if op.kind == "CONV_2D" and not flat:
             return op
-        if op.kind not in _BY_CHANNEL:
+        if op.kind not in _BY_CHANNEL or (flat and op.kind != "RESHAPE"):
             return None
+        flat = flat or op.kind == "RESHAPE"
 
 
 def _is_shared(file: ModelFile, op: OpInfo) -> bool:

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from mnist_edge.conversion.codegen.order import GROUP, reorder
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
-from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers, padding
+from mnist_edge.runtime import integer_graph
+from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers
 from mnist_edge.runtime.fixed_point import TWICE
+from mnist_edge.runtime.integer_graph import padding
 
-OPS = (
-    "ADD", "AVERAGE_POOL_2D", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MAX_POOL_2D", "QUANTIZE", "RESHAPE",
-    "SOFTMAX",
-)  # fmt: skip
 BLOCK = 16  # channels side by side in a register of 512 bits, whose lanes multiply GROUP bytes each
 OFFSET = 128  # activations are stored as q + 128
 _ALIGN = 64
@@ -38,8 +36,8 @@ class Buffer:
 class Step:
     """One kernel's call.
 
-    ``pad`` is (top, bottom, left, right) around its input; a copy with it lies in ``padded``, unless the step that made
-    the input has left that ``border`` around it.
+    ``pad`` is (top, bottom, left, right) around its input. ``padded`` names a copy of the input with that padding; None
+    if the step that made the input has left that ``border`` around it, or if nothing needs a copy.
     """
 
     kind: str
@@ -56,7 +54,10 @@ class Step:
 
 @dataclass
 class Plan:
-    """All of it: ``scratch`` is that buffer's size in bytes, ``outputs`` an answer's."""
+    """Execution plan: steps, buffers, and the sizes of the scratch buffer and of an answer in bytes.
+
+    ``answer`` is the buffer that holds the output, as unsigned activations.
+    """
 
     file: ModelFile
     tensors: dict[str, TensorInfo]
@@ -65,32 +66,32 @@ class Plan:
     buffers: dict[str, Buffer]
     scratch: int
     outputs: int
+    answer: str
 
 
 def plan(content: bytes, images: NDArray[np.uint8]) -> Plan:
     """The plan of an int8 TFLite file, and some images of its kind, uint8 (n, h, w, 1).
 
     Raises:
-        StageError: it has an op that no kernel computes, or is no int8 file.
+        StageError: the file is not int8, or `integer_graph.problem` finds an op that no kernel computes exactly.
     """
     file = tflite.read(content)
     tensors = {tensor.name: tensor for tensor in file.tensors}
     if (file.inputs[0].dtype, file.outputs[0].dtype) != ("uint8", "int8"):
         raise StageError("C code takes pixels as uint8 and answers in int8.", "Export the model with mnist-edge.")
-    for op in file.ops:
-        if op.kind not in OPS:
-            raise StageError(f"C code has no kernel for the op {op.kind}.", f"It has kernels for: {', '.join(OPS)}.")
-        if any(tensors[name].dtype not in ("int8", "uint8") for name in op.outputs):
-            raise StageError(
-                f"{op.outputs[0]} is {tensors[op.outputs[0]].dtype}.", "C code is made of int8 files alone."
-            )
     constants = tflite.constants(content)
+    why = integer_graph.problem(file, constants)
+    if why:
+        raise StageError(f"C code cannot compute this model: {why}.", "Export it with --format tflite or onnx.")
     reorder(file, tensors, constants, images)
     steps, alias = _steps(file, tensors)
-    buffers = _buffers(file, tensors, steps, alias)
+    answer = alias.get(file.outputs[0].name, file.outputs[0].name)
+    buffers = _buffers(tensors, steps, answer)
+    if answer not in buffers:
+        raise StageError("C code cannot compute this model: its output is its input.", "Export another model.")
     scratch = _place(list(buffers.values()))
     outputs = int(np.prod(file.outputs[0].shape[1:]))
-    return Plan(file, tensors, constants, steps, buffers, scratch, outputs)
+    return Plan(file, tensors, constants, steps, buffers, scratch, outputs, answer)
 
 
 def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
@@ -115,7 +116,7 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
         step = Step(op.kind, op, _comment(op, tensors), sources, out)
         if op.kind == "CONV_2D":
             after = readers.get(out, [])
-            if len(after) == 1 and _is_plain_pool(after[0], tensors[out]):
+            if len(after) == 1 and out != file.outputs[0].name and _is_plain_pool(after[0], tensors[out]):
                 # The largest sum has the largest rounded answer: pooled first, a quarter of them is rounded.
                 step.pool, step.target = 2, after[0].outputs[0]
                 step.comment += f", then {after[0].kind} 2 x 2"
@@ -125,12 +126,63 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
                 fused.add(after[0].outputs[0])
         if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             _pad(step, tensors)
+        if sources == [file.inputs[0].name] and not step.padded and _reads_behind(step, tensors):
+            step.padded = f"{step.target} image"
         steps.append(step)
+    answer = alias.get(file.outputs[0].name, file.outputs[0].name)
     for step in steps:
         following = [other for other in steps if step.target in other.sources]
-        if step.kind == "CONV_2D" and len(following) == 1 and following[0].padded:
+        # The border is laid out for the shape of this step's output: a reader behind a RESHAPE has another.
+        direct = len(following) == 1 and following[0].op.inputs[0] == step.target != answer
+        if step.kind == "CONV_2D" and direct and following[0].padded:
             step.border, following[0].padded = following[0].pad, None
     return steps, alias
+
+
+def _reads_behind(step: Step, tensors: dict[str, TensorInfo]) -> bool:
+    """Whether the kernel would read behind the end of its input, which it reads in groups of four bytes.
+
+    Buffers in scratch have `GROUP` bytes more than their tensor for that. The caller's image has not.
+    """
+    if step.kind not in ("CONV_2D", "FULLY_CONNECTED"):
+        return False
+    layout = layer_input(step, tensors)
+    groups = -(-layout.width // GROUP)
+    rows, columns = (size * step.pool - 1 for size in layout.pixels)
+    end = rows * layout.step[0] + columns * layout.step[1] + layout.run_at[-1] + groups * GROUP
+    return bool(end > np.prod(tensors[step.op.inputs[0]].shape[1:]))
+
+
+@dataclass(frozen=True)
+class LayerInput:
+    """How a convolution or dense layer reads its input: for each output pixel, runs of ``width`` contiguous bytes.
+
+    ``pixels`` is the output's (height, width), after pooling; ``step`` the distance in bytes from one output pixel's
+    input to that of the next one (down, across), before pooling; ``run_at`` the distance of each run from the first.
+    """
+
+    pixels: tuple[int, int]
+    step: tuple[int, int]
+    run_at: list[int]
+    width: int
+
+
+def layer_input(step: Step, tensors: dict[str, TensorInfo]) -> LayerInput:
+    """The input of a CONV_2D or FULLY_CONNECTED step; a dense layer's rows are the pixels of one output row."""
+    source, weights, out = (tensors[name] for name in (step.op.inputs[0], step.op.inputs[1], step.target))
+    if step.kind == "FULLY_CONNECTED":
+        rows = int(np.prod(out.shape[1:])) // weights.shape[0]
+        return LayerInput((1, rows), (0, weights.shape[1]), [0], weights.shape[1])
+    _, height, width, depth = weights.shape
+    row = (source.shape[2] + step.pad[2] + step.pad[3]) * depth
+    down, across = step.op.attributes["dilations"]
+    strides = step.op.attributes["strides"]
+    if across == 1:  # a kernel's row is one run
+        run_at, length = [y * down * row for y in range(height)], width * depth
+    else:
+        run_at = [y * down * row + x * across * depth for y in range(height) for x in range(width)]
+        length = depth
+    return LayerInput((out.shape[1], out.shape[2]), (strides[0] * row, strides[1] * depth), run_at, length)
 
 
 def _meet(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
@@ -163,26 +215,23 @@ def _pad(step: Step, tensors: dict[str, TensorInfo]) -> None:
         step.padded = f"{step.target} padded"
 
 
-def _buffers(
-    file: ModelFile, tensors: dict[str, TensorInfo], steps: list[Step], alias: dict[str, str]
-) -> dict[str, Buffer]:
+def _buffers(tensors: dict[str, TensorInfo], steps: list[Step], answer: str) -> dict[str, Buffer]:
     buffers: dict[str, Buffer] = {}
     for at, step in enumerate(steps):
         for source in step.sources:
             if source in buffers:
                 buffers[source].last = at
         if step.padded:
-            _, height, width, channels = tensors[step.op.inputs[0]].shape
+            height, width, channels = (1, 1, *tensors[step.op.inputs[0]].shape[1:])[-3:]
             size = (height + step.pad[0] + step.pad[1]) * (width + step.pad[2] + step.pad[3]) * channels
             buffers[step.padded] = Buffer(step.padded, size + GROUP, at, at)
-        # Kernels read in fours, up to three bytes behind the end.
+        # Kernels read their input in groups of four bytes, up to three bytes behind its end.
         top, bottom, left, right = step.border
         height, width, channels = (1, 1, 1, *tensors[step.target].shape[1:])[-3:]
         size = (height + top + bottom) * (width + left + right) * channels + GROUP
         buffers[step.target] = Buffer(step.target, size, at, at)
-    last = alias.get(file.outputs[0].name, file.outputs[0].name)
-    if last in buffers:
-        buffers[last].last = len(steps)
+    if answer in buffers:
+        buffers[answer].last = len(steps)
     return buffers
 
 
@@ -206,18 +255,9 @@ def packed(step: Step, made: Plan) -> dict[str, Any]:
     """The constants of a convolution or dense layer as the kernels have them."""
     source, weights_info, out = (made.tensors[name] for name in (step.op.inputs[0], step.op.inputs[1], step.target))
     weights = made.constants[step.op.inputs[1]].astype(np.int64)
-    if step.kind == "FULLY_CONNECTED":
-        stretches, run_at, width = weights[:, np.newaxis, :], [0], weights.shape[1]
-    else:
-        channels, height, kernel_width, depth = weights.shape
-        row = (source.shape[2] + step.pad[2] + step.pad[3]) * depth
-        down, across = step.op.attributes["dilations"]
-        if across == 1:  # a kernel's row is one stretch
-            stretches, run_at = weights.reshape(channels, height, -1), [y * down * row for y in range(height)]
-        else:
-            stretches = weights.reshape(channels, height * kernel_width, depth)
-            run_at = [y * down * row + x * across * depth for y in range(height) for x in range(kernel_width)]
-        width = stretches.shape[2]
+    layout = layer_input(step, made.tensors)
+    width, run_at = layout.width, layout.run_at
+    stretches = weights.reshape(weights.shape[0], len(run_at), width)
     channels, runs, _ = stretches.shape
     groups, blocks = -(-width // GROUP), -(-channels // BLOCK)
     filled = np.zeros((blocks * BLOCK, runs, groups * GROUP), np.int8)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import RefusedError
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, structure, tflite
+from mnist_edge.runtime import integer_graph
 from mnist_edge.runtime.engines import Port, Program
 from mnist_edge.runtime.fixed_point import (
     ONCE,
@@ -26,6 +27,7 @@ from mnist_edge.runtime.fixed_point import (
     multiply,
     softmax,
 )
+from mnist_edge.runtime.integer_graph import padding
 
 NAME = "reference"
 SUFFIXES = (".tflite",)
@@ -48,9 +50,9 @@ class IntegerProgram:
         self.metadata = file.metadata
         self._file, self._constants, self._rounding = file, constants, rounding
         self._tensors = {tensor.name: tensor for tensor in file.tensors}
-        for op in file.ops:
-            if op.kind not in _KERNELS:
-                raise RefusedError(f"The op {op.kind} is not computed here.", f"Known: {', '.join(sorted(_KERNELS))}.")
+        why = integer_graph.problem(file, constants)
+        if why:
+            raise RefusedError(f"It cannot be computed in integers: {why}.", "Name another --engine.")
         self.input, self.output = (_port(end) for end in (file.inputs[0], file.outputs[0]))
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
@@ -95,16 +97,6 @@ def multipliers(source: TensorInfo, weights: TensorInfo, out: TensorInfo) -> tup
     """What brings a sum of products to the output's grid: (m, shift), one each for every output channel."""
     pairs = [multiplier(source.scale[0] * scale / out.scale[0]) for scale in weights.scale]
     return np.array([m for m, _ in pairs], np.int64), np.array([shift for _, shift in pairs], np.int64)
-
-
-def padding(size: int, kernel: int, stride: int, dilation: int, same: bool) -> tuple[int, int, int]:
-    """Of one dimension: the output's size, and how many zeros come before and after."""
-    extent = (kernel - 1) * dilation + 1
-    if not same:
-        return (size - extent) // stride + 1, 0, 0
-    out = -(-size // stride)
-    total = max(0, (out - 1) * stride + extent - size)
-    return out, total // 2, total - total // 2
 
 
 def _windows(op: OpInfo, x: Integers, kernel: tuple[int, int], fill: int) -> list[Integers]:
@@ -162,7 +154,8 @@ def _depthwise(op: OpInfo, inputs: list[Any], ends: list[Any], rounding: str) ->
 
 def _dense(op: OpInfo, inputs: list[Any], ends: list[Any], rounding: str) -> Integers:
     x, weights = inputs[0].reshape(-1, inputs[1].shape[1]), inputs[1]
-    return _finish(op, _products(x - ends[0].zero_point[0], weights) + _bias(inputs), ends, rounding)
+    rows = _finish(op, _products(x - ends[0].zero_point[0], weights) + _bias(inputs), ends, rounding)
+    return rows.reshape(len(inputs[0]), *ends[-1].shape[1:])
 
 
 def _bias(inputs: list[Any]) -> Any:
@@ -205,7 +198,8 @@ def _reshape(_: OpInfo, inputs: list[Any], ends: list[Any], __: str) -> Integers
 
 
 def _softmax(_: OpInfo, inputs: list[Any], ends: list[Any], __: str) -> Integers:
-    return softmax(inputs[0], ends[0].scale[0])
+    logits = inputs[0]
+    return softmax(logits.reshape(-1, logits.shape[-1]), ends[0].scale[0]).reshape(logits.shape)
 
 
 _KERNELS: dict[str, Callable[[OpInfo, list[Any], list[Any], str], Integers]] = {

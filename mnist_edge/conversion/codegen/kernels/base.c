@@ -5,17 +5,16 @@
 #define EDGE_AVX2 1
 #define EDGE_AVX_VNNI 2
 #define EDGE_AVX512_VNNI 3
-#define EDGE_AMX 4
-#define EDGE_NEON 5
-#define EDGE_NEON_DOT 6
+#define EDGE_NEON 4
+#define EDGE_NEON_DOT 5
 
 #if defined(__GNUC__) && defined(__x86_64__) && !(defined(EDGE_BACKEND) && EDGE_BACKEND == EDGE_C99)
 #define EDGE_X86 1
 #include <immintrin.h>
 #if !defined(__clang__) && __GNUC__ >= 11
-#define EDGE_NEWER 1 /* AVX-VNNI and AMX, and how to ask a processor for them */
-#elif defined(EDGE_BACKEND) && (EDGE_BACKEND == EDGE_AVX_VNNI || EDGE_BACKEND == EDGE_AMX)
-#error "AVX-VNNI and AMX need GCC 11 or later"
+#define EDGE_HAS_AVX_VNNI 1
+#elif defined(EDGE_BACKEND) && EDGE_BACKEND == EDGE_AVX_VNNI
+#error "AVX-VNNI needs GCC 11 or later"
 #endif
 #else
 #define EDGE_X86 0

@@ -1,20 +1,15 @@
-static const char *const edge_names[] = {"C99", "AVX2", "AVX-VNNI", "AVX512-VNNI", "AMX", "NEON", "NEON with dot product"};
+static const char *const edge_names[] = {"C99", "AVX2", "AVX-VNNI", "AVX512-VNNI", "NEON", "NEON with dot product"};
 
 static int edge_backend(void) {
 #ifdef EDGE_BACKEND
     return EDGE_BACKEND;
 #elif EDGE_X86
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vnni")) {
-#ifdef EDGE_NEWER
-        if (edge_may_use_amx())
-            return EDGE_AMX;
-#endif
+        __builtin_cpu_supports("avx512vnni"))
         return EDGE_AVX512_VNNI;
-    }
     if (!__builtin_cpu_supports("avx2"))
         return EDGE_C99;
-#ifdef EDGE_NEWER
+#ifdef EDGE_HAS_AVX_VNNI
     if (__builtin_cpu_supports("avxvnni"))
         return EDGE_AVX_VNNI;
 #endif
@@ -45,18 +40,18 @@ static int edge_backend(void) {
     case BACKEND:                                                                                                 \
         NAME##_##ISA(in, out);                                                                                    \
         break;
-#ifdef EDGE_NEWER
-#define EDGE_LAYER_NEWER(NAME) EDGE_LAYER_BY(NAME, avxvnni) EDGE_LAYER_BY(NAME, amx)
-#define EDGE_CASES_NEWER(NAME) EDGE_CASE(NAME, EDGE_AVX_VNNI, avxvnni) EDGE_CASE(NAME, EDGE_AMX, amx)
+#ifdef EDGE_HAS_AVX_VNNI
+#define EDGE_LAYER_AVX_VNNI(NAME) EDGE_LAYER_BY(NAME, avxvnni)
+#define EDGE_CASE_AVX_VNNI(NAME) EDGE_CASE(NAME, EDGE_AVX_VNNI, avxvnni)
 #else
-#define EDGE_LAYER_NEWER(NAME)
-#define EDGE_CASES_NEWER(NAME)
+#define EDGE_LAYER_AVX_VNNI(NAME)
+#define EDGE_CASE_AVX_VNNI(NAME)
 #endif
 #if EDGE_X86
 #define EDGE_LAYER(NAME)                                                                                          \
-    EDGE_LAYER_BY(NAME, avx2) EDGE_LAYER_BY(NAME, avx512) EDGE_LAYER_NEWER(NAME)                                  \
+    EDGE_LAYER_BY(NAME, avx2) EDGE_LAYER_BY(NAME, avx512) EDGE_LAYER_AVX_VNNI(NAME)                                  \
     EDGE_LAYER_OF(NAME, edge_layer_plain(&NAME, in, out), EDGE_CASE(NAME, EDGE_AVX2, avx2)                        \
-                  EDGE_CASE(NAME, EDGE_AVX512_VNNI, avx512) EDGE_CASES_NEWER(NAME))
+                  EDGE_CASE(NAME, EDGE_AVX512_VNNI, avx512) EDGE_CASE_AVX_VNNI(NAME))
 #elif EDGE_ARM64
 #define EDGE_LAYER(NAME)                                                                                          \
     EDGE_LAYER_BY(NAME, neon) EDGE_LAYER_BY(NAME, neon_dot)                                                       \

@@ -68,28 +68,32 @@ static int32_t edge_saturate(int64_t x) {
     return x > INT32_MAX ? INT32_MAX : x < INT32_MIN ? INT32_MIN : (int32_t)x;
 }
 
-/* `table` holds exp of the distances 0, 1, .. from the largest logit, in fractions of 31 bits; farther ones are 0. */
-static void edge_softmax(const uint8_t *in, int8_t *out, int32_t classes, const int32_t *table, int32_t counted) {
-    int32_t most = 0, headroom = 0;
-    uint32_t total = 0;
-    for (int32_t c = 0; c < classes; c++)
-        most = in[c] > most ? in[c] : most;
-    for (int32_t c = 0; c < classes; c++)
-        if (most - in[c] < counted)
-            total += (uint32_t)edge_divide_by_power(table[most - in[c]], 12);
-    while (!(total << headroom & UINT32_C(0x80000000)))
-        headroom++;
-    /* 1 / (1 + fraction) by three steps of Newton and Raphson */
-    const int64_t sum = (int64_t)(total << headroom) - (INT64_C(1) << 31) + INT32_MAX;
-    const int32_t half = (int32_t)((sum + 1) / 2);
-    int32_t x = INT32_C(1515870810) + edge_high(half, -INT32_C(1010580540));
-    for (int step = 0; step < 3; step++)
-        x += edge_saturate((int64_t)edge_high(x, (1 << 29) - edge_high(half, x)) * 4);
-    x = edge_saturate((int64_t)x * 2);
-    for (int32_t c = 0; c < classes; c++) {
-        int32_t value = 0;
-        if (most - in[c] < counted)
-            value = edge_divide_by_power(edge_high(x, table[most - in[c]]), 12 - headroom + 31 - 8);
-        out[c] = (int8_t)(edge_clamp(value, 0, 255) - 128);
+/* Each of `rows` rows by itself. `table` holds exp of the distances 0, 1, .. from the row's largest logit, in fractions
+ * of 31 bits; farther ones are 0. */
+static void edge_softmax(const uint8_t *in, uint8_t *out, int32_t rows, int32_t classes, const int32_t *table,
+                         int32_t counted) {
+    for (int32_t row = 0; row < rows; row++, in += classes, out += classes) {
+        int32_t most = 0, headroom = 0;
+        uint32_t total = 0;
+        for (int32_t c = 0; c < classes; c++)
+            most = in[c] > most ? in[c] : most;
+        for (int32_t c = 0; c < classes; c++)
+            if (most - in[c] < counted)
+                total += (uint32_t)edge_divide_by_power(table[most - in[c]], 12);
+        while (!(total << headroom & UINT32_C(0x80000000)))
+            headroom++;
+        /* 1 / (1 + fraction) by three steps of Newton and Raphson */
+        const int64_t sum = (int64_t)(total << headroom) - (INT64_C(1) << 31) + INT32_MAX;
+        const int32_t half = (int32_t)((sum + 1) / 2);
+        int32_t x = INT32_C(1515870810) + edge_high(half, -INT32_C(1010580540));
+        for (int step = 0; step < 3; step++)
+            x += edge_saturate((int64_t)edge_high(x, (1 << 29) - edge_high(half, x)) * 4);
+        x = edge_saturate((int64_t)x * 2);
+        for (int32_t c = 0; c < classes; c++) {
+            int32_t value = 0;
+            if (most - in[c] < counted)
+                value = edge_divide_by_power(edge_high(x, table[most - in[c]]), 12 - headroom + 31 - 8);
+            out[c] = (uint8_t)edge_clamp(value, 0, 255);
+        }
     }
 }

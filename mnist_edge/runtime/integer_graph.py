@@ -1,0 +1,186 @@
+"""Preconditions of integer execution: which int8 graphs the integer reference engine and generated C compute exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.formats import ModelFile, OpInfo, TensorInfo
+
+Tensors = dict[str, TensorInfo]
+Constants = dict[str, NDArray[Any]]
+INT32_MAX = (1 << 31) - 1
+# The sum of exponentials has 12 integer bits (see `mnist_edge.runtime.fixed_point.softmax`).
+MAX_CLASSES = 1 << 12
+_SOFTMAX_GRID = (1 / 256, -128)
+_ON_PIXELS = ("QUANTIZE", "RESHAPE")  # what may read the uint8 image
+
+
+def padding(size: int, kernel: int, stride: int, dilation: int, same: bool) -> tuple[int, int, int]:
+    """Of one dimension: the output's size, and how many zeros come before and after."""
+    extent = (kernel - 1) * dilation + 1
+    if not same:
+        return (size - extent) // stride + 1, 0, 0
+    out = -(-size // stride)
+    total = max(0, (out - 1) * stride + extent - size)
+    return out, total // 2, total - total // 2
+
+
+def problem(file: ModelFile, constants: Constants) -> str | None:
+    """Why a graph cannot be computed exactly in integers: the first op or tensor at fault, or None.
+
+    Args:
+        file: what an int8 TFLite file declares. constants: its constant tensors by name.
+    """
+    tensors = {tensor.name: tensor for tensor in file.tensors}
+    for position, op in enumerate(file.ops):
+        where = f"op {position} ({op.kind})"
+        if op.kind not in _CHECKS:
+            return f"{where} has no integer kernel; there are kernels for: {', '.join(sorted(_CHECKS))}"
+        if len(op.outputs) != 1:
+            return f"{where} has {len(op.outputs)} outputs"
+        computed = [tensors[name] for name in (*op.inputs, *op.outputs) if name and not tensors[name].constant]
+        found = next(filter(None, map(_activation, computed)), None)
+        if found is None and op.kind not in _ON_PIXELS and any(item.dtype != "int8" for item in computed):
+            found = "it computes on uint8"
+        found = found or _CHECKS[op.kind](op, tensors, constants)
+        if found:
+            return f"{where}: {found}"
+    return None
+
+
+def _activation(tensor: TensorInfo) -> str | None:
+    """A tensor that is computed: one grid, and the images of a batch along its first dimension alone."""
+    if tensor.dtype not in ("int8", "uint8"):
+        return f"{tensor.name} is {tensor.dtype}"
+    if len(tensor.scale) != 1 or len(tensor.zero_point) != 1 or not 0 < tensor.scale[0] < math.inf:
+        return f"{tensor.name} has no single scale and zero point"
+    if not tensor.shape or tensor.shape[0] not in (1, -1) or -1 in tensor.shape[1:]:
+        return f"{tensor.name} has the shape {tensor.shape}, whose first dimension is no batch"
+    return None
+
+
+def _weights(op: OpInfo, tensors: Tensors, constants: Constants, axis: int) -> str | None:
+    """Weights of a convolution or dense layer: int8 constants with zero point 0, whose sums fit 32 bits."""
+    weights, info = constants.get(op.inputs[1]), tensors[op.inputs[1]]
+    if weights is None or info.dtype != "int8":
+        return "its weights are no int8 constants"
+    channels = weights.shape[axis]
+    if len(info.scale) not in (1, channels) or any(info.zero_point):
+        return "its weights have zero points, or scales of another axis"
+    if not all(0 < scale < math.inf for scale in info.scale):
+        return "its weights have a scale that is not positive"
+    bias = np.zeros(channels, np.int64)
+    if len(op.inputs) > 2 and op.inputs[2]:
+        given = constants.get(op.inputs[2])
+        if given is None or tensors[op.inputs[2]].dtype != "int32" or given.shape != (channels,):
+            return "its bias is no int32 constant with a value a channel"
+        bias = given.astype(np.int64)
+    rest = tuple(at for at in range(weights.ndim) if at != axis)
+    # Inputs are stored as 0 to 255, and the zero point's part of the sum is in the bias.
+    largest = 2 * 255 * np.abs(weights.astype(np.int64)).sum(axis=rest) + np.abs(bias)
+    if int(largest.max()) > INT32_MAX:
+        return "its sums may not fit 32 bits"
+    return _fused(op)
+
+
+def _fused(op: OpInfo) -> str | None:
+    activation = op.attributes.get("activation", (0,))[0]
+    return None if activation in (0, 1, 2, 3) else f"its fused activation {activation} is unknown"
+
+
+def _window(op: OpInfo, source: TensorInfo, out: TensorInfo, kernel: tuple[int, ...]) -> str | None:
+    """The output's height and width must be those that kernel, stride and padding give."""
+    if len(source.shape) != 4 or len(out.shape) != 4 or "strides" not in op.attributes:
+        return f"it goes from {source.shape} to {out.shape}"
+    same = bool(op.attributes["same_padding"][0])
+    dilations = op.attributes.get("dilations", (1, 1))
+    sizes = tuple(
+        padding(source.shape[1 + at], kernel[at], op.attributes["strides"][at], dilations[at], same)[0] for at in (0, 1)
+    )
+    return None if sizes == out.shape[1:3] else f"it gives {sizes}, and the file says {out.shape[1:3]}"
+
+
+def _convolution(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
+    source, out, weights = tensors[op.inputs[0]], tensors[op.outputs[0]], tensors[op.inputs[1]]
+    if len(weights.shape) != 4 or source.constant:
+        return f"its weights have the shape {weights.shape}"
+    if weights.shape[3] != source.shape[-1]:
+        return f"it is a grouped convolution ({source.shape[-1]} channels in, {weights.shape[3]} a group)"
+    if weights.shape[0] != out.shape[-1]:
+        return f"its weights make {weights.shape[0]} channels, and the file says {out.shape[-1]}"
+    return _window(op, source, out, weights.shape[1:3]) or _weights(op, tensors, constants, axis=0)
+
+
+def _depthwise(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
+    source, out, weights = tensors[op.inputs[0]], tensors[op.outputs[0]], tensors[op.inputs[1]]
+    if len(weights.shape) != 4 or weights.shape[0] != 1 or source.constant:
+        return f"its weights have the shape {weights.shape}"
+    multiplier = op.attributes.get("depth_multiplier", (0,))[0]
+    if not weights.shape[3] == out.shape[-1] == source.shape[-1] * multiplier:
+        return f"it makes {out.shape[-1]} channels of {source.shape[-1]} with the depth multiplier {multiplier}"
+    return _window(op, source, out, weights.shape[1:3]) or _weights(op, tensors, constants, axis=3)
+
+
+def _dense(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
+    source, out, weights = tensors[op.inputs[0]], tensors[op.outputs[0]], tensors[op.inputs[1]]
+    if len(weights.shape) != 2 or source.constant:
+        return f"its weights have the shape {weights.shape}"
+    rows, rest = divmod(math.prod(source.shape[1:]), weights.shape[1])
+    if rest or math.prod(out.shape[1:]) != rows * weights.shape[0]:
+        return f"it goes from {source.shape} to {out.shape} with the weights {weights.shape}"
+    return _weights(op, tensors, constants, axis=0)
+
+
+def _pool(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+    source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
+    if source.shape[-1] != out.shape[-1]:
+        return f"it goes from {source.shape} to {out.shape}"
+    found = _window(op, source, out, op.attributes.get("kernel", (0, 0)))
+    return found or _same_grid(source, out) or _fused(op)
+
+
+def _add(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+    a, b, out = (tensors[name] for name in (*op.inputs[:2], op.outputs[0]))
+    if a.constant or b.constant or not a.shape[1:] == b.shape[1:] == out.shape[1:]:
+        return f"it adds {a.shape} and {b.shape}: only two computed tensors of one shape can be added"
+    return _fused(op)
+
+
+def _reshape(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+    source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
+    if source.constant or math.prod(source.shape[1:]) != math.prod(out.shape[1:]):
+        return f"it goes from {source.shape} to {out.shape}"
+    return _same_grid(source, out)
+
+
+def _quantize(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+    source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
+    same = not source.constant and source.shape[1:] == out.shape[1:]
+    return None if same else f"it goes from {source.shape} to {out.shape}"
+
+
+def _softmax(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+    source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
+    if source.constant or source.dtype != "int8" or out.dtype != "int8" or source.shape[1:] != out.shape[1:]:
+        return f"it goes from {source.dtype} {source.shape} to {out.dtype} {out.shape}"
+    if (out.scale[0], out.zero_point[0]) != _SOFTMAX_GRID:
+        return f"its output has the scale {out.scale[0]:g} and the zero point {out.zero_point[0]}, not 1/256 and -128"
+    if op.attributes.get("unit_beta", (1,)) != (1,):
+        return "its beta is not 1"
+    return None if source.shape[-1] <= MAX_CLASSES else f"it has more than {MAX_CLASSES:,} classes"
+
+
+def _same_grid(source: TensorInfo, out: TensorInfo) -> str | None:
+    same = (source.dtype, source.scale, source.zero_point) == (out.dtype, out.scale, out.zero_point)
+    return None if same else "its input and its output have different grids"
+
+
+_CHECKS: dict[str, Callable[[OpInfo, Tensors, Constants], str | None]] = {
+    "ADD": _add, "AVERAGE_POOL_2D": _pool, "CONV_2D": _convolution, "DEPTHWISE_CONV_2D": _depthwise,
+    "FULLY_CONNECTED": _dense, "MAX_POOL_2D": _pool, "QUANTIZE": _quantize, "RESHAPE": _reshape, "SOFTMAX": _softmax,
+}  # fmt: skip
