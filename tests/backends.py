@@ -6,7 +6,7 @@ import functools
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +125,20 @@ _ALL = {
 }  # fmt: skip
 
 
+# The numbers of backends in the C; a program built by `every` takes one.
+NUMBERS = {"C99": 0, "AVX2": 1, "AVX-VNNI": 2, "AVX512-VNNI": 3, "NEON": 4, "NEON with dot product": 5}
+_CHOICE = "static int edge_backend(void) {\n"
+_CHOSEN = f"extern int edge_chosen;\n{_CHOICE}    if (edge_chosen >= 0)\n        return edge_chosen;\n"
+
+
+def every(*names: str) -> Way:
+    """One program with all backends of a processor, which takes the one whose number its ``edge_chosen`` holds."""
+    ways = [_ALL[name] for name in names]
+    changes = tuple(change for way in ways for change in way.changes)
+    include = next((way.include for way in ways if way.include), "")
+    return replace(ways[0], backend="", forced="", changes=((_CHOICE, _CHOSEN), *changes), include=include)
+
+
 def _flags() -> set[str]:
     """The processor's features, as Linux names them."""
     return set(Path("/proc/cpuinfo").read_text().split())
@@ -138,9 +152,10 @@ def calibration() -> NDArray[np.uint8]:
     return data.load().calibration.images[:64]
 
 
-def source(content: bytes, name: str) -> bytes:
+def source(content: bytes, name: str, images: NDArray[np.uint8] | None = None) -> bytes:
+    """Generated C; ``images`` (n, h, w, 1) decide the order of channels, MNIST's calibration images by default."""
     contract = Contract(name, tuple("0123456789"), "int8", "digit", reference_sha256="", tool_version="0")
-    return codegen.source(content, contract, calibration()).encode()
+    return codegen.source(content, contract, calibration() if images is None else images).encode()
 
 
 def runs_here(way: Way) -> None:
@@ -166,19 +181,25 @@ def build(text: bytes, way: Way, folder: Path, *flags: str, main: str = MAIN) ->
     static = ["-static"] if way.emulator else []
     # The model's vectors are those of AVX2, and handing 64 bytes over in memory is what it wants to do.
     model = ["-mavx2", "-Wno-psabi", "-include", Path(__file__).with_name(way.include)] if way.include else []
-    build = [way.compiler, *STRICT, *(flags or ("-O3",)), *forced, *static]
+    build = [way.compiler, *STRICT, *(flags or ("-O1" if way.include else "-O3",)), *forced, *static]
     for command in ([*build, *model, "-c", "net.c"], [*build, "-pthread", "-o", "net", "main.c", "net.o"]):
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     return folder / "net"
 
 
-def answers(program: Path, way: Way, images: NDArray[np.uint8], *arguments: object) -> NDArray[np.int8]:
-    """What a program answers, int8 (n, classes), or for several threads one behind the other."""
+def answers(
+    program: Path, way: Way, images: NDArray[np.uint8], *arguments: object, times: int = 1, backend: str = ""
+) -> NDArray[np.int8]:
+    """What a program answers, int8 (times * n, classes).
+
+    Args:
+        program: what `build` made. way: how it runs. arguments: its command line.
+        images: uint8 (n, ...). times: how often it answers all of them. backend: what must have run; else the way's.
+    """
     done = subprocess.run(
         [*way.emulator, program, *map(str, arguments)], input=images.tobytes(), capture_output=True, check=False
     )
     assert done.returncode == 0, f"exit {done.returncode}: {done.stderr.decode()[-2000:]}"
-    assert done.stderr.decode().splitlines()[-1] == way.backend  # an emulator may say more
-    threads = int(arguments[0]) if arguments and isinstance(arguments[0], int) else 1
-    return np.frombuffer(done.stdout, np.int8).reshape(threads * len(images), -1)
+    assert done.stderr.decode().splitlines()[-1] == (backend or way.backend)  # an emulator may say more
+    return np.frombuffer(done.stdout, np.int8).reshape(times * len(images), -1)

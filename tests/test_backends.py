@@ -99,4 +99,4 @@ def test_two_threads_with_their_own_scratch_do_not_meet(
     text, wanted = expected[name]
     for way in NATIVE:
         program = backends.build(text, WAYS[way], tmp_path / way, "-g", "-O1", "-fsanitize=thread")
-        assert (backends.answers(program, WAYS[way], images[:300], 2) == np.tile(wanted[:300], (2, 1))).all()
+        assert (backends.answers(program, WAYS[way], images[:300], 2, times=2) == np.tile(wanted[:300], (2, 1))).all()

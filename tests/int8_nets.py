@@ -1,0 +1,255 @@
+"""int8 TFLite files built op by op, with random weights and grids: any shape of net, in milliseconds, no converter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from mnist_edge.runtime.integer_graph import padding
+
+SAME, VALID = 0, 1
+NONE, RELU, RELU6 = 0, 1, 3
+_CODES = {
+    "ADD": 0, "AVERAGE_POOL_2D": 1, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 9, "MAX_POOL_2D": 17,
+    "RESHAPE": 22, "SOFTMAX": 25, "QUANTIZE": 114,
+}  # fmt: skip
+
+
+@dataclass
+class Net:
+    """A graph under construction. ``last`` is the tensor that the next op reads."""
+
+    draw: np.random.Generator
+    shape: tuple[int, ...]  # of ``last``, without the batch
+    scale: float = 1 / 255
+    zero_point: int = -128
+    tensors: list[Any] = field(default_factory=list)
+    buffers: list[Any] = field(default_factory=list)
+    operators: list[Any] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    last: int = 0
+
+    def tensor(self, shape: tuple[int, ...], kind: str, scale: Any, zero_point: Any, data: Any = None) -> int:
+        from ai_edge_litert import schema_py_generated as schema
+
+        tensor, grid, buffer = schema.TensorT(), schema.QuantizationParametersT(), schema.BufferT()
+        tensor.shape, tensor.type = list(shape), {"int8": 9, "uint8": 3, "int32": 2}[kind]
+        tensor.name = f"t{len(self.tensors)}".encode()
+        grid.scale, grid.zeroPoint = np.atleast_1d(np.float32(scale)), np.atleast_1d(np.int64(zero_point))
+        tensor.quantization = grid
+        if data is not None:
+            buffer.data = np.frombuffer(np.ascontiguousarray(data).tobytes(), np.uint8)
+            tensor.buffer = len(self.buffers)
+            self.buffers.append(buffer)
+        self.tensors.append(tensor)
+        return len(self.tensors) - 1
+
+    def op(self, kind: str, inputs: list[int], options: Any, code: int, shape: tuple[int, ...], **grid: Any) -> None:
+        """Append an op whose output becomes ``last``."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        if kind not in self.codes:
+            self.codes.append(kind)
+        op = schema.OperatorT()
+        op.opcodeIndex, op.inputs = self.codes.index(kind), inputs
+        op.builtinOptions, op.builtinOptionsType = options, code
+        self.scale, self.zero_point = grid.get("scale", self.scale), grid.get("zero_point", self.zero_point)
+        self.last = self.tensor((1, *shape), "int8", self.scale, self.zero_point)
+        op.outputs, self.shape = [self.last], shape
+        self.operators.append(op)
+
+    def grid(self) -> dict[str, Any]:
+        """A random grid for what an op makes."""
+        return {"scale": float(self.draw.uniform(0.01, 0.08)), "zero_point": int(self.draw.integers(-128, 40))}
+
+    def parameters(self, shape: tuple[int, ...], axis: int, fan_in: int) -> list[int]:
+        """Weights and a bias; about half of the inputs' and weights' signs let activations of a useful size out."""
+        channels = shape[axis]
+        weights = self.draw.integers(-127, 128, shape).astype(np.int8)
+        scales = self.draw.uniform(0.5, 1.5, channels) * 3 / (127 * math.sqrt(fan_in))
+        bias = self.draw.integers(-2000, 2000, channels).astype(np.int32)
+        first = self.tensor(shape, "int8", scales, [0] * channels, weights)
+        self.tensors[first].quantization.quantizedDimension = axis
+        return [first, self.tensor((channels,), "int32", scales * self.scale, [0] * channels, bias)]
+
+    def conv(
+        self,
+        channels: int,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        pad: int,
+        dilation: int = 1,
+        act: int = RELU,
+    ) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.Conv2DOptionsT()
+        options.padding, options.strideH, options.strideW = pad, *stride
+        options.dilationHFactor = options.dilationWFactor = dilation
+        options.fusedActivationFunction = act
+        source, depth = self.last, self.shape[2]
+        made = self.parameters((channels, *kernel, depth), 0, math.prod(kernel) * depth)
+        sizes = self.sizes(kernel, stride, pad, dilation)
+        self.op(
+            "CONV_2D", [source, *made], options, schema.BuiltinOptions.Conv2DOptions, (*sizes, channels), **self.grid()
+        )
+
+    def depthwise(self, multiplier: int, kernel: tuple[int, int], stride: tuple[int, int], pad: int) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.DepthwiseConv2DOptionsT()
+        options.padding, options.strideH, options.strideW = pad, *stride
+        options.dilationHFactor = options.dilationWFactor = 1
+        options.depthMultiplier, options.fusedActivationFunction = multiplier, RELU6
+        source, channels = self.last, self.shape[2] * multiplier
+        made = self.parameters((1, *kernel, channels), 3, math.prod(kernel))
+        sizes = self.sizes(kernel, stride, pad, 1)
+        code = schema.BuiltinOptions.DepthwiseConv2DOptions
+        self.op("DEPTHWISE_CONV_2D", [source, *made], options, code, (*sizes, channels), **self.grid())
+
+    def pool(self, kind: str, kernel: tuple[int, int], stride: tuple[int, int], pad: int) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.Pool2DOptionsT()
+        options.padding, options.strideH, options.strideW = pad, *stride
+        options.filterHeight, options.filterWidth = kernel
+        sizes = self.sizes(kernel, stride, pad, 1)
+        self.op(kind, [self.last], options, schema.BuiltinOptions.Pool2DOptions, (*sizes, self.shape[2]))
+
+    def dense(self, units: int, act: int = RELU) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.FullyConnectedOptionsT()
+        options.fusedActivationFunction, options.keepNumDims = act, len(self.shape) > 1
+        source, width = self.last, self.shape[-1]
+        made = self.parameters((units, width), 0, width)
+        code = schema.BuiltinOptions.FullyConnectedOptions
+        self.op("FULLY_CONNECTED", [source, *made], options, code, (*self.shape[:-1], units), **self.grid())
+
+    def reshape(self, *shape: int) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.ReshapeOptionsT()
+        options.newShape = [1, *shape]
+        wanted = self.tensor((len(shape) + 1,), "int32", [], [], np.array([1, *shape], np.int32))
+        self.op("RESHAPE", [self.last, wanted], options, schema.BuiltinOptions.ReshapeOptions, shape)
+
+    def add(self, other: int) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.AddOptionsT()
+        options.fusedActivationFunction = RELU
+        self.op("ADD", [self.last, other], options, schema.BuiltinOptions.AddOptions, self.shape, **self.grid())
+
+    def softmax(self) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.SoftmaxOptionsT()
+        options.beta = 1.0
+        code = schema.BuiltinOptions.SoftmaxOptions
+        self.op("SOFTMAX", [self.last], options, code, self.shape, scale=1 / 256, zero_point=-128)
+
+    def sizes(self, kernel: tuple[int, int], stride: tuple[int, int], pad: int, dilation: int) -> tuple[int, int]:
+        height, width = (padding(self.shape[at], kernel[at], stride[at], dilation, pad == SAME)[0] for at in (0, 1))
+        return height, width
+
+    def content(self) -> bytes:
+        """The finished file."""
+        import flatbuffers
+        from ai_edge_litert import schema_py_generated as schema
+
+        model, graph = schema.ModelT(), schema.SubGraphT()
+        graph.tensors, graph.operators = self.tensors, self.operators
+        graph.inputs, graph.outputs = [0], [self.last]
+        model.version, model.subgraphs, model.buffers = 3, [graph], self.buffers
+        model.operatorCodes = []
+        for kind in self.codes:
+            code = schema.OperatorCodeT()
+            code.builtinCode = code.deprecatedBuiltinCode = _CODES[kind]
+            code.version = {
+                "CONV_2D": 3,
+                "DEPTHWISE_CONV_2D": 3,
+                "FULLY_CONNECTED": 5,
+                "RESHAPE": 1,
+                "QUANTIZE": 1,
+            }.get(kind, 2)
+            model.operatorCodes.append(code)
+        builder = flatbuffers.Builder(1 << 16)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+
+def begun(seed: int, height: int, width: int, channels: int = 1) -> Net:
+    """A net with its uint8 image, already on the int8 grid."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    net = Net(np.random.default_rng(seed), (height, width, channels))
+    net.buffers.append(schema.BufferT())  # the first one is empty, by convention
+    net.tensor((1, height, width, channels), "uint8", 1 / 255, 0)
+    net.op("QUANTIZE", [0], schema.QuantizeOptionsT(), schema.BuiltinOptions.QuantizeOptions, net.shape)
+    return net
+
+
+def ended(net: Net, classes: int = 10) -> bytes:
+    """The file, after a dense layer and a softmax."""
+    net.reshape(math.prod(net.shape))
+    net.dense(classes, NONE)
+    net.softmax()
+    return net.content()
+
+
+def first_convolution(kernel: int, stride: int, pad: int, size: tuple[int, int] = (11, 9)) -> bytes:
+    net = begun(kernel * 100 + stride * 10 + pad, *size)
+    net.conv(5, (kernel, kernel), (stride, stride), pad)
+    return ended(net)
+
+
+def first_depthwise(kernel: int, stride: int, pad: int) -> bytes:
+    net = begun(kernel, 10, 11)
+    net.depthwise(3, (kernel, kernel), (stride, stride), pad)
+    return ended(net)
+
+
+def only_dense(height: int, width: int) -> bytes:
+    net = begun(height, height, width)
+    net.reshape(height * width)
+    net.dense(7)
+    return ended(net)
+
+
+@st.composite
+def random_nets(draw: st.DrawFn) -> bytes:
+    """Small nets of every op that has a kernel, in any order that shapes allow."""
+    net = begun(draw(st.integers(0, 2**31)), draw(st.integers(1, 17)), draw(st.integers(1, 17)))
+    for _ in range(draw(st.integers(0, 4))):
+        kind = draw(st.sampled_from(["conv", "conv", "depthwise", "pool", "add", "softmax", "dense"]))
+        pad = draw(st.sampled_from([SAME, VALID]))
+        limit = net.shape[:2] if pad == VALID else (5, 5)
+        kernel = draw(st.integers(1, min(5, limit[0]))), draw(st.integers(1, min(5, limit[1])))
+        stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+        if kind == "conv":
+            dilation = draw(st.sampled_from([1, 1, 2]))
+            if dilation == 2 and (pad == VALID or stride != (1, 1)):
+                dilation = 1
+            net.conv(
+                draw(st.integers(1, 37)), kernel, stride, pad, dilation, draw(st.sampled_from([NONE, RELU, RELU6]))
+            )
+        elif kind == "depthwise":
+            net.depthwise(draw(st.integers(1, 3)), kernel, stride, pad)
+        elif kind == "pool":
+            kernel = draw(st.sampled_from([kernel, (2, 2)])) if min(net.shape[:2]) > 1 else kernel
+            stride = kernel if kernel == (2, 2) else stride
+            net.pool(draw(st.sampled_from(["MAX_POOL_2D", "AVERAGE_POOL_2D"])), kernel, stride, pad)
+        elif kind == "add":
+            before = net.last
+            net.conv(net.shape[2], (1, 1), (1, 1), SAME)
+            net.add(before)
+        elif kind == "softmax":
+            net.softmax()
+        else:
+            net.dense(draw(st.integers(1, 20)))
+    return ended(net, draw(st.integers(2, 20)))
