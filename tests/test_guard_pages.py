@@ -1,4 +1,4 @@
-"""Generated C reads and writes nothing outside of its buffers: each lies between two unreadable pages, at either end."""
+"""Generated C reads and writes nothing outside of its buffers: each lies between two unreadable pages."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ int main(int argc, char **argv) {
     if (fread(images, PREFIX_INPUT_BYTES, IMAGES, stdin) != IMAGES)
         return 4;
     for (int behind = 0; behind < 2; behind++) {
-        unsigned char *const image = guarded(PREFIX_INPUT_BYTES, behind), *const answer = guarded(PREFIX_OUTPUT_BYTES, behind);
+        unsigned char *const image = guarded(PREFIX_INPUT_BYTES, behind);
+        unsigned char *const answer = guarded(PREFIX_OUTPUT_BYTES, behind);
         unsigned char *const scratch = guarded(PREFIX_SCRATCH_BYTES, behind);
         for (int i = 0; i < IMAGES; i++) {
             memcpy(image, images + i * PREFIX_INPUT_BYTES, PREFIX_INPUT_BYTES);

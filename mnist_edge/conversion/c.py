@@ -15,6 +15,10 @@ NAME = "c"
 SUFFIX = ".c"
 QUANTIZATIONS = ("int8",)
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
+SOURCES = (
+    *tflite.SOURCES, "conversion/c.py", "conversion/codegen", "runtime/engines/reference.py", "runtime/fixed_point.py",
+    "runtime/integer_graph.py",
+)  # fmt: skip
 ON_DEMAND = True
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,8 @@ from mnist_edge.results import Artifact
 
 LOG_NAME = "export.log"
 QUANTIZATIONS = ("int8", "float16", "float32")
+PACKAGE_FOLDER = Path(__file__).parent.parent
+CODE_SUFFIXES = (".py", ".c")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class ExportConfig:
 def formats(every: bool = True) -> dict[str, ModuleType]:
     """The converters by name; without ``every`` those that take any model, which is what ``all`` stands for."""
     found = discovery.modules(
-        sys.modules["mnist_edge.conversion"], marker="convert", required=("SUFFIX", "QUANTIZATIONS", "PACKAGES")
+        sys.modules["mnist_edge.conversion"],
+        marker="convert",
+        required=("SUFFIX", "QUANTIZATIONS", "PACKAGES", "SOURCES"),
     )
     return {name: item for name, item in found.items() if every or not getattr(item, "ON_DEMAND", False)}
 
@@ -77,6 +81,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         "class_names": source["class_names"],
         "calibration": calibration.record(splits) if config.quantization == "int8" else None,
         "versions": installed_versions(("tensorflow", "keras", *converter.PACKAGES)),
+        "code_sha256": code_sha256(converter.SOURCES),
     }
     key = artifacts.fingerprint(facts)
     name = file_name(folder.name, config)
@@ -97,6 +102,24 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         path=str(folder / name), format=config.format, model=folder.name, quantization=config.quantization,
         sha256=entry["sha256"], size_bytes=entry["size_bytes"], fresh=fresh,
     )  # fmt: skip
+
+
+def code_sha256(sources: Sequence[str]) -> str:
+    """Hash of code and templates of this package, so that a file made by other code is not taken for current.
+
+    Args:
+        sources: files and folders below the package's folder; of a folder all files count, at any depth.
+    """
+    paths: set[Path] = set()
+    for source in sources:
+        path = PACKAGE_FOLDER / source
+        found = [path] if path.is_file() else [item for item in path.rglob("*") if item.suffix in CODE_SUFFIXES]
+        if not found:
+            raise FileNotFoundError(f"{source} holds no code")
+        paths.update(found)
+    return artifacts.fingerprint(
+        {str(path.relative_to(PACKAGE_FOLDER)): artifacts.sha256_of(path.read_bytes()) for path in sorted(paths)}
+    )
 
 
 def _convert(

@@ -30,10 +30,18 @@ class ConversionRequest:
 
 
 def calibration_inputs(model: Any, request: ConversionRequest) -> NDArray[np.float32]:
-    """The calibration images as the model's float32 input (n, *input shape)."""
+    """The calibration images as the model's float32 input (n, *input shape), spanning the whole range of pixels.
+
+    A quantizer takes the input's grid from the lowest and the highest value that it sees. Images without a 0 or a 255
+    get one in a corner: the grid is then that of all pixels, and a brighter image than these does not saturate.
+    """
     shape = tuple(model.inputs[0].shape)[1:]
-    scaled = request.calibration.astype(np.float32) * np.float32(request.contract.pixel_scale)
-    return scaled.reshape(-1, *shape)
+    images = request.calibration.copy()
+    if images.max() < 255:
+        images[0].flat[0] = 255
+    if images.min() > 0:
+        images[-1].flat[-1] = 0
+    return (images.astype(np.float32) * np.float32(request.contract.pixel_scale)).reshape(-1, *shape)
 
 
 def inference_function(model: Any, batch: int | None, output_name: str) -> tuple[Any, Any]:

@@ -7,9 +7,10 @@ from mnist_edge.conversion.c import ON_DEMAND, PACKAGES, QUANTIZATIONS, convert
 from mnist_edge.data import Split
 from mnist_edge.runtime.engines import native
 
-__all__ = ["NAME", "ON_DEMAND", "PACKAGES", "QUANTIZATIONS", "SUFFIX", "convert", "finish"]
+__all__ = ["NAME", "ON_DEMAND", "PACKAGES", "QUANTIZATIONS", "SOURCES", "SUFFIX", "convert", "finish"]
 NAME = "so"
 SUFFIX = ".so"
+SOURCES = (*c.SOURCES, "conversion/so.py", "runtime/engines/native.py")
 
 
 def finish(content: bytes, test: Split) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mnist_edge import models
 from mnist_edge.conversion import tflite_edit
 from mnist_edge.conversion.request import ConversionRequest, calibration_inputs, inference_function
 from mnist_edge.errors import StageError
@@ -17,13 +18,18 @@ NAME = "tflite"
 SUFFIX = ".tflite"
 QUANTIZATIONS = ("int8", "float16", "float32")
 PACKAGES = ("ai-edge-litert",)
+SOURCES = (
+    "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py", "formats",
+    "models", "runtime/quantize.py",
+)  # fmt: skip
 
 
 def convert(model: Any, request: ConversionRequest) -> bytes:
     """A TFLite file of a Keras model.
 
-    int8: weights per-channel, activations per-tensor, uint8 input on the pixels' own grid, int8 output; an op that
-    would stay float fails the conversion.
+    int8: weights per-channel, activations per-tensor, uint8 input, int8 output; an op that would stay float fails the
+    conversion. The input's grid is that of the pixels, scale ``pixel_scale`` and zero point 0, unless an op of the
+    model ties it to another tensor's; readers of the file take the grid that it declares.
 
     Args:
         model: takes float32 (n, h, w, 1).
@@ -58,7 +64,9 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     content = converter.convert()
     if request.quantization == "int8":
         _require_integer_ops(content)
-        content = tflite_edit.refine_logits(content, request.calibration)
+        if request.contract.output == "probabilities":
+            expected = models.outputs(model, request.calibration)
+            content = tflite_edit.refine_logits(content, request.calibration, request.contract.pixel_scale, expected)
     return tflite_edit.free_batch(tflite_edit.embed(content, request.contract, [layer.name for layer in model.layers]))
 
 

@@ -1,8 +1,9 @@
-"""What the converter cannot be told: stable names, the contract, a free batch dimension, a finer grid of logits."""
+"""Edits of a converter's TFLite file: stable names, the contract, a free batch dimension, a finer grid of logits."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from mnist_edge.conversion.naming import layer_of
 from mnist_edge.conversion.request import INPUT_NAME
 from mnist_edge.formats import METADATA_KEY, Contract, tflite
+from mnist_edge.runtime.quantize import dequantize, quantize
 
-_RESHAPE, _SOFTMAX = 22, 25
-# exp(-8): what a class that far under the best one adds to the sum rounds to nothing on the output's grid of 1/256.
-_NEGLIGIBLE = 8.0
+# Codes of the schema: builtin ops, and the type of a tensor.
+_CONV_2D, _FULLY_CONNECTED, _RESHAPE, _SOFTMAX = 3, 9, 22, 25
+_INT8 = 9
 
 
 def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
@@ -53,7 +55,7 @@ def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
 
 
 def free_batch(content: bytes) -> bytes:
-    """The file with a free first dimension, where it then answers as before; else the file as it is."""
+    """The file with a free first dimension, if it then answers as before; else the file as it is."""
     root = _unpack(content)
     graph = root.subgraphs[0]
     for tensor in graph.tensors:
@@ -73,46 +75,98 @@ def free_batch(content: bytes) -> bytes:
     return freed if _answers_alike(content, freed) else content
 
 
-def refine_logits(content: bytes, images: NDArray[np.uint8]) -> bytes:
-    """An int8 file whose logits have a finer grid, which spares ties between the two best classes.
+def refine_logits(
+    content: bytes, images: NDArray[np.uint8], pixel_scale: float, expected: NDArray[np.float32]
+) -> bytes:
+    """An int8 file whose logits have a finer grid, so that fewer images tie between their two best classes.
 
-    Calibration spreads 256 steps from the lowest logit ever seen to the highest. The softmax sees differences alone,
-    and what lies 8 under the best class adds nothing to its int8 answer: the grid need not go lower than 8 under the
-    smallest best logit of the calibration images. Below, it saturates.
+    Calibration spreads 256 steps from the lowest logit ever seen to the highest. The softmax depends on differences
+    alone, and logits far below the best one add nothing to its int8 output: the grid need not go lower than
+    `negligible_distance` below the smallest best logit of the calibration images. Lower logits saturate.
+
+    The file is returned unchanged unless its output is made by a softmax whose input is computed by one dense layer or
+    convolution without activation and read by nothing else: other ops copy their input's bytes, so a new grid would
+    change what they mean. The edited file is kept only if it is at least as close to the float model on these images.
 
     Args:
-        content: an int8 file that takes uint8 pixels.
-        images: the calibration images, uint8 (n, h, w, 1).
+        content: an int8 file.
+        images: the calibration images, uint8 (n, h, w, 1). pixel_scale: from pixels to the model's real input.
+        expected: the float model's probabilities for them, float32 (n, classes).
     """
     root = _unpack(content)
-    graph = root.subgraphs[0]
-    softmax = next((op for op in graph.operators if _code(root, op) == _SOFTMAX), None)
-    if softmax is None:
+    grid = _logits_grid(root)
+    if grid is None:
         return content
-    index = softmax.inputs[0]
-    grid = graph.tensors[index].quantization
-    old_scale, old_zero_point = float(grid.scale[0]), int(grid.zeroPoint[0])
-    best = (_observe(content, index, images).max(axis=1).astype(np.float64) - old_zero_point) * old_scale
-    low, high = float(best.min()) - _NEGLIGIBLE, (127 - old_zero_point) * old_scale
+    index, quantization = grid
+    old_scale, old_zero_point = float(quantization.scale[0]), int(quantization.zeroPoint[0])
+    logits = _observe(content, index, images, pixel_scale)
+    best = (logits.max(axis=1).astype(np.float64) - old_zero_point) * old_scale
+    low, high = float(best.min()) - negligible_distance(logits.shape[1]), (127 - old_zero_point) * old_scale
     scale = (high - low) / 255
     if not 0 < scale < old_scale:
         return content
-    grid.scale = np.array([scale], np.float32)
-    grid.zeroPoint = np.array([np.clip(np.rint(-128 - low / scale), -128, 127)], np.int64)
-    return _pack(root)
+    quantization.scale = np.array([scale], np.float32)
+    quantization.zeroPoint = np.array([np.clip(np.rint(-128 - low / scale), -128, 127)], np.int64)
+    edited = _pack(root)
+    before, after = (_distance(item, images, pixel_scale, expected) for item in (content, edited))
+    return edited if after <= before else content
 
 
-def _observe(content: bytes, index: int, images: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """What a tensor inside the graph holds for every image, int8 (n, size)."""
+def negligible_distance(classes: int) -> float:
+    """How far below the best logit a logit adds nothing to the softmax's output on its grid of 1/256.
+
+    8 for ten classes: their nine others add at most 9 exp(-8) = 0.3 % together. For more classes the sum keeps that
+    bound: (classes - 1) exp(-d) = 9 exp(-8).
+    """
+    return 8.0 + max(0.0, math.log(max(classes - 1, 1) / 9))
+
+
+def _logits_grid(root: Any) -> tuple[int, Any] | None:
+    """The index and the quantization of the logits, if `refine_logits` may change it."""
+    graph = root.subgraphs[0]
+    (output,) = graph.outputs
+    softmax = next((op for op in graph.operators if output in op.outputs), None)
+    if softmax is None or _code(root, softmax) != _SOFTMAX:
+        return None
+    index = int(softmax.inputs[0])
+    makers = [op for op in graph.operators if index in op.outputs]
+    readers = [op for op in graph.operators if index in op.inputs]
+    tensor = graph.tensors[index]
+    grid = tensor.quantization
+    alone = len(makers) == len(readers) == 1 and readers[0] is softmax
+    if not alone or grid is None or grid.scale is None or len(grid.scale) != 1 or tensor.type != _INT8:
+        return None
+    options = makers[0].builtinOptions
+    computed = _code(root, makers[0]) in (_CONV_2D, _FULLY_CONNECTED) and options.fusedActivationFunction == 0
+    return (index, grid) if computed else None
+
+
+def _distance(content: bytes, images: NDArray[np.uint8], pixel_scale: float, expected: NDArray[np.float32]) -> float:
+    """Mean squared distance between an int8 file's probabilities and the expected ones; infinite if it does not run."""
+    root = _unpack(content)
+    (output,) = root.subgraphs[0].outputs
+    grid = root.subgraphs[0].tensors[output].quantization
+    try:
+        answers = _observe(content, int(output), images, pixel_scale)
+    except (RuntimeError, ValueError):
+        return math.inf
+    found = dequantize(answers, float(grid.scale[0]), int(grid.zeroPoint[0]))
+    return float(((found - expected) ** 2).sum(axis=1).mean())
+
+
+def _observe(content: bytes, index: int, images: NDArray[np.uint8], pixel_scale: float) -> NDArray[np.int8]:
+    """What a tensor of an int8 file holds for every image, int8 (n, size)."""
     from ai_edge_litert.interpreter import Interpreter
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that this is for looking inside, which is what it is for here
+        warnings.simplefilter("ignore")  # LiteRT warns of reading intermediate tensors, which is the purpose here
         interpreter = Interpreter(model_content=content, num_threads=1, experimental_preserve_all_tensors=True)
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]
+    scale, zero_point = source["quantization"]
+    inputs = quantize(images * np.float32(pixel_scale), scale, zero_point, np.dtype(source["dtype"]))
     seen = []
-    for image in images:
+    for image in inputs:
         interpreter.set_tensor(source["index"], image.reshape(source["shape"]))
         interpreter.invoke()
         seen.append(interpreter.get_tensor(index).ravel())
@@ -120,13 +174,15 @@ def _observe(content: bytes, index: int, images: NDArray[np.uint8]) -> NDArray[n
 
 
 def _answers_alike(plain: bytes, free: bytes) -> bool:
-    """Whether the file with a free batch answers three images at once as the plain one does one by one."""
+    """Whether the file with a free batch answers three images of noise at once as the plain one does one by one."""
     from ai_edge_litert.interpreter import Interpreter
 
     one = Interpreter(model_content=plain, num_threads=1)
     one.allocate_tensors()
     source, answer = one.get_input_details()[0], one.get_output_details()[0]
-    images = np.random.default_rng(0).integers(0, 2, (3, *source["shape"][1:])).astype(source["dtype"])
+    # Of the whole range of an integer input; a float input is one of pixels between 0 and 1.
+    top = 256 if source["dtype"] == np.uint8 else 2
+    images = np.random.default_rng(0).integers(0, top, (3, *source["shape"][1:])).astype(source["dtype"])
     expected = []
     for image in images:
         one.set_tensor(source["index"], image[np.newaxis])

@@ -176,7 +176,7 @@ def _attributes(kind: str, operator: Table) -> dict[str, tuple[int, ...]]:
     if kind in _ACTIVATION_SLOT:
         found["activation"] = (options.scalar(_ACTIVATION_SLOT[kind], "b", 0),)
     if kind == "SOFTMAX":
-        found["unit_beta"] = (int(options.scalar(0, "f", 0.0) == 1.0),)
+        found["unit_beta"] = (int(options.scalar(0, "f", 0) == 1),)
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.artifacts import read_vouched
 from mnist_edge.errors import MnistEdgeError, StageError, UsageError
+from mnist_edge.formats import ModelFile
 from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import LayerError
 
@@ -66,6 +68,21 @@ def layer_errors(path: Path, images: NDArray[np.uint8], trust: bool = False) -> 
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise StageError(f"The layers of {path} cannot be compared: {first}", "Verify without --layers.") from error
     return sorted(errors, key=lambda item: math.inf if item.isolated_sqnr_db is None else item.isolated_sqnr_db)
+
+
+def pixel_scale_of(content: bytes, reader: ModuleType) -> float:
+    """What a file's contract says that a pixel is multiplied with to become the model's real input.
+
+    Args:
+        content: a file with a contract. reader: the module of `mnist_edge.formats` that reads it.
+
+    Raises:
+        UsageError: the file has no contract.
+    """
+    file: ModelFile = reader.read(content)
+    if file.contract is None:
+        raise UsageError("A file without mnist-edge's contract cannot be compared layer by layer.", "Export it here.")
+    return file.contract.pixel_scale
 
 
 def _tracer(suffix: str) -> Any:

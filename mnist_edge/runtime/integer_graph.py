@@ -1,4 +1,4 @@
-"""Preconditions of integer execution: which int8 graphs the integer reference engine and generated C compute exactly."""
+"""Which int8 graphs the integer reference engine and generated C compute exactly: the preconditions of every op."""
 
 from __future__ import annotations
 

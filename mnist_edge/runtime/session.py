@@ -70,7 +70,7 @@ class Session:
         if len(self.contract.class_names) != self.classes:
             raise ContentError(f"{path} names other classes than it returns.", "Export it again.")
         # The input's value for each of the 256 pixel values; None where the pixel already is that value.
-        self._lookup = _pixel_lookup(program.input, self.contract.pixel_scale)
+        self._lookup = pixel_lookup(program.input, self.contract.pixel_scale)
         # The value of each of the 256 answers of an 8-bit output, by its bits.
         self._values = _answer_values(program.output)
         self._is_logits = self.contract.output == "logits"
@@ -222,7 +222,12 @@ def _answer_values(port: Port) -> NDArray[np.float32] | None:
     return dequantize(np.arange(256, dtype=np.uint8).view(port.dtype), port.scale, port.zero_point)
 
 
-def _pixel_lookup(port: Port, pixel_scale: float) -> NDArray[np.generic] | None:
+def pixel_lookup(port: Port, pixel_scale: float) -> NDArray[np.generic] | None:
+    """The value of an input for each of the 256 pixels, of the input's dtype; None if the pixel already is that value.
+
+    Args:
+        port: the input. pixel_scale: from a pixel to the model's real input.
+    """
     pixels = np.arange(256, dtype=np.uint8)
     if port.dtype.kind == "f":
         return (pixels * np.float32(pixel_scale)).astype(port.dtype)

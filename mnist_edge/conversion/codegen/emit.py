@@ -13,7 +13,7 @@ from mnist_edge.artifacts import sha256_of
 from mnist_edge.conversion.codegen import backends
 from mnist_edge.conversion.codegen.header import facts_line, header, prefix
 from mnist_edge.conversion.codegen.order import GROUP
-from mnist_edge.conversion.codegen.plan import OFFSET, Plan, Step, layer_input, packed, plan
+from mnist_edge.conversion.codegen.plan import OFFSET, PIXELS_TABLE, Plan, Step, layer_input, packed, plan
 from mnist_edge.formats import Contract
 from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers
 from mnist_edge.runtime.fixed_point import TWICE, multiplier, softmax_table
@@ -33,7 +33,7 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8]) -> str
     Raises:
         StageError: an op has no kernel.
     """
-    made, name = plan(content, images), prefix(contract)
+    made, name = plan(content, images, contract.pixel_scale), prefix(contract)
     arrays: list[str] = []
     calls: list[str] = []
     for at, step in enumerate(made.steps):
@@ -105,15 +105,21 @@ def constant_bytes(made: Plan) -> int:
             total += weights.size + 9 * weights.shape[-1]
         elif step.kind == "SOFTMAX":
             total += 4 * 256
+        elif step.kind == "PIXELS":
+            total += 256
     return total
 
 
 def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
     """What the code's users need to know of it, the engine among them: see `mnist_edge.formats.c`."""
-    ends = {}
-    for name, end in (("input", made.file.inputs[0]), ("output", made.file.outputs[0])):
-        grid = {"scale": end.scale[0], "zero_point": end.zero_point[0]}
-        ends[name] = {"dtype": end.dtype, "shape": end.shape[1:], **grid}
+    image, answer = made.file.inputs[0], made.file.outputs[0]
+    ends = {
+        # The code takes pixels, whatever grid the file's input has.
+        "input": {"dtype": "uint8", "shape": image.shape[1:], "scale": contract.pixel_scale, "zero_point": 0},
+        "output": {
+            "dtype": "int8", "shape": answer.shape[1:], "scale": answer.scale[0], "zero_point": answer.zero_point[0],
+        },
+    }  # fmt: skip
     used = {key for step in made.steps for key in step.op.inputs[1:]}
     return {
         "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
@@ -257,7 +263,13 @@ def _softmax(made: Plan, step: Step, name: str) -> tuple[str, str]:
     return _array("int32_t", f"{name}_exp", table) + "\n", call
 
 
+def _pixels(made: Plan, step: Step, name: str) -> tuple[str, str]:
+    size = int(np.prod(made.file.inputs[0].shape[1:]))
+    call = f"    for (int32_t i = 0; i < {size}; i++)\n        ({_at(made, step.target)})[i] = {name}_grid[image[i]];\n"
+    return _array("uint8_t", f"{name}_grid", made.constants[PIXELS_TABLE]) + "\n", call
+
+
 _EMITTERS: dict[str, Callable[[Plan, Step, str], tuple[str, str]]] = {
     "ADD": _add, "AVERAGE_POOL_2D": _pool, "CONV_2D": _layer, "DEPTHWISE_CONV_2D": _depthwise,
-    "FULLY_CONNECTED": _layer, "MAX_POOL_2D": _pool, "SOFTMAX": _softmax,
+    "FULLY_CONNECTED": _layer, "MAX_POOL_2D": _pool, "PIXELS": _pixels, "SOFTMAX": _softmax,
 }  # fmt: skip

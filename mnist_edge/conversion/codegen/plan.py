@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +13,16 @@ from mnist_edge.conversion.codegen.order import GROUP, reorder
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
 from mnist_edge.runtime import integer_graph
+from mnist_edge.runtime.engines import Port
 from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers
 from mnist_edge.runtime.fixed_point import TWICE
 from mnist_edge.runtime.integer_graph import padding
+from mnist_edge.runtime.session import pixel_lookup
 
 BLOCK = 16  # channels side by side in a register of 512 bits, whose lanes multiply GROUP bytes each
 OFFSET = 128  # activations are stored as q + 128
+# The image on the file's own grid, if that is not the grid of the pixels, and the table that puts it there.
+PIXELS, PIXELS_TABLE = "pixels", "pixels table"
 _ALIGN = 64
 
 
@@ -69,8 +74,11 @@ class Plan:
     answer: str
 
 
-def plan(content: bytes, images: NDArray[np.uint8]) -> Plan:
-    """The plan of an int8 TFLite file, and some images of its kind, uint8 (n, h, w, 1).
+def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float) -> Plan:
+    """The plan of an int8 TFLite file.
+
+    Args:
+        content: the file. images: some of its kind, uint8 (n, h, w, 1). pixel_scale: from pixels to its real input.
 
     Raises:
         StageError: the file is not int8, or `integer_graph.problem` finds an op that no kernel computes exactly.
@@ -83,7 +91,12 @@ def plan(content: bytes, images: NDArray[np.uint8]) -> Plan:
     why = integer_graph.problem(file, constants)
     if why:
         raise StageError(f"C code cannot compute this model: {why}.", "Export it with --format tflite or onnx.")
-    reorder(file, tensors, constants, images)
+    image = file.inputs[0]
+    port = Port(np.dtype(image.dtype), image.shape[1:], image.scale[0], image.zero_point[0])
+    lookup = pixel_lookup(port, pixel_scale)
+    reorder(file, tensors, constants, images if lookup is None else lookup[images].astype(np.uint8))
+    if lookup is not None:
+        tensors[PIXELS], constants[PIXELS_TABLE] = dataclasses.replace(image, name=PIXELS), lookup
     steps, alias = _steps(file, tensors)
     answer = alias.get(file.outputs[0].name, file.outputs[0].name)
     buffers = _buffers(tensors, steps, answer)
@@ -102,6 +115,10 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
         for name in op.inputs:
             readers.setdefault(name, []).append(op)
     steps: list[Step] = []
+    if PIXELS in tensors:
+        name = file.inputs[0].name
+        alias[name] = PIXELS
+        steps.append(Step("PIXELS", OpInfo("PIXELS", (name,), (PIXELS,)), "pixels on the input's grid", [name], PIXELS))
     fused: set[str] = set()
     for op in file.ops:
         out = op.outputs[0]
@@ -129,14 +146,22 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
         if sources == [file.inputs[0].name] and not step.padded and _reads_behind(step, tensors):
             step.padded = f"{step.target} image"
         steps.append(step)
-    answer = alias.get(file.outputs[0].name, file.outputs[0].name)
+    _leave_borders(steps, alias.get(file.outputs[0].name, file.outputs[0].name))
+    return steps, alias
+
+
+def _leave_borders(steps: list[Step], answer: str) -> None:
+    """Let a convolution write its output into the padded input of the only step that reads it, so that none is copied.
+
+    Args:
+        steps: changed. answer: the tensor that is the net's output, which needs no border.
+    """
     for step in steps:
         following = [other for other in steps if step.target in other.sources]
         # The border is laid out for the shape of this step's output: a reader behind a RESHAPE has another.
         direct = len(following) == 1 and following[0].op.inputs[0] == step.target != answer
         if step.kind == "CONV_2D" and direct and following[0].padded:
             step.border, following[0].padded = following[0].pad, None
-    return steps, alias
 
 
 def _reads_behind(step: Step, tensors: dict[str, TensorInfo]) -> bool:

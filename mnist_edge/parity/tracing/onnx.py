@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import missing_extra
-from mnist_edge.parity.layers import Trace
+from mnist_edge.formats import onnx as onnx_format
+from mnist_edge.parity.layers import Trace, pixel_scale_of
 from mnist_edge.runtime.quantize import dequantize, quantize
 
 _MOVES = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
@@ -47,12 +48,14 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
     ops = [node for node in quantized.graph.node if node.op_type not in (*_MOVES, "Relu")]
     ends, starts = [_end_of(node, readers, known) for node in ops], [_starts_of(node, made_by, known) for node in ops]
     image = images.reshape(-1, *[dim.dim_value for dim in plain.graph.input[0].type.tensor_type.shape.dim][1:])
-    floats = {image_name: image.astype(np.float32) / np.float32(255)}
+    floats = {image_name: image.astype(np.float32) * np.float32(pixel_scale_of(float_content, onnx_format))}
     sources = {source for each in starts for source in each.values() if source != image_name}
     inside = sorted(sources | {end[0] for end in ends})
     expected = {**floats, **dict(zip(inside, run(plain, inside, floats), strict=True))}
     read_after = [end[1] for end in ends]
-    accumulated = run(quantized, read_after, {quantized.graph.input[0].name: image})
+    source = quantized.graph.input[0]
+    pixels = source.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    accumulated = run(quantized, read_after, {source.name: image if pixels else floats[image_name]})
     found = []
     for node, (tensor, after, pair), reads, in_place in zip(ops, ends, starts, accumulated, strict=True):
         given = {name: _on_grid(expected[source], name, made_by, constants) for name, source in reads.items()}

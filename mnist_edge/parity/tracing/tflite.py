@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import UsageError, missing_extra
 from mnist_edge.formats import tflite
-from mnist_edge.parity.layers import Trace
+from mnist_edge.parity.layers import Trace, pixel_scale_of
+from mnist_edge.runtime.engines import Port
 from mnist_edge.runtime.quantize import dequantize, quantize
+from mnist_edge.runtime.session import pixel_lookup
 
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
@@ -38,7 +40,9 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
                 experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
             )  # fmt: skip
 
-    quantized, plain = _tensors(open_(content), images), _tensors(open_(float_content), images)
+    quantized, plain = (
+        _tensors(open_(item), images, pixel_scale_of(item, tflite)) for item in (content, float_content)
+    )
     roots = [schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0)) for model in (content, float_content)]
     ours = [op for op in enumerate(tflite.read(content).ops) if op[1].kind not in _CONVERSIONS]
     theirs = [op for op in enumerate(tflite.read(float_content).ops) if op[1].kind not in _CONVERSIONS]
@@ -72,15 +76,15 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
     return found
 
 
-def _tensors(interpreter: Any, images: NDArray[np.uint8]) -> dict[int, NDArray[Any]]:
+def _tensors(interpreter: Any, images: NDArray[np.uint8], pixel_scale: float) -> dict[int, NDArray[Any]]:
     """Every activation by its index, for all images at once."""
     source = interpreter.get_input_details()[0]
     shape = (len(images), *source["shape"][1:])
     interpreter.resize_tensor_input(source["index"], shape)
     interpreter.allocate_tensors()
-    batch = images.reshape(shape)
-    scaled = batch if source["dtype"] == np.uint8 else batch.astype(np.float32) / np.float32(255)
-    interpreter.set_tensor(source["index"], scaled)
+    scale, zero_point = source["quantization"]
+    lookup = pixel_lookup(Port(np.dtype(source["dtype"]), shape[1:], scale or None, zero_point), pixel_scale)
+    interpreter.set_tensor(source["index"], (images if lookup is None else lookup[images]).reshape(shape))
     interpreter.invoke()
     indices = [item["index"] for item in interpreter.get_tensor_details() if item["name"]]
     values = {}
