@@ -42,6 +42,27 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         StageError: the input cannot be quantized on the pixels' own grid.
     """
     import onnx
+
+    graph = unedited(model, request)
+    if request.quantization == "int8":
+        inputs = calibration_inputs(model, request)
+        expected = np.asarray(model.predict_on_batch(inputs), np.float32)
+        edited = _keep_logits_float(graph)
+        if _distance(edited, inputs, expected) <= _distance(graph, inputs, expected):
+            graph = edited
+        edited = _take_pixels(graph, request.contract.pixel_scale)
+        if edited is not None and _sameanswers_of(edited, graph, inputs, request.contract.pixel_scale):
+            graph = edited
+    del graph.metadata_props[:]
+    onnx.helper.set_model_props(graph, {METADATA_KEY: request.contract.to_text()})
+    graph.graph.name = request.contract.model
+    graph.graph.doc_string = ""
+    onnx.checker.check_model(graph, full_check=True)
+    return bytes(graph.SerializeToString(deterministic=True))
+
+
+def unedited(model: Any, request: ConversionRequest) -> Any:
+    """The model as tf2onnx and ONNX Runtime's quantizer make it: float input, without contract."""
     import tf2onnx
 
     function, signature = inference_function(model, None, request.contract.output)
@@ -49,27 +70,14 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     _simplify_reshapes(graph)
     _rename(graph, [layer.name for layer in model.layers])
     if request.quantization == "int8":
-        graph = _quantize(graph, model, request)
-        inputs = calibration_inputs(model, request)
-        expected = np.asarray(model.predict_on_batch(inputs), np.float32)
-        edited = _keep_logits_float(graph)
-        if _distance(edited, inputs, expected) <= _distance(graph, inputs, expected):
-            graph = edited
-        edited = _take_pixels(graph, request.contract.pixel_scale)
-        if edited is not None and _same_answers(edited, graph, inputs, request.contract.pixel_scale):
-            graph = edited
-    elif request.quantization == "float16":
+        return _quantize(graph, model, request)
+    if request.quantization == "float16":
         from onnxruntime.quantization.onnx_model import ONNXModel
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         graph = convert_float_to_float16(graph, keep_io_types=True)
         ONNXModel(graph).topological_sort()  # the casts at both ends were appended
-    del graph.metadata_props[:]
-    onnx.helper.set_model_props(graph, {METADATA_KEY: request.contract.to_text()})
-    graph.graph.name = request.contract.model
-    graph.graph.doc_string = ""
-    onnx.checker.check_model(graph, full_check=True)
-    return bytes(graph.SerializeToString(deterministic=True))
+    return graph
 
 
 def _simplify_reshapes(model: Any) -> None:
@@ -212,8 +220,8 @@ def _keep_logits_float(model: Any) -> Any:
     return edited
 
 
-def _answers(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
-    """What a model answers to its input (n, ...)."""
+def answers_of(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    """The output of an ONNX model for its input (n, ...), float32 (n, classes)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -224,13 +232,13 @@ def _answers(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
 
 def _distance(model: Any, inputs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """Mean squared distance of a model's answers from the expected ones, float32 (n, classes)."""
-    return float(((_answers(model, inputs) - expected) ** 2).sum(axis=1).mean())
+    return float(((answers_of(model, inputs) - expected) ** 2).sum(axis=1).mean())
 
 
-def _same_answers(pixels: Any, floats: Any, inputs: NDArray[np.float32], pixel_scale: float) -> bool:
+def _sameanswers_of(pixels: Any, floats: Any, inputs: NDArray[np.float32], pixel_scale: float) -> bool:
     """Whether a model of uint8 pixels answers as the one of float inputs that it was made from."""
     images = np.rint(inputs / np.float32(pixel_scale)).astype(np.uint8)
-    return bool(np.allclose(_answers(pixels, images), _answers(floats, inputs), atol=1e-4))
+    return bool(np.allclose(answers_of(pixels, images), answers_of(floats, inputs), atol=1e-4))
 
 
 def _take_pixels(model: Any, pixel_scale: float) -> Any | None:

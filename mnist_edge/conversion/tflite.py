@@ -38,6 +38,17 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     Raises:
         StageError: an op of the model has no int8 kernel.
     """
+    content = unedited(model, request)
+    if request.quantization == "int8":
+        _require_integer_ops(content)
+        if request.contract.output == "probabilities":
+            expected = models.outputs(model, request.calibration)
+            content = tflite_edit.refine_logits(content, request.calibration, request.contract.pixel_scale, expected)
+    return tflite_edit.free_batch(tflite_edit.embed(content, request.contract, [layer.name for layer in model.layers]))
+
+
+def unedited(model: Any, request: ConversionRequest) -> bytes:
+    """The file as TensorFlow's converter makes it, without contract and for one image at a time."""
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -61,13 +72,8 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
         converter.inference_output_type = tf.int8
-    content = converter.convert()
-    if request.quantization == "int8":
-        _require_integer_ops(content)
-        if request.contract.output == "probabilities":
-            expected = models.outputs(model, request.calibration)
-            content = tflite_edit.refine_logits(content, request.calibration, request.contract.pixel_scale, expected)
-    return tflite_edit.free_batch(tflite_edit.embed(content, request.contract, [layer.name for layer in model.layers]))
+    content: bytes = converter.convert()
+    return content
 
 
 def _require_integer_ops(content: bytes) -> None:

@@ -26,6 +26,10 @@ def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
     """
     expected = (splits.image_shape, len(splits.class_names))
     taken = tuple(model.inputs[0].shape)[1:]
+    if model.outputs[0].shape[1] == 1:
+        raise ContentError(
+            "The model answers 1 class: a single sigmoid or a number.", "End it with Dense(2, activation='softmax')."
+        )
     if taken not in (expected[0], expected[0][:2]) or model.outputs[0].shape[1] != expected[1]:
         raise ContentError(
             f"The model takes {taken} and answers {model.outputs[0].shape[1]} classes, the data are {expected[0]} with "
@@ -36,6 +40,11 @@ def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
     logits = are_logits(answers)
+    if logits and answers.min() >= 0 and answers.max() <= 1:
+        raise ContentError(
+            "The model's answers lie between 0 and 1 and do not sum to 1: sigmoids, not probabilities of classes.",
+            "End it with a softmax over the classes, or with logits.",
+        )
     validation = models.outputs(model, splits.validation.images)
     if logits:
         answers, validation = softmax(answers), softmax(validation)
