@@ -20,6 +20,7 @@ from mnist_edge.conversion import onnx, tflite
 from mnist_edge.errors import MnistEdgeError
 from mnist_edge.formats import Contract
 from mnist_edge.formats.reference import Reference
+from mnist_edge.models.backend import import_keras
 from mnist_edge.parity.changes import calibration_error
 from mnist_edge.quiet import quiet
 from mnist_edge.runtime import open_session
@@ -299,8 +300,7 @@ def splits(name: str, folder: Path) -> data.Splits:
 
 def trained(name: str, source: data.Splits) -> Any:
     """A specimen after a few epochs: probabilities of every size, not those of random weights."""
-    import keras
-
+    keras = import_keras()
     keras.utils.set_random_seed(1)
     specimen = ZOO[name]
     classes = CLASSES.get(specimen.data, 10)
