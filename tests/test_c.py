@@ -20,8 +20,9 @@ from mnist_edge.errors import ContentError, MissingError, RefusedError, StageErr
 from mnist_edge.formats.c import facts_of
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import native, reference
+from mnist_edge.runtime.session import pixel_lookup
 from mnist_edge.workspace import SHIPPED
-from tests import bad_models
+from tests import bad_models, int8_nets
 from tests.architectures import converted, int8_file
 from tests.backends import STRICT, source
 from tests.conftest import ROOT, Run, assert_two_lines, unavailable
@@ -52,6 +53,7 @@ def test_it_is_read_like_any_format(files: dict[str, bytes]) -> None:
     header = converter.companions(text, "cnn-int8")["cnn-int8.h"].decode()
     assert f"CNN_INT8_SCRATCH_BYTES {facts['scratch']}" in header
     assert header in text.decode()
+    assert "none needs an\n * alignment" in header
     assert "malloc(" not in text.decode()
     assert set(re.findall(r"#include <(\S+)>", text.decode())) == {
         "stddef.h",
@@ -210,3 +212,22 @@ def test_layers_that_share_their_weights_keep_their_channels_in_order(tmp_path: 
     text = source(content, "shared")
     images = mnist.test.images[:500]
     assert (native.load(text, 1).run(images) == reference.load(content, 1).run(images)).all()
+
+
+@pytest.mark.parametrize(("scale", "zero_point"), [(1 / 255, 0), (0.003076, 0), (0.01, 10)])
+def test_pixels_are_taken_as_they_are_whatever_the_grid_of_the_files_input(scale: float, zero_point: int) -> None:
+    """Python puts pixels on the grid of a TFLite file's input; the C does so by itself."""
+    net = int8_nets.begun(1, 9, 9)
+    for tensor, offset in ((0, 0), (1, -128)):
+        net.tensors[tensor].quantization.scale = np.float32([scale])
+        net.tensors[tensor].quantization.zeroPoint = np.int64([zero_point + offset])
+    net.scale, net.zero_point = scale, zero_point - 128
+    net.conv(5, (3, 3), (1, 1), int8_nets.VALID)
+    content = int8_nets.ended(net)
+    images = np.random.default_rng(0).integers(0, 256, (50, 9, 9, 1)).astype(np.uint8)
+    program = reference.load(content, 1)
+    on_its_grid = pixel_lookup(program.input, 1 / 255)
+    expected = program.run(images if on_its_grid is None else on_its_grid[images])
+    code = native.load(source(content, "net", images), 1)
+    assert (code.run(images) == expected).all()
+    assert pixel_lookup(code.input, 1 / 255) is None

@@ -376,7 +376,7 @@ def _row(name: str, format_: str, path: Path, rule: str, source: data.Splits) ->
     session = open_session(path)
     expected = Reference.from_bytes((path.parent / REFERENCE_NAME).read_bytes()).probabilities
     found = session.predict(images)
-    plain = found if format_ == "c" else _plain(model, format_, session.contract, source)
+    plain = _plain(model, "tflite" if format_ == "c" else format_, session.contract, source)
     return Row(
         name, format_, rule=rule, accuracy=float((found.argmax(axis=1) == labels).mean()),
         distance=float(np.abs(found - expected).mean()), plain_distance=float(np.abs(plain - expected).mean()),
