@@ -28,7 +28,7 @@ from mnist_edge.runtime.engines import litert
 from mnist_edge.runtime.quantize import dequantize, softmax
 from mnist_edge.runtime.session import pixel_lookup
 
-TRAIN, TEST = 5000, 1200
+TRAIN, TEST = 5000, 3000
 EPOCHS = 3
 
 
@@ -366,7 +366,7 @@ def examine(name: str, formats: tuple[str, ...], folder: Path) -> list[Row]:
             )
             rows.append(_row(name, format_, Path(made.path), made.parity[0].rule, source))
         except MnistEdgeError as error:
-            rows.append(Row(name, format_, refusal=f"{error.cause} {error.remedy}"))
+            rows.append(Row(name, format_, refusal=f"{error.cause} {error.remedy}".replace(f"{folder}/", "")))
     return rows
 
 
