@@ -18,7 +18,16 @@ from mnist_edge.runtime.quantize import dequantize, quantize
 
 # Codes of the schema: builtin ops, and the type of a tensor.
 _CONV_2D, _FULLY_CONNECTED, _RESHAPE, _SOFTMAX = 3, 9, 22, 25
-_INT8 = 9
+_INT32, _INT8 = 2, 9
+# Ops whose output has the batch of their input; for some of them `_follows_batch` looks at their constants besides.
+_KEEP_BATCH = frozenset({
+    "ABS", "ADD", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE",
+    "DIV", "ELU", "EXP", "FULLY_CONNECTED", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM",
+    "MAX_POOL_2D", "MEAN", "MINIMUM", "MIRROR_PAD", "MUL", "NEG", "PAD", "PADV2", "POW", "PRELU", "QUANTIZE",
+    "REDUCE_MAX", "REDUCE_MIN", "RELU", "RELU6", "RELU_N1_TO_1", "RESHAPE", "RESIZE_BILINEAR",
+    "RESIZE_NEAREST_NEIGHBOR", "RSQRT", "SOFTMAX", "SQRT", "SQUARE", "SQUARED_DIFFERENCE", "SUB", "SUM", "TANH",
+    "TRANSPOSE",
+})  # fmt: skip
 
 
 def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
@@ -55,24 +64,55 @@ def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
 
 
 def free_batch(content: bytes) -> bytes:
-    """The file with a free first dimension, if it then answers as before; else the file as it is."""
+    """The file with a free first dimension, if it then answers as before; else the file as it is.
+
+    The file is returned unchanged if an op takes its output's batch from a constant (a transposed convolution does), or
+    moves or reduces the first dimension. One engine computes such a graph right for a batch, another one reads outside
+    of its buffers.
+    """
     root = _unpack(content)
     graph = root.subgraphs[0]
+    if not all(_follows_batch(root, op) for op in graph.operators):
+        return content
     for tensor in graph.tensors:
         constant = len(_data(root, tensor)) > 0
         if not constant and tensor.shape is not None and len(tensor.shape) > 1 and tensor.shape[0] == 1:
             tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
     for op in graph.operators:
-        if _code(root, op) != _RESHAPE or len(op.inputs) < 2:
-            continue
-        wanted = np.frombuffer(_data(root, graph.tensors[op.inputs[1]]), np.int32)
-        if len(wanted) > 1 and wanted[0] == 1 and (wanted[1:] > 0).all():
+        if _code(root, op) == _RESHAPE:
+            wanted = _integers(root, op.inputs[1])
             free = np.array([-1, *wanted[1:]], np.int32)
             root.buffers[graph.tensors[op.inputs[1]].buffer].data = np.frombuffer(free.tobytes(), np.uint8)
             if op.builtinOptions is not None:
                 op.builtinOptions.newShape = free
     freed = _pack(root)
     return freed if _answers_alike(content, freed) else content
+
+
+def _follows_batch(root: Any, op: Any) -> bool:
+    """Whether an op keeps the batch in the first dimension of its output, however many images there are."""
+    graph = root.subgraphs[0]
+    kind = tflite.op_name(_code(root, op))
+    out = graph.tensors[op.outputs[0]]
+    if kind not in _KEEP_BATCH or out.shape is None or len(out.shape) < 2 or out.shape[0] != 1:
+        return False
+    second = _integers(root, op.inputs[1]) if len(op.inputs) > 1 else np.zeros(0, np.int32)
+    if kind == "RESHAPE":
+        return len(second) > 1 and second[0] == 1 and bool((second[1:] > 0).all())
+    if kind == "TRANSPOSE":
+        return len(second) > 0 and second[0] == 0
+    if kind in ("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"):
+        return len(second) > 0 and 0 not in second % len(graph.tensors[op.inputs[0]].shape)
+    if kind == "CONCATENATION":
+        return bool(op.builtinOptions.axis % len(out.shape) != 0)
+    return True
+
+
+def _integers(root: Any, index: int) -> NDArray[np.int32]:
+    """The values of an int32 constant; none if the tensor is no such constant."""
+    tensor = root.subgraphs[0].tensors[index]
+    data = _data(root, tensor) if tensor.type == _INT32 else b""
+    return np.frombuffer(data, np.int32)
 
 
 def refine_logits(
@@ -174,30 +214,38 @@ def _observe(content: bytes, index: int, images: NDArray[np.uint8], pixel_scale:
 
 
 def _answers_alike(plain: bytes, free: bytes) -> bool:
-    """Whether the file with a free batch answers three images of noise at once as the plain one does one by one."""
-    from ai_edge_litert.interpreter import Interpreter
+    """Whether the file with a free batch answers three images of noise at once as the plain one does one by one.
 
-    one = Interpreter(model_content=plain, num_threads=1)
-    one.allocate_tensors()
-    source, answer = one.get_input_details()[0], one.get_output_details()[0]
-    # Of the whole range of an integer input; a float input is one of pixels between 0 and 1.
-    top = 256 if source["dtype"] == np.uint8 else 2
-    images = np.random.default_rng(0).integers(0, top, (3, *source["shape"][1:])).astype(source["dtype"])
-    expected = []
-    for image in images:
-        one.set_tensor(source["index"], image[np.newaxis])
-        one.invoke()
-        expected.append(one.get_tensor(answer["index"]))
-    many = Interpreter(model_content=free, num_threads=1)
-    try:
-        many.resize_tensor_input(source["index"], images.shape)
-        many.allocate_tensors()
-        many.set_tensor(source["index"], images)
-        many.invoke()
-        found = many.get_tensor(answer["index"])
-    except (RuntimeError, ValueError):
-        return False
-    return bool(found.shape == (3, *answer["shape"][1:]) and np.allclose(found, np.concatenate(expected), atol=1e-5))
+    Looked at with LiteRT's default kernels and with its reference kernels.
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    for kernels in (OpResolverType.AUTO, OpResolverType.BUILTIN_REF):
+        one, many = (
+            Interpreter(model_content=item, num_threads=1, experimental_op_resolver_type=kernels)
+            for item in (plain, free)
+        )
+        one.allocate_tensors()
+        source, answer = one.get_input_details()[0], one.get_output_details()[0]
+        # Of the whole range of an integer input; a float input is one of pixels between 0 and 1.
+        top = 256 if source["dtype"] == np.uint8 else 2
+        images = np.random.default_rng(0).integers(0, top, (3, *source["shape"][1:])).astype(source["dtype"])
+        expected = []
+        for image in images:
+            one.set_tensor(source["index"], image[np.newaxis])
+            one.invoke()
+            expected.append(one.get_tensor(answer["index"]))
+        try:
+            many.resize_tensor_input(source["index"], images.shape)
+            many.allocate_tensors()
+            many.set_tensor(source["index"], images)
+            many.invoke()
+            found = many.get_tensor(answer["index"])
+        except (RuntimeError, ValueError):
+            return False
+        if found.shape != (3, *answer["shape"][1:]) or not np.allclose(found, np.concatenate(expected), atol=1e-5):
+            return False
+    return True
 
 
 def _unpack(content: bytes) -> Any:
