@@ -72,8 +72,8 @@ def main() -> None:
 
 def described(item: Machine) -> list[str]:
     return [
-        f"{described_processor(item)}, {item.cores} cores, {item.architecture}, {item.clock_mhz or 0:,.0f} MHz, governor "
-        f"{item.governor or 'unknown'}; {item.system}, kernel {item.kernel}, Python {item.python}; load "
+        f"{described_processor(item)}, {item.cores} cores, {item.architecture}, {item.clock_mhz or 0:,.0f} MHz, "
+        f"governor {item.governor or 'unknown'}; {item.system}, kernel {item.kernel}, Python {item.python}; load "
         f"{item.load:.1f} when it began.", "",
     ]  # fmt: skip
 
