@@ -5,7 +5,7 @@
 
 Two dense nets with random weights are made with Keras. The second has a wider hidden layer, so that a bare LiteRT loop
 takes 8 to 12 % longer. The two comparisons alternate. Takes about 13 minutes on two idle cores, and writes
-benchmarks/results/bench_compare.md.
+benchmarks/results/bench_compare.md after every run.
 """
 
 from __future__ import annotations
@@ -57,9 +57,8 @@ def main() -> int:
                 (_, reports, _), (ratio,) = benching.bench_pair((base, other), "litert", [1], [1], config)
                 found.append((reports, ratio))
                 print(run + 1, other.name, f"{ratio.ratio:.3f}", ratio.ratio_ci95, flush=True)
-    seconds = time.monotonic() - begun
-    lines = page(before, machine(), options, seconds, (width, bare_ratio), same, wider)
-    write_bytes(RESULTS / "bench_compare.md", ("\n".join(lines) + "\n").encode())
+            lines = page(before, options.processes, time.monotonic() - begun, (width, bare_ratio), same, wider)
+            write_bytes(RESULTS / "bench_compare.md", ("\n".join(lines) + "\n").encode())
     held, excluded = holds(same), options.runs - holds(wider)
     return int(min(held, excluded) < WANTED * options.runs)
 
@@ -97,7 +96,7 @@ def bare_loop_ratio(before: Path, after: Path) -> float:
     """Ratio of median call times in bare loops, over several interpreters of each file that take turns."""
     images = np.random.default_rng(1).integers(0, 256, (64, 28, 28, 1), np.uint8)
     loops = [(bare(before, "litert"), bare(after, "litert")) for _ in range(OPENINGS)]
-    times = np.array([[microseconds(loop, images, CALLS) for loop in pair] for _ in range(3) for pair in loops])
+    times = np.array([[microseconds(loop, images, CALLS) for loop in pair] for _ in range(6) for pair in loops])
     first, second = np.median(times, axis=0)
     return float(second / first)
 
@@ -122,28 +121,28 @@ def stored(found: Sequence[tuple[list[Latency], Ratio]]) -> list[Ratio]:
 
 def page(
     before: Machine,
-    after: Machine,
-    options: argparse.Namespace,
+    processes: int,
     seconds: float,
     search: tuple[int, float],
     same: Sequence[tuple[list[Latency], Ratio]],
     wider: Sequence[tuple[list[Latency], Ratio]],
 ) -> list[str]:
-    runs, reports = options.runs, [report for found in (same, wider) for both, _ in found for report in both]
+    runs, after = len(same), machine()
+    reports = [report for found in (same, wider) for both, _ in found for report in both]
     effects = [report.design_effect for report in reports if report.design_effect is not None]
     spreads = [max(report.process_p50_us) / min(report.process_p50_us) for report in reports]
     stored_same, stored_wider = stored(same), stored(wider)
     lines = [
         "# Intervals of `bench --compare`",
         "",
-        f"`python benchmarks/bench_compare.py --runs {runs} --processes {options.processes}`",
+        f"`python benchmarks/bench_compare.py --runs {runs} --processes {processes}`",
         "",
         f"{described_processor(before)}, {before.cores} cores; {before.system}, Python {before.python}; load "
         f"{before.load:.1f} at the start, {after.load:.1f} at the end; {seconds / 60:.0f} minutes.",
         "",
         f"Nets of 784 → {WIDTH} → 10 and 784 → {search[0]} → 10, random weights, int8 TFLite, on LiteRT, one thread, "
         f"one image. In a bare loop the second takes {search[1]:.3f} times as long as the first. Each comparison has "
-        f"{options.processes} processes per file.",
+        f"{processes} processes per file.",
         "",
         "| comparison | intervals that hold 1 | that exclude 1 | wanted |",
         "|---|---|---|---|",

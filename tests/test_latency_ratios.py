@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import signal, stats
 
 from mnist_edge import latency_ratios
 
 TRUE_RATIO = 1.07
 SIMULATIONS = 300
+SIMULATIONS_BY_CALLS = 60
 CALLS = 200
 # Distinct whole numbers of nanoseconds have no ties in their differences of logarithms but by rare coincidence.
 TIMES = st.integers(10_000, 40_000)
@@ -23,6 +24,7 @@ def times(least: int) -> st.SearchStrategy[list[int]]:
     return st.lists(TIMES, min_size=least, max_size=9, unique=True)
 
 
+@settings(deadline=None, max_examples=50)
 @given(times(4), times(4))
 def test_the_unpaired_interval_holds_the_ratios_that_the_exact_test_keeps(before: list[int], after: list[int]) -> None:
     estimate = latency_ratios.unpaired(before, after)
@@ -44,6 +46,7 @@ def test_the_unpaired_interval_holds_the_ratios_that_the_exact_test_keeps(before
             assert p_value(high * (1 - EDGE)) > 0.05
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(TIMES, TIMES), min_size=6, max_size=12))
 def test_the_paired_interval_holds_the_ratios_that_the_exact_test_keeps(pairs: list[tuple[int, int]]) -> None:
     before, after = (np.array(side, float) for side in zip(*pairs, strict=True))
@@ -104,9 +107,7 @@ def simulated(draw: np.random.Generator, processes: int, drift: NDArray[np.float
     """
     effects = 0.01 * draw.standard_t(2, processes) + 0.15 * (draw.random(processes) < 0.25) + drift
     steps = 0.01 * draw.standard_normal((processes, CALLS))
-    noise = np.zeros_like(steps)
-    for at in range(1, CALLS):
-        noise[:, at] = 0.9 * noise[:, at - 1] + steps[:, at]
+    noise = signal.lfilter([1], [1, -0.9], steps)
     return 18 * np.exp(effects[:, np.newaxis] + noise)
 
 
@@ -124,7 +125,7 @@ def pooled_bootstrap(
 def test_nominal_95_percent_intervals_hold_the_true_ratio(processes: int, pairwise: bool) -> None:
     draw = np.random.default_rng(processes)
     held = held_by_calls = 0
-    for _ in range(SIMULATIONS):
+    for run in range(SIMULATIONS):
         # Within one run the machine drifts; a round's two processes meet the same state.
         drift = np.cumsum(0.03 * draw.standard_normal(processes)) if pairwise else np.zeros(processes)
         before = simulated(draw, processes, drift)
@@ -133,8 +134,9 @@ def test_nominal_95_percent_intervals_hold_the_true_ratio(processes: int, pairwi
         estimate = method(np.median(before, axis=1).tolist(), np.median(after, axis=1).tolist())
         assert estimate.ci95 is not None
         held += estimate.ci95[0] <= TRUE_RATIO <= estimate.ci95[1]
-        low, high = pooled_bootstrap(draw, before, after)
-        held_by_calls += low <= TRUE_RATIO <= high
+        if run < SIMULATIONS_BY_CALLS:
+            low, high = pooled_bootstrap(draw, before, after)
+            held_by_calls += low <= TRUE_RATIO <= high
     # 95 % less three standard deviations of 300 draws is 91.2 %.
     assert held >= 0.912 * SIMULATIONS
-    assert held_by_calls < 0.7 * SIMULATIONS
+    assert held_by_calls < 0.7 * SIMULATIONS_BY_CALLS
