@@ -28,7 +28,7 @@ from mnist_edge.plots import BLUE, GREY, ORANGE, figure
 from mnist_edge.results import Machine
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.latency import BenchConfig
-from mnist_edge.runtime.machine import machine
+from mnist_edge.runtime.machine import described_processor, machine
 from mnist_edge.storage import write_bytes
 from mnist_edge.workspace import SHIPPED
 
@@ -72,8 +72,8 @@ def main() -> None:
 
 def described(item: Machine) -> list[str]:
     return [
-        f"{item.processor}, {item.cores} cores, {item.architecture}, {item.clock_mhz or 0:,.0f} MHz, governor "
-        f"{item.governor or 'unknown'}; {item.system}, kernel {item.kernel}, Python {item.python}; load "
+        f"{described_processor(item)}, {item.cores} cores, {item.architecture}, {item.clock_mhz or 0:,.0f} MHz, "
+        f"governor {item.governor or 'unknown'}; {item.system}, kernel {item.kernel}, Python {item.python}; load "
         f"{item.load:.1f} when it began.", "",
     ]  # fmt: skip
 

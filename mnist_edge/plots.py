@@ -52,7 +52,7 @@ def folds(rows: Sequence[FoldResult], pooled: tuple[float, float, float]) -> str
 
 
 def ratios(rows: Sequence[Ratio]) -> str:
-    """How the medians of two runs compare, a row a configuration, with intervals where the samples were kept."""
+    """How the medians of two runs compare, a row per configuration, with an interval if there is one."""
     with figure(1, 1, (8, 0.9 + 0.32 * len(rows))) as (axes, svg):
         axis = axes[0]
         axis.axvline(1, color=GREY)
@@ -60,7 +60,7 @@ def ratios(rows: Sequence[Ratio]) -> str:
             low, high = row.ratio_ci95 or (row.ratio, row.ratio)
             bars = [[row.ratio - low], [high - row.ratio]]
             axis.errorbar([row.ratio], [at], xerr=bars, fmt="o", color=ORANGE if low > 1 else BLUE, capsize=3)
-        labels = [f"{row.name}, {row.engine}, {row.threads} x {row.batch}" for row in rows]
+        labels = [f"{row.files}, {row.engines}, {row.threads} x {row.batch}" for row in rows]
         axis.set_yticks(range(len(rows)), labels, fontsize=8)
         axis.invert_yaxis()
         axis.set_xlabel("time after / time before, with 95 % interval: left of 1 is faster")

@@ -19,6 +19,12 @@ from tests.conftest import ROOT, Run, assert_two_lines
 
 TABLE = re.compile(r"^\| (\d+) \|", re.MULTILINE)
 FILE = "dense-int8.tflite"
+# A program whose parent ignores SIGINT (a background job of a shell, some CI systems) inherits that; this one does not.
+INTERRUPTIBLE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 def worse(folder: Path) -> list[object]:
@@ -65,7 +71,8 @@ def test_a_process_ends_with_it(code: int, tmp_path: Path, mnist: object, cli: C
 
 def test_an_interrupt_is_130(mnist: object) -> None:
     command = [sys.executable, "-m", "mnist_edge", "evaluate", SHIPPED / "cnn" / "cnn-int8.tflite", "--engine"]
-    process = subprocess.Popen([*command, "tflite-runtime"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", INTERRUPTIBLE, *command, "tflite-runtime"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert process.stderr.readline()  # the progress has begun
     time.sleep(0.1)

@@ -24,16 +24,29 @@ def command(
     engine: options.Engine = "auto",
     threads: Annotated[list[int] | None, typer.Option("--threads", min=1, max=256, help="May be given often.")] = None,
     batch: Annotated[list[int] | None, typer.Option("--batch", min=1, max=10_000, help="May be given often.")] = None,
-    seconds: Annotated[float, typer.Option("--seconds", min=0, max=600, help="At least so long each.")] = 1.0,
-    count: Annotated[int, typer.Option("--count", min=1, help="At least so many calls each.")] = 100,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0, max=600, help="At least so long per configuration.")
+    ] = 1.0,
+    count: Annotated[int, typer.Option("--count", min=1, help="At least so many calls per configuration.")] = 100,
     warmup: Annotated[int, typer.Option("--warmup", min=0, help="Calls before that, which do not count.")] = 50,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            max=1000,
+            help="New processes per configuration, which share its time and calls. Default: 7; 20 with --compare.",
+        ),
+    ] = None,
     samples: Annotated[bool, typer.Option("--samples", help="With --json: every single call's time.")] = False,
     compare: Annotated[
-        tuple[Path, Path] | None, typer.Option("--compare", help="Two files of bench --json: measure nothing.")
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--compare",
+            help="Two model files: measure them now, in turns. Or two files of bench --json: measure nothing.",
+        ),
     ] = None,
-    gate: Annotated[
-        float | None, typer.Option("--gate", help="With --compare: fail where a median grew by more than this ratio.")
-    ] = None,
+    gate: Annotated[float | None, typer.Option("--gate", help="With --compare: fail if a ratio is above this.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="With --compare: write the table.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="With --compare: write an SVG picture.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where the processor was throttled meanwhile.")] = False,
@@ -52,12 +65,28 @@ def command(
     from mnist_edge.runtime.machine import was_throttled
 
     output = Output(NAME, as_json, debug)
+    measured_now = compare is not None and benching.are_models(compare)
+    if compare is not None and not measured_now:
+        ratios = benching.compare(*map(benching.load_run, compare))
+        error = _judged(ratios, gate, markdown, plot)
+        return output.result({"ratios": ratios}, *_comparison(ratios), error=error)
+    config = BenchConfig(
+        "",
+        seconds=seconds,
+        count=count,
+        warmup=warmup,
+        processes=processes or (benching.PAIR_PROCESSES if measured_now else BenchConfig.processes),
+        trust=trust,
+        samples=samples and as_json,
+    )
+    asked = engine, threads or [1], batch or [1], config
     if compare is not None:
-        return _compare(output, compare, gate, markdown, plot)
-    files = shipped(output, model) if shipped_ else named_files(paths or [], workspace, model)
-    config = BenchConfig("", seconds=seconds, count=count, warmup=warmup, trust=trust, samples=samples and as_json)
-    with output.progress() as progress:
-        before, reports, after = benching.bench(files, engine, threads or [1], batch or [1], config, progress)
+        with output.progress() as progress:
+            (before, reports, after), ratios = benching.bench_pair(compare, *asked, progress)
+    else:
+        files = shipped(output, model) if shipped_ else named_files(paths or [], workspace, model)
+        with output.progress() as progress:
+            before, reports, after = benching.bench(files, *asked, progress)
     throttled = was_throttled(before, after)
     notes = benching.slower_than_float(reports)
     if throttled:
@@ -70,10 +99,15 @@ def command(
         "results": reports,
         "notes": notes,
     }
+    shown = [*_machine(before), "", *_tables(reports)]
     error = None
+    if compare is not None:
+        error = _judged(ratios, gate, markdown, plot)
+        payload["ratios"] = ratios
+        shown += ["", *_comparison(ratios)]
     if throttled and strict:
         error = GateError("The processor was throttled during the run.", "Cool it, and give it a better power supply.")
-    return output.result(payload, *_machine(before), "", *_tables(reports), *notes, error=error)
+    return output.result(payload, *shown, *notes, error=error)
 
 
 def _machine(item: Any) -> list[str]:
@@ -117,28 +151,38 @@ def _short(value: float) -> str:
     return f"{value:.1f}" if value < 1000 else f"{value:,.0f}"
 
 
-def _compare(
-    output: Output, files: tuple[Path, Path], gate: float | None, markdown: Path | None, plot: Path | None
-) -> int:
+def _comparison(ratios: Sequence[Any]) -> list[Any]:
+    """The table of a comparison, and what its interval stands on."""
+    shown = table("", "file", "engine", ">thr x n", ">before us", ">after", ">ratio", ">95 %")
+    lines = []
+    for item in ratios:
+        interval = "none" if item.ratio_ci95 is None else f"{item.ratio_ci95[0]:.3f} {item.ratio_ci95[1]:.3f}"
+        figures = (f"{item.before_us:.2f}", f"{item.after_us:.2f}", f"{item.ratio:.3f}")
+        shown.add_row(item.files, item.engines, f"{item.threads} x {item.batch}", *figures, interval)
+        if item.no_interval:
+            lines.append(f"No interval for {item.files} on {item.engines}: {item.no_interval}.")
+    if any(item.ratio_ci95 is not None and not item.paired for item in ratios):
+        lines.append(
+            "The intervals do not contain a change of the machine between the two runs; "
+            "bench --compare of two model files measures both in turns."
+        )
+    return [shown, *lines]
+
+
+def _judged(ratios: Sequence[Any], gate: float | None, markdown: Path | None, plot: Path | None) -> Any:
+    """Write what was asked for, and return the gate's error or None."""
     from mnist_edge import benching
     from mnist_edge.errors import GateError, UsageError
 
-    ratios = benching.compare(benching.load_run(files[0]), benching.load_run(files[1]))
     if not ratios:
         raise UsageError(
-            "The two runs have no configuration in common.", "Measure the same files, engines and threads."
+            "The two sides have no configuration in common.", "Measure the same files, engines and threads."
         )
     benching.write_comparison(ratios, markdown, plot)
-    shown = table("", "file", "engine", ">thr x n", ">before us", ">after", ">ratio", ">95 %")
-    for item in ratios:
-        interval = "" if item.ratio_ci95 is None else f"{item.ratio_ci95[0]:.3f} {item.ratio_ci95[1]:.3f}"
-        figures = (f"{item.before_us:.2f}", f"{item.after_us:.2f}", f"{item.ratio:.3f}")
-        shown.add_row(item.name, item.engine, f"{item.threads} x {item.batch}", *figures, interval)
     worst = max(ratios, key=lambda item: item.ratio)
-    error = None
-    if gate is not None and not worst.ratio <= gate:
-        error = GateError(
-            f"{worst.name} on {worst.engine} takes {worst.ratio:.2f} times as long as before, more than {gate:g}.",
-            "Find out what changed, or measure again on a quiet machine.",
-        )
-    return output.result({"ratios": ratios}, shown, error=error)
+    if gate is None or worst.ratio <= gate:
+        return None
+    return GateError(
+        f"{worst.files} on {worst.engines} takes {worst.ratio:.2f} times as long as before, more than {gate:g}.",
+        "Find out what changed, or measure again on a quiet machine.",
+    )

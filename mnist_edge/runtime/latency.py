@@ -6,6 +6,7 @@ import time
 
 STARTED = time.monotonic_ns()
 
+import base64  # noqa: E402
 import gc  # noqa: E402
 import json  # noqa: E402
 import resource  # noqa: E402
@@ -20,11 +21,9 @@ from numpy.typing import NDArray  # noqa: E402
 
 from mnist_edge.artifacts import read_vouched  # noqa: E402
 from mnist_edge.errors import MnistEdgeError  # noqa: E402
-from mnist_edge.results import Latency  # noqa: E402
 from mnist_edge.runtime import engines, open_session  # noqa: E402
 from mnist_edge.runtime.selftest import Golden, golden_path  # noqa: E402
 from mnist_edge.runtime.session import Session  # noqa: E402
-from mnist_edge.serialize import to_json  # noqa: E402
 
 KIB = 1024
 CLOCK_READINGS = 2000
@@ -32,7 +31,12 @@ CLOCK_READINGS = 2000
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """How a file is measured: at least ``count`` calls and ``seconds``, after ``warmup`` calls that do not count."""
+    """How a file is measured: at least ``count`` calls and ``seconds``, after ``warmup`` calls that do not count.
+
+    All three are shared by ``processes`` new processes. The default of seven is the smallest number with which a
+    single disturbed process sets no end of the interval that compares two runs: with seven and seven, the exact rank
+    test leaves out eight pairwise ratios at either end.
+    """
 
     path: str
     engine: str = "auto"
@@ -41,14 +45,42 @@ class BenchConfig:
     seconds: float = 1.0
     count: int = 100
     warmup: int = 50
+    processes: int = 7
     trust: bool = False
     samples: bool = False
     # When the parent started this process, by the system's monotonic clock.
     started_ns: int = 0
 
 
-def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) -> NDArray[np.int64]:
-    """Nanoseconds of each call of ``session.predict``, int64 (calls,), on batches that go round the images.
+@dataclass(frozen=True)
+class ProcessReport:
+    """What one process measured of one configuration."""
+
+    engine: str
+    delegate: str
+    version: str
+    clock_us: float
+    start_ms: float
+    import_ms: float
+    load_ms: float
+    first_ms: float
+    peak_rss_bytes: int
+    # Wall time of the measuring loop, from before the first call to after the last.
+    wall_ns: int
+    calls_ns: NDArray[np.int64]
+
+    def to_json(self) -> dict[str, Any]:
+        """Inverse of `from_json`; the calls are base64 of little-endian int64."""
+        return {**vars(self), "calls_ns": base64.b64encode(self.calls_ns.astype("<i8").tobytes()).decode()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ProcessReport:
+        """Inverse of `to_json`."""
+        return cls(**{**value, "calls_ns": np.frombuffer(base64.b64decode(value["calls_ns"]), "<i8")})
+
+
+def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) -> tuple[NDArray[np.int64], int]:
+    """Time calls of ``session.predict`` on batches that go round the images.
 
     The garbage collector is off meanwhile: its pauses are Python's, not the model's.
 
@@ -56,6 +88,9 @@ def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) ->
         session: an open file.
         images: uint8 (n, h, w, 1), at least one batch of them.
         config: how long.
+
+    Returns:
+        Nanoseconds of each call, int64 (calls,), and nanoseconds of the whole loop.
     """
     starts = range(0, len(images) - config.batch + 1, config.batch)
     batches = [np.ascontiguousarray(images[at : at + config.batch]) for at in starts]
@@ -66,16 +101,18 @@ def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) ->
     collecting = gc.isenabled()
     gc.disable()
     try:
-        end = clock() + round(config.seconds * 1e9)
+        start = clock()
+        end = start + round(config.seconds * 1e9)
         while len(taken) < config.count or clock() < end:
             batch = batches[len(taken) % turns]
             begun = clock()
             predict(batch)
             taken.append(clock() - begun)
+        wall = clock() - start
     finally:
         if collecting:
             gc.enable()
-    return np.array(taken)
+    return np.array(taken), wall
 
 
 def clock_overhead_ns() -> float:
@@ -88,8 +125,8 @@ def clock_overhead_ns() -> float:
     return float(np.median(gaps))
 
 
-def report(config: BenchConfig) -> Latency:
-    """Everything about one configuration, from this process's start on.
+def report(config: BenchConfig) -> ProcessReport:
+    """Measure one configuration in this process, from its start on.
 
     Raises:
         MnistEdgeError: what opening the file raises.
@@ -101,34 +138,20 @@ def report(config: BenchConfig) -> Latency:
     ready = time.monotonic_ns()
     session.predict(images[: config.batch])
     first = time.monotonic_ns()
-    taken = measure(session, images, config)
-    microseconds = taken / 1e3
-    p25, p50, p75, p90, p99, p999 = np.percentile(microseconds, [25, 50, 75, 90, 99, 99.9])
+    calls_ns, wall_ns = measure(session, images, config)
     began = config.started_ns or STARTED
-    return Latency(
-        path=config.path,
+    return ProcessReport(
         engine=session.engine,
-        threads=config.threads,
-        batch=config.batch,
-        n=len(taken),
-        warmup=config.warmup,
-        p50_us=float(p50),
-        p90_us=float(p90),
-        p99_us=float(p99),
-        p99_9_us=float(p999),
-        min_us=float(microseconds.min()),
-        iqr_us=float(p75 - p25),
-        images_per_s=float(config.batch * 1e6 / p50),
+        delegate=session.delegate,
+        version=version(engines.found()[session.engine].PACKAGE),
         clock_us=clock_overhead_ns() / 1e3,
         start_ms=(first - ready + loaded - began) / 1e6,
         import_ms=(imported - began) / 1e6,
         load_ms=(loaded - imported) / 1e6,
         first_ms=(first - ready) / 1e6,
         peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
-        size_bytes=Path(config.path).stat().st_size,
-        delegate=session.delegate,
-        version=version(engines.found()[session.engine].PACKAGE),
-        samples_us=tuple(microseconds.round(3).tolist()) if config.samples else (),
+        wall_ns=wall_ns,
+        calls_ns=calls_ns,
     )
 
 
@@ -147,7 +170,7 @@ def main() -> int:
     config = BenchConfig(**json.loads(sys.argv[1]))
     answer: dict[str, Any]
     try:
-        answer = {"latency": to_json(report(config))}
+        answer = {"process": report(config).to_json()}
     except MnistEdgeError as error:
         answer = {"error": [type(error).__name__, error.cause, error.remedy]}
     sys.stdout.write(json.dumps(answer) + "\n")

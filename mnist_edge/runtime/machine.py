@@ -17,6 +17,8 @@ _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _OS_RELEASE = Path("/etc/os-release")
 # get_throttled: under-voltage, capped, throttled, soft temperature limit; the same since boot, 16 bits higher.
 _NOW = 0xF
+# Beginnings of the names of vector extensions in /proc/cpuinfo, of x86 and Arm.
+_VECTOR = ("sse", "ssse", "avx", "fma", "f16c", "amx", "neon", "vfp", "asimd", "sve", "i8mm")
 
 
 def machine() -> Machine:
@@ -35,7 +37,20 @@ def machine() -> Machine:
         temperature_c=temperature / 1e3 if temperature is not None else None,
         throttled=_throttled(),
         load=os.getloadavg()[0],
+        cpu_family=_integer("cpu family"),
+        cpu_model=_integer("model"),
+        cpu_flags=_vector_flags(),
     )
+
+
+def described_processor(item: Machine) -> str:
+    """The processor's name with its family, model number and vector extensions, as far as they are known."""
+    known = [
+        *([f"family {item.cpu_family}"] if item.cpu_family is not None else []),
+        *([f"model {item.cpu_model}"] if item.cpu_model is not None else []),
+        *([" ".join(item.cpu_flags)] if item.cpu_flags else []),
+    ]
+    return f"{item.processor} ({', '.join(known)})" if known else item.processor
 
 
 def was_throttled(before: Machine, after: Machine) -> bool:
@@ -51,6 +66,16 @@ def processor() -> str:
         if found:
             return found
     return platform.processor() or platform.machine()
+
+
+def _integer(key: str) -> int | None:
+    text = _field(_CPU_INFO, key, ":")
+    return int(text) if text and text.isdecimal() else None
+
+
+def _vector_flags() -> tuple[str, ...] | None:
+    text = _field(_CPU_INFO, "flags", ":") or _field(_CPU_INFO, "Features", ":")
+    return tuple(sorted(name for name in text.split() if name.startswith(_VECTOR))) if text else None
 
 
 def _mhz() -> float | None:
