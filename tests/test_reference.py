@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from mnist_edge.runtime.fixed_point import ONCE, TWICE, multiplier, multiply, so
 from mnist_edge.workspace import SHIPPED
 from tests.architectures import ARCHITECTURES, int8_file
 from tests.backends import ALL_IMAGES
+from tests.conftest import unavailable
 
 N = {} if ALL_IMAGES else {"cnn": 2000}  # of the others all 10,000
 Q31 = 1 << 31
@@ -67,7 +69,8 @@ def test_other_architectures_are_as_in_litert(name: str, mnist: data.Splits, tmp
 
 @pytest.mark.slow
 def test_the_other_rounding_is_tflite_runtimes(mnist: data.Splits, tmp_path: Path) -> None:
-    pytest.importorskip("tflite_runtime")
+    if importlib.util.find_spec("tflite_runtime") is None:
+        unavailable("tflite-runtime")
     path = SHIPPED / "dense" / "dense-int8.tflite"
     images, found = tmp_path / "images.npy", tmp_path / "found.npy"
     np.save(images, mnist.test.images[:2000])
