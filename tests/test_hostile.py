@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from mnist_edge.artifacts import read_vouched
 from mnist_edge.errors import ContentError
 from mnist_edge.formats import onnx, structure, tflite
-from mnist_edge.runtime import open_session, trial
+from mnist_edge.runtime import open_session, session, trial
 from mnist_edge.runtime.engines import found
 from mnist_edge.storage import MAX_BYTES
 from mnist_edge.workspace import SHIPPED
 from tests import bad_models
-from tests.conftest import ROOT, Run, assert_two_lines
+from tests.conftest import ROOT, Run, assert_two_lines, unavailable
 
 READERS = {".tflite": tflite, ".onnx": onnx}
 
@@ -111,14 +116,119 @@ def test_a_file_is_read_once_and_not_past_its_limit(tmp_path: Path, cli: Callabl
     assert MAX_BYTES > structure.MAX_FILE_BYTES
 
 
-def test_every_engine_gets_bytes_and_never_a_path() -> None:
-    """What was hashed is what is run: no engine's source opens a file."""
-    for name, module in found().items():
-        if getattr(module, "IS_CODE", False):  # compiles them; test_c looks at what it loads
-            continue
-        source = Path(str(module.__file__)).read_text()
-        assert "model_path" not in source, name
-        assert "open(" not in source, name
+# The class that takes a file's bytes into native code, by engine; None for an engine that has no native code.
+CONSTRUCTORS = {
+    "litert": "ai_edge_litert.interpreter.Interpreter",
+    "litert-builtin": "ai_edge_litert.interpreter.Interpreter",
+    "litert-reference": "ai_edge_litert.interpreter.Interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter.Interpreter",
+    "onnxruntime": "onnxruntime.InferenceSession",
+    "reference": None,
+}
+# Engines of compiled code open only files that a manifest names: see tests/test_c.py.
+ENGINES = [name for name, module in found().items() if not getattr(module, "IS_CODE", False)]
+
+
+def _file_for(engine: str) -> Path:
+    return next(SHIPPED / "dense" / f"dense-int8{suffix}" for suffix in found()[engine].SUFFIXES)
+
+
+def _require(engine: str) -> None:
+    try:
+        version(found()[engine].PACKAGE)
+    except PackageNotFoundError:
+        unavailable(f"the engine {engine}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_engine_receives_bytes_that_fail_the_structure_check(
+    engine: str, bad: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each engine by itself: neither the hash nor the child process is between the file and the engine here."""
+    _require(engine)
+    received: list[str] = []
+    name = "the sound file"
+    target = CONSTRUCTORS[engine]
+    if target is not None:
+        module, class_name = target.rsplit(".", 1)
+        real = getattr(importlib.import_module(module), class_name)
+
+        def recording(*arguments: Any, **options: Any) -> Any:
+            received.append(name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(target, recording)
+    found()[engine].load(_file_for(engine).read_bytes(), 1)
+    assert received == [name] * (target is not None), "the recorder is not where the engine takes the bytes"
+    received.clear()
+    files = [(what, path) for what, path in bad if path.suffix in found()[engine].SUFFIXES]
+    assert len(files) > 10
+    for what, path in files:
+        name = what
+        with pytest.raises(ContentError):
+            found()[engine].load(path.read_bytes(), 1)
+    assert received == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_was_hashed_is_what_runs_even_if_the_file_changes_at_once(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is overwritten as soon as it has been read once. Nobody who opened it again could answer right."""
+    _require(engine)
+    source = _file_for(engine)
+    images = np.random.default_rng(0).integers(0, 256, (2 * session.BATCH, 28, 28), np.uint8)
+    if engine == "reference":
+        images = images[:4]
+    expected = open_session(source, engine).predict(images)
+    path = tmp_path / source.name
+    path.write_bytes(source.read_bytes())
+    overwritten: list[Path] = []
+
+    def read_then_overwritten(*arguments: Any) -> tuple[bytes, bool]:
+        answer = read_vouched(*arguments)
+        if arguments[0] == path:
+            path.write_bytes(b"another file")
+            overwritten.append(path)
+        return answer
+
+    monkeypatch.setattr(session, "read_vouched", read_then_overwritten)
+    opened = open_session(path, engine, threads=2)  # no manifest vouches for it: a child process tries it, too
+    assert overwritten == [path]
+    assert np.abs(opened.predict(images) - expected).max() < 0.02  # a batch of this size loads once more per thread
+
+
+IMPORTED = """
+import pathlib, sys
+from mnist_edge.errors import ContentError
+from mnist_edge.runtime import open_session
+try:
+    open_session(pathlib.Path(sys.argv[1]), sys.argv[2])
+    print("opened", end=" ")
+except ContentError:
+    print("refused", end=" ")
+print(*sorted({"ai_edge_litert", "tflite_runtime", "onnxruntime"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [name for name, target in CONSTRUCTORS.items() if target])
+def test_a_refused_file_does_not_load_an_engine_in_this_process(engine: str, tmp_path: Path) -> None:
+    """Neither a file with another hash than its manifest's, nor one of a bad structure that no manifest names."""
+    _require(engine)
+    source = _file_for(engine)
+    changed = tmp_path / "changed" / source.name
+    changed.parent.mkdir()
+    (changed.parent / "manifest.json").write_bytes((source.parent / "manifest.json").read_bytes())
+    changed.write_bytes(source.read_bytes() + b"\0")
+    truncated = tmp_path / source.name
+    truncated.write_bytes(source.read_bytes()[:-1000])
+    package = str(CONSTRUCTORS[engine]).split(".", maxsplit=1)[0]
+    for path, answer in ((source, f"opened {package}"), (changed, "refused"), (truncated, "refused")):
+        words = [sys.executable, "-c", IMPORTED, path, engine]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == answer, path
 
 
 def test_names_in_a_file_are_no_commands_to_a_terminal(tmp_path: Path, cli: Callable[..., Run]) -> None:

@@ -11,11 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mnist_edge import data, models, training
 from mnist_edge.artifacts import Manifest
 from mnist_edge.errors import StageError, UsageError
 from mnist_edge.formats.reference import Reference
+from mnist_edge.training import budget
+from mnist_edge.training import fit as fitting
+from mnist_edge.training.checkpoint import Record
 from tests.conftest import Run
 
 
@@ -112,18 +117,68 @@ def test_kill_9_loses_at_most_the_running_epoch_and_changes_nothing(slice_npz: P
     assert all(np.array_equal(one, other) for one, other in zip(*weights, strict=True))
 
 
-def test_a_time_budget_is_kept_and_a_second_call_trains_nothing(slice_npz: Path, tmp_path: Path) -> None:
+class Clock:
+    """In place of the module ``time``: every look at it takes as many seconds as the test says."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now, self.seconds = 0.0, seconds
+
+    def monotonic(self) -> float:
+        self.now += self.seconds
+        return self.now
+
+
+def test_a_time_budget_is_kept_and_a_second_call_trains_nothing(
+    slice_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training loop looks at the clock at both ends of an epoch, so an epoch takes what one look takes."""
     splits = data.load(slice_npz)
-    config = training.configure("dense", time_budget=0.1)
+    clock = Clock(seconds=1.25)
+    monkeypatch.setattr(fitting, "time", clock)
+    config = training.configure("dense", "tutorial", time_budget=0.1)
+    assert len(splits.train) <= budget.PROBE_BATCHES * config.recipe.batch_size, "the probe holds a whole epoch"
     result = training.train(config, splits, tmp_path)
-    assert result.epochs > 1
-    # Other processes may slow an epoch down after it was measured; three times the budget would be a wrong measure.
-    assert result.seconds < 18
+    assert result.epochs == 4  # 5 s of 6; a fifth epoch would end after 6.25 s
+    assert result.seconds == 5
     assert not training.train(config, splits, tmp_path).fresh
     with pytest.raises(UsageError, match="more than the time budget"):
-        training.train(training.configure("cnn", time_budget=1e-4), splits, tmp_path / "short")
+        training.train(training.configure("dense", "tutorial", seed=1, time_budget=0.02), splits, tmp_path / "short")
     with pytest.raises(UsageError, match="both say"):
         training.configure("dense", epochs=3, time_budget=1)
+
+
+@given(
+    images=st.integers(1, 100_000),
+    step=st.floats(1e-4, 1),
+    compiling=st.floats(0, 20),
+    minutes=st.floats(0.01, 60),
+)
+def test_a_time_budget_holds_the_epochs_that_fit_and_no_more(
+    images: int, step: float, compiling: float, minutes: float
+) -> None:
+    """Training is replaced by a machine of which every batch takes the same time, and the first epoch some more."""
+    train = data.Split(np.zeros((images, 1, 1, 1), np.uint8), np.zeros(images, np.int64), np.arange(images))
+    config = training.configure("cnn", time_budget=minutes)
+    steps = -(-images // config.recipe.batch_size)
+    total = 60 * minutes
+
+    def machine(probe: training.TrainConfig, some: data.Split, *_: object) -> tuple[None, Record]:
+        assert probe.recipe.epochs == 2
+        assert len(some) <= 64 * probe.recipe.batch_size, "the probe is no short run"
+        seconds = step * -(-len(some) // probe.recipe.batch_size)
+        return None, Record(history=[{"seconds": seconds + compiling}, {"seconds": seconds}])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(budget, "fit", machine)
+        try:
+            epochs = budget.within_budget(config, train, train, 10).recipe.epochs
+        except UsageError as error:
+            assert compiling + steps * step > total * (1 - 1e-9)
+            advised = float(error.remedy.split()[-1].rstrip("."))
+            assert 60 * advised >= compiling + steps * step - 3, "rounded to a tenth of a minute"
+            return
+    assert compiling + epochs * steps * step <= total * (1 + 1e-9)
+    assert compiling + (epochs + 1) * steps * step > total * (1 - 1e-9)
 
 
 def test_a_student_learns_from_a_teacher_of_its_own_or_the_workspaces(slice_npz: Path, tmp_path: Path) -> None:
