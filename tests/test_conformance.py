@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mnist_edge import conversion, data, models, pipeline, runtime, training
 from mnist_edge.errors import StageError
@@ -19,6 +21,30 @@ CASES = [
     for name, converter in conversion.formats().items()
     for quantization in converter.QUANTIZATIONS
 ]
+
+
+# Ratio of signal to noise at the logits, at least, in dB. Rounding to b bits adds noise that lies 6.02 b + 10.8 dB below
+# the squared range; a tensor whose range is 8 times its RMS value has 18 dB less: 41 dB with 8 bits. float16 and float32
+# round every value relatively, to 11 and 24 bits: 71 and 149 dB. The deepest built-in net rounds some eight tensors
+# (weights and results of four layers), which costs another 9 dB. What is left over is for sums of up to 3,136 terms.
+SQNR_DB = {"int8": 30.0, "float16": 55.0, "float32": 100.0}
+
+
+def expected_changes(probabilities: NDArray[np.float32], sqnr_db: float) -> tuple[float, float]:
+    """Most answers that may change, and the largest mean change of a probability, with this much noise at the logits.
+
+    The logits are the logarithms of the probabilities. An answer changes if noise of `sqrt(2)` times a logit's exceeds
+    the distance of the two best; the count of such images has a Poisson distribution, of which four standard deviations
+    are allowed. A probability changes to first order by p_k (e_k - sum of p_j e_j).
+    """
+    p = np.maximum(probabilities.astype(np.float64), 1e-30)
+    logits = np.log(p) - np.log(p).mean(axis=1, keepdims=True)
+    noise = np.sqrt((logits**2).mean()) * 10 ** (-sqnr_db / 20)
+    best = np.sort(logits, axis=1)
+    changing = sum(NormalDist(0, np.sqrt(2) * noise).cdf(low - high) for high, low in best[:, :-3:-1])
+    squares = (p**2).sum(axis=1, keepdims=True) - p**2
+    mean = np.sqrt(2 / np.pi) * noise * (p * np.sqrt((1 - p) ** 2 + squares)).mean()
+    return changing + 4 * np.sqrt(changing), mean
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +99,10 @@ def test_a_format_answers_as_the_model_does(
         assert session.contract.class_names == splits.class_names
         assert session.contract.quantization == quantization
         found = session.predict(splits.test.images)
-        agreement = (answers(found) == answers(reference.probabilities)).mean()
-        # Of 1,500 images, after six short epochs: half precision moves an answer or two of a net that is so unsure.
-        assert agreement >= {"int8": 0.93, "float16": 0.995}.get(quantization, 0.999), engine
+        changed = int((answers(found) != answers(reference.probabilities)).sum())
+        most, mean = expected_changes(reference.probabilities, SQNR_DB[quantization])
+        assert changed <= most, engine
+        assert np.abs(found - reference.probabilities).mean() <= mean, engine
         single = np.concatenate([session.predict(image[np.newaxis]) for image in splits.test.images[:20]])
         assert np.abs(single - found[:20]).max() < 1e-4, engine
 
