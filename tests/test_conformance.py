@@ -23,10 +23,10 @@ CASES = [
 ]
 
 
-# Ratio of signal to noise at the logits, at least, in dB. Rounding to b bits adds noise that lies 6.02 b + 10.8 dB below
-# the squared range; a tensor whose range is 8 times its RMS value has 18 dB less: 41 dB with 8 bits. float16 and float32
+# Ratio of signal to noise at the logits, at least, in dB. Rounding to b bits adds noise 6.02 b + 10.8 dB below the
+# squared range; a tensor whose range is 8 times its RMS value has 18 dB less: 41 dB with 8 bits. float16 and float32
 # round every value relatively, to 11 and 24 bits: 71 and 149 dB. The deepest built-in net rounds some eight tensors
-# (weights and results of four layers), which costs another 9 dB. What is left over is for sums of up to 3,136 terms.
+# (weights and results of four layers), which costs another 9 dB. What is left is for sums of up to 3,136 terms.
 SQNR_DB = {"int8": 30.0, "float16": 55.0, "float32": 100.0}
 
 
