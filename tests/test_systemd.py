@@ -1,0 +1,57 @@
+"""The unit for systemd: systemd accepts it, and the command in it is one that this version has."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, unavailable
+
+UNIT = ROOT / "tools" / "pi" / "mnist-edge.service"
+
+
+def exec_start() -> list[str]:
+    found = re.findall(r"^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)
+    assert len(found) == 1
+    return shlex.split(found[0])
+
+
+@pytest.mark.slow
+def test_systemd_finds_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        unavailable("systemd-analyze")
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace(exec_start()[0], sys.executable))  # a program that exists here
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
+    about_it = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    assert (done.returncode, about_it) == (0, [])
+
+
+def test_the_command_of_the_unit_has_only_options_that_exist() -> None:
+    """Parsed by the command line itself, up to the point where the server would start."""
+    import typer
+
+    from mnist_edge.cli.app import app
+
+    program, command, *words = exec_start()
+    assert (Path(program).name, command) == ("mnist-edge", "serve")
+    serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    context = serve.make_context("serve", words)
+    assert context.params["host"] == "0.0.0.0"
+    assert context.params["port"] == 8080
+    assert f"StateDirectory={Path(context.params['workspace']).relative_to('/var/lib')}\n" in UNIT.read_text()
+
+
+def test_the_token_of_the_unit_is_one_that_the_server_reads() -> None:
+    """The comment at its head writes a token into a file, and EnvironmentFile names that file."""
+    text = UNIT.read_text()
+    told = re.search(r'"(\w+)=\$\(openssl.*install -m 600 /dev/stdin (\S+)', text)
+    assert told is not None
+    assert f"EnvironmentFile={told[2]}\n" in text
+    assert f'envvar="{told[1]}"' in (ROOT / "mnist_edge" / "cli" / "serve.py").read_text()
