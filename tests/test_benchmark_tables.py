@@ -37,12 +37,11 @@ def test_accuracy_on_corrupted_images_is_that_of_the_table(name: str, mnist: dat
     assert low <= right <= high
 
 
-@pytest.mark.parametrize("name", ["text", "a page of print", "a face"])
-def test_pictures_without_a_digit_are_answered_null_as_often_as_in_the_table(name: str) -> None:
+@pytest.mark.parametrize(("name", "n"), [("text", 200), ("a page of print", 30), ("a face", 50)])
+def test_no_more_pictures_without_a_digit_are_answered_with_one_than_in_the_table(name: str, n: int) -> None:
+    """The first of the very pictures that the table counts. Two more may go astray: fonts and engines have versions."""
     (row,) = (row for row in table(RESULTS / "pictures.md", ("no digit", "answered null")) if row["no digit"] == name)
     share, of = numbers(row["answered null"].replace("%", ""))
-    session, draw, n = open_session(CNN), np.random.default_rng(0), 50
+    session, draw = open_session(CNN), np.random.default_rng(0)
     answers = [predict_picture(session, "x", pictures.OTHERS[name](draw))[0].prediction.label for _ in range(n)]
-    # None of 200 answered with a digit does not show that none ever is: one is added on either side.
-    low, _ = range_of((share / 100 * of + 1) / (of + 2), n)
-    assert answers.count(None) >= low
+    assert n - answers.count(None) <= round((100 - share) / 100 * of) + 2
