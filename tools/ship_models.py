@@ -119,16 +119,12 @@ def write_card(model: str, manifest: Manifest) -> None:
 
 
 # What the test images have influenced. See "What was tried" in benchmarks/results/training.md.
-CNN_HISTORY = (
-    "a first version of the recipe was read on them, plain and corrupted, and showed a weakness against noise. The "
-    "noise and polarity changes of the training images were then revised, with amounts chosen on validation images. So "
-    "the accuracy below may be slightly optimistic"
+TEST_HISTORY = (
+    "not trained on, but not untouched: {}a first version of {} recipe was read on them, plain and corrupted, and "
+    "showed a weakness against noise. The noise and polarity changes of the training images were then revised, with "
+    "amounts chosen on validation images. So the accuracy below may be slightly optimistic."
 )
-TEST_HISTORY = {
-    "cnn": f"not trained on, but not untouched: {CNN_HISTORY}.",
-    "dense": "not trained on, but not untouched: the net learns from the answers of the shipped `cnn`, and for that "
-    f"net's recipe {CNN_HISTORY}.",
-}
+WHOSE = {"cnn": ("", "the"), "dense": ("the net learns from the answers of the shipped `cnn`, and ", "that net's")}
 
 
 def card(model: str, manifest: Manifest) -> str:
@@ -140,7 +136,7 @@ def card(model: str, manifest: Manifest) -> str:
         f"# {model}: a handwritten digit, 28 x 28 grey pixels, to one of ten classes", "",
         f"- Architecture: `mnist_edge/models/{model}.py`, {trained['parameters']:,} parameters.",
         "- Data: MNIST's 60,000 training images (LeCun, Cortes, Burges), changed at random.",
-        f"- Test images: {TEST_HISTORY[model]}",
+        f"- Test images: {TEST_HISTORY.format(*WHOSE[model])}",
         f"- Made by `python tools/ship_models.py`: recipe `best`, seed {SEED} (fixed beforehand), "
         f"{made_by['recipe']['epochs']} epochs, {trained['seconds']:,.0f} s, {made_by['precision']} arithmetic.",
         f"- Versions: {', '.join(f'{name} {number}' for name, number in made_by['versions'].items())}.",
