@@ -19,14 +19,14 @@ from mnist_edge.quiet import quiet
 Call = Callable[[np.ndarray], Any]
 
 
-def bare(path: Path, engine: str) -> Call:
-    """Set input, invoke, get output: one uint8 image (1, 28, 28, 1) in, the file's raw answer out; one thread."""
+def bare(path: Path, engine: str, threads: int = 1, batch: int = 1) -> Call:
+    """Set input, invoke, get output: uint8 images (batch, 28, 28, 1) in, the file's raw answer out."""
     content = path.read_bytes()
     if engine == "onnxruntime":
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
         return lambda image: session.run(None, {name: image})[0]
@@ -35,7 +35,8 @@ def bare(path: Path, engine: str) -> Call:
     else:
         from tflite_runtime.interpreter import Interpreter
     with quiet():
-        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], (batch, 28, 28, 1))
         interpreter.allocate_tensors()
     source, answer = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
@@ -180,6 +181,11 @@ import keras
 image = np.asarray(Image.open(sys.argv[1]).convert("L"), np.float32).reshape(1, 28, 28, 1) / 255
 print(keras.models.load_model(sys.argv[2]).predict(image, verbose=0).argmax())
 """
+
+
+def batches(call: Call, images: np.ndarray, batch: int) -> list[Any]:
+    """The answers to all images, so many in a call."""
+    return [call(images[at : at + batch]) for at in range(0, len(images), batch)]
 
 
 def timed(call: Callable[[], object]) -> float:
