@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
-"""Generated C against the interpreters, interleaved in one process: `Session.predict` on one image, and on all 10,000.
+"""Generated C against the interpreters, interleaved in one process: `Session.predict` on one image, and on 2,000.
 
-    python benchmarks/native.py artifacts        # a workspace with cnn and dense as tflite, onnx and c files
+    python benchmarks/native.py [WORKSPACE]
+
+The workspace holds cnn and dense as tflite, onnx and c files; without one, the shipped files are measured, and the C
+that is generated from them.
 
 The rows "directly" are the interpreters called past `Session` and past their own Python API (`contenders.barest`).
 """
@@ -9,7 +12,9 @@ The rows "directly" are the interpreters called past `Session` and past their ow
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +25,11 @@ from numpy.typing import NDArray
 from processor import describe
 
 from mnist_edge import data
+from mnist_edge.artifacts import Manifest
+from mnist_edge.conversion import codegen
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import native
+from mnist_edge.workspace import SHIPPED
 
 RESULTS = Path(__file__).parent / "results" / "native.md"
 ROUNDS, IMAGES = 9, {"dense": 3000, "cnn": 600}
@@ -65,7 +73,7 @@ def one_image(predict: Predict, images: NDArray[np.uint8], n: int) -> float:
     return statistics.median(taken) / 1e3
 
 
-def all_images(predict: Predict, images: NDArray[np.uint8], _: int) -> float:
+def many_images(predict: Predict, images: NDArray[np.uint8], _: int) -> float:
     """Microseconds an image."""
     begun = time.perf_counter_ns()
     predict(images)
@@ -90,12 +98,33 @@ def rows(found: dict[str, Predict], measure: Callable[..., float], images: NDArr
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workspace", type=Path)
+    parser.add_argument("workspace", type=Path, nargs="?")
     options = parser.parse_args()
+    if options.workspace:
+        measure(options.workspace)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        generate(Path(scratch))
+        measure(Path(scratch))
+
+
+def generate(workspace: Path) -> None:
+    """A workspace with the shipped files and C generated from them."""
+    splits = data.load()
+    for model in IMAGES:
+        folder = workspace / model
+        shutil.copytree(SHIPPED / model, folder)
+        session = open_session(folder / f"{model}-int8.tflite")
+        source = codegen.source(session.path.read_bytes(), session.contract, splits.calibration.images)
+        Manifest.load(folder).commit({f"{model}-int8.c": (source.encode(), {})})
+
+
+def measure(workspace: Path) -> None:
+    """Write the results file."""
     images = data.load_test()[0].images
     lines = [
         "# Generated C", "",
-        f"`python benchmarks/native.py WORKSPACE` on {describe()}: {ROUNDS} rounds, interleaved in one",
+        f"`python benchmarks/native.py` on {describe()}: {ROUNDS} rounds, interleaved in one",
         "process; medians in microseconds an image, and the time over that of the C in the first row of its table",
         "(smallest to largest).", "",
         "The first row of C and all interpreters choose their instructions by what the processor has. Further rows of",
@@ -103,15 +132,15 @@ def main() -> None:
         "are called through `Session.predict`, rows \"directly\" past it and past the engine's own Python API.", "",
     ]  # fmt: skip
     noise = np.random.default_rng(0).integers(0, 256, images.shape).astype(np.uint8)
-    for title, measure, threads, shown in (
+    for title, timing, threads, shown in (
         ("One image, one thread", one_image, 1, images),
         ("One image of noise, where no input is zero, one thread", one_image, 1, noise),
-        ("10,000 in one call, two threads", all_images, 2, images),
+        ("2,000 in one call, two threads", many_images, 2, images[:2000]),
     ):
         lines += [f"## {title}", "", "| model | engine | us | over C |", "|---|---|---|---|"]
         for model, n in IMAGES.items():
-            found = contenders(options.workspace / model, model, threads, measure is one_image)
-            lines += [f"| `{model}` | {row}" for row in rows(found, measure, shown, n)]
+            found = contenders(workspace / model, model, threads, timing is one_image)
+            lines += [f"| `{model}` | {row}" for row in rows(found, timing, shown, n)]
         lines.append("")
     RESULTS.write_text("\n".join(lines).rstrip() + "\n")
     print(RESULTS.read_text())

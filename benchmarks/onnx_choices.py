@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
 """Two choices of the int8 ONNX export, measured on validation images: weights in seven bits, and float logits.
 
-    python benchmarks/onnx_choices.py weights artifacts/cnn/model.keras artifacts/dense/model.keras
-    python benchmarks/onnx_choices.py logits --data /usr/share/datasets/fashion-mnist
+    python benchmarks/onnx_choices.py --data /usr/share/datasets/fashion-mnist [--model cnn] [--epochs 3]
 
-``weights``: how far ONNX Runtime's integer kernels on this processor are from the same graph in float arithmetic, with
-weights in seven and in eight bits. ``logits`` trains a net (recipe ``tutorial``, seed 0) and counts the answers that
-differ from Keras' with the logits in float, and rounded to 8 bits. Debian's ``dataset-fashion-mnist`` has the data.
+Trains a net (recipe ``tutorial``, seed 0) and exports it with weights in seven and in eight bits, and with logits in
+float and rounded to 8 bits. Printed are the largest difference of a probability between ONNX Runtime's integer kernels
+on this processor and the same graph in float arithmetic, and how many answers differ from Keras'. Debian's package
+``dataset-fashion-mnist`` has the data.
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -44,53 +43,40 @@ def answers(content: bytes, images: np.ndarray, integer: bool = True) -> np.ndar
     return np.asarray(session.run(None, {session.get_inputs()[0].name: images})[0])
 
 
-def weights(nets: list[Path], folder: Path | None) -> None:
-    from onnxruntime import quantization
-
-    splits = data.load(folder)
-    images, whole = splits.validation.images, quantization.quantize_static
-
-    def full_range(*arguments: Any, **options: Any) -> None:
-        whole(*arguments, **{**options, "reduce_range": False})
-
-    ways: dict[str, Callable[..., None]] = {"seven bits": whole, "eight bits": full_range}
-    for net in nets:
-        for bits, quantize in ways.items():
-            with mock.patch.object(quantization, "quantize_static", quantize):
-                content = int8_onnx(net, splits)
-            integer, exact = answers(content, images), answers(content, images, integer=False)
-            moved = np.abs(integer - exact).max()
-            labels = (integer.argmax(axis=1) != exact.argmax(axis=1)).sum()
-            print(f"{net}, weights in {bits}: largest change of a probability {moved:.3f}, {labels} other answers")
-
-
-def logits(folder: Path | None, model: str, epochs: int) -> None:
-    splits = data.load(folder)
-    with tempfile.TemporaryDirectory() as scratch:
-        training.train(training.configure(model, "tutorial", epochs=epochs), splits, Path(scratch) / "net")
-        net = Path(scratch) / "net" / "model.keras"
-        images = splits.validation.images
-        reference = models.outputs(models.load(net), images)
-        for name, way in (("float", converter._keep_logits_float), ("8 bits", lambda graph: None)):
-            with mock.patch.object(converter, "_keep_logits_float", way):
-                found = answers(int8_onnx(net, splits), images)
-            changed = found.argmax(axis=1) != reference.argmax(axis=1)
-            print(f"{model}, {epochs} epochs, logits in {name}: {changed.mean():.2%} of {len(images):,} answers change")
-
-
 def main() -> None:
+    import onnxruntime.quantization as ort
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("choice", choices=["weights", "logits"])
-    parser.add_argument("nets", type=Path, nargs="*")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--model", default="cnn", choices=["cnn", "dense"])
     parser.add_argument("--epochs", type=int, default=3)
     options = parser.parse_args()
-    print(describe())
-    if options.choice == "weights":
-        weights(options.nets, options.data)
-    else:
-        logits(options.data, options.model, options.epochs)
+    splits = data.load(options.data)
+    images, quantize, keep = splits.validation.images, ort.quantize_static, converter._keep_logits_float
+
+    def full_range(*arguments: Any, **settings: Any) -> None:
+        quantize(*arguments, **{**settings, "reduce_range": False})
+
+    print(f"{options.model}, {options.epochs} epochs, {len(images):,} images; {describe()}")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "net"
+        training.train(training.configure(options.model, "tutorial", epochs=options.epochs), splits, folder)
+        net = folder / "model.keras"
+        reference = models.outputs(models.load(net), images).argmax(axis=1)
+        for name, chosen, way in (
+            ("weights in 7 bits, float logits (as exported)", quantize, keep),
+            ("weights in 8 bits, float logits", full_range, keep),
+            ("weights in 7 bits, logits in 8 bits", quantize, lambda graph: None),
+        ):
+            with (
+                mock.patch.object(ort, "quantize_static", chosen),
+                mock.patch.object(converter, "_keep_logits_float", way),
+            ):
+                content = int8_onnx(net, splits)
+            integer, exact = answers(content, images), answers(content, images, integer=False)
+            changed = (integer.argmax(axis=1) != reference).mean()
+            moved = np.abs(integer - exact).max()
+            print(f"{name}: {changed:.2%} of the answers change; largest difference by integer kernels {moved:.3f}")
 
 
 if __name__ == "__main__":

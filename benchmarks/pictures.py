@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from processor import describe
 
 from mnist_edge import data
 from mnist_edge.runtime import open_session
@@ -41,7 +42,7 @@ def main() -> None:
     lines = [
         "# Pictures of digits, and of other things", "",
         f"`python benchmarks/pictures.py --images {options.images} --model {options.model}`: the shipped int8 file "
-        f"on LiteRT, the first {options.images:,} test images, {base:.2%} right as raw arrays.", "",
+        f"on LiteRT, the first {options.images:,} test images, {base:.2%} right as raw arrays; {describe()}.", "",
         "| picture | right | lost, pp | `null` | ms each |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for name, make in DIGITS.items():
