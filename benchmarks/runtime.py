@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""The runtime against its peers, interleaved in one run: latency, throughput, cold start, memory, install size, stages.
+"""The runtime against its peers, interleaved in one run: latency, throughput, start, memory, install size, stages.
 
-    python benchmarks/runtime.py --workspace artifacts [--rounds 7]
+    python benchmarks/runtime.py [--workspace artifacts] [--rounds 7]
 
-Needs dense and cnn trained there, and takes some ten minutes on two cores that should be idle. Writes
-benchmarks/results/runtime.md and tradeoff.svg. Figures are medians of the rounds, with the smallest and largest.
+Takes some ten minutes on two cores that should be idle. The workspace holds trained dense and cnn; without one, what
+needs Keras or exports is left out. Writes benchmarks/results/runtime.md and tradeoff.svg. Figures are medians of the
+rounds, with the smallest and largest.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ MIB = 2**20
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workspace", type=Path, default=Path("artifacts"))
+    parser.add_argument("--workspace", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     images = data.load_test()[0].images
@@ -53,18 +54,22 @@ def main() -> None:
     lines = [
         "# The runtime and its peers",
         "",
-        "`python benchmarks/runtime.py`: medians of rounds (smallest to largest).",
+        f"`python benchmarks/runtime.py --rounds {options.rounds}{' --workspace FOLDER' * bool(options.workspace)}`: "
+        "medians of rounds (smallest to largest).",
         "",
     ]
     with tempfile.TemporaryDirectory() as scratch:
-        sections = (
+        sections: list[Callable[[], list[str]]] = [
             lambda: one_image(images, options.rounds),
             lambda: throughput(images, options.rounds),
-            lambda: against_keras(options.workspace, images, options.rounds),
             lambda: processes(options.workspace, Path(scratch), images, options.rounds),
-            lambda: stages(options.workspace, Path(scratch)),
-            lambda: tradeoff(Path(scratch) / "stages"),
-        )
+        ]
+        if options.workspace:
+            sections += [
+                lambda: against_keras(options.workspace, images, options.rounds),
+                lambda: stages(options.workspace, Path(scratch)),
+                lambda: tradeoff(Path(scratch) / "stages"),
+            ]
         for section in sections:
             found = section()
             print("\n".join(found), flush=True)
@@ -155,7 +160,7 @@ def against_keras(workspace: Path, images: np.ndarray, rounds: int) -> list[str]
     return [*lines, ""]
 
 
-def processes(workspace: Path, scratch: Path, images: np.ndarray, rounds: int) -> list[str]:
+def processes(workspace: Path | None, scratch: Path, images: np.ndarray, rounds: int) -> list[str]:
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--outdir", scratch, ROOT], check=True, capture_output=True
     )
@@ -168,8 +173,9 @@ def processes(workspace: Path, scratch: Path, images: np.ndarray, rounds: int) -
     commands: dict[str, list[object]] = {
         "barest script, LiteRT": [bin_ / "python", "-c", BAREST, picture, SHIPPED / "cnn" / "cnn-int8.tflite"],
         "`mnist-edge predict`": [bin_ / "mnist-edge", "predict", picture, "-o", scratch / "none"],
-        "Keras": [sys.executable, "-c", BY_KERAS, picture, (workspace / "cnn" / "model.keras").resolve()],
     }
+    if workspace:
+        commands["Keras"] = [sys.executable, "-c", BY_KERAS, picture, (workspace / "cnn" / "model.keras").resolve()]
     taken: dict[str, list[Cost]] = {name: [] for name in commands}
     first: dict[str, Cost] = {}
     for _ in range(rounds + 1):
@@ -194,12 +200,12 @@ def processes(workspace: Path, scratch: Path, images: np.ndarray, rounds: int) -
         seconds = f"{first[name].seconds:.2f} | {spread([c.seconds for c in costs])}"
         lines.append(f"| {name} | {seconds} | {spread(times)} | {rss:.1f} | {spread(memory)} |")
     ours = taken["`mnist-edge predict`"]
-    faster = [a.seconds / b.seconds for a, b in zip(taken["Keras"], ours, strict=True)]
+    faster = [a.seconds / b.seconds for a, b in zip(taken["Keras"], ours, strict=True)] if workspace else []
     site = next((scratch / "device" / "lib").glob("python*/site-packages"))
     sizes = {item.name: tree(item) for item in site.iterdir() if not item.name.startswith(("pip", "setuptools"))}
     largest = ", ".join(f"{name} {sizes[name] / 1e6:.1f}" for name in sorted(sizes, key=sizes.__getitem__)[:-6:-1])
     return [
-        *lines, "", f"`mnist-edge predict` is {spread(faster, 1)} times as fast as Keras.", "",
+        *lines, "", *([f"`mnist-edge predict` is {spread(faster, 1)} times as fast as Keras.", ""] if faster else []),
         f"Installed here: {sum(sizes.values()) / 1e6:.1f} MB with byte code, of which {largest}; the wheel has "
         f"{wheel.stat().st_size / 1e6:.2f} MB. Other platforms: [wheels.md](wheels.md).", "",
     ]  # fmt: skip
