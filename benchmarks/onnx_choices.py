@@ -66,7 +66,7 @@ def main() -> None:
         for name, chosen, way in (
             ("weights in 7 bits, float logits (as exported)", quantize, keep),
             ("weights in 8 bits, float logits", full_range, keep),
-            ("weights in 7 bits, logits in 8 bits", quantize, lambda graph: None),
+            ("weights in 7 bits, logits in 8 bits", quantize, lambda model: model),
         ):
             with (
                 mock.patch.object(ort, "quantize_static", chosen),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 # A label that is given 0 (an 8-bit output's grid is 1/256) costs as much as one that is given this.
 FLOOR = 1e-4
 RANGE = (0.25, 4.0)
-STEPS = 60
+STEPS = 30
 # The one-sided 95 % quantile of the normal distribution, and the fewest images on which it is relied.
 Z_95 = 1.6449
 MIN_IMAGES = 100
