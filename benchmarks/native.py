@@ -12,6 +12,7 @@ The rows "directly" are the interpreters called past `Session` and past their ow
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import tempfile
@@ -124,9 +125,9 @@ def measure(workspace: Path) -> None:
     images = data.load_test()[0].images
     lines = [
         "# Generated C", "",
-        f"`python benchmarks/native.py` on {describe()}: {ROUNDS} rounds, interleaved in one",
-        "process; medians in microseconds an image, and the time over that of the C in the first row of its table",
-        "(smallest to largest).", "",
+        f"`python benchmarks/native.py` on {describe()}, load {os.getloadavg()[0]:.1f} when",
+        f"it began: {ROUNDS} rounds, interleaved in one process; medians in microseconds an image, and the time over that",
+        "of the C in the first row of its table (smallest to largest).", "",
         "The first row of C and all interpreters choose their instructions by what the processor has. Further rows of",
         "C are held to fewer instructions, the interpreters never are: those rows compare C with C. C and interpreters",
         "are called through `Session.predict`, rows \"directly\" past it and past the engine's own Python API.", "",
