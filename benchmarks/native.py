@@ -126,8 +126,8 @@ def measure(workspace: Path) -> None:
     lines = [
         "# Generated C", "",
         f"`python benchmarks/native.py` on {describe()}, load {os.getloadavg()[0]:.1f} when",
-        f"it began: {ROUNDS} rounds, interleaved in one process; medians in microseconds an image, and the time over that",
-        "of the C in the first row of its table (smallest to largest).", "",
+        f"it began: {ROUNDS} rounds, interleaved in one process; medians in microseconds an image, and the time over",
+        "that of the C in the first row of its table (smallest to largest).", "",
         "The first row of C and all interpreters choose their instructions by what the processor has. Further rows of",
         "C are held to fewer instructions, the interpreters never are: those rows compare C with C. C and interpreters",
         "are called through `Session.predict`, rows \"directly\" past it and past the engine's own Python API.", "",
