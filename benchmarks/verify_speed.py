@@ -18,7 +18,7 @@ from processor import describe
 
 from mnist_edge import data, parity
 
-ROUNDS, BATCH = 5, 50
+ROUNDS, BATCH = 3, 50
 
 
 def main(folder: Path) -> None:
