@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mnist_edge import data
 from mnist_edge.runtime import open_session
+from mnist_edge.runtime.machine import described_processor, machine
 from mnist_edge.runtime.predict import predict_picture
 from mnist_edge.workspace import SHIPPED
 
@@ -41,7 +42,8 @@ def main() -> None:
     lines = [
         "# Pictures of digits, and of other things", "",
         f"`python benchmarks/pictures.py --images {options.images} --model {options.model}`: the shipped int8 file "
-        f"on LiteRT, the first {options.images:,} test images, {base:.2%} right as raw arrays.", "",
+        f"on LiteRT, the first {options.images:,} test images, {base:.2%} right as raw arrays; "
+        f"{described_processor(machine())}.", "",
         "| picture | right | lost, pp | `null` | ms each |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for name, make in DIGITS.items():

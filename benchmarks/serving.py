@@ -28,7 +28,7 @@ import httpx
 from PIL import Image
 
 from mnist_edge import data
-from mnist_edge.runtime.machine import machine
+from mnist_edge.runtime.machine import described_processor, machine
 
 RESULTS = Path(__file__).resolve().parent / "results" / "serving.md"
 CONNECTIONS = (1, 8, 64)
@@ -54,9 +54,10 @@ def main() -> None:
     here = machine()
     lines = [
         "# The service under load", "",
-        f"`python benchmarks/serving.py`: wrk on loopback, {options.seconds} s a run, medians of {options.rounds} "
-        f"interleaved rounds; {here.processor}, {here.cores} cores shared with the load, Python {here.python}. Failed: "
-        "answers that are not 2xx (503 says that the queue is full).", "",
+        f"`python benchmarks/serving.py --seconds {options.seconds} --rounds {options.rounds}`: wrk on loopback, "
+        f"medians of interleaved rounds; {described_processor(here)}, {here.cores} cores shared with the load, "
+        f"Python {here.python}. "
+        "Failed: answers that are not 2xx (503 says that the queue is full).", "",
         "| connections | endpoint | requests/s | times the empty one | p50 ms | p99 ms | failed |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip

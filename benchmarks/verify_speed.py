@@ -1,38 +1,49 @@
 #!/usr/bin/env python3
-"""``verify`` over the 10,000 against a bare loop over the same engine, interleaved in one run.
+"""``verify`` over the 10,000 against bare loops over the same engine, interleaved in one run.
 
     python benchmarks/verify_speed.py artifacts/cnn
 
-The bare loop feeds one image at a time (set input, invoke, get output, argmax); ``verify`` judges, with all its
-statistics, but without the float twin. Medians of the rounds, with the smallest and the largest.
+The bare loops set the input, invoke and get the output, one image a call and 50 a call, on one thread; ``verify`` runs
+in batches on one thread, without and with the comparison with the float export, which it makes by default. Medians of
+the rounds; ratios are to the loop in batches, with the smallest and the largest.
 """
 
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-from contenders import bare, spread, timed
+from contenders import bare, batches, spread, timed
 
 from mnist_edge import data, parity
+from mnist_edge.runtime.machine import described_processor, machine
 
-ROUNDS = 5
+ROUNDS, BATCH = 3, 50
 
 
 def main(folder: Path) -> None:
     test, hashes = data.load_test()
     tflite, onnx = (folder / f"{folder.name}-int8{suffix}" for suffix in (".tflite", ".onnx"))
     pairs = [(tflite, "litert"), (tflite, "tflite-runtime"), (onnx, "onnxruntime")]
-    print(f"{'file':18s} {'engine':15s} {'bare loop s':>12s} {'verify s':>9s} {'ratio (smallest, largest)':>27s}")
+    print(described_processor(machine()))
+    print("file | engine | one by one, s | in batches, s | verify without float export, s | verify, s | over batches")
     for path, engine in pairs:
-        call = bare(path, engine)
-        loops, judged = [], []
+        one, many = bare(path, engine), bare(path, engine, batch=BATCH)
+        ways: dict[str, Callable[[], object]] = {
+            "one": lambda: batches(one, test.images, 1),  # noqa: B023
+            "many": lambda: batches(many, test.images, BATCH),  # noqa: B023
+            "alone": lambda: parity.verify(path, test, hashes["test_images"], engine=engine, twin=False),  # noqa: B023
+            "whole": lambda: parity.verify(path, test, hashes["test_images"], engine=engine),  # noqa: B023
+        }
+        taken: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(ROUNDS):
-            loops.append(timed(lambda: [call(image[np.newaxis]).argmax() for image in test.images]))  # noqa: B023
-            judged.append(timed(lambda: parity.verify(path, test, hashes["test_images"], engine=engine, twin=False)))  # noqa: B023
-        ratios = [b / a for a, b in zip(loops, judged, strict=True)]
-        medians = f"{statistics.median(loops):12.2f} {statistics.median(judged):9.2f}"
-        print(f"{path.name:18s} {engine:15s} {medians} {spread(ratios):>27s}")
+            for name, way in ways.items():
+                taken[name].append(timed(way))
+        medians = " | ".join(f"{statistics.median(values):.2f}" for values in taken.values())
+        ratios = " and ".join(
+            spread([b / a for a, b in zip(taken["many"], taken[name], strict=True)]) for name in ("alone", "whole")
+        )
+        print(f"{path.name} | {engine} | {medians} | {ratios}")
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ class Manifest:
         """
         path = self.folder / name
         if not path.is_file() or sha256_of_file(path) != self.files[name]["sha256"]:
-            raise _other_content(path)
+            raise other_content(path)
 
     def is_current(self, name: str, key: str) -> bool:
         """Whether a file is there, whole, and was made from the inputs that ``key`` is the fingerprint of."""
@@ -195,11 +195,12 @@ def read_vouched(path: Path, trust: bool = False, limit: int = MAX_BYTES) -> tup
             break
         seen = now
     if not trust:
-        raise _other_content(path)
+        raise other_content(path)
     return content, False
 
 
-def _other_content(path: Path) -> ContentError:
+def other_content(path: Path) -> ContentError:
+    """The error for a file whose SHA-256 is not the one in its manifest."""
     return ContentError(
         f"{path} is not the file that its manifest describes: its SHA-256 differs.",
         "Make it again, or go on all the same with --trust where the command takes it.",

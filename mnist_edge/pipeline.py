@@ -27,7 +27,7 @@ from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.results import SCHEMA_VERSION, Artifact, Evaluation, KernelReport, ParityReport, TrainResult
 from mnist_edge.runtime import engine_names, engines, open_session
-from mnist_edge.runtime.confidence import fit_temperature
+from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.quantize import softmax
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.serialize import from_json, to_json
@@ -137,7 +137,7 @@ def _add_selftest(path: Path, threads: int) -> None:
 
 
 def _calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
-    """Enter the temperature of a file, fitted on the validation split, unless its model may have trained on that."""
+    """Enter the temperature of a file, chosen on the validation split, unless its model may have trained on that."""
     manifest = Manifest.load(path.parent)
     entry = manifest.files[path.name]
     recipe = (manifest.files[KERAS_NAME].get("made_by") or {}).get("recipe")
@@ -148,8 +148,10 @@ def _calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
     except (MissingError, RefusedError):
         return  # the verdict will say so
     validation = splits.validation
-    entry["temperature"] = fit_temperature(session.predict(validation.images), validation.labels)
-    manifest.save()
+    temperature = choose_temperature(session.predict(validation.images), validation.labels)
+    if temperature is not None:
+        entry["temperature"] = temperature
+        manifest.save()
 
 
 def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads: int, progress: Progress) -> Artifact:

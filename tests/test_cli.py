@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mnist_edge import cli as program
+from mnist_edge.workspace import SHIPPED
 from tests.conftest import Run, assert_two_lines
 
 COMMANDS = [
@@ -198,3 +200,37 @@ def test_info_shows_what_is_inside(workspace: Path, cli: Callable[..., Run]) -> 
     facts = cli("info", workspace / "cnn" / "cnn-int8.tflite", "--json").json
     assert facts["contract"]["class_names"] == list("0123456789")
     assert facts["verified"] is True
+
+
+def test_info_tells_apart_what_the_manifest_says_of_a_file(tmp_path: Path, cli: Callable[..., Run]) -> None:
+    shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
+    shutil.copytree(SHIPPED / "dense", tmp_path / "other")
+    (tmp_path / "alone").mkdir()
+    name = "dense-int8.tflite"
+    content = (SHIPPED / "dense" / name).read_bytes()
+    (tmp_path / "alone" / name).write_bytes(content)
+    (tmp_path / "other" / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for folder, manifest, words in (
+        ("dense", "agrees", "its manifest agrees"),
+        ("alone", "none", "no manifest"),
+        ("other", "disagrees", "its manifest disagrees"),
+    ):
+        run, machine = cli("info", tmp_path / folder / name), cli("info", tmp_path / folder / name, "--json")
+        assert run.code == machine.code == (4 if manifest == "disagrees" else 0)
+        assert words in run.out.splitlines()[0]
+        assert "FULLY_CONNECTED" in run.out
+        assert machine.json["manifest"] == manifest
+        assert machine.json["verified"] is (manifest == "agrees")
+        assert machine.json["contract"]["class_names"] == list("0123456789")
+        assert len(machine.json["sha256"]) == 64
+        assert ("error" in machine.json) is (manifest == "disagrees")
+        if manifest == "disagrees":
+            assert_two_lines(run, 4)
+            assert machine.json["error"]["code"] == 4
+
+
+def test_info_of_a_file_that_cannot_be_read_is_exit_4(tmp_path: Path, cli: Callable[..., Run]) -> None:
+    (tmp_path / "dense-int8.tflite").write_bytes((SHIPPED / "dense" / "dense-int8.tflite").read_bytes()[:1000])
+    run = cli("info", tmp_path / "dense-int8.tflite")
+    assert_two_lines(run, 4)
+    assert run.out == ""

@@ -12,6 +12,12 @@ from mnist_edge.cli.output import Output, table
 from mnist_edge.errors import one_line
 
 NAME = "info"
+# What the manifest next to the file says about the file.
+_MANIFEST = {
+    "agrees": "its manifest agrees",
+    "none": "no manifest names this file",
+    "disagrees": "its manifest disagrees: the SHA-256 there is another",
+}
 
 
 def command(
@@ -21,18 +27,19 @@ def command(
 ) -> int:
     """What is in this file: ops, tensors, scales, metadata, hash. It is read, not run.
 
+    A file that differs from what its manifest says is shown all the same, and the exit code is 4.
+
     Example: mnist-edge info artifacts/cnn/cnn-int8.tflite
     """
     from mnist_edge import artifacts, formats
-    from mnist_edge.storage import read_bytes
 
     output = Output(NAME, as_json, debug)
-    content = read_bytes(path)
+    content, verified = artifacts.read_vouched(path, trust=True)
     file = formats.read(content, path)
-    verified = artifacts.is_vouched(path, content)
+    manifest = "agrees" if verified else "none" if artifacts.is_vouched(path, content) is None else "disagrees"
     sha256 = artifacts.sha256_of(content)
     facts = [
-        f"{path}: {file.format}, {len(content):,} bytes, {'' if verified else 'not '}vouched for by a manifest",
+        f"{path}: {file.format}, {len(content):,} bytes, {_MANIFEST[manifest]}",
         f"sha256 {sha256}",
         *(f"input  {_tensor(item)}" for item in file.inputs),
         *(f"output {_tensor(item)}" for item in file.outputs),
@@ -47,10 +54,11 @@ def command(
         )
         ops.add_row(one_line(op.kind), one_line(op.outputs[0])[-48:] if op.outputs else "", *cells)
     payload = {
-        "path": str(path), "size_bytes": len(content), "sha256": sha256, "verified": verified, "file": file,
-        "contract": file.contract,
+        "path": str(path), "size_bytes": len(content), "sha256": sha256, "verified": verified, "manifest": manifest,
+        "file": file, "contract": file.contract,
     }  # fmt: skip
-    return output.result(payload, *facts, ops)
+    error = artifacts.other_content(path) if manifest == "disagrees" else None
+    return output.result(payload, *facts, ops, error=error)
 
 
 def _tensor(item: Any) -> str:

@@ -1,8 +1,8 @@
 """Keras to ONNX: static int8 (QDQ) that takes raw uint8 pixels, float16, and the float32 twin.
 
 Activations are unsigned and weights signed, per-channel, with their range reduced to seven bits. Processors with AVX2
-but without VNNI add pairs of 8-bit products in 16 bits, which saturates with full-range weights: emulated as such, S8S8
-and full U8S8 move probabilities by up to 0.23; reduced, nothing saturates, at the full speed of VNNI elsewhere.
+but without VNNI add pairs of 8-bit products in 16 bits, which saturates with full-range weights and moves probabilities
+(measured: `benchmarks/onnx_choices.py`); reduced, nothing saturates, at the full speed of VNNI elsewhere.
 """
 
 from __future__ import annotations

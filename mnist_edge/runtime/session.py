@@ -40,7 +40,8 @@ class Session:
         delegate: what the engine was observed to run it with.
         output_step: what one step of its integer output is worth; None for a float output.
         verified: whether a manifest vouches for the file's bytes.
-        temperature: that makes its probabilities calibrated (see `confidence`); None where its manifest has none.
+        temperature: what calibrates its probabilities (see `confidence`): 1.0 if nothing is needed, None if its
+            manifest has no entry.
         image_shape: (h, w) of the images that it takes. classes: how many it tells apart.
     """
 
