@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the class rule finds, and how often chance alarms it. Writes benchmarks/results/gate.md.
+"""What the gate finds, and how often it is wrong. Writes benchmarks/results/gate.md.
 
     python benchmarks/gate_power.py
 
@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats
 
 from mnist_edge.parity import statistics
-from mnist_edge.parity.gate import CLASS_ALPHA, ClassCounts, Gate, class_failure
+from mnist_edge.parity.gate import CLASS_ALPHA, ClassCounts, Gate, class_failure, decide
 
 RESULT = Path(__file__).resolve().parent / "results" / "gate.md"
 CLASSES = (2, 10, 100, 1000)
@@ -22,6 +22,8 @@ IMAGES = (20, 100, 1000)
 # Shares of answers that break and that are fixed in every class, by chance alone.
 RATES = (0.0, 0.001, 0.005)
 POWER = 0.8
+SIZES = (100, 1000, 1351, 1497, 1500, 2500, 10_000)
+FIXED_RATES = (0.0, 0.0001, 0.001, 0.0023, 0.005, 0.01, 0.0143)
 TAIL = 1e-9
 TRIALS = 2000
 
@@ -97,6 +99,47 @@ def false_alarms(classes: int, images: int, rate: float, trials: int, seed: int 
     return alarms / trials
 
 
+def false_pass_rate(n: int, fixed_rate: float) -> float:
+    """Probability that a model which loses exactly the allowed drop passes: exact, by every pair of counts.
+
+    The rules of agreement, classes and probabilities are left out, which can only fail more.
+    """
+    gate = Gate(min_agreement=0)
+    broken_rate = fixed_rate + gate.max_drop_pp / 100
+
+    def passes(broken: int, fixed: int) -> bool:
+        return decide(gate, n, broken, fixed, n - broken - fixed, []).rule == "non-inferior"
+
+    passed, limit = 0.0, 0  # `limit`: the smallest number of broken answers that does not pass
+    first, last = (int(end) for end in stats.binom.ppf([1e-12, 1 - 1e-12], n, fixed_rate))
+    for fixed in range(max(first, 0), last + 1):
+        while limit + fixed <= n and passes(limit, fixed):
+            limit += 1
+        while limit and not passes(limit - 1, fixed):
+            limit -= 1
+        below = stats.binom.cdf(limit - 1, n - fixed, broken_rate / (1 - fixed_rate))
+        passed += stats.binom.pmf(fixed, n, fixed_rate) * below
+    return float(passed)
+
+
+def false_pass_table() -> list[str]:
+    """The false passes as a table."""
+    lines = [
+        "## A model at the margin",
+        "",
+        "Share of test sets on which a model that loses exactly 0.2 pp passes (exact), by number of images and by the",
+        "share of answers that are fixed. 5 % are allowed.",
+        "",
+        "| images | " + " | ".join(f"fixed {rate:.2%}" for rate in FIXED_RATES) + " |",
+        "|" + "---|" * (1 + len(FIXED_RATES)),
+    ]
+    for n in SIZES:
+        row = " | ".join(f"{false_pass_rate(n, rate):.2%}" for rate in FIXED_RATES)
+        lines.append(f"| {n:,} | {row} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
 def main() -> None:
     lines = [
         "# Power of the gate",
@@ -133,6 +176,7 @@ def main() -> None:
     for n in (100, 1000, 1500, 10_000):
         row = (f"{100 * statistics.detectable_drop(n, fixed):.2f}" for fixed in (0, 1, 3, 10, 30))
         lines.append(f"| {n:,} | " + " | ".join(row) + " |")
+    lines += ["", *false_pass_table()]
     RESULT.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
