@@ -30,7 +30,7 @@ def command(
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
     max_brier_increase: options.MaxBrierIncrease = 0.002,
-    max_probability_distance: options.MaxProbabilityDistance = 0.01,
+    max_probability_distance: options.MaxProbabilityDistance = 0.0125,
     max_flash: Annotated[int | None, typer.Option("--max-flash", help="Bytes that C may take in flash.")] = None,
     max_ram: Annotated[int | None, typer.Option("--max-ram", help="Bytes of RAM that C may take.")] = None,
     build: Annotated[bool, typer.Option("--build", help="With --format c: a shared object too.")] = False,

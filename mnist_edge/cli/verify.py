@@ -33,7 +33,7 @@ def command(
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
     max_brier_increase: options.MaxBrierIncrease = 0.002,
-    max_probability_distance: options.MaxProbabilityDistance = 0.01,
+    max_probability_distance: options.MaxProbabilityDistance = 0.0125,
     shipped_: options.Shipped = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="A second, no data: does it say what it said?")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float twin.")] = False,

@@ -32,7 +32,7 @@ class Gate:
     min_agreement: float = 0.995
     max_class_drop_pp: float = 1.0
     max_brier_increase: float = 0.002
-    max_probability_distance: float = 0.01
+    max_probability_distance: float = 0.0125
 
 
 @dataclass(frozen=True)
