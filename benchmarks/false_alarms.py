@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How often does the gate fail a healthy export, and does it find wrong probabilities?
 
-    python benchmarks/false_alarms.py SEEDS MODEL_FOLDER[@DATA]... [--result FILE]
+    python benchmarks/false_alarms.py SEEDS MODEL_FOLDER[@DATA]...
 
 Every model is exported with calibration seeds 1 to SEEDS in both formats. Every file is judged on the test images, to
 see how often the gate is wrong, and on the validation images, on which the margins of the probabilities were chosen.
@@ -65,12 +65,12 @@ def row(name: str, format_: str, what: str, found: list[ParityReport]) -> str:
     )
 
 
-def study(folder: Path, source: Path | None, seeds: int) -> list[str]:
-    """The rows of one model."""
+def study(folder: Path, source: Path | None, seeds: int) -> None:
+    """Print the rows of one model."""
     test, hashes = data.load_test(source)
     validation = data.load(source).validation
     before = np.asarray(models.outputs(models.load(folder / KERAS_NAME), validation.images), np.float32)
-    name, lines = folder.name if source is None else f"{folder.name} ({source.name})", []
+    name = folder.name if source is None else f"{folder.name} ({source.name})"
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / folder.name
         copy.mkdir()
@@ -90,24 +90,16 @@ def study(folder: Path, source: Path | None, seeds: int) -> list[str]:
                 for fault, change in FAULTS.items():
                     faulty[fault].append(report(before, change(after), session, validation.labels, Gate()))
             found = {"healthy, test images": on_test, "healthy": healthy, **faulty}
-            lines += [row(name, format_, what, reports) for what, reports in found.items()]
-            print("\n".join(lines[-len(found) :]), flush=True)
-    return lines
+            for what, reports in found.items():
+                print(row(name, format_, what, reports), flush=True)
 
 
 def main(arguments: list[str]) -> None:
-    target = None
-    if "--result" in arguments:
-        at = arguments.index("--result")
-        target, arguments = Path(arguments[at + 1]), arguments[:at] + arguments[at + 2 :]
-    seeds = int(arguments[0])
     print(HEADER)
-    lines = []
+    print("|" + "---|" * 7)
     for item in arguments[1:]:
         folder, _, source = item.partition("@")
-        lines += study(Path(folder), Path(source) if source else None, seeds)
-    if target is not None:
-        target.write_text("\n".join([HEADER, "|" + "---|" * 7, *lines]) + "\n", encoding="utf-8")
+        study(Path(folder), Path(source) if source else None, int(arguments[0]))
 
 
 if __name__ == "__main__":
