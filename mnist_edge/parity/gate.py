@@ -94,8 +94,8 @@ def decide(
     must lie under their margins; if they do not, the verdict is ``undecidable``. Only a drop fails by its bound alone,
     and only on a test set that would have passed a model that changes as many answers and loses nothing.
 
-    A file that is shown to be more accurate than the float model fails neither because its answers differ nor because
-    its probabilities do.
+    An improvement does not fail: answers that were fixed never count against a file, and the probabilities of a file
+    that is shown to be more accurate than the float model may differ from the float model's.
 
     Args:
         gate: the margins. n: all images. broken, fixed: answers that became wrong and right. agreeing: those unchanged.
@@ -104,7 +104,7 @@ def decide(
     drop = _Drop(gate, n, broken, fixed)
     gained = drop.upper() < 0
     changed = n - agreeing - fixed
-    disagreement = None if gained else _disagreement(gate, n, changed)
+    disagreement = _disagreement(drop, changed)
     if disagreement is not None and disagreement.rule == "agreement":
         return disagreement
     for counts in classes:
@@ -166,17 +166,21 @@ def _lost(drop: _Drop) -> Decision:
     return Decision("drop", f"Failed (drop): it {drop.change}, more than the {drop.gate.max_drop_pp:g} pp allowed.")
 
 
-def _disagreement(gate: Gate, n: int, changed: int) -> Decision | None:
+def _disagreement(drop: _Drop, changed: int) -> Decision | None:
     """Whether too many answers changed for the worse, or from one wrong class to another.
 
     An answer that was fixed does not count. The rule fails if the share of changed answers is above the allowed one
     with 95 % confidence (exact binomial test); if it is above but not shown to be, it is undecidable.
     """
+    gate, n = drop.gate, drop.n
     allowed = 1 - gate.min_agreement
     if n - changed >= n * gate.min_agreement:
         return None
     share = changed / n
-    found = f"{share:.2%} of {n:,} answers changed without being corrected; allowed are {max(allowed, 0):.2%}"
+    found = (
+        f"it {drop.change}, and {share:.2%} of {n:,} answers changed without being corrected; allowed are "
+        f"{max(allowed, 0):.2%}"
+    )
     if statistics.binomial_upper_tail(changed, n, allowed) <= 0.05:
         return Decision("agreement", f"Failed (agreement): {found}.")
     z = NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.8)
