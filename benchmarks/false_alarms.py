@@ -1,39 +1,106 @@
 #!/usr/bin/env python3
-"""How often does chance fail a build? The same model exported with many calibration seeds, each file judged.
+"""How often does the gate fail a healthy export, and does it find wrong probabilities?
 
-python benchmarks/false_alarms.py artifacts/cnn 50
+    python benchmarks/false_alarms.py SEEDS MODEL_FOLDER[@DATA]...
+
+Every model is exported with calibration seeds 1 to SEEDS in both formats. Every file is judged on the test images, to
+see how often the gate is wrong, and on the validation images, on which the margins of the probabilities were chosen.
+There, the faults are seeded as well: probabilities at another temperature, and an output scale that is off.
 """
+
+from __future__ import annotations
 
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from mnist_edge import conversion, data, parity
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge import conversion, data, models, parity
 from mnist_edge.artifacts import KERAS_NAME, MANIFEST_NAME, REFERENCE_NAME
+from mnist_edge.parity.compare import report
+from mnist_edge.parity.gate import Gate
+from mnist_edge.results import ParityReport
+from mnist_edge.runtime import open_session
+
+Probabilities = NDArray[np.float32]
 
 
-def main(folder: Path, seeds: int) -> None:
-    test, hashes = data.load_test()
+def tempered(temperature: float) -> Callable[[Probabilities], Probabilities]:
+    """A fault: the softmax sees its logits divided by ``temperature``."""
+
+    def change(probabilities: Probabilities) -> Probabilities:
+        powers = np.maximum(probabilities, 1e-30).astype(np.float64) ** (1 / temperature)
+        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    return change
+
+
+FAULTS: dict[str, Callable[[Probabilities], Probabilities]] = {
+    "temperature 1.5": tempered(1.5),
+    "temperature 1 / 1.5": tempered(1 / 1.5),
+    "output scale x 1.3": lambda probabilities: probabilities * np.float32(1.3),
+    "output scale / 1.3": lambda probabilities: probabilities / np.float32(1.3),
+}
+HEADER = "| model | format | file | failed | Brier increase, bound | distance | distance, bound |"
+
+
+def row(name: str, format_: str, what: str, found: list[ParityReport]) -> str:
+    """The range over the seeds."""
+
+    def span(values: list[float | None]) -> str:
+        numbers = [value for value in values if value is not None]
+        return f"{min(numbers):+.5f} to {max(numbers):+.5f}"
+
+    failed = sum(not item.passed for item in found)
+    rules = ", ".join(sorted({item.rule for item in found if not item.passed}))
+    return (
+        f"| {name} | {format_} | {what} | {failed} of {len(found)}{f' ({rules})' if rules else ''} | "
+        f"{span([item.brier_increase_upper95 for item in found])} | "
+        f"{span([item.probability_distance for item in found])} | "
+        f"{span([item.probability_distance_upper95 for item in found])} |"
+    )
+
+
+def study(folder: Path, source: Path | None, seeds: int) -> None:
+    """Print the rows of one model."""
+    test, hashes = data.load_test(source)
+    validation = data.load(source).validation
+    before = np.asarray(models.outputs(models.load(folder / KERAS_NAME), validation.images), np.float32)
+    name = folder.name if source is None else f"{folder.name} ({source.name})"
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / folder.name
         copy.mkdir()
-        for name in (KERAS_NAME, REFERENCE_NAME, MANIFEST_NAME):
-            shutil.copy(folder / name, copy)
+        for part in (KERAS_NAME, REFERENCE_NAME, MANIFEST_NAME):
+            shutil.copy(folder / part, copy)
         for format_, engine in (("tflite", "litert"), ("onnx", "onnxruntime")):
-            passed, bounds = 0, []
+            on_test: list[ParityReport] = []
+            healthy: list[ParityReport] = []
+            faulty: dict[str, list[ParityReport]] = {fault: [] for fault in FAULTS}
             for seed in range(1, seeds + 1):
-                splits = data.load(calibration_seed=seed)
-                made = conversion.export(copy, conversion.ExportConfig(format_), splits)
-                reports, _ = parity.verify(Path(made.path), test, hashes["test_images"], engine=engine)
-                passed += reports[0].passed
-                bounds.append(reports[0].drop_upper95_pp)
-            print(
-                f"{folder.name} {format_:7s}: {passed} of {seeds} re-exports pass; "
-                f"upper bound of the drop {min(bounds):+.3f} to {max(bounds):+.3f} pp",
-                flush=True,
-            )
+                splits = data.load(source, calibration_seed=seed)
+                path = Path(conversion.export(copy, conversion.ExportConfig(format_), splits).path)
+                on_test += parity.verify(path, test, hashes["test_images"], engine=engine, twin=False)[0]
+                session = open_session(path, engine)
+                after = session.predict(validation.images)
+                healthy.append(report(before, after, session, validation.labels, Gate()))
+                for fault, change in FAULTS.items():
+                    faulty[fault].append(report(before, change(after), session, validation.labels, Gate()))
+            found = {"healthy, test images": on_test, "healthy": healthy, **faulty}
+            for what, reports in found.items():
+                print(row(name, format_, what, reports), flush=True)
+
+
+def main(arguments: list[str]) -> None:
+    print(HEADER)
+    print("|" + "---|" * 7)
+    for item in arguments[1:]:
+        folder, _, source = item.partition("@")
+        study(Path(folder), Path(source) if source else None, int(arguments[0]))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(sys.argv[1:])

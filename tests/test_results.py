@@ -28,6 +28,9 @@ parities = st.builds(
     accuracy=numbers, reference_accuracy=numbers, drop_pp=numbers, drop_ci95_pp=st.tuples(numbers, numbers),
     drop_upper95_pp=numbers, mcnemar_p=numbers, agreement=numbers, flips=flips,
     detectable_drop_pp=numbers, verified_hash=st.booleans(), changes=st.none() | changed, twin=st.none() | twins,
+    brier=st.none() | numbers, reference_brier=st.none() | numbers, brier_increase=st.none() | numbers,
+    brier_increase_upper95=st.none() | numbers, probability_distance=st.none() | numbers,
+    probability_distance_upper95=st.none() | numbers, images_needed=st.none() | st.integers(),
 )  # fmt: skip
 everything = st.one_of(
     parities,

@@ -122,7 +122,7 @@ def test_too_few_images_are_no_pass(
     )  # fmt: skip
     assert run.code == 1
     assert run.json["results"][0]["rule"] == "undecidable"
-    assert "1,351" in run.json["results"][0]["verdict"]
+    assert "1,497" in run.json["results"][0]["verdict"]
 
 
 def test_a_second_export_does_nothing_and_a_changed_option_redoes_its_stages(

@@ -54,7 +54,8 @@ def test_every_output_format_says_the_same(copy: Path, tmp_path: Path, cli: Call
     suite = ElementTree.parse(out["v.xml"]).getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("6", "0")
     rows = json.loads(out["v.bench.json"].read_text())
-    assert len(rows) == 12
+    assert len(rows) == 24
+    assert sum(row["name"].endswith(": Brier score") for row in rows) == len(results)
     assert all(set(row) == {"name", "unit", "value"} for row in rows)
     kernels = {(Path(item["path"]).name, item["other"]) for item in run.json["kernels"]}
     assert ("dense-int8.tflite", "litert-reference") in kernels
@@ -62,7 +63,13 @@ def test_every_output_format_says_the_same(copy: Path, tmp_path: Path, cli: Call
     assert ("dense-int8.tflite", "tflite-runtime") in kernels
     page = out["v.html"].read_text()
     assert "Where it was lost: " in page
+    found = {item.get("value") for item in suite.iterfind(".//property[@name='brier_increase']")}
+    assert found == {f"{item['brier_increase']:.6f}" for item in results}
     for item in results:
+        cell = f"{item['brier']:.4f} ({item['brier_increase']:+.4f})"
+        assert f"| {cell} | {item['probability_distance']:.2%} |" in table
+        assert f"<td>{cell}</td>" in page
+        assert f"<td>{item['mcnemar_p']:.3g}</td>" in page
         assert item["changes"] is None or len(item["changes"]["confusion_after"]) == 10
         assert item["detectable_drop_pp"] > 0
 
@@ -106,6 +113,18 @@ def test_a_failed_verdict_fails_in_every_format(copy: Path, tmp_path: Path, cli:
     assert failed["drop_pp"] > 10
     assert values["dense-int8.onnx on onnxruntime: changed answers"] == pytest.approx(100 * (1 - failed["agreement"]))
     assert html.escape(failed["verdict"]) in out["v.html"].read_text()
+
+
+def test_an_undecidable_verdict_fails_and_names_the_images_that_would_decide(
+    copy: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
+    # 0.01 pp needs 29,956 images, and the test set has 10,000.
+    words = ("verify", copy / "dense-int8.onnx", "--max-drop-pp", "0.01", "--junit", tmp_path / "v.xml")
+    assert_two_lines(run := cli(*words), 1)
+    assert "would decide" in run.err
+    failure = ElementTree.parse(tmp_path / "v.xml").getroot().find(".//failure")
+    assert failure is not None
+    assert failure.get("type") == "undecidable"
 
 
 def test_a_baseline_catches_what_became_worse(copy: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:

@@ -33,3 +33,12 @@ MinAgreement = Annotated[float, typer.Option("--min-agreement", help="Share of a
 MaxClassDrop = Annotated[
     float, typer.Option("--max-class-drop-pp", help="Recall that a class may lose, in percentage points.")
 ]
+MaxBrierIncrease = Annotated[
+    float, typer.Option("--max-brier-increase", help="By how much the Brier score of the probabilities may rise.")
+]
+MaxProbabilityDistance = Annotated[
+    float,
+    typer.Option(
+        "--max-probability-distance", help="Distance from the float probabilities, as a share of their uncertainty."
+    ),
+]

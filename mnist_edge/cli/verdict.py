@@ -47,10 +47,15 @@ def gate_error(reports: Sequence[ParityReport]) -> GateError | None:
     if not failed:
         return None
     first = failed[0]
+    remedy = "Do not ship these files: look at their calibration and training, and see mnist-edge verify --json."
+    if first.rule == "undecidable":
+        remedy = "No number of images would decide: what was found lies at the margin. Choose another margin."
+        if first.images_needed is not None:
+            remedy = f"Verify on a larger test set with --data: about {first.images_needed:,} images would decide."
     return GateError(
         f"{len(failed)} of {len(reports)} checks did not pass; the first is {Path(first.path).name} on {first.engine}, "
         f"by the rule {first.rule}.",
-        "Do not ship these files: look at their calibration and training, and see mnist-edge verify --json.",
+        remedy,
     )
 
 

@@ -32,6 +32,8 @@ def command(
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = 0.995,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
+    max_brier_increase: options.MaxBrierIncrease = 0.002,
+    max_probability_distance: options.MaxProbabilityDistance = 0.0125,
     shipped_: options.Shipped = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="A second, no data: does it say what it said?")] = False,
     layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float twin.")] = False,
@@ -73,7 +75,7 @@ def command(
         return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))
     with output.progress() as progress:
         test, hashes = load_test(data, progress)
-        gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp)
+        gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance)
         verdicts = verification.verify_all(
             files, test, hashes["test_images"], gate=gate, engine=engine, threads=threads, reference=reference,
             trust=trust, layers=layers, progress=progress,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import answers
 from mnist_edge.parity.changes import changes
-from mnist_edge.parity.gate import ClassCounts, Gate, decide
+from mnist_edge.parity.gate import ClassCounts, Decision, Gate, decide
+from mnist_edge.parity.probabilities import ProbabilityChange, probability_change
 from mnist_edge.results import Flips, ParityReport, TwinReport
 from mnist_edge.runtime import Session
 
@@ -44,9 +46,11 @@ def report(
     before: NDArray[np.float32], after: NDArray[np.float32], session: Session, labels: NDArray[np.int64], gate: Gate
 ) -> ParityReport:
     """The verdict on answers that are there already: float32 (n, classes) before and after."""
-    rule, verdict = _verdict(before, after, session.contract.class_names, labels, gate)
     names = session.contract.class_names
-    return _report(before, after, labels, names, rule, verdict, session.path, session.engine, session.verified)
+    comparable = before.shape == after.shape and bool(np.isfinite(after).all())
+    change = probability_change(before, after, labels) if comparable else None
+    decision = _verdict(before, after, names, labels, gate, change)
+    return _report(before, after, labels, names, decision, change, session.path, session.engine, session.verified)
 
 
 def refused(
@@ -54,7 +58,8 @@ def refused(
 ) -> ParityReport:
     """The report of an engine that does not take the file: every answer is missing."""
     after = np.full_like(before, np.nan)
-    return _report(before, after, labels, (), "refused", f"Failed (refused): {cause}", path, engine, verified=False)
+    decision = Decision("refused", f"Failed (refused): {cause}")
+    return _report(before, after, labels, (), decision, None, path, engine, verified=False)
 
 
 def _verdict(
@@ -63,20 +68,21 @@ def _verdict(
     class_names: tuple[str, ...],
     labels: NDArray[np.int64],
     gate: Gate,
-) -> tuple[str, str]:
+    change: ProbabilityChange | None,
+) -> Decision:
     n = len(labels)
     if before.shape != after.shape:
-        return "shape", f"Failed (shape): its answers are {after.shape}, the reference's {before.shape}."
+        return Decision("shape", f"Failed (shape): its answers are {after.shape}, the reference's {before.shape}.")
     rows = int((~np.isfinite(after).all(axis=1)).sum())
     if rows:
-        return "nan", f"Failed (nan): {rows:,} of {n:,} answers are NaN or infinite."
+        return Decision("nan", f"Failed (nan): {rows:,} of {n:,} answers are NaN or infinite.")
     old, new = answers(before), answers(after)
     broken, fixed = (old == labels) & (new != labels), (old != labels) & (new == labels)
     classes = [
         ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()))
         for name, of in ((name, labels == label) for label, name in enumerate(class_names))
     ]
-    return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes)
+    return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes, change)
 
 
 def _report(
@@ -84,8 +90,8 @@ def _report(
     after: NDArray[np.float32],
     labels: NDArray[np.int64],
     class_names: tuple[str, ...],
-    rule: str,
-    verdict: str,
+    decision: Decision,
+    change: ProbabilityChange | None,
     path: Path,
     engine: str,
     verified: bool,
@@ -93,13 +99,12 @@ def _report(
     n, old, new = len(labels), answers(before), answers(after)
     flips = flips_between(old, new, labels)
     low, high = statistics.paired_difference(flips.broken, flips.fixed, n)
-    comparable = before.shape == after.shape and bool(np.isfinite(after).all())
     return ParityReport(
         path=str(path),
         engine=engine,
-        passed=rule == "non-inferior",
-        rule=rule,
-        verdict=verdict,
+        passed=decision.rule == "non-inferior",
+        rule=decision.rule,
+        verdict=decision.verdict,
         n=n,
         accuracy=float((new == labels).mean()),
         reference_accuracy=float((old == labels).mean()),
@@ -109,10 +114,22 @@ def _report(
         mcnemar_p=statistics.mcnemar_exact(flips.broken, flips.fixed),
         agreement=float((old == new).mean()),
         flips=flips,
-        detectable_drop_pp=100 * statistics.detectable_drop(n, max(flips.broken + flips.fixed, 1) / n),
+        detectable_drop_pp=100 * statistics.detectable_drop(n, flips.fixed),
         verified_hash=verified,
-        changes=changes(before, after, labels, class_names) if comparable else None,
+        changes=changes(before, after, labels, class_names) if change is not None else None,
+        brier=change.brier if change else None,
+        reference_brier=change.reference_brier if change else None,
+        brier_increase=change.increase if change else None,
+        brier_increase_upper95=_finite(change.increase_ci90[1]) if change else None,
+        probability_distance=change.distance if change else None,
+        probability_distance_upper95=_finite(change.distance_ci90[1]) if change else None,
+        images_needed=None if decision.images_needed == statistics.MANY_IMAGES else decision.images_needed,
     )
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def flips_between(old: NDArray[np.int64], new: NDArray[np.int64], labels: NDArray[np.int64]) -> Flips:

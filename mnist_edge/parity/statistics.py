@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from statistics import NormalDist
+
+# Largest number of images that `images_to_decide` names.
+MANY_IMAGES = 1_000_000_000
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -67,27 +71,141 @@ def mcnemar_exact(broken: int, fixed: int) -> float:
 
 
 def images_needed(margin: float, confidence: float = 0.95) -> int:
-    """How many images a flawless model needs until `upper_bound` falls below ``margin``.
+    """Smallest number of images on which a model without a single flip is shown to lose less than ``margin``.
 
-    With no flips the score bound is z² / (n + z²), which is solved for n.
+    A model that loses exactly the margin shows no flip on n images with probability (1 - margin)^n at most. This must
+    not exceed 1 - ``confidence``.
     """
-    z = NormalDist().inv_cdf(confidence)
-    return math.floor(z * z * (1 - margin) / margin) + 1
+    if margin <= 0:
+        return MANY_IMAGES
+    return 1 if margin >= confidence else math.ceil(math.log(1 - confidence) / math.log1p(-margin))
 
 
-def detectable_drop(n: int, flip_rate: float, power: float = 0.8, alpha: float = 0.05) -> float:
-    """The smallest true drop that a two-sided McNemar test at ``alpha`` finds with this power.
+def images_to_decide(broken_rate: float, fixed_rate: float, margin: float) -> int:
+    """About how many images decide, with 80 % probability, whether a drop is above or below ``margin``.
 
-    Source: R. J. Connor, Sample size for testing differences in proportions for the paired-sample design, Biometrics 43
-    (1987): n d² = (z_a sqrt(f) + z_b sqrt(f - d²))², with f the share of flipped answers. A drop cannot exceed f.
+    The normal approximation: the distance of the drop from the margin must be as large as 1.645 + 0.842 standard
+    errors. If the drop is below the margin, the distance that `images_needed` asks for without a flip is added.
+
+    Args:
+        broken_rate, fixed_rate: shares of images whose answers break and are fixed. margin: as a fraction.
     """
-    z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
+    distance, needed = abs(margin - (broken_rate - fixed_rate)), images_needed(margin)
+    if needed == MANY_IMAGES or distance < 1e-6:
+        return MANY_IMAGES
+    spread = (NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.8)) * math.sqrt(broken_rate + fixed_rate)
+    # distance * n = floor + spread * sqrt(n), solved for sqrt(n).
+    floor = needed * margin if broken_rate - fixed_rate < margin else 0.0
+    root = (spread + math.sqrt(spread * spread + 4 * distance * floor)) / (2 * distance)
+    return min(max(needed, math.ceil(root * root - 1e-6)), MANY_IMAGES)
 
-    def excess(drop: float) -> float:
-        spread = z_alpha * math.sqrt(flip_rate) + z_power * math.sqrt(max(flip_rate - drop * drop, 0.0))
-        return spread - drop * math.sqrt(n)
 
-    return flip_rate if excess(flip_rate) > 0 else _root(excess, 0.0, flip_rate)
+def binomial_upper_tail(k: int, n: int, p: float) -> float:
+    """Probability of at least k of n."""
+    if k <= n * p:
+        return max(0.0, 1.0 - math.fsum(_binomial(i, n, p) for i in range(k)))
+    total = term = _binomial(k, n, p)
+    while k < n and term > 1e-17 * total:
+        term *= (n - k) / (k + 1) * p / (1 - p)
+        k += 1
+        total += term
+    return min(1.0, total)
+
+
+def concentration_p(inside: int, size: int, total: int, n: int) -> float:
+    """Probability that ``inside`` or more of ``total`` marked images fall into a group by chance.
+
+    The group has ``size`` of ``n`` images, and every set of ``total`` images is equally likely to be the marked one:
+    the upper tail of the hypergeometric distribution (the one-sided exact test of R. A. Fisher).
+    """
+
+    def log_choose(items: int, chosen: int) -> float:
+        return math.lgamma(items + 1) - math.lgamma(chosen + 1) - math.lgamma(items - chosen + 1)
+
+    first, last = max(inside, total - (n - size), 0), min(size, total)
+    log_all = log_choose(n, total)
+    terms = (math.exp(log_choose(size, k) + log_choose(n - size, total - k) - log_all) for k in range(first, last + 1))
+    return min(1.0, math.fsum(terms))
+
+
+def mcnemar_power(n: int, broken_rate: float, fixed_rate: float, alpha: float = 0.05) -> float:
+    """Probability that the exact two-sided McNemar test at ``alpha`` finds a loss on n independent images.
+
+    Every image breaks with probability ``broken_rate`` and is fixed with probability ``fixed_rate``. The number of
+    flips T is then binomial (n, broken_rate + fixed_rate), and given T the number of fixed answers is binomial
+    (T, fixed_rate / (broken_rate + fixed_rate)); a loss is found if the latter is at most the test's critical value.
+    The sum over T is exact up to tails of 1e-12.
+    """
+    rate = min(broken_rate + fixed_rate, 1.0)
+    if rate <= 0:
+        return 0.0
+    share, spread = fixed_rate / rate, 7 * math.sqrt(n * rate) + 16
+    first, last = max(0, math.floor(n * rate - spread)), min(n, math.ceil(n * rate + spread))
+    critical = _critical_counts(1 << last.bit_length(), alpha)
+    total = below = point = 0.0  # `below`: P(fixed <= limit) given the flips; `point`: P(fixed = limit)
+    limit, weight = -1, _binomial(first, n, rate)  # `weight`: P(flips)
+    for flips in range(last + 1):
+        if limit >= 0:  # from flips - 1 to flips, with the same limit
+            below -= share * point
+            point *= (1 - share) * flips / (flips - limit)
+        while limit < critical[flips]:
+            limit += 1
+            ratio = share / (1 - share) * (flips - limit + 1) / limit if limit else 0.0
+            point = point * ratio if limit else (1 - share) ** flips
+            below += point
+        if flips >= first:
+            total += weight * below
+            weight = weight * (n - flips) / (flips + 1) * rate / (1 - rate) if rate < 1 else float(flips + 1 == n)
+    return min(total, 1.0)
+
+
+def detectable_drop(n: int, fixed: int, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Smallest true drop that the exact two-sided McNemar test at ``alpha`` finds with this power on n images.
+
+    The share of answers that are fixed is taken as observed, ``fixed / n``; the share that breaks is increased until
+    `mcnemar_power` reaches ``power``. The result is the difference of the two shares, to four digits; 1.0 if no drop
+    can be found, for instance with fewer than six images.
+    """
+    fixed_rate = fixed / n
+    highest = 1 - fixed_rate
+    if mcnemar_power(n, highest, fixed_rate, alpha) < power:
+        return 1.0
+    low, step = fixed_rate, (3 * math.sqrt(2 * fixed) + 10) / n
+    high = min(highest, low + step)
+    while mcnemar_power(n, high, fixed_rate, alpha) < power:
+        low, high = high, min(highest, high + step)
+    while high - low > 1e-4 * (high - fixed_rate):
+        middle = (low + high) / 2
+        if mcnemar_power(n, middle, fixed_rate, alpha) < power:
+            low = middle
+        else:
+            high = middle
+    return high - fixed_rate
+
+
+@lru_cache(maxsize=8)
+def _critical_counts(flips: int, alpha: float) -> tuple[int, ...]:
+    """By number of flips up to ``flips``: the largest smaller count that McNemar's exact test rejects; -1 if none."""
+    limit, below, point = -1, 0.0, 0.0
+    found = []
+    for total in range(flips + 1):
+        if limit >= 0:
+            below -= point / 2
+            point *= total / (2 * (total - limit))
+        following = point * (total - limit) / (limit + 1) if limit >= 0 else 0.5**total
+        while 2 * (below + following) <= alpha:
+            limit, below, point = limit + 1, below + following, following
+            following = point * (total - limit) / (limit + 1)
+        found.append(limit)
+    return tuple(found)
+
+
+def _binomial(k: int, n: int, p: float) -> float:
+    """Probability of exactly k of n."""
+    if p <= 0 or p >= 1:
+        return float(k == (0 if p <= 0 else n))
+    log_choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(log_choose + k * math.log(p) + (n - k) * math.log1p(-p))
 
 
 def _tango(broken: int, fixed: int, n: int, delta: float) -> float:

@@ -106,7 +106,12 @@ class SelfTest:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """One file on one engine against a reference: ``drop_pp`` is the reference's accuracy minus this file's."""
+    """One file on one engine against a reference: ``drop_pp`` is the reference's accuracy minus this file's.
+
+    The figures of the probabilities are explained at `mnist_edge.parity.probabilities.ProbabilityChange`; they are None
+    if there is nothing to compare. ``images_needed``: about how many images would decide, if the rule is
+    ``undecidable``; None if no number would.
+    """
 
     path: str
     engine: str
@@ -126,6 +131,13 @@ class ParityReport:
     verified_hash: bool
     changes: Changes | None = None
     twin: TwinReport | None = None
+    brier: float | None = None
+    reference_brier: float | None = None
+    brier_increase: float | None = None
+    brier_increase_upper95: float | None = None
+    probability_distance: float | None = None
+    probability_distance_upper95: float | None = None
+    images_needed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,18 @@ from dataclasses import dataclass
 from mnist_edge.results import KernelReport, LayerError, ParityReport
 
 
+def brier_change(report: ParityReport) -> str:
+    """The Brier score and its change, as a cell of a table; empty if there is nothing to compare."""
+    if report.brier is None or report.brier_increase is None:
+        return ""
+    return f"{report.brier:.4f} ({report.brier_increase:+.4f})"
+
+
+def distance(report: ParityReport) -> str:
+    """The distance from the float model's probabilities, as a cell of a table."""
+    return "" if report.probability_distance is None else f"{report.probability_distance:.2%}"
+
+
 @dataclass(frozen=True)
 class Verdicts:
     """All that a run of ``verify`` found; ``layers`` by file. ``notes`` say what could not be looked at."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.page import coloured, confusion, document, gallery, table
-from mnist_edge.parity.reports import Verdicts
+from mnist_edge.parity.reports import Verdicts, brier_change, distance
 from mnist_edge.parity.statistics import wilson
 from mnist_edge.results import Changes, LayerError, ParityReport
 
@@ -66,12 +66,14 @@ def _accuracy(reports: Sequence[ParityReport]) -> str:
                 f"{item.drop_pp:+.2f} ({drop_low:+.2f} to {drop_high:+.2f})",
                 f"{item.agreement:.2%}",
                 f"{item.flips.fixed} / {item.flips.broken}",
+                brier_change(item),
+                distance(item),
                 f"{item.mcnemar_p:.3g}",
                 f"{item.detectable_drop_pp:.2f}",
             )
         )
     header = ("file and engine", "verdict", "accuracy (95 %)", "float", "drop pp (95 %)", "same answer",
-              "fixed / broken", "McNemar p", "detectable pp")  # fmt: skip
+              "fixed / broken", "Brier score", "distance", "McNemar p", "detectable pp")  # fmt: skip
     return "<h2>Accuracy</h2>" + table(f"On {reports[0].n:,} test images", header, rows)
 
 

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnist_edge.parity.reports import Verdicts
+from mnist_edge.parity.reports import Verdicts, brier_change, distance
 
-COLUMNS = ("file", "engine", "accuracy", "float", "drop pp (95 %)", "fixed / broken", "verdict")
+COLUMNS = (
+    "file",
+    "engine",
+    "accuracy",
+    "float",
+    "drop pp (95 %)",
+    "fixed / broken",
+    "Brier score",
+    "distance",
+    "verdict",
+)
 
 
 def render(verdicts: Verdicts) -> str:
@@ -22,6 +32,8 @@ def render(verdicts: Verdicts) -> str:
             f"{item.reference_accuracy:.2%}",
             f"{item.drop_pp:+.2f} ({low:+.2f} to {high:+.2f})",
             f"{item.flips.fixed} / {item.flips.broken}",
+            brier_change(item),
+            distance(item),
             "passed" if item.passed else f"**failed** ({item.rule})",
         )
         lines.append("| " + " | ".join(cells) + " |")
