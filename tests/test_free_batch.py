@@ -39,6 +39,13 @@ def mirrored(tf: Any, image: Any) -> Any:
     return tf.reduce_mean(sums, axis=[1, 2])
 
 
+def transposed(tf: Any, image: Any) -> Any:
+    """A transposed convolution: a constant of the file holds its output's shape, batch included."""
+    kernel = tf.constant(WEIGHTS[:9].reshape(3, 3, 3, 1))
+    wide = tf.nn.conv2d_transpose(image, kernel, (1, 8, 8, 3), 2, "SAME")
+    return tf.reduce_mean(wide, axis=[1, 2])
+
+
 def converted(net: Callable[[Any, Any], Any], int8: bool) -> bytes:
     tf = import_tensorflow()
     function = tf.function(lambda image: net(tf, image), input_signature=[tf.TensorSpec(SHAPE, tf.float32)])
@@ -109,4 +116,12 @@ def test_a_file_that_would_mix_images_without_an_error_stays_as_it_is(int8: bool
     mixed, one_by_one = run(plain, images), np.concatenate([run(plain, image[np.newaxis]) for image in images])
     assert mixed.shape == one_by_one.shape
     assert not np.allclose(mixed, one_by_one, atol=1e-5)
+    assert free_batch(plain) == plain
+
+
+@pytest.mark.parametrize("int8", [False, True], ids=["float32", "int8"])
+def test_a_transposed_convolution_keeps_its_batch(int8: bool) -> None:
+    """With a free batch LiteRT's delegate answers right, and tflite-runtime reads outside of its buffers."""
+    plain = converted(transposed, int8)
+    assert "TRANSPOSE_CONV" in [op.kind for op in tflite.read(plain).ops]
     assert free_batch(plain) == plain

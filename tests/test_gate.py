@@ -15,10 +15,14 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from benchmarks import gate_power
+from mnist_edge.artifacts import Manifest
+from mnist_edge.data import Split, image_digests
 from mnist_edge.parity import statistics
+from mnist_edge.parity.changes import changes
 from mnist_edge.parity.compare import report
 from mnist_edge.parity.gate import ClassCounts, Decision, Gate, class_failure, decide
 from mnist_edge.parity.probabilities import brier_scores, mean_bounds, probability_change
+from mnist_edge.parity.verify import _leaked
 from mnist_edge.results import ParityReport
 from mnist_edge.serialize import from_json
 
@@ -301,3 +305,28 @@ def test_a_report_stored_before_there_were_probabilities_still_loads() -> None:
     whole = from_json(ParityReport, stored)
     assert old == replace(whole, **dict.fromkeys(added))
     assert whole.brier_increase == 0
+
+
+def test_confusion_matrices_are_left_out_of_verdicts_with_many_classes() -> None:
+    for classes, size in ((100, 100), (101, 0)):
+        probabilities = np.random.default_rng(0).dirichlet(np.ones(classes), 50).astype(np.float32)
+        found = changes(probabilities, probabilities, np.zeros(50, np.int64), tuple(map(str, range(classes))))
+        assert (len(found.confusion_before), len(found.confusion_after)) == (size, size)
+        assert len(found.classes) == classes
+
+
+@pytest.mark.parametrize(
+    ("height", "shared", "leaked"),
+    [(4, 0, 0), (4, 1, 1), (4, 40, 40), (1, 0, 0)],
+    ids=["none", "one", "all", "by chance"],
+)
+def test_calibration_images_leak_unless_such_images_are_equal_by_chance(
+    height: int, shared: int, leaked: int, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    test, calibration = (draw.integers(0, 256, (count, height, height, 1)).astype(np.uint8) for count in (3000, 40))
+    calibration[:shared] = test[:shared]
+    calibrated = {"calibration": {"image_digests": image_digests(calibration)}}
+    Manifest.load(tmp_path).commit({"net.tflite": (b"a file", {"made_by": calibrated})})
+    split = Split(test, np.zeros(len(test), np.int64), np.arange(len(test)))
+    assert _leaked(tmp_path / "net.tflite", split) == leaked

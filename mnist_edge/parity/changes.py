@@ -9,6 +9,8 @@ from mnist_edge.parity.answers import answers, margins
 from mnist_edge.results import Changes, ClassChange, Flip
 
 CALIBRATION_BINS = 15
+# Most classes for which a verdict holds confusion matrices. A manifest with those of 1,000 classes has over 16 MiB.
+MAX_CONFUSION_CLASSES = 100
 
 
 def changes(
@@ -35,8 +37,8 @@ def changes(
             ClassChange(name, int(of.sum()), _share(old[of] == label), _share(new[of] == label))
             for label, (name, of) in enumerate((name, labels == label) for label, name in enumerate(class_names))
         ),
-        confusion_before=confusion(old, labels, classes),
-        confusion_after=confusion(new, labels, classes),
+        confusion_before=confusion(old, labels, classes) if classes <= MAX_CONFUSION_CLASSES else (),
+        confusion_after=confusion(new, labels, classes) if classes <= MAX_CONFUSION_CLASSES else (),
         max_abs_difference=float(difference.max()),
         mean_abs_difference=float(difference.mean()),
         mean_js_divergence_bits=float(js_divergence(before, after).mean()),

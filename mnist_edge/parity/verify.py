@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,10 +140,17 @@ def _open_each(path: Path, engine: str, threads: int, trust: bool) -> list[tuple
 
 
 def _leaked(path: Path, test: Split) -> int:
-    """How many of the images that the manifest says calibrated a file are among the test images."""
+    """How many of the images that the manifest says calibrated a file are among the test images.
+
+    Images that are equal by chance (of a single pixel, say) show nothing: none are counted unless a larger share of the
+    calibration images has an equal test image than of the test images themselves.
+    """
     made_by = Manifest.load(path.parent).files.get(path.name, {}).get("made_by", {})
-    calibration = made_by.get("calibration") or {}
-    return len(set(calibration.get("image_digests", ())) & set(image_digests(test.images)))
+    calibration = set((made_by.get("calibration") or {}).get("image_digests", ()))
+    tested = Counter(image_digests(test.images))
+    shared = len(calibration & set(tested))
+    repeated = sum(count for count in tested.values() if count > 1) / max(len(test), 1)
+    return shared if shared > repeated * len(calibration) else 0
 
 
 def _reference(path: Path, named: Path | None, test_sha256: str, n: int, trust: bool) -> Reference:

@@ -37,7 +37,10 @@ class ClassChange:
 
 @dataclass(frozen=True)
 class Changes:
-    """What moved between two sets of answers. Confusion: a row a true class, a column an answer."""
+    """What moved between two sets of answers.
+
+    Confusion: a row for each true class, a column for each answer; empty if there are more than 100 classes.
+    """
 
     flips: tuple[Flip, ...]
     classes: tuple[ClassChange, ...]

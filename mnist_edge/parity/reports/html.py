@@ -126,6 +126,8 @@ def _classes(item: ParityReport, changes: Changes) -> str:
 
 
 def _confusions(item: ParityReport, changes: Changes, names: Sequence[str]) -> str:
+    if not changes.confusion_before:
+        return f"<p>{len(names):,} classes are too many for a confusion matrix.</p>"
     return (
         f'<div class="pair">{confusion(f"Answers of the float model, {_name(item)}", changes.confusion_before, names)}'
         f"{confusion(f'Answers of {_name(item)}', changes.confusion_after, names)}</div>"
