@@ -3,7 +3,7 @@
 
     python benchmarks/gate_power.py
 
-Everything is computed, nothing is measured: the table does not depend on the machine.
+Powers and false passes are exact, false alarms are simulated: the tables do not depend on the machine.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def main() -> None:
     lines = [
         "# Power of the gate",
         "",
-        "`python benchmarks/gate_power.py` writes this page. Everything is computed, nothing is measured.",
+        "`python benchmarks/gate_power.py` writes this page. Powers and false passes are exact; false alarms are simulated.",
         "",
         "## A loss in one class",
         "",

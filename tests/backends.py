@@ -98,8 +98,8 @@ _MODEL = "avx512_model.h"
 _VNNI_ASM = '__asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weights))'
 _AVX512_ASM = '__asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights))'
 _AVX512_TARGET = "avx512f,avx512bw,avx512vl,avx512vnni,popcnt"
-# What the processor itself runs is tested where it has the instructions; every backend is executed on every machine
-# besides: AVX-VNNI and AVX512-VNNI as the same C on a model of the instructions (SIMDe).
+# Every backend is executed on every machine: AVX-VNNI and AVX512-VNNI as the same C on a model of their instructions
+# (SIMDe), and natively too if the processor has them.
 _ALL = {
     "C99": Way("C99", "EDGE_C99"),
     "AVX2": Way("AVX2", "EDGE_AVX2", flag="avx2"),

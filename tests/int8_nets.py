@@ -67,7 +67,7 @@ class Net:
         return {"scale": float(self.draw.uniform(0.01, 0.08)), "zero_point": int(self.draw.integers(-128, 40))}
 
     def parameters(self, shape: tuple[int, ...], axis: int, fan_in: int) -> list[int]:
-        """Weights and a bias; about half of the inputs' and weights' signs let activations of a useful size out."""
+        """Random weights and a bias, scaled so that activations neither vanish nor saturate."""
         channels = shape[axis]
         weights = self.draw.integers(-127, 128, shape).astype(np.int8)
         scales = self.draw.uniform(0.5, 1.5, channels) * 3 / (127 * math.sqrt(fan_in))

@@ -20,7 +20,7 @@ from mnist_edge.errors import ContentError, MissingError, RefusedError, StageErr
 from mnist_edge.formats.c import facts_of
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import native, reference
-from mnist_edge.runtime.session import pixel_lookup
+from mnist_edge.runtime.quantize import pixel_lookup
 from mnist_edge.workspace import SHIPPED
 from tests import bad_models, int8_nets
 from tests.architectures import converted, int8_file

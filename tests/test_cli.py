@@ -220,7 +220,7 @@ def test_info_tells_apart_what_the_manifest_says_of_a_file(tmp_path: Path, cli: 
         assert words in run.out.splitlines()[0]
         assert "FULLY_CONNECTED" in run.out
         assert machine.json["manifest"] == manifest
-        assert machine.json["verified"] is (manifest == "agrees")
+        assert machine.json["verified"] is {"agrees": True, "disagrees": False, "none": None}[manifest]
         assert machine.json["contract"]["class_names"] == list("0123456789")
         assert len(machine.json["sha256"]) == 64
         assert ("error" in machine.json) is (manifest == "disagrees")

@@ -85,13 +85,32 @@ def expected(content: bytes, sharper: float = 1.0) -> NDArray[np.float32]:
     return softmax(sharper * dequantize(values, logits.scale[0], logits.zero_point[0]).reshape(len(values), -1))
 
 
-@pytest.mark.parametrize("end", [behind_a_reshape, behind_a_pool, with_an_activation, read_twice])
-def test_logits_that_do_not_allow_it_keep_their_grid(end: Callable[[Net], None]) -> None:
+def ended(end: Callable[[Net], None]) -> bytes:
+    """A net whose logits have as wide a grid as calibration makes it, so that a finer one would be taken."""
     net = begun()
+    net.grid = lambda: {"scale": 0.5, "zero_point": 0}  # type: ignore[method-assign]
     end(net)
     net.softmax()
-    content = net.content()
-    assert tflite_edit.refine_logits(content, images(), SCALE, expected(content)) == content
+    return net.content()
+
+
+@pytest.mark.parametrize(
+    ("end", "allowed"),
+    [
+        (plain, True),
+        (behind_a_reshape, False),
+        (behind_a_pool, False),
+        (with_an_activation, False),
+        (read_twice, False),
+    ],
+)  # fmt: skip
+def test_only_logits_that_one_layer_makes_for_the_softmax_alone_get_another_grid(
+    end: Callable[[Net], None], allowed: bool
+) -> None:
+    content = ended(end)
+    assert (tflite_edit._logits_grid(tflite_edit._unpack(content)) is not None) is allowed
+    if not allowed:
+        assert tflite_edit.refine_logits(content, images(), SCALE, expected(content)) == content
 
 
 def test_a_softmax_inside_the_net_keeps_the_grid_of_its_input() -> None:
@@ -103,11 +122,7 @@ def test_a_softmax_inside_the_net_keeps_the_grid_of_its_input() -> None:
 
 
 def test_logits_of_a_dense_layer_get_a_finer_grid_that_comes_closer_to_the_float_model() -> None:
-    net = begun()
-    plain(net)
-    net.tensors[net.last].quantization.scale = np.float32([0.5])  # as wide as calibration makes it
-    net.softmax()
-    content = net.content()
+    content = ended(plain)
     wanted = softmax(dequantize(*_logits_in_float(content)))
     refined = tflite_edit.refine_logits(content, images(), SCALE, wanted)
     assert refined != content
@@ -116,11 +131,7 @@ def test_logits_of_a_dense_layer_get_a_finer_grid_that_comes_closer_to_the_float
 
 
 def test_an_edit_that_leads_away_from_the_float_model_is_dropped() -> None:
-    net = begun()
-    plain(net)
-    net.tensors[net.last].quantization.scale = np.float32([0.5])
-    net.softmax()
-    content = net.content()
+    content = ended(plain)
     # If the float model answers exactly as the file does, any other file is farther from it.
     assert tflite_edit.refine_logits(content, images(), SCALE, _probabilities(content)) == content
 
@@ -264,3 +275,27 @@ def test_every_module_that_a_converter_uses_is_in_its_key(name: str) -> None:
         assert any(
             path == item.removesuffix(".py") or path.startswith(f"{item}/") or path == item for item in sources
         ), path
+
+
+def test_very_sure_logits_keep_a_grid_that_an_int8_zero_point_can_express() -> None:
+    """If the smallest best logit is far above 0, a grid that begins above 0 would saturate the largest logits."""
+    net = begun()
+    net.grid = lambda: {"scale": 0.5, "zero_point": 0}  # type: ignore[method-assign]
+    plain(net)
+    net.buffers[net.tensors[net.operators[-1].inputs[2]].buffer].data = np.frombuffer(
+        np.full(10, 210_000, np.int32).tobytes(), np.uint8
+    )
+    net.softmax()
+    content = net.content()
+    program = reference.load(content, 1)
+    (logits,) = (
+        t for t in tflite_format.read(content).tensors if t.name == tflite_format.read(content).ops[-1].inputs[0]
+    )
+    values = program.values(images())[logits.name]
+    best = (values.max(axis=1) - logits.zero_point[0]) * logits.scale[0]
+    assert 20 < best.min()
+    assert 55 < best.max() < 63.5  # near the end of the grid, as after calibration
+    refined = tflite_edit.refine_logits(content, images(), SCALE, softmax(dequantize(*_logits_in_float(content))))
+    assert refined != content
+    (grid,) = (t for t in tflite_format.read(refined).tensors if t.name == logits.name)
+    assert (127 - grid.zero_point[0]) * grid.scale[0] >= best.max()

@@ -25,8 +25,7 @@ from mnist_edge.parity.changes import calibration_error
 from mnist_edge.quiet import quiet
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import litert
-from mnist_edge.runtime.quantize import dequantize, softmax
-from mnist_edge.runtime.session import pixel_lookup
+from mnist_edge.runtime.quantize import dequantize, pixel_lookup, softmax
 
 TRAIN, TEST = 5000, 3000
 EPOCHS = 3

@@ -89,7 +89,10 @@ def set_temperatures(model: str, manifest: Manifest, splits: data.Splits, honest
         for name in FORMATS:
             path = Path(conversion.export(folder, conversion.ExportConfig(name), splits).path)
             probabilities = open_session(path).predict(splits.validation.images)
-            manifest.files[path.name]["temperature"] = choose_temperature(probabilities, splits.validation.labels)
+            manifest.files[path.name].pop("temperature", None)
+            temperature = choose_temperature(probabilities, splits.validation.labels)
+            if temperature is not None:
+                manifest.files[path.name]["temperature"] = temperature
     manifest.save()
 
 

@@ -39,7 +39,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         request: quantization, calibration images, and the contract to embed.
 
     Raises:
-        StageError: the input cannot be quantized on the pixels' own grid.
+        StageError: the input reaches a float op before it is quantized.
     """
     import onnx
 
@@ -51,7 +51,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         if _distance(edited, inputs, expected) <= _distance(graph, inputs, expected):
             graph = edited
         edited = _take_pixels(graph, request.contract.pixel_scale)
-        if edited is not None and _sameanswers_of(edited, graph, inputs, request.contract.pixel_scale):
+        if edited is not None and _same_answers(edited, graph, inputs, request.contract.pixel_scale):
             graph = edited
     del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, {METADATA_KEY: request.contract.to_text()})
@@ -235,7 +235,7 @@ def _distance(model: Any, inputs: NDArray[np.float32], expected: NDArray[np.floa
     return float(((answers_of(model, inputs) - expected) ** 2).sum(axis=1).mean())
 
 
-def _sameanswers_of(pixels: Any, floats: Any, inputs: NDArray[np.float32], pixel_scale: float) -> bool:
+def _same_answers(pixels: Any, floats: Any, inputs: NDArray[np.float32], pixel_scale: float) -> bool:
     """Whether a model of uint8 pixels answers as the one of float inputs that it was made from."""
     images = np.rint(inputs / np.float32(pixel_scale)).astype(np.uint8)
     return bool(np.allclose(answers_of(pixels, images), answers_of(floats, inputs), atol=1e-4))

@@ -1,4 +1,4 @@
-"""What every converter is given, and the function that every converter starts from."""
+"""Input of every converter: the request, the calibration inputs, and the model as a function."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def calibration_inputs(model: Any, request: ConversionRequest) -> NDArray[np.flo
     get one in a corner: the grid is then that of all pixels, and a brighter image than these does not saturate.
     """
     shape = tuple(model.inputs[0].shape)[1:]
-    images = request.calibration.copy()
+    images = request.calibration.copy() if request.calibration.size > 1 else np.repeat(request.calibration, 2, axis=0)
     if images.max() < 255:
         images[0].flat[0] = 255
     if images.min() > 0:

@@ -120,8 +120,8 @@ def refine_logits(
 ) -> bytes:
     """An int8 file whose logits have a finer grid, so that fewer images tie between their two best classes.
 
-    Calibration spreads 256 steps from the lowest logit ever seen to the highest. The softmax depends on differences
-    alone, and logits far below the best one add nothing to its int8 output: the grid need not go lower than
+    Calibration spreads 256 steps from the lowest logit of the calibration images to the highest. The softmax depends on
+    differences alone, and logits far below the best one add nothing to its int8 output: the grid need not go lower than
     `negligible_distance` below the smallest best logit of the calibration images. Lower logits saturate.
 
     The file is returned unchanged unless its output is made by a softmax whose input is computed by one dense layer or
@@ -141,7 +141,8 @@ def refine_logits(
     old_scale, old_zero_point = float(quantization.scale[0]), int(quantization.zeroPoint[0])
     logits = _observe(content, index, images, pixel_scale)
     best = (logits.max(axis=1).astype(np.float64) - old_zero_point) * old_scale
-    low, high = float(best.min()) - negligible_distance(logits.shape[1]), (127 - old_zero_point) * old_scale
+    # Not above 0: an int8 zero point cannot express such a grid.
+    low, high = min(float(best.min()) - negligible_distance(logits.shape[1]), 0.0), (127 - old_zero_point) * old_scale
     scale = (high - low) / 255
     if not 0 < scale < old_scale:
         return content
@@ -195,7 +196,7 @@ def _distance(content: bytes, images: NDArray[np.uint8], pixel_scale: float, exp
 
 
 def _observe(content: bytes, index: int, images: NDArray[np.uint8], pixel_scale: float) -> NDArray[np.int8]:
-    """What a tensor of an int8 file holds for every image, int8 (n, size)."""
+    """Values of one tensor of an int8 file for every image, int8 (n, size)."""
     from ai_edge_litert.interpreter import Interpreter
 
     with warnings.catch_warnings():
@@ -216,16 +217,21 @@ def _observe(content: bytes, index: int, images: NDArray[np.uint8], pixel_scale:
 def _answers_alike(plain: bytes, free: bytes) -> bool:
     """Whether the file with a free batch answers three images of noise at once as the plain one does one by one.
 
-    Looked at with LiteRT's default kernels and with its reference kernels.
+    Both LiteRT's default and its reference kernels are compared, unless the latter lack an op of the file.
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     for kernels in (OpResolverType.AUTO, OpResolverType.BUILTIN_REF):
-        one, many = (
-            Interpreter(model_content=item, num_threads=1, experimental_op_resolver_type=kernels)
-            for item in (plain, free)
-        )
-        one.allocate_tensors()
+        try:
+            one, many = (
+                Interpreter(model_content=item, num_threads=1, experimental_op_resolver_type=kernels)
+                for item in (plain, free)
+            )
+            one.allocate_tensors()
+        except (RuntimeError, ValueError):
+            if kernels == OpResolverType.AUTO:
+                return False
+            continue
         source, answer = one.get_input_details()[0], one.get_output_details()[0]
         # Of the whole range of an integer input; a float input is one of pixels between 0 and 1.
         top = 256 if source["dtype"] == np.uint8 else 2

@@ -1,4 +1,4 @@
-"""The verdict: which rule decides, and in a sentence why."""
+"""The gate: its rules, its margins, and the sentence that explains each verdict."""
 
 from __future__ import annotations
 
@@ -121,7 +121,12 @@ def decide(
             if found is not None:
                 open_questions.append(found)
     decision = _non_inferior(drop, gained)
-    return open_questions[0] if open_questions and decision.rule == "non-inferior" else decision
+    if decision.rule == "undecidable":
+        open_questions.insert(0, decision)
+    if decision.rule not in ("non-inferior", "undecidable") or not open_questions:
+        return decision
+    needed = max(question.images_needed or 0 for question in open_questions)
+    return open_questions[0]._replace(images_needed=needed)
 
 
 def _non_inferior(drop: _Drop, gained: bool) -> Decision:
@@ -129,6 +134,7 @@ def _non_inferior(drop: _Drop, gained: bool) -> Decision:
     n, margin, allowed = drop.n, drop.margin, f"{drop.gate.max_drop_pp:g} pp"
     least = statistics.images_needed(margin)
     upper = drop.upper(PASS_CONFIDENCE)
+    bound = f"with {100 * PASS_CONFIDENCE:g} % confidence the loss may be {100 * upper:.3f} pp"
     if upper < margin and (gained or n >= least):
         return Decision("non-inferior", _passed(drop, gained))
     rate = (drop.broken + drop.fixed) / (2 * n)
@@ -137,14 +143,13 @@ def _non_inferior(drop: _Drop, gained: bool) -> Decision:
             return _lost(drop)
         return Decision(
             "drop-bound",
-            f"Failed (drop-bound): it {drop.change}, and with 95 % confidence the loss may be {100 * upper:.2f} pp; "
-            f"allowed are {allowed}.",
+            f"Failed (drop-bound): it {drop.change}, and {bound}; allowed are {allowed}.",
         )
     wanted = statistics.images_to_decide(drop.broken / n, drop.fixed / n, margin)
     if n < least:
         cause = f"even a model without a changed answer needs {least:,} images to be shown to lose less than {allowed}"
     else:
-        cause = f"with 95 % confidence the loss may be {100 * upper:.2f} pp, allowed are {allowed}"
+        cause = f"{bound}, allowed are {allowed}"
     return Decision("undecidable", f"Undecidable: it {drop.change} on {n:,} images; {cause}.", max(wanted, least))
 
 

@@ -142,15 +142,13 @@ def _open_each(path: Path, engine: str, threads: int, trust: bool) -> list[tuple
 def _leaked(path: Path, test: Split) -> int:
     """How many of the images that the manifest says calibrated a file are among the test images.
 
-    Images that are equal by chance (of a single pixel, say) show nothing: none are counted unless a larger share of the
-    calibration images has an equal test image than of the test images themselves.
+    Images that repeat within the test set are left out of the count: they are equal by chance (of a single pixel, say).
     """
     made_by = Manifest.load(path.parent).files.get(path.name, {}).get("made_by", {})
     calibration = set((made_by.get("calibration") or {}).get("image_digests", ()))
-    tested = Counter(image_digests(test.images))
-    shared = len(calibration & set(tested))
-    repeated = sum(count for count in tested.values() if count > 1) / max(len(test), 1)
-    return shared if shared > repeated * len(calibration) else 0
+    once = {digest for digest, count in Counter(image_digests(test.images)).items() if count == 1}
+    # Among images that nearly all repeat, the few that do not are no evidence either.
+    return len(calibration & once) if 2 * len(once) > len(test) else 0
 
 
 def _reference(path: Path, named: Path | None, test_sha256: str, n: int, trust: bool) -> Reference:

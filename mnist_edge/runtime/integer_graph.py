@@ -1,4 +1,4 @@
-"""Which int8 graphs the integer reference engine and generated C compute exactly: the preconditions of every op."""
+"""Preconditions under which the integer reference engine and generated C compute an int8 graph exactly."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo
+from mnist_edge.runtime.fixed_point import multiplier
 
 Tensors = dict[str, TensorInfo]
 Constants = dict[str, NDArray[Any]]
 INT32_MAX = (1 << 31) - 1
+ADD_SHIFT = 20  # bits by which the inputs of a sum are raised before they are scaled
 # The sum of exponentials has 12 integer bits (see `mnist_edge.runtime.fixed_point.softmax`).
 MAX_CLASSES = 1 << 12
 _SOFTMAX_GRID = (1 / 256, -128)
@@ -21,7 +23,7 @@ _ON_PIXELS = ("QUANTIZE", "RESHAPE")  # what may read the uint8 image
 
 
 def padding(size: int, kernel: int, stride: int, dilation: int, same: bool) -> tuple[int, int, int]:
-    """Of one dimension: the output's size, and how many zeros come before and after."""
+    """Output size and zero padding (before, after) of a window along one dimension."""
     extent = (kernel - 1) * dilation + 1
     if not same:
         return (size - extent) // stride + 1, 0, 0
@@ -54,7 +56,7 @@ def problem(file: ModelFile, constants: Constants) -> str | None:
 
 
 def _activation(tensor: TensorInfo) -> str | None:
-    """A tensor that is computed: one grid, and the images of a batch along its first dimension alone."""
+    """Cause if a computed tensor lacks a single grid or a batch as its first dimension."""
     if tensor.dtype not in ("int8", "uint8"):
         return f"{tensor.name} is {tensor.dtype}"
     if len(tensor.scale) != 1 or len(tensor.zero_point) != 1 or not 0 < tensor.scale[0] < math.inf:
@@ -65,7 +67,7 @@ def _activation(tensor: TensorInfo) -> str | None:
 
 
 def _weights(op: OpInfo, tensors: Tensors, constants: Constants, axis: int) -> str | None:
-    """Weights of a convolution or dense layer: int8 constants with zero point 0, whose sums fit 32 bits."""
+    """Cause if weights and bias are not constants of the right type, zero point and size, or if a sum may overflow."""
     weights, info = constants.get(op.inputs[1]), tensors[op.inputs[1]]
     if weights is None or info.dtype != "int8":
         return "its weights are no int8 constants"
@@ -80,12 +82,22 @@ def _weights(op: OpInfo, tensors: Tensors, constants: Constants, axis: int) -> s
         if given is None or tensors[op.inputs[2]].dtype != "int32" or given.shape != (channels,):
             return "its bias is no int32 constant with a value a channel"
         bias = given.astype(np.int64)
+    return _sums(op, tensors, weights, bias, axis) or _fused(op)
+
+
+def _sums(op: OpInfo, tensors: Tensors, weights: NDArray[np.int8], bias: NDArray[np.int64], axis: int) -> str | None:
+    """Cause if a sum of products, or that sum before it is scaled down, may leave 32 bits."""
     rest = tuple(at for at in range(weights.ndim) if at != axis)
     # Inputs are stored as 0 to 255, and the zero point's part of the sum is in the bias.
     largest = 2 * 255 * np.abs(weights.astype(np.int64)).sum(axis=rest) + np.abs(bias)
     if int(largest.max()) > INT32_MAX:
         return "its sums may not fit 32 bits"
-    return _fused(op)
+    source, info, out = tensors[op.inputs[0]], tensors[op.inputs[1]], tensors[op.outputs[0]]
+    ratios = source.scale[0] / out.scale[0] * np.broadcast_to(info.scale, len(largest))
+    up = [max(multiplier(float(ratio))[1], 0) for ratio in ratios]
+    if any(int(total) << shift > INT32_MAX for total, shift in zip(largest, up, strict=True)):
+        return "its output's scale is too small for its sums"
+    return None
 
 
 def _fused(op: OpInfo) -> str | None:
@@ -138,7 +150,7 @@ def _dense(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
 
 def _pool(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
     source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
-    if source.shape[-1] != out.shape[-1]:
+    if source.constant or source.shape[-1] != out.shape[-1]:
         return f"it goes from {source.shape} to {out.shape}"
     found = _window(op, source, out, op.attributes.get("kernel", (0, 0)))
     return found or _same_grid(source, out) or _fused(op)
@@ -148,6 +160,8 @@ def _add(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
     a, b, out = (tensors[name] for name in (*op.inputs[:2], op.outputs[0]))
     if a.constant or b.constant or not a.shape[1:] == b.shape[1:] == out.shape[1:]:
         return f"it adds {a.shape} and {b.shape}: only two computed tensors of one shape can be added"
+    if multiplier(2.0 * max(a.scale[0], b.scale[0]) / ((1 << ADD_SHIFT) * out.scale[0]))[1] > 0:
+        return "its output's scale is too small for its inputs"
     return _fused(op)
 
 

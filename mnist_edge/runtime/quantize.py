@@ -6,10 +6,13 @@ Formulas: B. Jacob et al., Quantization and Training of Neural Networks for Effi
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from mnist_edge.runtime.engines import Port
 
 
 def quantize(real: NDArray[np.float32], scale: float, zero_point: int, dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -28,3 +31,20 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows of logits as probabilities, shifted by their maximum so that nothing overflows."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def pixel_lookup(port: Port, pixel_scale: float) -> NDArray[np.generic] | None:
+    """The value of an input for each of the 256 pixels, of the input's dtype; None if the pixel already is that value.
+
+    Args:
+        port: the input. pixel_scale: from a pixel to the model's real input.
+    """
+    pixels = np.arange(256, dtype=np.uint8)
+    if port.dtype.kind == "f":
+        return (pixels * np.float32(pixel_scale)).astype(port.dtype)
+    if port.scale is None:
+        # An integer input without a grid takes the pixels themselves.
+        lookup = pixels.astype(port.dtype)
+    else:
+        lookup = quantize(pixels * np.float32(pixel_scale), port.scale, port.zero_point, port.dtype)
+    return None if port.dtype == np.uint8 and bool((lookup == pixels).all()) else lookup

@@ -16,7 +16,7 @@ from mnist_edge.errors import ContentError, ImageShapeError, MissingError, Usage
 from mnist_edge.formats import METADATA_KEY, Contract, structure
 from mnist_edge.runtime import choice, engines, trial
 from mnist_edge.runtime.engines import Port, Program
-from mnist_edge.runtime.quantize import dequantize, quantize, softmax
+from mnist_edge.runtime.quantize import dequantize, pixel_lookup, softmax
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -221,20 +221,3 @@ def _answer_values(port: Port) -> NDArray[np.float32] | None:
     if port.scale is None or port.dtype.itemsize != 1:
         return None
     return dequantize(np.arange(256, dtype=np.uint8).view(port.dtype), port.scale, port.zero_point)
-
-
-def pixel_lookup(port: Port, pixel_scale: float) -> NDArray[np.generic] | None:
-    """The value of an input for each of the 256 pixels, of the input's dtype; None if the pixel already is that value.
-
-    Args:
-        port: the input. pixel_scale: from a pixel to the model's real input.
-    """
-    pixels = np.arange(256, dtype=np.uint8)
-    if port.dtype.kind == "f":
-        return (pixels * np.float32(pixel_scale)).astype(port.dtype)
-    if port.scale is None:
-        # An integer input without a grid takes the pixels themselves.
-        lookup = pixels.astype(port.dtype)
-    else:
-        lookup = quantize(pixels * np.float32(pixel_scale), port.scale, port.zero_point, port.dtype)
-    return None if port.dtype == np.uint8 and bool((lookup == pixels).all()) else lookup

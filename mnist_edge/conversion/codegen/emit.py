@@ -88,13 +88,13 @@ const char *{name}_backend(void) {{
 
 
 def _longest(made: Plan) -> int:
-    """The fours of input in the longest sum."""
+    """Largest number of 4-byte input groups in any layer."""
     sums = [packed(step, made) for step in made.steps if step.kind in ("CONV_2D", "FULLY_CONNECTED")]
     return max((values["runs"] * values["groups"] for values in sums), default=0)
 
 
 def constant_bytes(made: Plan) -> int:
-    """What the constants take in flash."""
+    """Size of all constants in bytes."""
     total = 0
     for step in made.steps:
         if step.kind in ("CONV_2D", "FULLY_CONNECTED"):
@@ -178,11 +178,6 @@ def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
     return text, f"{pad}    {name}_compute(backend, {where}, {to});\n"
 
 
-def depth_of(tensor: Any) -> int:
-    """A tensor's channels."""
-    return int(tensor.shape[-1])
-
-
 def _padding(made: Plan, step: Step) -> tuple[str, str]:
     """The call that copies a step's input with its padding, and the C expression of where the kernel then reads it."""
     where = _at(made, step.sources[0])
@@ -214,9 +209,9 @@ def _depthwise(made: Plan, step: Step, name: str) -> tuple[str, str]:
         f"{high + OFFSET}}};\n\n"
     )
     pad, where = _padding(made, step)
-    row = (source.shape[2] + step.pad[2] + step.pad[3]) * depth_of(source)
+    row = (source.shape[2] + step.pad[2] + step.pad[3]) * source.shape[-1]
     numbers = (
-        *out.shape[1:3], row, depth_of(source), *step.op.attributes["strides"], *step.op.attributes["dilations"],
+        *out.shape[1:3], row, source.shape[-1], *step.op.attributes["strides"], *step.op.attributes["dilations"],
         *weights.shape[:2], source.zero_point[0] + OFFSET,
     )  # fmt: skip
     return (

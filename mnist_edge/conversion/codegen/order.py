@@ -25,7 +25,7 @@ def reorder(
 
     Args:
         file: int8. tensors: its, by name; changed. constants: its, by name; changed.
-        images: to see what is lit together, uint8 (n, h, w, 1); the first 64 are enough.
+        images: decide which channels are non-zero together, uint8 (n, h, w, 1); the first 64 are used.
     """
     values = IntegerProgram(file, constants, ROUNDING).values(images[:_IMAGES])
     for op in file.ops:
@@ -44,23 +44,23 @@ def reorder(
         constants[reader.inputs[1]] = weights.reshape(-1, len(order))[:, order].reshape(weights.shape)
 
 
-def _groups(lit: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Channels, the busiest first, each followed by those that are lit most often where its group already is.
+def _groups(active: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Order of the channels: the most often non-zero first, each followed by those non-zero most often with its group.
 
     Args:
-        lit: which are not 0, (n, channels).
+        active: whether an output is non-zero, (n, channels).
     """
-    together = lit.T.astype(np.float32)
-    left = list(np.argsort(-lit.sum(axis=0), kind="stable"))
+    together = active.T.astype(np.float32)
+    left = list(np.argsort(-active.sum(axis=0), kind="stable"))
     order: list[int] = []
     while left:
         first = left.pop(0)
-        group, any_lit = [first], together[first]
+        group, any_active = [first], together[first]
         while left and len(group) < GROUP:
-            following = max(left, key=lambda channel: float(together[channel] @ any_lit))
+            following = max(left, key=lambda channel: float(together[channel] @ any_active))
             left.remove(following)
             group.append(following)
-            any_lit = np.maximum(any_lit, together[following])
+            any_active = np.maximum(any_active, together[following])
         order += group
     return np.array(order)
 

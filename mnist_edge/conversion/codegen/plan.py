@@ -1,4 +1,4 @@
-"""What the generated code computes, step by step, and where in the scratch buffer every activation lies."""
+"""Execution plan of generated C: its steps and the layout of the scratch buffer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mnist_edge.runtime.engines import Port
 from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers
 from mnist_edge.runtime.fixed_point import TWICE
 from mnist_edge.runtime.integer_graph import padding
-from mnist_edge.runtime.session import pixel_lookup
+from mnist_edge.runtime.quantize import pixel_lookup
 
 BLOCK = 16  # channels side by side in a register of 512 bits, whose lanes multiply GROUP bytes each
 OFFSET = 128  # activations are stored as q + 128
@@ -28,7 +28,7 @@ _ALIGN = 64
 
 @dataclass
 class Buffer:
-    """A stretch of the scratch buffer, of a tensor or of one step's padded input."""
+    """A region of the scratch buffer, of a tensor or of one step's padded input."""
 
     name: str
     size: int
@@ -41,8 +41,8 @@ class Buffer:
 class Step:
     """One kernel's call.
 
-    ``pad`` is (top, bottom, left, right) around its input. ``padded`` names a copy of the input with that padding; None
-    if the step that made the input has left that ``border`` around it, or if nothing needs a copy.
+    ``pad`` is (top, bottom, left, right) around its input. ``padded`` names a copy of the input with that padding.
+    It is None if no copy is needed, or if the step before has written its output with that ``border``.
     """
 
     kind: str
@@ -108,7 +108,7 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float) -> Plan:
 
 
 def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
-    """The steps, and the tensors that are others under another name."""
+    """The steps, and aliases: tensors that share another tensor's bytes."""
     alias: dict[str, str] = {}
     readers: dict[str, list[OpInfo]] = {}
     for op in file.ops:

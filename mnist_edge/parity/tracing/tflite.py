@@ -13,8 +13,7 @@ from mnist_edge.errors import UsageError, missing_extra
 from mnist_edge.formats import tflite
 from mnist_edge.parity.layers import Trace, pixel_scale_of
 from mnist_edge.runtime.engines import Port
-from mnist_edge.runtime.quantize import dequantize, quantize
-from mnist_edge.runtime.session import pixel_lookup
+from mnist_edge.runtime.quantize import dequantize, pixel_lookup, quantize
 
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 

@@ -27,7 +27,7 @@ from mnist_edge.runtime.fixed_point import (
     multiply,
     softmax,
 )
-from mnist_edge.runtime.integer_graph import padding
+from mnist_edge.runtime.integer_graph import ADD_SHIFT, padding
 
 NAME = "reference"
 SUFFIXES = (".tflite",)
@@ -36,7 +36,6 @@ EXTRA = "litert"
 RANK = 10
 ON_DEMAND = True
 ROUNDING = {"CONV_2D": TWICE, "DEPTHWISE_CONV_2D": TWICE, "FULLY_CONNECTED": ONCE}
-_ADD_SHIFT = 20
 _RELU = {0: (-math.inf, math.inf), 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 
 
@@ -181,15 +180,16 @@ def _add(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
     total = np.zeros((), np.int64)
     for x, end in zip(inputs, (a, b), strict=True):
         m, shift = multiplier(end.scale[0] / twice)
-        total = total + divide_by_power(high_product((x - end.zero_point[0]) << _ADD_SHIFT, m), -shift)
-    m, shift = multiplier(twice / ((1 << _ADD_SHIFT) * out.scale[0]))
+        total = total + divide_by_power(high_product((x - end.zero_point[0]) << ADD_SHIFT, m), -shift)
+    m, shift = multiplier(twice / ((1 << ADD_SHIFT) * out.scale[0]))
     return _clip(divide_by_power(high_product(total, m), -shift) + out.zero_point[0], bounds(op, out))
 
 
 def _quantize(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
     source, out = ends[0], ends[-1]
     m, shift = multiplier(source.scale[0] / out.scale[0])
-    return _clip(multiply(inputs[0] - source.zero_point[0], m, shift, TWICE) + out.zero_point[0], (-128, 127))
+    ends_of = (0, 255) if out.dtype == "uint8" else (-128, 127)
+    return _clip(multiply(inputs[0] - source.zero_point[0], m, shift, TWICE) + out.zero_point[0], ends_of)
 
 
 def _reshape(_: OpInfo, inputs: list[Any], ends: list[Any], __: str) -> Integers:
