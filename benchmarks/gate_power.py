@@ -144,7 +144,8 @@ def main() -> None:
     lines = [
         "# Power of the gate",
         "",
-        "`python benchmarks/gate_power.py` writes this page. Powers and false passes are exact; false alarms are simulated.",
+        "`python benchmarks/gate_power.py` writes this page. Powers and false passes are exact; false alarms are "
+        "simulated.",
         "",
         "## A loss in one class",
         "",

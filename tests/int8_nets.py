@@ -98,16 +98,18 @@ class Net:
             "CONV_2D", [source, *made], options, schema.BuiltinOptions.Conv2DOptions, (*sizes, channels), **self.grid()
         )
 
-    def depthwise(self, multiplier: int, kernel: tuple[int, int], stride: tuple[int, int], pad: int) -> None:
+    def depthwise(
+        self, multiplier: int, kernel: tuple[int, int], stride: tuple[int, int], pad: int, dilation: int = 1
+    ) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
         options = schema.DepthwiseConv2DOptionsT()
         options.padding, options.strideH, options.strideW = pad, *stride
-        options.dilationHFactor = options.dilationWFactor = 1
+        options.dilationHFactor = options.dilationWFactor = dilation
         options.depthMultiplier, options.fusedActivationFunction = multiplier, RELU6
         source, channels = self.last, self.shape[2] * multiplier
         made = self.parameters((1, *kernel, channels), 3, math.prod(kernel))
-        sizes = self.sizes(kernel, stride, pad, 1)
+        sizes = self.sizes(kernel, stride, pad, dilation)
         code = schema.BuiltinOptions.DepthwiseConv2DOptions
         self.op("DEPTHWISE_CONV_2D", [source, *made], options, code, (*sizes, channels), **self.grid())
 
@@ -183,13 +185,13 @@ class Net:
         return bytes(builder.Output())
 
 
-def begun(seed: int, height: int, width: int, channels: int = 1) -> Net:
-    """A net with its uint8 image, already on the int8 grid."""
+def begun(seed: int, height: int, width: int, channels: int = 1, scale: float = 1 / 255, zero_point: int = 0) -> Net:
+    """A net with its uint8 image on any grid, already as int8."""
     from ai_edge_litert import schema_py_generated as schema
 
-    net = Net(np.random.default_rng(seed), (height, width, channels))
+    net = Net(np.random.default_rng(seed), (height, width, channels), scale, zero_point - 128)
     net.buffers.append(schema.BufferT())  # the first one is empty, by convention
-    net.tensor((1, height, width, channels), "uint8", 1 / 255, 0)
+    net.tensor((1, height, width, channels), "uint8", scale, zero_point)
     net.op("QUANTIZE", [0], schema.QuantizeOptionsT(), schema.BuiltinOptions.QuantizeOptions, net.shape)
     return net
 
@@ -224,22 +226,22 @@ def only_dense(height: int, width: int) -> bytes:
 @st.composite
 def random_nets(draw: st.DrawFn) -> bytes:
     """Small nets of every op that has a kernel, in any order that shapes allow."""
-    net = begun(draw(st.integers(0, 2**31)), draw(st.integers(1, 17)), draw(st.integers(1, 17)))
+    size = draw(st.integers(1, 17)), draw(st.integers(1, 17))
+    scale, zero_point = draw(st.sampled_from([(1 / 255, 0), (1 / 255, 0), (0.01, 10)]))
+    net = begun(draw(st.integers(0, 2**31)), *size, scale=scale, zero_point=zero_point)
     for _ in range(draw(st.integers(0, 4))):
         kind = draw(st.sampled_from(["conv", "conv", "depthwise", "pool", "add", "softmax", "dense"]))
         pad = draw(st.sampled_from([SAME, VALID]))
         limit = net.shape[:2] if pad == VALID else (5, 5)
         kernel = draw(st.integers(1, min(5, limit[0]))), draw(st.integers(1, min(5, limit[1])))
         stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+        dilation = draw(st.sampled_from([1, 2])) if pad == SAME and stride == (1, 1) else 1
         if kind == "conv":
-            dilation = draw(st.sampled_from([1, 1, 2]))
-            if dilation == 2 and (pad == VALID or stride != (1, 1)):
-                dilation = 1
             net.conv(
                 draw(st.integers(1, 37)), kernel, stride, pad, dilation, draw(st.sampled_from([NONE, RELU, RELU6]))
             )
         elif kind == "depthwise":
-            net.depthwise(draw(st.integers(1, 3)), kernel, stride, pad)
+            net.depthwise(draw(st.integers(1, 3)), kernel, stride, pad, dilation)
         elif kind == "pool":
             kernel = draw(st.sampled_from([kernel, (2, 2)])) if min(net.shape[:2]) > 1 else kernel
             stride = kernel if kernel == (2, 2) else stride

@@ -19,7 +19,7 @@ from mnist_edge.conversion import c as converter
 from mnist_edge.errors import ContentError, MissingError, RefusedError, StageError
 from mnist_edge.formats.c import facts_of
 from mnist_edge.runtime import open_session
-from mnist_edge.runtime.engines import native, reference
+from mnist_edge.runtime.engines import litert_reference, native, reference
 from mnist_edge.runtime.quantize import pixel_lookup
 from mnist_edge.workspace import SHIPPED
 from tests import bad_models, int8_nets
@@ -217,11 +217,7 @@ def test_layers_that_share_their_weights_keep_their_channels_in_order(tmp_path: 
 @pytest.mark.parametrize(("scale", "zero_point"), [(1 / 255, 0), (0.003076, 0), (0.01, 10)])
 def test_pixels_are_taken_as_they_are_whatever_the_grid_of_the_files_input(scale: float, zero_point: int) -> None:
     """Python puts pixels on the grid of a TFLite file's input; the C does so by itself."""
-    net = int8_nets.begun(1, 9, 9)
-    for tensor, offset in ((0, 0), (1, -128)):
-        net.tensors[tensor].quantization.scale = np.float32([scale])
-        net.tensors[tensor].quantization.zeroPoint = np.int64([zero_point + offset])
-    net.scale, net.zero_point = scale, zero_point - 128
+    net = int8_nets.begun(1, 9, 9, scale=scale, zero_point=zero_point)
     net.conv(5, (3, 3), (1, 1), int8_nets.VALID)
     content = int8_nets.ended(net)
     images = np.random.default_rng(0).integers(0, 256, (50, 9, 9, 1)).astype(np.uint8)
@@ -231,3 +227,21 @@ def test_pixels_are_taken_as_they_are_whatever_the_grid_of_the_files_input(scale
     code = native.load(source(content, "net", images), 1)
     assert (code.run(images) == expected).all()
     assert pixel_lookup(code.input, 1 / 255) is None
+
+
+def test_the_integers_of_a_uint8_output_are_those_of_the_reference_kernels() -> None:
+    """A file that answers in uint8 ends in a QUANTIZE from int8, whose upper half must not be clipped at 127."""
+    net = int8_nets.begun(2, 9, 9)
+    net.reshape(81)
+    net.dense(10, int8_nets.NONE)
+    net.softmax()
+    source_tensor = net.last
+    last = net.tensor((1, 10), "uint8", 1 / 256, 0)
+    net.op("QUANTIZE", [source_tensor], None, 0, (10,))
+    net.operators[-1].outputs, net.last = [last], last
+    content = net.content()
+    images = np.random.default_rng(0).integers(0, 256, (30, 9, 9, 1)).astype(np.uint8)
+    kernels = litert_reference.load(content, 1)
+    expected = np.concatenate([kernels.run(images[at : at + 1]) for at in range(30)])
+    assert expected.max() > 127
+    assert (reference.load(content, 1).run(images) == expected).all()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.formats import tflite
 from mnist_edge.runtime.engines import litert_reference
+from mnist_edge.runtime.quantize import pixel_lookup
 from tests import backends, int8_nets
 from tests.backends import Way
 
@@ -131,7 +132,9 @@ def check(content: bytes, program: str, folder: Path, main: str = MAIN, flags: t
     way, names = PROGRAMS[program]
     images, times = pictures(content), 2 if main is MAIN else 1
     kernels = litert_reference.load(content, 1)
-    wanted = np.concatenate([kernels.run(images[at : at + 1]) for at in range(IMAGES)]).reshape(IMAGES, -1)
+    lookup = pixel_lookup(kernels.input, 1 / 255)
+    inputs = images if lookup is None else lookup[images]
+    wanted = np.concatenate([kernels.run(inputs[at : at + 1]) for at in range(IMAGES)]).reshape(IMAGES, -1)
     built = backends.build(backends.source(content, "net", images), way, folder, *flags, main=main)
     for name in names:
         found = backends.answers(built, way, images, backends.NUMBERS[name], times=times, backend=name)

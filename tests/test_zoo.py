@@ -24,6 +24,13 @@ def test_files_are_as_close_to_keras_as_the_plain_converters(name: str, tmp_path
         assert abs(row.ece - row.ece_keras) < 0.005, row
 
 
+@pytest.mark.parametrize("name", ["valid convolutions", "100 classes, 28 x 56"])
+def test_generated_c_is_as_close_to_keras_as_the_plain_tflite_file(name: str, tmp_path: Path) -> None:
+    (row,) = examine(name, ("c",), tmp_path)
+    assert row.refusal == ""
+    assert row.sound, row
+
+
 @pytest.mark.parametrize("name", [name for name, specimen in ZOO.items() if specimen.refused])
 def test_a_model_that_is_no_classifier_of_classes_is_refused_with_a_remedy(name: str, tmp_path: Path) -> None:
     (row,) = examine(name, ("tflite",), tmp_path)

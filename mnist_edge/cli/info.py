@@ -54,7 +54,8 @@ def command(
         )
         ops.add_row(one_line(op.kind), one_line(op.outputs[0])[-48:] if op.outputs else "", *cells)
     payload = {
-        "path": str(path), "size_bytes": len(content), "sha256": sha256, "verified": None if manifest == "none" else verified, "manifest": manifest,
+        "path": str(path), "size_bytes": len(content), "sha256": sha256,
+        "verified": None if manifest == "none" else verified, "manifest": manifest,
         "file": file, "contract": file.contract,
     }  # fmt: skip
     error = artifacts.other_content(path) if manifest == "disagrees" else None
