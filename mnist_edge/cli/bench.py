@@ -152,7 +152,7 @@ def _short(value: float) -> str:
 
 
 def _comparison(ratios: Sequence[Any]) -> list[Any]:
-    """The table of a comparison, and what its interval stands on."""
+    """The table of a comparison, and why an interval is missing or limited."""
     shown = table("", "file", "engine", ">thr x n", ">before us", ">after", ">ratio", ">95 %")
     lines = []
     for item in ratios:

@@ -82,7 +82,7 @@ def layer_tables(layers: Sequence[tuple[str, Sequence[LayerError]]]) -> list[Any
                 item.layer, item.op, scale, _decibel(item.isolated_sqnr_db), _decibel(item.sqnr_db),
                 f"{item.cosine:.5f}", f"{item.max_abs_error:.3g}", f"{item.saturated:.1%}",
             )  # fmt: skip
-        shown += ["", f"{Path(path).name} against its float twin:", made]
+        shown += ["", f"{Path(path).name} against its float export:", made]
     return shown
 
 

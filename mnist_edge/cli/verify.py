@@ -36,7 +36,7 @@ def command(
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
     shipped_: options.Shipped = False,
     selftest: Annotated[bool, typer.Option("--selftest", help="A second, no data: does it say what it said?")] = False,
-    layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float twin.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float export.")] = False,
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="An earlier verify --json: fail on worse.")
     ] = None,

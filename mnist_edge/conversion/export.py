@@ -1,4 +1,4 @@
-"""``export``: convert, embed the contract, write whole, record; and do nothing where nothing has changed."""
+"""``export``: convert, embed the contract, write whole, record; and do nothing if nothing has changed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
 
     Raises:
         UsageError: no such format or quantization.
-        StageError: the conversion failed; the converters' words are in ``export.log``.
+        StageError: the conversion failed; the converters' output is in ``export.log``.
         MissingError: a package of the build machine is not installed.
     """
     converter = _converter(config)

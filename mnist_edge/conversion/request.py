@@ -20,7 +20,7 @@ class ConversionRequest:
     """One conversion.
 
     ``quantization`` is ``int8``, ``float16`` or ``float32``; ``calibration`` are uint8 images (n, h, w, 1) from the
-    training split; ``contract`` is to be embedded in the file; ``log`` is where the converters' words go.
+    training split; ``contract`` is to be embedded in the file; ``log`` is where the converters' output goes.
     """
 
     quantization: str

@@ -50,7 +50,7 @@ def changes(
 
 
 def confusion(found: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> tuple[tuple[int, ...], ...]:
-    """Counts with a row a true class and a column an answer."""
+    """Confusion matrix: one row per true class, one column per answer."""
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, found), 1)
     return tuple(tuple(int(count) for count in row) for row in counts)

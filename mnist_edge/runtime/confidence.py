@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# A label that is given 0 (an 8-bit output's grid is 1/256) costs as much as one that is given this.
+# Smallest probability that the log loss uses: an 8-bit output gives 0 to most labels, whose loss would be infinite.
 FLOOR = 1e-4
 RANGE = (0.25, 4.0)
 STEPS = 30

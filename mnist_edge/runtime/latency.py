@@ -156,7 +156,7 @@ def report(config: BenchConfig) -> ProcessReport:
 
 
 def pictures(session: Session, batch: int) -> NDArray[np.uint8]:
-    """What is predicted: the file's golden images where they lie beside it, else noise; at least one batch."""
+    """Images to measure with: the file's golden images if they lie next to it, else noise; at least one batch."""
     path = golden_path(session.path)
     if path.is_file():
         images = Golden.from_bytes(read_vouched(path)[0]).images
