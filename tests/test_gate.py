@@ -18,7 +18,7 @@ from benchmarks import gate_power
 from mnist_edge.artifacts import Manifest
 from mnist_edge.data import Split, image_digests
 from mnist_edge.parity import statistics
-from mnist_edge.parity.changes import changes
+from mnist_edge.parity.changes import changes, js_divergence
 from mnist_edge.parity.compare import report
 from mnist_edge.parity.gate import ClassCounts, Decision, Gate, class_failure, decide
 from mnist_edge.parity.probabilities import brier_scores, mean_bounds, probability_change
@@ -331,3 +331,14 @@ def test_calibration_images_leak_unless_such_images_are_equal_by_chance(
     Manifest.load(tmp_path).commit({"net.tflite": (b"a file", {"made_by": calibrated})})
     split = Split(test, np.zeros(len(test), np.int64), np.arange(len(test)))
     assert _leaked(tmp_path / "net.tflite", split) == leaked
+
+
+def test_rows_of_zeros_count_as_uniform_in_the_divergence() -> None:
+    """With 1,000 classes, a grid of 1/256 may round every probability of an image to zero."""
+    zeros, uniform, sure = (
+        np.zeros((1, 4), np.float32),
+        np.full((1, 4), 0.25, np.float32),
+        np.eye(4, dtype=np.float32)[:1],
+    )
+    assert js_divergence(zeros, uniform)[0] == pytest.approx(0)
+    assert js_divergence(zeros, sure)[0] == pytest.approx(js_divergence(uniform, sure)[0])

@@ -21,6 +21,7 @@ from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.engines import litert_reference, reference
 from mnist_edge.runtime.fixed_point import ONCE, TWICE, multiplier, multiply, softmax, softmax_table
 from mnist_edge.workspace import SHIPPED
+from tests import int8_nets
 from tests.architectures import ARCHITECTURES, int8_file
 from tests.backends import ALL_IMAGES
 from tests.conftest import unavailable
@@ -122,3 +123,22 @@ def test_softmax_is_near_the_real_one(logits: list[int], scale: float) -> None:
     assert np.abs(found - real / real.sum()).max() <= 1.5 / 256
     table, counted = softmax_table(scale)
     assert np.abs(table[:counted] / Q31 - np.exp(-np.arange(counted) * scale)).max() < 1e-5
+
+
+@pytest.mark.parametrize(("classes", "runs"), [(511, True), (512, False)])
+def test_a_softmax_that_would_end_the_process_is_refused_by_the_reference_kernels(classes: int, runs: bool) -> None:
+    """All logits are equal, so that the exponentials sum to the number of classes: 512 fails an assertion in LiteRT."""
+    net = int8_nets.begun(1, 4, 4)
+    net.reshape(16)
+    net.dense(classes, int8_nets.NONE)
+    for index in net.operators[-1].inputs[1:]:
+        buffer = net.buffers[net.tensors[index].buffer]
+        buffer.data = np.zeros_like(buffer.data)
+    net.softmax()
+    content = net.content()
+    image = np.zeros((1, 4, 4, 1), np.uint8)
+    if runs:
+        assert (litert_reference.load(content, 1).run(image) == reference.load(content, 1).run(image)).all()
+    else:
+        with pytest.raises(RefusedError, match="at most 511 classes"):
+            litert_reference.load(content, 1)

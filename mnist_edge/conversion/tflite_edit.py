@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mnist_edge.conversion.naming import layer_of
 from mnist_edge.conversion.request import INPUT_NAME
 from mnist_edge.formats import METADATA_KEY, Contract, tflite
+from mnist_edge.runtime.interpreter import reference_kernels_abort
 from mnist_edge.runtime.quantize import dequantize, quantize
 
 # Codes of the schema: builtin ops, and the type of a tensor.
@@ -221,7 +222,10 @@ def _answers_alike(plain: bytes, free: bytes) -> bool:
     """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    for kernels in (OpResolverType.AUTO, OpResolverType.BUILTIN_REF):
+    compared = [OpResolverType.AUTO]
+    if not reference_kernels_abort(tflite.read(plain)):
+        compared.append(OpResolverType.BUILTIN_REF)
+    for kernels in compared:
         try:
             one, many = (
                 Interpreter(model_content=item, num_threads=1, experimental_op_resolver_type=kernels)

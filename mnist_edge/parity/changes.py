@@ -63,9 +63,16 @@ def js_divergence(p: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.
 
     Source: J. Lin, Divergence measures based on the Shannon entropy, IEEE Trans. Information Theory 37 (1991).
     """
-    a, b = (np.asarray(x, np.float64) / np.sum(x, axis=1, keepdims=True, dtype=np.float64) for x in (p, q))
+    a, b = (_normalized(x) for x in (p, q))
     middle = (a + b) / 2
     return np.maximum((_relative_entropy(a, middle) + _relative_entropy(b, middle)) / 2, 0.0)
+
+
+def _normalized(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Rows that sum to 1; a row of zeros, which a coarse output grid gives to very many classes, becomes uniform."""
+    sums = rows.sum(axis=1, keepdims=True, dtype=np.float64)
+    uniform = np.full(rows.shape, 1 / rows.shape[1])
+    return np.divide(rows.astype(np.float64), sums, out=uniform, where=sums > 0)
 
 
 def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,8 @@ from mnist_edge.formats import ModelFile, structure, tflite
 from mnist_edge.quiet import quiet
 from mnist_edge.runtime.engines import Port
 
+REFERENCE_SOFTMAX_CLASSES = 511
+
 
 class InterpreterProgram:
     """A TFLite file in an interpreter. The input tensor is resized only when the number of images changes."""
@@ -60,6 +62,16 @@ def load(content: bytes, make: Any) -> InterpreterProgram:
     except (ValueError, RuntimeError) as error:
         raise _refusal(error) from error
     return InterpreterProgram(file, interpreter)
+
+
+def reference_kernels_abort(file: ModelFile) -> bool:
+    """Whether LiteRT's reference softmax may end the process, for a file with an int8 softmax of very many classes.
+
+    It asserts that the sum of exponentials, each at most 1, is below 512.
+    """
+    tensors = {tensor.name: tensor for tensor in file.tensors}
+    sources = (tensors[op.inputs[0]] for op in file.ops if op.kind == "SOFTMAX" and op.inputs)
+    return any(source.dtype == "int8" and source.shape[-1] > REFERENCE_SOFTMAX_CLASSES for source in sources)
 
 
 def _refusal(error: Exception) -> RefusedError:

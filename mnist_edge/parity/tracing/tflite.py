@@ -13,6 +13,7 @@ from mnist_edge.errors import UsageError, missing_extra
 from mnist_edge.formats import tflite
 from mnist_edge.parity.layers import Trace, pixel_scale_of
 from mnist_edge.runtime.engines import Port
+from mnist_edge.runtime.interpreter import reference_kernels_abort
 from mnist_edge.runtime.quantize import dequantize, pixel_lookup, quantize
 
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
@@ -22,7 +23,7 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
     """See `mnist_edge.parity.tracing`.
 
     Raises:
-        UsageError: the two files do not hold the same ops.
+        UsageError: the two files do not hold the same ops, or have a softmax that the reference kernels cannot run.
         MissingError: LiteRT is not installed.
     """
     try:
@@ -30,6 +31,9 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
         raise missing_extra("LiteRT (ai-edge-litert)", "litert") from error
+
+    if reference_kernels_abort(tflite.read(content)):
+        raise UsageError("LiteRT's reference kernels cannot run this file's softmax.", "Verify without --layers.")
 
     def open_(model: bytes) -> Any:
         with warnings.catch_warnings():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mnist_edge.errors import RefusedError
+from mnist_edge.formats import tflite
 from mnist_edge.runtime import interpreter
 from mnist_edge.runtime.engines import Program, litert
 
@@ -14,5 +16,14 @@ KERNELS_ONLY = True
 
 
 def load(content: bytes, threads: int) -> Program:
-    """See the package's docstring."""
+    """See the package's docstring.
+
+    Raises:
+        RefusedError: the reference softmax would end the process.
+    """
+    if interpreter.reference_kernels_abort(tflite.read(content)):
+        raise RefusedError(
+            f"LiteRT's reference softmax takes at most {interpreter.REFERENCE_SOFTMAX_CLASSES} classes.",
+            "Name another --engine.",
+        )
     return interpreter.load(content, litert.constructor(threads, "BUILTIN_REF"))
