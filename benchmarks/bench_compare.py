@@ -21,7 +21,7 @@ from statistics import median
 import numpy as np
 from contenders import bare, microseconds
 
-from mnist_edge import benching
+from mnist_edge import benching, latency_ratios
 from mnist_edge.conversion import tflite
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.formats import Contract
@@ -115,7 +115,8 @@ def stored(found: Sequence[tuple[list[Latency], Ratio]]) -> list[Ratio]:
     """The first file of each run against the second file of the next run, as two stored runs."""
     following = [*found[1:], found[0]]
     return [
-        benching.compare(first[:1], second[1:])[0] for (first, _), (second, _) in zip(found, following, strict=True)
+        latency_ratios.compare(first[:1], second[1:])[0]
+        for (first, _), (second, _) in zip(found, following, strict=True)
     ]
 
 

@@ -98,7 +98,9 @@ def bench_pair(
         [item for item in part if item is not None] for part in (found[: len(sides[0])], found[len(sides[0]) :])
     )
     run = _finished(start, pair, [*before, *after])
-    return run, [_ratio(first, second, pairwise=True) for first, second in _by_engine(before, after)]
+    return run, [
+        latency_ratios.ratio(first, second, pairwise=True) for first, second in latency_ratios.by_engine(before, after)
+    ]
 
 
 def _configurations(
@@ -263,59 +265,6 @@ def load_run(path: Path) -> list[Latency]:
         raise ContentError(
             f"{path} is not what bench --json writes.", "Measure again: mnist-edge bench --json"
         ) from error
-
-
-def compare(before: Sequence[Latency], after: Sequence[Latency]) -> list[Ratio]:
-    """Compare two stored runs, the process as the unit. What the machine did between the runs is in the ratio.
-
-    Configurations are matched by file name, engine, threads and batch. If the runs have none in common and hold equally
-    many files, the first file is compared with the first, the second with the second, and so on.
-    """
-    by_key = {_key(item): item for item in before}
-    pairs = [(by_key[_key(item)], item) for item in after if _key(item) in by_key]
-    files_before, files_after = (list(dict.fromkeys(item.path for item in run)) for run in (before, after))
-    if not pairs and len(files_before) == len(files_after):
-        for first, second in zip(files_before, files_after, strict=True):
-            pairs += _by_engine(
-                [item for item in before if item.path == first], [item for item in after if item.path == second]
-            )
-    return [_ratio(first, second, pairwise=False) for first, second in pairs]
-
-
-def _key(item: Latency) -> tuple[str, str, int, int]:
-    return Path(item.path).name, item.engine, item.threads, item.batch
-
-
-def _by_engine(before: Sequence[Latency], after: Sequence[Latency]) -> list[tuple[Latency, Latency]]:
-    """Configurations of two files that have threads and batch in common, and the engine if the files share any."""
-    shared = {item.engine for item in before} & {item.engine for item in after}
-    return [
-        (first, second)
-        for second in after
-        for first in before
-        if (first.threads, first.batch) == (second.threads, second.batch)
-        and (first.engine == second.engine or not shared)
-    ]
-
-
-def _ratio(before: Latency, after: Latency, pairwise: bool) -> Ratio:
-    medians = before.process_p50_us or (before.p50_us,), after.process_p50_us or (after.p50_us,)
-    found = (latency_ratios.paired if pairwise else latency_ratios.unpaired)(*medians)
-    counts = len(medians[0]), len(medians[1])
-    least = latency_ratios.MINIMUM_PAIRS if pairwise else latency_ratios.MINIMUM_UNPAIRED
-    why = f"{counts[0]} and {counts[1]} processes; an interval needs at least {least} of each"
-    return Ratio(
-        *_key(after),
-        before_us=float(np.median(medians[0])),
-        after_us=float(np.median(medians[1])),
-        ratio=found.ratio,
-        ratio_ci95=found.ci95,
-        before_name=Path(before.path).name,
-        before_engine=before.engine,
-        paired=pairwise,
-        processes=counts,
-        no_interval=why if found.ci95 is None else None,
-    )
 
 
 def write_comparison(ratios: Sequence[Ratio], markdown: Path | None, plot: Path | None) -> None:

@@ -14,9 +14,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mnist_edge.results import Latency, Ratio
 
 ALPHA = 0.05
 # The smallest numbers of processes for which an exact rank interval of 95 % exists: 2 / 2**6 and 2 / C(8, 4) are below
@@ -119,3 +122,57 @@ def _mann_whitney(m: int, n: int) -> int | None:
 def _largest(probability: NDArray[np.float64]) -> int | None:
     allowed = int(np.searchsorted(np.cumsum(probability), ALPHA / 2, side="right"))
     return allowed - 1 if allowed else None
+
+
+def compare(before: Sequence[Latency], after: Sequence[Latency]) -> list[Ratio]:
+    """Compare two stored runs, the process as the unit. What the machine did between the runs is in the ratio.
+
+    Configurations are matched by file name, engine, threads and batch. If the runs have none in common and hold equally
+    many files, the first file is compared with the first, the second with the second, and so on.
+    """
+    by_key = {_key(item): item for item in before}
+    pairs = [(by_key[_key(item)], item) for item in after if _key(item) in by_key]
+    files_before, files_after = (list(dict.fromkeys(item.path for item in run)) for run in (before, after))
+    if not pairs and len(files_before) == len(files_after):
+        for first, second in zip(files_before, files_after, strict=True):
+            pairs += by_engine(
+                [item for item in before if item.path == first], [item for item in after if item.path == second]
+            )
+    return [ratio(first, second, pairwise=False) for first, second in pairs]
+
+
+def _key(item: Latency) -> tuple[str, str, int, int]:
+    return Path(item.path).name, item.engine, item.threads, item.batch
+
+
+def by_engine(before: Sequence[Latency], after: Sequence[Latency]) -> list[tuple[Latency, Latency]]:
+    """Configurations of two files that have threads and batch in common, and the engine if the files share any."""
+    shared = {item.engine for item in before} & {item.engine for item in after}
+    return [
+        (first, second)
+        for second in after
+        for first in before
+        if (first.threads, first.batch) == (second.threads, second.batch)
+        and (first.engine == second.engine or not shared)
+    ]
+
+
+def ratio(before: Latency, after: Latency, pairwise: bool) -> Ratio:
+    """The ratio of two configurations with its interval: by rounds if ``pairwise``, else by processes."""
+    medians = before.process_p50_us or (before.p50_us,), after.process_p50_us or (after.p50_us,)
+    found = (paired if pairwise else unpaired)(*medians)
+    counts = len(medians[0]), len(medians[1])
+    least = MINIMUM_PAIRS if pairwise else MINIMUM_UNPAIRED
+    why = f"{counts[0]} and {counts[1]} processes; an interval needs at least {least} of each"
+    return Ratio(
+        *_key(after),
+        before_us=float(np.median(medians[0])),
+        after_us=float(np.median(medians[1])),
+        ratio=found.ratio,
+        ratio_ci95=found.ci95,
+        before_name=Path(before.path).name,
+        before_engine=before.engine,
+        paired=pairwise,
+        processes=counts,
+        no_interval=why if found.ci95 is None else None,
+    )

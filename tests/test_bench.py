@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 import mnist_edge.results
-from mnist_edge import benching, data
+from mnist_edge import benching, data, latency_ratios
 from mnist_edge.artifacts import sha256_of_file
 from mnist_edge.errors import MissingError
 from mnist_edge.results import Latency, Machine, Ratio
@@ -348,7 +348,7 @@ def test_files_of_one_run_are_compared_round_by_round(tmp_path: Path, fake_proce
     _, (ratio,) = benching.bench_pair((files[0], files[1]), "auto", [1], [1], config)
     assert ratio.ratio_ci95 == pytest.approx((1.1, 1.1), rel=1e-5)
     run, _ = benching.bench_pair((files[0], files[1]), "auto", [1], [1], config)
-    (stored,) = benching.compare(run.reports[:1], run.reports[1:])
+    (stored,) = latency_ratios.compare(run.reports[:1], run.reports[1:])
     assert stored.ratio_ci95 is not None
     low, high = stored.ratio_ci95
     assert low < 1

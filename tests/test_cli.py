@@ -195,7 +195,7 @@ def test_a_reader_that_leaves_is_no_error(workspace: Path) -> None:
 def test_info_shows_what_is_inside(workspace: Path, cli: Callable[..., Run]) -> None:
     run = cli("info", workspace / "cnn" / "cnn-int8.tflite")
     assert run.code == 0
-    for word in ("CONV_2D", "sha256", "uint8", "0.00392157", "vouched"):
+    for word in ("CONV_2D", "sha256", "uint8", "0.00392157", "its manifest agrees"):
         assert word in run.out
     facts = cli("info", workspace / "cnn" / "cnn-int8.tflite", "--json").json
     assert facts["contract"]["class_names"] == list("0123456789")

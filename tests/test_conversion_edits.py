@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import math
 import shutil
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mnist_edge import conversion, data
-from mnist_edge.conversion import ConversionRequest, export, onnx, tflite, tflite_edit
+from mnist_edge.conversion import ConversionRequest, onnx, tflite, tflite_edit
 from mnist_edge.formats import Contract
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.formats import tflite as tflite_format
@@ -233,9 +234,8 @@ def test_layers_of_a_model_that_scales_pixels_itself_are_close_to_its_float_expo
 
 def _package(folder: Path) -> Path:
     """A copy of the package, to be edited."""
-    shutil.copytree(
-        export.PACKAGE_FOLDER, folder / "mnist_edge", ignore=shutil.ignore_patterns("__pycache__", "shipped")
-    )
+    unneeded = shutil.ignore_patterns("__pycache__", "shipped")
+    shutil.copytree(Path(mnist_edge.__file__).parent, folder / "mnist_edge", ignore=unneeded)
     return folder / "mnist_edge"
 
 
@@ -244,7 +244,9 @@ def test_one_byte_of_a_kernel_template_makes_c_stale_and_nothing_else(
     workspace: Path, tmp_path: Path, mnist: data.Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = _package(tmp_path)
-    monkeypatch.setattr(export, "PACKAGE_FOLDER", package)
+    # The package's attribute of that name is the function.
+    module = importlib.import_module("mnist_edge.conversion.export")
+    monkeypatch.setattr(module, "PACKAGE_FOLDER", package)
     shutil.copytree(workspace / "dense", tmp_path / "dense")
 
     def fresh(format_: str) -> bool:

@@ -30,6 +30,7 @@ CONVERTER = """
 from mnist_edge.conversion import tflite
 
 NAME, SUFFIX, QUANTIZATIONS, PACKAGES = "memo", ".memo", ("int8", "float32"), tflite.PACKAGES
+SOURCES = (*tflite.SOURCES, "conversion/memo.py")
 
 def convert(model, request):
     return b"MEMO" + tflite.convert(model, request)

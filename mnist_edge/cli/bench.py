@@ -59,7 +59,7 @@ def command(
 
     Example: mnist-edge bench artifacts/cnn --threads 1 --threads 2
     """
-    from mnist_edge import benching
+    from mnist_edge import benching, latency_ratios
     from mnist_edge.errors import GateError
     from mnist_edge.runtime.latency import BenchConfig
     from mnist_edge.runtime.machine import was_throttled
@@ -67,7 +67,7 @@ def command(
     output = Output(NAME, as_json, debug)
     measured_now = compare is not None and benching.are_models(compare)
     if compare is not None and not measured_now:
-        ratios = benching.compare(*map(benching.load_run, compare))
+        ratios = latency_ratios.compare(*map(benching.load_run, compare))
         error = _judged(ratios, gate, markdown, plot)
         return output.result({"ratios": ratios}, *_comparison(ratios), error=error)
     config = BenchConfig(
