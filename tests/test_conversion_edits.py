@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import mnist_edge
 from mnist_edge import conversion, data
 from mnist_edge.conversion import ConversionRequest, onnx, tflite, tflite_edit
 from mnist_edge.formats import Contract
