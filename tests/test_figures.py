@@ -125,3 +125,10 @@ def test_a_manifest_gives_the_size_of_the_file_and_the_floor_is_its_weights(mode
     # A shape constant of a Reshape has one dimension as biases have; it is no input of an op that multiplies.
     read = {name for op in file.ops if op.kind in ("CONV_2D", "FULLY_CONNECTED") for name in op.inputs[1:]}
     assert sum(tensor.size_bytes or 0 for tensor in file.tensors if tensor.name in read) == INT8_BYTES_FLOOR[model]
+
+
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md"])
+def test_every_file_that_a_page_links_to_exists(page: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
