@@ -342,3 +342,13 @@ def test_rows_of_zeros_count_as_uniform_in_the_divergence() -> None:
     )
     assert js_divergence(zeros, uniform)[0] == pytest.approx(0)
     assert js_divergence(zeros, sure)[0] == pytest.approx(js_divergence(uniform, sure)[0])
+
+
+def test_a_gain_in_accuracy_does_not_excuse_probabilities_that_are_wrong() -> None:
+    """The answers are better than the float model's, and the temperature is off."""
+    logits, labels = sample(3000)
+    worse = logits.copy()
+    worse[:20] = np.roll(logits[:20], 1, axis=1)
+    found = judged(softmax(worse), softmax(1.5 * logits), labels, Gate(min_agreement=0.5, max_brier_increase=2))
+    assert found.drop_upper95_pp < 0
+    assert found.rule == "probabilities", found.verdict

@@ -95,7 +95,7 @@ def decide(
     and only on a test set that would have passed a model that changes as many answers and loses nothing.
 
     An improvement does not fail: answers that were fixed never count against a file, and the probabilities of a file
-    that is shown to be more accurate than the float model may differ from the float model's.
+    whose accuracy and Brier score are both shown to be better may differ from the float model's.
 
     Args:
         gate: the margins. n: all images. broken, fixed: answers that became wrong and right. agreeing: those unchanged.
@@ -115,7 +115,8 @@ def decide(
         return _lost(drop)
     open_questions = [disagreement] if disagreement is not None else []
     if probabilities is not None:
-        for found in (_brier(gate, n, probabilities), None if gained else _distance(gate, n, probabilities)):
+        better = gained and probabilities.increase_ci90[1] < 0
+        for found in (_brier(gate, n, probabilities), None if better else _distance(gate, n, probabilities)):
             if found is not None and found.rule != "undecidable":
                 return found
             if found is not None:
