@@ -175,7 +175,7 @@ def compare_pictures(report: Report, where: str, board: Processor, root: Path) -
 
 
 def check_bench(report: Report, where: str, board: Processor) -> None:
-    words = ["bench", "--shipped", "--seconds", "0", "--count", "20", "--warmup", "2", "--json"]
+    words = ["bench", "--shipped", "--seconds", "0", "--count", "20", "--warmup", "2", "--processes", "1", "--json"]
     done = board.run(board.python, "-m", "mnist_edge", *words)
     rows = results(done)
     seen = sorted({f"{row['engine']} by {row['delegate']}" for row in rows})
