@@ -261,7 +261,7 @@ def test_what_is_wrong_is_answered_with_a_typed_error_and_the_service_goes_on(se
 
 def test_a_body_that_is_cut_off_or_slow_harms_nobody(server: Server) -> None:
     host, port = server.host.split(":")
-    head = b"POST /v1/digits HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    head = b"POST /v1/digits HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
     slow = [socket.create_connection((host, int(port))) for _ in range(20)]
     for connection in slow:
         connection.sendall(head + b"some")
@@ -323,7 +323,8 @@ def test_a_full_queue_says_so_and_what_was_taken_is_answered(tmp_path: Path, tes
         # Stopped while it works: what was taken is answered.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             late = pool.submit(ask, 0)
-            time.sleep(0.05)
+            while "mnist_edge_queue 0.0" in httpx.get(f"{server.url}metrics").text:
+                assert not late.done()
             server.process.send_signal(signal.SIGTERM)
             assert late.result().status_code == 200
         assert server.process.wait(30) == 0
