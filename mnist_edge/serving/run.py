@@ -11,7 +11,6 @@ import shutil
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ OWN_DESCRIPTORS = 32
 LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
-def serve(settings: Settings, note: Callable[[str], None]) -> None:
+def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C; what was taken by then is answered.
 
     Raises:
@@ -46,6 +45,8 @@ def serve(settings: Settings, note: Callable[[str], None]) -> None:
         from mnist_edge.serving import worker
         from mnist_edge.serving.access import Access, check_token
         from mnist_edge.serving.limits import Limits
+        from mnist_edge.serving.log import say
+        from mnist_edge.serving.models import Source
         from mnist_edge.serving.supervisor import Supervisor
     except ImportError as error:
         raise missing_extra("The HTTP service", "serve") from error
@@ -57,16 +58,18 @@ def serve(settings: Settings, note: Callable[[str], None]) -> None:
     _check_certificate(settings)
     listener = _listen(settings.host, settings.port)
     address = _address(settings, listener.getsockname()[1], token)
+    source = Source.of(settings.workspace, settings.engine, settings.models)
     limits = _limits(settings, Limits())
-    access = Access(token, _names(settings))
+    allowed = frozenset(map(str.lower, settings.allow_hosts))
+    access = Access(token, _names(settings) | allowed, allowed)
 
     def started() -> None:
-        note(f"serving at {address}")
+        say(f"serving at {address}")
         if settings.no_auth and not loopback:
-            note("Anyone on the network may ask: there is no token.")
+            say("Anyone on the network may ask: there is no token.")
 
     def work(number: int, control: socket.socket) -> None:
-        worker.work(settings, limits, access, listener, number, control)
+        worker.work(settings, source, limits, access, listener, number, control)
 
     decoders = max(1, min(settings.threads, os.cpu_count() or 1))
     try:
@@ -114,7 +117,7 @@ def _limits(settings: Settings, limits: Limits) -> Limits:
 
 def _names(settings: Settings) -> frozenset[str]:
     own = socket.gethostname().lower()
-    return frozenset({*LOCAL_NAMES, own, f"{own}.local", settings.host.lower(), *map(str.lower, settings.allow_hosts)})
+    return frozenset({*LOCAL_NAMES, own, f"{own}.local", settings.host.lower()})
 
 
 def _address(settings: Settings, port: int, token: str | None) -> str:

@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -24,12 +23,15 @@ import msgspec
 from mnist_edge import errors
 from mnist_edge.errors import MnistEdgeError, StageError
 from mnist_edge.serving import decoding
+from mnist_edge.serving.log import say
+from mnist_edge.serving.metrics import forget_process
 
 # Signals that the supervisor waits for in place of being interrupted by them.
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 WATCHED = (signal.SIGCHLD, *STOPPING)
-# A server that ends sooner than this after its start is started again only after a pause.
+# A server that ends sooner than this after its start is started again only after a pause; so is a decoder.
 SHORT_LIFE_SECONDS, PAUSE_SECONDS = 5.0, 2.0
+SHORT_DECODER_SECONDS, DECODER_PAUSE_SECONDS = 1.0, 0.1
 
 
 class Failure(msgspec.Struct):
@@ -50,12 +52,12 @@ class Failure(msgspec.Struct):
 
 @dataclass
 class _Server:
-    """A server process, its control socket, and the processes that decode for it."""
+    """A server process, its control socket, and the processes that decode for it with the times of their start."""
 
     pid: int
     control: socket.socket
     started: float
-    decoders: set[int] = field(default_factory=set)
+    decoders: dict[int, float] = field(default_factory=dict)
 
 
 # What a server process does: (its number, its control socket). It sends one byte, or a `Failure`, when it has started.
@@ -75,7 +77,8 @@ class Supervisor:
         self._serve, self._listener, self._wanted = serve, listener, servers
         self._decoders, self._grace = decoders, grace
         self._servers: dict[int, _Server] = {}
-        self._lock_file = Path()
+        self._due: dict[int, float] = {}  # when to start which server again
+        self._large: Any = None
 
     def run(self, started: Callable[[], None]) -> None:
         """Start the servers, call ``started``, and return when all have ended.
@@ -87,8 +90,7 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # the children's garbage collector then leaves shared pages as they are
         try:
-            with tempfile.NamedTemporaryFile(prefix="mnist-edge-") as lock:
-                self._lock_file = Path(lock.name)
+            with tempfile.TemporaryFile() as self._large:
                 for number in range(self._wanted):
                     self._start(number)
                 for number in range(self._wanted):
@@ -131,9 +133,9 @@ class Supervisor:
         if pid == 0:
             here.close()
             self._listener.close()
-            self._become(lambda: decoding.run(there, self._lock_file), keep=there)
+            self._become(lambda: decoding.run(there, self._large), keep=there)
         there.close()
-        server.decoders.add(pid)
+        server.decoders[pid] = time.monotonic()
         with contextlib.suppress(OSError), here:  # a server that has just died is seen by _watch
             socket.send_fds(server.control, [pid.to_bytes(4, "little")], [here.fileno()])
 
@@ -150,8 +152,7 @@ class Supervisor:
         except KeyboardInterrupt:
             code = errors.EXIT_INTERRUPTED
         except BaseException as error:
-            with contextlib.suppress(Exception):
-                os.write(2, errors.one_line(f"mnist-edge serve: {type(error).__name__}: {error}").encode() + b"\n")
+            say(errors.one_line(f"mnist-edge serve: {type(error).__name__}: {error}"))
         finally:
             with contextlib.suppress(Exception):
                 sys.stderr.flush()
@@ -160,24 +161,44 @@ class Supervisor:
     def _watch(self) -> None:
         """Replace processes that end, until a signal says that all should."""
         while True:
-            if signal.sigwaitinfo(WATCHED).si_signo != signal.SIGCHLD:
+            pause = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else 3600.0
+            received = signal.sigtimedwait(WATCHED, pause)
+            if received is not None and received.si_signo != signal.SIGCHLD:
                 return
             for pid in _ended():
-                for number, server in list(self._servers.items()):
-                    if pid == server.pid:
-                        self._replace(number, server)
-                    elif pid in server.decoders:
-                        server.decoders.discard(pid)
-                        self._add_decoder(server)
+                self._replace(pid)
+            for number, due in list(self._due.items()):
+                if due <= time.monotonic():
+                    del self._due[number]
+                    self._restart(number)
 
-    def _replace(self, number: int, server: _Server) -> None:
-        server.control.close()
-        _kill(server.decoders)
-        os.write(2, b"mnist-edge serve: a server process has ended; another one is started\n")
-        if time.monotonic() - server.started < SHORT_LIFE_SECONDS:
-            time.sleep(PAUSE_SECONDS)
+    def _replace(self, pid: int) -> None:
+        """Replace a process that has ended: a decoder at once, a server soon."""
+        now = time.monotonic()
+        for number, server in list(self._servers.items()):
+            if pid in server.decoders:
+                if now - server.decoders.pop(pid) < SHORT_DECODER_SECONDS:
+                    time.sleep(DECODER_PAUSE_SECONDS)
+                self._add_decoder(server)
+            elif pid == server.pid:
+                say("mnist-edge serve: a server process has ended; another one is started")
+                self._forget(number)
+                self._due[number] = now + (PAUSE_SECONDS if now - server.started < SHORT_LIFE_SECONDS else 0.0)
+
+    def _restart(self, number: int) -> None:
         self._start(number)
-        self._await_start(number)
+        try:
+            self._await_start(number)
+        except MnistEdgeError as error:  # it may succeed later, and other servers go on
+            say(errors.one_line(f"mnist-edge serve: a server process does not start: {error}"))
+            self._forget(number)
+            self._due[number] = time.monotonic() + PAUSE_SECONDS
+
+    def _forget(self, number: int) -> None:
+        server = self._servers.pop(number)
+        server.control.close()
+        _kill(set(server.decoders))
+        forget_process(server.pid)
 
     def _end(self) -> None:
         """Tell the servers to answer what they have taken; end what is left after the grace."""
