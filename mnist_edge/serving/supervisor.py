@@ -105,6 +105,7 @@ class Supervisor:
         here, there = socket.socketpair()
         pid = os.fork()
         if pid == 0:
+            here.close()  # else this process would never learn that the supervisor is gone
             self._become(lambda: self._serve(number, there), keep=there)
         there.close()
         self._servers[number] = _Server(pid, here, time.monotonic())

@@ -225,7 +225,7 @@ def test_lines_of_the_log_hold_no_commands_to_a_terminal(tmp_path: Path) -> None
     written = [line for line in lines if "title" in line]
     assert len(written) == 1
     assert written[0].isprintable()
-    assert json.loads(written[0])["path"] == "/v2/models/\x1b]0;title\x07\nforged"
+    assert json.loads(written[0])["path"].startswith("/v2/models/\x1b]0;title\x07")
 
 
 def test_a_service_without_room_for_its_own_words_starts(tmp_path: Path) -> None:
