@@ -35,7 +35,7 @@ from tests.attacks.service import (
 
 pytestmark = pytest.mark.slow
 MANY_LARGE_PICTURES = pictures_request([drawing(4000)] * 300)
-LIMIT, GRACE = 4, 3
+LIMIT, GRACE = 3, 2
 
 
 @contextlib.contextmanager
