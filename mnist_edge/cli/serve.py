@@ -13,7 +13,6 @@ from mnist_edge.cli.output import Output
 from mnist_edge.workspace import DEFAULT_WORKSPACE
 
 NAME = "serve"
-TOKEN_VARIABLE = "MNIST_EDGE_TOKEN"
 
 
 def command(
@@ -22,7 +21,7 @@ def command(
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
     token: Annotated[
         str | None,
-        typer.Option("--token", envvar=TOKEN_VARIABLE, help="What clients must send. Off loopback one is made."),
+        typer.Option("--token", envvar="MNIST_EDGE_TOKEN", help="What clients must send. Off loopback one is made."),
     ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Let anyone on the network in.")] = False,
     allow_host: Annotated[
@@ -50,7 +49,7 @@ def command(
     Example: mnist-edge serve --host 0.0.0.0 --port 8080
     """
     output = Output(NAME, as_json, debug)
-    if token is None and TOKEN_VARIABLE in os.environ:
+    if token is None and "MNIST_EDGE_TOKEN" in os.environ:
         token = ""  # the variable is empty, which must not pass for one that is not set
     from mnist_edge.serving.run import serve
     from mnist_edge.serving.settings import Settings
