@@ -62,7 +62,7 @@ class Models:
 
         Args:
             source: where they come from.
-            threads: how many sessions each has.
+            threads: how many large batches of one model may be in work at a time.
             limits: of the service. metrics: are told of batches and of files that were not accepted.
             note: is told, in words, of files that were accepted or not.
 
@@ -141,7 +141,7 @@ class Models:
 
     def _load(self, name: str, version: int) -> Loaded:
         path = pick_file(self._source.workspace, name, self._source.engine)
-        sessions = [open_session(path, self._source.engine) for _ in range(self._threads)]
+        sessions = [open_session(path, self._source.engine) for _ in range(1 + self._threads)]
         first = sessions[0]
         self._check(path, first)
         height, width = first.image_shape
