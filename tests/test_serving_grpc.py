@@ -288,7 +288,7 @@ def test_a_message_that_does_not_come_ends_and_holds_up_nobody(server: Server, c
         never.result()
         yield b""
 
-    waiting = [channel.stream_unary(f"{SERVICE}/ModelInfer").future(wait(), timeout=60) for _ in range(5)]
+    waiting = [channel.stream_unary(f"{SERVICE}/ModelInfer").future(wait(), timeout=20) for _ in range(5)]
     call(channel, f"{SERVICE}/ModelInfer", message().SerializeToString(), timeout=5)
     assert {item.exception().code().name for item in waiting} == {"DEADLINE_EXCEEDED"}
     assert all("did not come within 10 s" in item.exception().details() for item in waiting)
