@@ -30,7 +30,8 @@ def normalize(ink: Ink, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """
     side = round(SHARE * min(shape))
     crop = trimmed(ink, SOFT)
-    edged = np.pad(crop, 1)  # so that interpolation finds the background beside the stroke
+    edged = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), np.float32)  # background next to the stroke
+    edged[1:-1, 1:-1] = crop
     factor = side * FINE / max(crop.shape)
     large = resize(edged, tuple(max(1, round(size * factor)) for size in edged.shape)) > 0.5
     if not large.any():
@@ -66,11 +67,8 @@ def _weighted(strokes: NDArray[np.bool_], width: float) -> NDArray[np.bool_]:
 
 def _stroke_width(strokes: NDArray[np.bool_]) -> float:
     """Twice the area over the outline's length."""
-    edges = sum(
-        int((strokes.take(range(1, n), axis) != strokes.take(range(n - 1), axis)).sum())
-        for axis, n in enumerate(strokes.shape)
-    )
-    return 2 * float(strokes.sum()) / max(1.0, edges * np.pi / 4)
+    edges = np.count_nonzero(strokes[1:] != strokes[:-1]) + np.count_nonzero(strokes[:, 1:] != strokes[:, :-1])
+    return 2 * np.count_nonzero(strokes) / max(1.0, edges * np.pi / 4)
 
 
 def _grown(strokes: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
