@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.runtime.components import Box, Component, components
+from mnist_edge.runtime.components import Box, Component, components, euler_number
 from mnist_edge.runtime.ink import FLAT, Ink, NoDigit, find_ink
-from mnist_edge.runtime.strokes import SHARE, centre, normalize, resize
+from mnist_edge.runtime.strokes import FULL, SHARE, centre, normalize, resize
 
 __all__ = ["Found", "NoDigit", "find_digit", "find_digits", "is_normalized"]
 
@@ -25,6 +25,8 @@ TINY = 32
 NARROWER = 0.75
 # More pieces than this are no digits, nor a line of them.
 MOST = 200
+# More holes than this has no digit.
+MOST_LOOPS = 3
 
 
 @dataclass(frozen=True)
@@ -191,12 +193,14 @@ def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: Ink) -> None:
     if max(ink.shape) > FLAT and (upright or across):
         raise NoDigit("a shade along the edge")
     amounts = ink.within(box)
-    if max(ink.shape) > FLAT and np.count_nonzero((amounts > 0.15) & (amounts < 0.5)) > figure.area:
+    if max(ink.shape) > FLAT and np.count_nonzero((amounts > 0.15 * FULL) & (amounts < 0.5 * FULL)) > figure.area:
         raise NoDigit("no clear stroke")
     mine = np.zeros((figure.height + 2, figure.width + 2), np.bool_)
     mine[1:-1, 1:-1] = _has_label(labels[box], figure)
+    if len(figure.pieces) - euler_number(mine) <= MOST_LOOPS:
+        return
     holes = [item for item in components(~mine)[1] if item.left > 0 and item.area >= max(2, 0.01 * mine.size)]
-    if len(holes) > 3:
+    if len(holes) > MOST_LOOPS:
         raise NoDigit("more loops than a digit has")
 
 
@@ -218,20 +222,23 @@ def _reading_order(figures: list[_Figure]) -> list[_Figure]:
 
 def _has_label(labels: NDArray[np.int32], figure: _Figure) -> NDArray[np.bool_]:
     """Where a labelled mask has a piece of a figure."""
-    mine = np.zeros(int(labels.max()) + 1, np.bool_)
-    mine[[item.label for item in figure.pieces]] = True
-    return mine.take(labels)
+    mine: NDArray[np.bool_] = labels == figure.pieces[0].label
+    for item in figure.pieces[1:]:
+        mine |= labels == item.label
+    return mine
 
 
 def _normalize(ink: Ink, labels: NDArray[np.int32], figure: _Figure, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     # With the soft edge, a pixel at most, which MNIST's 20 pixels count.
     box = np.s_[max(figure.top - 1, 0) : figure.bottom + 1, max(figure.left - 1, 0) : figure.right + 1]
-    near = labels[box]
-    alone = np.where((near == 0) | _has_label(near, figure), ink.within(box), np.float32(0))
+    near, alone = labels[box], ink.within(box)
+    mine = _has_label(near, figure)
+    if np.count_nonzero(near) > np.count_nonzero(mine):
+        alone[(near != 0) & ~mine] = 0
     height, width = ink.shape
     if height == width <= TINY and (figure.height, figure.width) == (height, width):
         # Stretched to a square, as forms are read: its own proportions are lost, and most digits are narrower.
-        alone = np.clip(resize(alone, (4 * height, round(4 * width * NARROWER))), 0, 1)
+        alone = resize(alone, (4 * height, round(4 * width * NARROWER)))
     pixels = normalize(alone, shape)
     if pixels is None:
         raise NoDigit("a speck")

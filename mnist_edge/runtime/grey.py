@@ -65,7 +65,7 @@ def _converter(picture: Image) -> Callable[[Image], Image]:
 
 def _is_opaque(part: Image) -> bool:
     alpha = (part if part.mode == "RGBA" else part.convert("RGBA")).getchannel("A")
-    return not any(alpha.histogram()[:255])
+    return bool(alpha.getextrema()[0] == 255)
 
 
 def _ground(picture: Image) -> int:

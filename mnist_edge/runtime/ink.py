@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.runtime.strokes import resize
+from mnist_edge.runtime.strokes import FULL, resize
 
 # All lengths in pixels of the picture as it is analysed, whose longest side is at most WORK.
 WORK = 320
@@ -30,13 +30,13 @@ class NoDigit(Exception):  # noqa: N818 - an answer, no error
 
 @dataclass(frozen=True)
 class Ink:
-    """How much ink is where: an index for each pixel, and by that index the ink, 0 none to 1 full, which is monotonic.
+    """How much ink is where: an index for each pixel, and by that index the ink, 0 none to FULL, which is monotonic.
 
     ``scale`` is the factor back to the picture's own pixels.
     """
 
     index: NDArray[np.unsignedinteger[Any]]
-    amounts: NDArray[np.float32]
+    amounts: NDArray[np.uint8]
     scale: float
 
     @property
@@ -45,13 +45,13 @@ class Ink:
         return self.index.shape[0], self.index.shape[1]
 
     def above(self, level: float) -> NDArray[np.bool_]:
-        """Where there is more ink than a level."""
-        more = np.flatnonzero(self.amounts > level)
-        above: NDArray[np.bool_] = self.index >= more[0] if self.amounts[-1] > level else self.index <= more[-1]
+        """Where there is more ink than a share of full ink."""
+        more = np.flatnonzero(self.amounts > level * FULL)
+        above: NDArray[np.bool_] = self.index >= more[0] if self.amounts[-1] else self.index <= more[-1]
         return above
 
-    def within(self, box: tuple[slice, slice]) -> NDArray[np.float32]:
-        """The ink of a part, float32."""
+    def within(self, box: tuple[slice, slice]) -> NDArray[np.uint8]:
+        """The ink of a part, uint8."""
         return self.amounts.take(self.index[box])
 
 
@@ -64,12 +64,13 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     if min(grey.shape) < SMALLEST:
         raise NoDigit("a picture of too few pixels")
     scale = max(1.0, max(grey.shape) / WORK)
-    values = _reduced(grey, scale)
-    flat = _is_flat(values)
+    values, counts = _reduced(grey, scale)
+    border = np.sort(_border(values))
+    flat = _is_flat(values, border, counts)
     # Everything that follows needs only how often each difference from the background occurs.
     if flat:
-        index, counts = values, np.bincount(values.ravel(), minlength=256)
-        levels = np.arange(256) - _flat_background(values, counts)
+        index: NDArray[np.unsignedinteger[Any]] = values
+        levels = np.arange(256) - _flat_background(border, counts)
     else:
         light = values - _local_background(values)
         index = np.rint(light * STEPS + 256 * STEPS).astype(np.uint16)
@@ -87,7 +88,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     # What full ink is: under uneven light the middle of the strong values, so that a few specks do not decide it.
     strong = amounts > 0.35 * peak
     full = peak if flat else _quantile(amounts[strong], counts[strong], 0.6)
-    return Ink(index, np.minimum(amounts / full, 1.0).astype(np.float32), scale)
+    return Ink(index, np.rint(np.minimum(amounts / full, 1.0) * FULL).astype(np.uint8), scale)
 
 
 def _quantile(values: NDArray[np.float64], counts: NDArray[np.int64], share: float) -> float:
@@ -104,32 +105,36 @@ def _mean_of_largest(values: NDArray[np.float64], counts: NDArray[np.int64], cou
     return float(np.diff(upto, prepend=0) @ values[order]) / count
 
 
-def _reduced(grey: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+def _reduced(grey: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The picture as it is analysed, and its histogram."""
     from PIL import Image as Pil
 
-    if scale == 1.0:
-        return grey
-    height, width = (max(1, round(size / scale)) for size in grey.shape)
-    return np.asarray(Pil.fromarray(grey).resize((width, height), Pil.Resampling.BOX))
+    picture = Pil.fromarray(np.ascontiguousarray(grey))
+    if scale > 1:
+        height, width = (max(1, round(size / scale)) for size in grey.shape)
+        picture = picture.resize((width, height), Pil.Resampling.BOX)
+        grey = np.asarray(picture)
+    return grey, np.array(picture.histogram())
 
 
-def _is_flat(values: NDArray[np.uint8]) -> bool:
-    """Whether the background is one value: a small picture, or one whose border is even."""
+def _is_flat(values: NDArray[np.uint8], border: NDArray[np.uint8], counts: NDArray[np.int64]) -> bool:
+    """Whether the background is one value: a small picture, or one whose border, sorted, is even."""
     if max(values.shape) <= FLAT:
         return True
-    low, high = np.percentile(_border(values), [10, 90])
-    return float(high - low) < 0.12 * float(np.ptp(values))
+    occurring = np.flatnonzero(counts)
+    low, high = (int(border[round(share * (border.size - 1))]) for share in (0.1, 0.9))
+    return high - low < 0.12 * float(occurring[-1] - occurring[0])
 
 
 def _border(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
 
 
-def _flat_background(values: NDArray[np.uint8], counts: NDArray[np.int64]) -> float:
+def _flat_background(border: NDArray[np.uint8], counts: NDArray[np.int64]) -> float:
     """One value: the side of the middle grey that most of the border and most of all pixels are on, together."""
     occurring = np.flatnonzero(counts)
     middle = (int(occurring[0]) + int(occurring[-1])) // 2
-    light = (_border(values) > middle).mean() + counts[middle + 1 :].sum() / values.size > 1
+    light = np.count_nonzero(border > middle) / border.size + counts[middle + 1 :].sum() / counts.sum() > 1
     side = np.s_[middle + 1 :] if light else np.s_[: middle + 1]
     return _quantile(np.arange(256.0)[side], counts[side], 0.5)
 
