@@ -63,6 +63,13 @@ class TfJob(msgspec.Struct, frozen=True, tag=True):
     grid: Grid
 
 
+class GrpcJob(msgspec.Struct, frozen=True, tag=True):
+    """Read a ``ModelInferRequest``, for one of the models that have these grids."""
+
+    content: bytes
+    grids: dict[str, Grid]
+
+
 class FoundImage(msgspec.Struct, frozen=True):
     """One image for the network: uint8, (h, w) of the grid, with its box in the picture: left, top, width, height."""
 
@@ -91,7 +98,7 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-Job = PictureJob | V2Job | TfJob
+Job = PictureJob | V2Job | TfJob | GrpcJob
 Result = Pictures | Request | Refusal
 
 
@@ -106,6 +113,10 @@ def do(job: Job, exclusive: Exclusive = contextlib.nullcontext) -> Result:
         with exclusive() if len(job.content) > LARGE_BODY else contextlib.nullcontext():
             if isinstance(job, V2Job):
                 return Request(v2.read(job.content, job.header, job.grid))
+            if isinstance(job, GrpcJob):
+                from mnist_edge.serving import messages
+
+                return Request(messages.read(job.content, job.grids))
             return Request(tfserving.read(job.content, job.grid))
     except RefusedError as error:
         return Refusal(error.status, error.message)

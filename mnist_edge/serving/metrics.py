@@ -57,7 +57,7 @@ class Metrics:
         self.statistics: dict[str, Statistics] = {}
         self.of_route = lru_cache(1000)(self._of_route)
 
-    def _of_route(self, route: str, status: int) -> tuple[Counter, Histogram]:
+    def _of_route(self, route: str, status: int | str) -> tuple[Counter, Histogram]:
         return self.requests.labels(route, str(status)), self.latency.labels(route)
 
     def observer(self, model: str) -> Callable[[int, float], None]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, cast
 
@@ -63,6 +63,11 @@ def work(
     async def main() -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(control, lambda: _take_decoder(loop, control, decoders, server))
+        if settings.grpc_port is not None:
+            from mnist_edge.serving import grpc_server
+
+            grpc = await grpc_server.start(service, settings, listener.getsockname()[0])
+            server.others.append(lambda: grpc.stop(settings.grace_seconds))
         log.flush()
         control.sendall(b"1")
         await server.serve([listener])
@@ -83,11 +88,16 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self.others: list[Callable[[], Awaitable[None]]] = []  # what else is to stop, within the same grace
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to stop."""
         self._service.stopping = True
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, when what was taken is answered or the grace is over."""
+        await asyncio.gather(super().shutdown(sockets), *(stop() for stop in self.others))
 
 
 def _config(settings: Settings, service: Service, connections: Connections) -> uvicorn.Config:
