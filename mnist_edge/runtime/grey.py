@@ -59,7 +59,8 @@ def _converter(picture: Image) -> Callable[[Image], Image]:
     if picture.has_transparency_data:
         if not all(_is_opaque(part) for _, part in _strips(picture)):
             return _on_ground(_ground(picture))
-        return lambda part: part.convert("RGBA").convert("L")
+        if picture.mode not in ("RGBA", "LA"):  # Pillow warns of a palette with alpha that is not made RGBA first
+            return lambda part: part.convert("RGBA").convert("L")
     return lambda part: part.convert("L")
 
 
