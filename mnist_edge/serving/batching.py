@@ -36,24 +36,28 @@ class Batcher:
     """The sessions of one model file. All methods but `_infer` run on the event loop."""
 
     def __init__(
-        self, sessions: Sequence[Session], executor: Executor, delay: float, observe: Callable[[int, float], None]
+        self,
+        sessions: Sequence[Session],
+        executor: Executor,
+        on_loop: int,
+        delay: float,
+        observe: Callable[[int, float], None],
     ) -> None:
         """Prepare to classify.
 
         Args:
             sessions: of one file, at least two: the first for the event loop, one for each thread.
             executor: with a thread for each session but the first.
+            on_loop: how many images the event loop may classify at a time (`images_on_loop`); 0: none.
             delay: seconds for which images may wait for others; 0: not at all.
             observe: is told of every batch: how many images, and the seconds in the engine.
         """
         self._own, self._idle = sessions[0], list(sessions[1:])
-        self._executor, self._delay, self._observe = executor, delay, observe
+        self._executor, self._on_loop, self._delay, self._observe = executor, on_loop, delay, observe
         self._small: deque[_Item] = deque()
         self._large: deque[_Item] = deque()
         self._flush_at: asyncio.Handle | None = None
         self._started: dict[Session, float] = {}
-        # How many images the event loop classifies at a time; 0: none.
-        self._on_loop = min(BATCH, int(LOOP_SECONDS / seconds_per_image(self._own)))
 
     async def predict(self, images: Images) -> Answers:
         """Classify images, uint8 (n, h, w), n at most `BATCH`.
@@ -120,15 +124,15 @@ class Batcher:
             at += len(item.images)
 
 
-def seconds_per_image(session: Session) -> float:
-    """How long a session takes for one image: the shortest of a few runs, for others may disturb the longer ones."""
+def images_on_loop(session: Session) -> int:
+    """How many images a session classifies in `LOOP_SECONDS`, by the shortest of a few runs; at most `BATCH`."""
     image = np.zeros((1, *session.image_shape), np.uint8)
     taken = []
     for _ in range(5):
         begun = time.perf_counter()
         session.predict(image)
         taken.append(time.perf_counter() - begun)
-    return max(min(taken), 1e-6)
+    return min(BATCH, int(LOOP_SECONDS / max(min(taken), 1e-6)))
 
 
 def _next_batch(waiting: deque[_Item], most: int) -> list[_Item]:

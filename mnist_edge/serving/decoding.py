@@ -19,9 +19,9 @@ from typing import IO
 
 import msgspec
 
-from mnist_edge.errors import MnistEdgeError
+from mnist_edge.errors import MnistEdgeError, PictureTooLargeError
 from mnist_edge.runtime.digit import NoDigit
-from mnist_edge.runtime.pictures import PictureTooLargeError, prepare, read_picture
+from mnist_edge.runtime.pictures import prepare, read_picture
 from mnist_edge.serving import tfserving, v2
 from mnist_edge.serving.limits import MIB, RefusedError
 from mnist_edge.serving.requests import Grid, ImageRequest

@@ -13,7 +13,7 @@ from mnist_edge.errors import ContentError, MnistEdgeError, UsageError, one_line
 from mnist_edge.formats import Contract
 from mnist_edge.runtime import Session, open_session
 from mnist_edge.runtime.selftest import golden_path, run_selftest
-from mnist_edge.serving.batching import Batcher
+from mnist_edge.serving.batching import Batcher, images_on_loop
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.requests import Grid
@@ -158,7 +158,13 @@ class Models:
             grid=grid,
             verified=first.verified,
             temperature=first.temperature,
-            batcher=Batcher(sessions, self._executor, self._limits.batch_seconds, self._metrics.observer(name)),
+            batcher=Batcher(
+                sessions,
+                self._executor,
+                images_on_loop(first),
+                self._limits.batch_seconds,
+                self._metrics.observer(name),
+            ),
         )
 
     def _check(self, path: Path, session: Session) -> None:

@@ -43,10 +43,12 @@ def serve(settings: Settings, note: Callable[[str], None]) -> None:
         raise MissingError("serve needs processes that fork, as Linux has.", "Run it on Linux, or in WSL.")
     shared = _share_metrics(settings.workers)  # before prometheus_client is imported
     try:
+        from prometheus_client.multiprocess import mark_process_dead
+
         from mnist_edge.serving import worker
         from mnist_edge.serving.access import Access, check_token
         from mnist_edge.serving.limits import Limits
-        from mnist_edge.serving.supervisor import Supervisor
+        from mnist_edge.serving.supervisor import Crew, Supervisor
     except ImportError as error:
         raise missing_extra("The HTTP service", "serve") from error
 
@@ -75,10 +77,14 @@ def serve(settings: Settings, note: Callable[[str], None]) -> None:
     def work(number: int, control: socket.socket) -> None:
         worker.work(settings, limits, access, listener, number, control)
 
-    decoders = max(1, min(settings.threads, os.cpu_count() or 1))
+    def ended(pid: int) -> None:
+        if shared is not None:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+    crew = Crew(settings.workers, max(1, min(settings.threads, os.cpu_count() or 1)), settings.grace_seconds)
     try:
         with reserved, contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
-            Supervisor(work, listener, settings.workers, decoders, settings.grace_seconds).run(started)
+            Supervisor(work, listener, crew, ended).run(started)
     finally:
         if shared is not None:
             shutil.rmtree(shared, ignore_errors=True)

@@ -24,12 +24,15 @@ import msgspec
 from mnist_edge import errors
 from mnist_edge.errors import MnistEdgeError, StageError
 from mnist_edge.serving import decoding
+from mnist_edge.serving.log import say
 
 # Signals that the supervisor waits for in place of being interrupted by them.
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 WATCHED = (signal.SIGCHLD, *STOPPING)
 # A server that ends sooner than this after its start is started again only after a pause.
 SHORT_LIFE_SECONDS, PAUSE_SECONDS = 5.0, 2.0
+# The same for a decoder.
+DECODER_LIFE_SECONDS, DECODER_PAUSE_SECONDS = 0.2, 0.2
 
 
 class Failure(msgspec.Struct):
@@ -55,25 +58,34 @@ class _Server:
     pid: int
     control: socket.socket
     started: float
-    decoders: set[int] = field(default_factory=set)
+    decoders: dict[int, float] = field(default_factory=dict)  # when each was started
 
 
 # What a server process does: (its number, its control socket). It sends one byte, or a `Failure`, when it has started.
 ServerMain = Callable[[int, socket.socket], None]
 
 
+@dataclass(frozen=True)
+class Crew:
+    """How many processes run: servers, and decoders for each of them; and the seconds that servers have to end in."""
+
+    servers: int
+    decoders: int
+    grace_seconds: float
+
+
 class Supervisor:
     """Runs servers until SIGTERM or SIGINT."""
 
-    def __init__(self, serve: ServerMain, listener: socket.socket, servers: int, decoders: int, grace: float) -> None:
+    def __init__(self, serve: ServerMain, listener: socket.socket, crew: Crew, on_end: Callable[[int], None]) -> None:
         """Prepare.
 
         Args:
             serve: what a server process does. listener: the socket that all servers accept connections from.
-            servers: how many. decoders: how many processes decode for each. grace: seconds for servers to end in.
+            crew: how many processes, and how long they have to end.
+            on_end: is told the number of a server process that has ended.
         """
-        self._serve, self._listener, self._wanted = serve, listener, servers
-        self._decoders, self._grace = decoders, grace
+        self._serve, self._listener, self._crew, self._on_end = serve, listener, crew, on_end
         self._servers: dict[int, _Server] = {}
         self._lock_file = Path()
 
@@ -89,9 +101,9 @@ class Supervisor:
         try:
             with tempfile.NamedTemporaryFile(prefix="mnist-edge-") as lock:
                 self._lock_file = Path(lock.name)
-                for number in range(self._wanted):
+                for number in range(self._crew.servers):
                     self._start(number)
-                for number in range(self._wanted):
+                for number in range(self._crew.servers):
                     self._await_start(number)
                 started()
                 self._watch()
@@ -122,7 +134,7 @@ class Supervisor:
                     "A server process ended while it started.", "Try again with --debug, and report what it prints."
                 )
             )
-        for _ in range(self._decoders):
+        for _ in range(self._crew.decoders):
             self._add_decoder(server)
 
     def _add_decoder(self, server: _Server) -> None:
@@ -133,7 +145,7 @@ class Supervisor:
             self._listener.close()
             self._become(lambda: decoding.run(there, self._lock_file), keep=there)
         there.close()
-        server.decoders.add(pid)
+        server.decoders[pid] = time.monotonic()
         with contextlib.suppress(OSError), here:  # a server that has just died is seen by _watch
             socket.send_fds(server.control, [pid.to_bytes(4, "little")], [here.fileno()])
 
@@ -150,8 +162,7 @@ class Supervisor:
         except KeyboardInterrupt:
             code = errors.EXIT_INTERRUPTED
         except BaseException as error:
-            with contextlib.suppress(Exception):
-                os.write(2, errors.one_line(f"mnist-edge serve: {type(error).__name__}: {error}").encode() + b"\n")
+            say(errors.one_line(f"mnist-edge serve: {type(error).__name__}: {error}"))
         finally:
             with contextlib.suppress(Exception):
                 sys.stderr.flush()
@@ -167,13 +178,15 @@ class Supervisor:
                     if pid == server.pid:
                         self._replace(number, server)
                     elif pid in server.decoders:
-                        server.decoders.discard(pid)
+                        if time.monotonic() - server.decoders.pop(pid) < DECODER_LIFE_SECONDS:
+                            time.sleep(DECODER_PAUSE_SECONDS)
                         self._add_decoder(server)
 
     def _replace(self, number: int, server: _Server) -> None:
         server.control.close()
-        _kill(server.decoders)
-        os.write(2, b"mnist-edge serve: a server process has ended; another one is started\n")
+        _kill(set(server.decoders))
+        self._on_end(server.pid)
+        say("mnist-edge serve: a server process has ended; another one is started")
         if time.monotonic() - server.started < SHORT_LIFE_SECONDS:
             time.sleep(PAUSE_SECONDS)
         self._start(number)
@@ -187,7 +200,7 @@ class Supervisor:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + self._grace
+        deadline = time.monotonic() + self._crew.grace_seconds
         while left:
             left -= set(_ended())
             seconds = deadline - time.monotonic()

@@ -104,7 +104,7 @@ def _config(settings: Settings, service: Service, connections: Connections) -> u
     return uvicorn.Config(
         build(service), log_level="error", access_log=False, lifespan="on", server_header=False, headers=HEADERS,
         http=cast(Any, partial(BoundedProtocol, connections)), ws="none", backlog=512,
-        timeout_graceful_shutdown=int(settings.grace_seconds), timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, int(settings.grace_seconds) - 1), timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ssl_certfile=settings.certfile, ssl_keyfile=settings.keyfile, proxy_headers=False,
     )  # fmt: skip
 
