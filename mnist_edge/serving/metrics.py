@@ -18,14 +18,16 @@ SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 @dataclass
 class Statistics:
-    """What one server process has done for one model: numbers of images, batches and failures, and nanoseconds."""
+    """What one server process has done for one model: numbers, nanoseconds, and when (milliseconds since 1970)."""
 
     images: int = 0
     batches: int = 0
-    requests: int = 0
+    successes: int = 0
     failures: int = 0
     engine_ns: int = 0
-    request_ns: int = 0
+    success_ns: int = 0
+    failure_ns: int = 0
+    last_success_ms: int = 0
 
 
 @dataclass
