@@ -61,6 +61,9 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.max_concurrent_streams", limits.connections),
         ("grpc.max_receive_message_length", limits.body_bytes),
+        # A message that is not yet read may take so much, not what the library thinks the network carries.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", limits.small_body_bytes),
         ("grpc.max_metadata_size", limits.head_bytes),
         ("grpc.absolute_max_metadata_size", limits.head_bytes),
         ("grpc.server_handshake_timeout_ms", round(1000 * limits.head_seconds)),
