@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -184,10 +185,10 @@ def wrong(change: Callable[[Any], object]) -> bytes:
     return content
 
 
-TOO_MANY = 2**21
+TOO_MANY = 2**20
 BAD = {
     "no message of the protocol": (b"\xff" * 50, "INVALID_ARGUMENT"),
-    "a large one of zeros": (bytes(7 * 2**20), "INVALID_ARGUMENT"),
+    "a large one of zeros": (bytes(3 * 2**20), "INVALID_ARGUMENT"),
     "nothing": (b"", "NOT_FOUND"),
     "no model": (wrong(lambda it: setattr(it, "model_name", "none")), "NOT_FOUND"),
     "another version": (wrong(lambda it: setattr(it, "model_version", "9")), "NOT_FOUND"),
@@ -228,7 +229,7 @@ BAD = {
         nested(1, b"cnn") + nested(5, nested(1, b"image") + nested(5, nested(8, b"") * TOO_MANY)),
         "INVALID_ARGUMENT",
     ),
-    "a message above the limit": (bytes(9 * 2**20), "RESOURCE_EXHAUSTED"),
+    "a message above the limit": (bytes(5 * 2**20), "RESOURCE_EXHAUSTED"),
 }  # fmt: skip
 
 
@@ -293,6 +294,39 @@ def test_a_message_that_does_not_come_ends_and_holds_up_nobody(server: Server, c
     assert {item.exception().code().name for item in waiting} == {"DEADLINE_EXCEEDED"}
     assert all("did not come within 10 s" in item.exception().details() for item in waiting)
     never.set_result(None)
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(tmp_path: Path) -> None:
+    # A half of the connections is for HTTP.
+    with (
+        running("--grpc-port", 0, "--connections", 10, "--model", "dense", folder=tmp_path) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        host, port = server.grpc.split(":")
+        idle = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(30)]
+        time.sleep(1)
+        assert len([item for item in idle if is_open(item)]) <= 5
+        assert httpx.get(f"{server.url}v2/health/ready").json() == {"ready": True}
+        # Those that never say anything are closed after 10 s.
+        for item in idle:
+            item.settimeout(20)
+            with contextlib.suppress(ConnectionResetError):
+                while item.recv(1000):
+                    pass
+        with grpc.insecure_channel(server.grpc) as channel:
+            assert call(channel, HEALTH, b"", wait_for_ready=True) == b"\x08\x01"
+
+
+def is_open(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        while connection.recv(1000):
+            pass
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        pass
+    return False
 
 
 def test_the_token_of_the_service_is_wanted_but_not_for_health(tmp_path: Path) -> None:
