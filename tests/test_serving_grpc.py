@@ -290,7 +290,7 @@ def test_a_message_that_does_not_come_ends_and_holds_up_nobody(server: Server, c
         yield b""
 
     waiting = [channel.stream_unary(f"{SERVICE}/ModelInfer").future(wait(), timeout=20) for _ in range(5)]
-    call(channel, f"{SERVICE}/ModelInfer", message().SerializeToString(), timeout=5)
+    call(channel, f"{SERVICE}/ModelInfer", message().SerializeToString(), timeout=9)
     assert {item.exception().code().name for item in waiting} == {"DEADLINE_EXCEEDED"}
     assert all("did not come within 10 s" in item.exception().details() for item in waiting)
     never.set_result(None)
@@ -365,7 +365,9 @@ def test_tls_for_grpc_and_http(tmp_path: Path, images: np.ndarray) -> None:
 
 def test_a_full_queue_a_deadline_and_the_end(tmp_path: Path, images: np.ndarray) -> None:
     large = message(np.resize(images, (1000, 28, 28, 1))).SerializeToString()
-    with running("--grpc-port", 0, "--threads", 1, "--queue", 1, "--model", "cnn", folder=tmp_path) as server:
+    with running(
+        "--grpc-port", 0, "--threads", 1, "--queue", 1, "--timeout", 60, "--model", "cnn", folder=tmp_path
+    ) as server:
         metrics = f"{server.url}metrics"
         with grpc.insecure_channel(server.grpc) as channel:
             infer = channel.unary_unary(f"{SERVICE}/ModelInfer")
