@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
+import json
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import grpc
 import httpx
@@ -21,7 +24,11 @@ from tritonclient.grpc import service_pb2
 
 from mnist_edge import data
 from mnist_edge.runtime import open_session
+from mnist_edge.serving.access import Access
+from mnist_edge.serving.grpc_server import Calls
+from mnist_edge.serving.limits import Limits, RefusedError
 from mnist_edge.serving.messages import MESSAGES
+from mnist_edge.serving.metrics import Metrics
 from mnist_edge.workspace import SHIPPED
 from tests.conftest import Run, assert_two_lines
 from tests.serving_process import Server, make_certificate, png, running
@@ -366,7 +373,18 @@ def test_tls_for_grpc_and_http(tmp_path: Path, images: np.ndarray) -> None:
 def test_a_full_queue_a_deadline_and_the_end(tmp_path: Path, images: np.ndarray) -> None:
     large = message(np.resize(images, (1000, 28, 28, 1))).SerializeToString()
     with running(
-        "--grpc-port", 0, "--threads", 1, "--queue", 1, "--timeout", 60, "--model", "cnn", folder=tmp_path
+        "--grpc-port",
+        0,
+        "--threads",
+        1,
+        "--queue",
+        1,
+        "--timeout",
+        60,
+        "--access-log",
+        "--model",
+        "cnn",
+        folder=tmp_path,
     ) as server:
         metrics = f"{server.url}metrics"
         with grpc.insecure_channel(server.grpc) as channel:
@@ -390,6 +408,53 @@ def test_a_full_queue_a_deadline_and_the_end(tmp_path: Path, images: np.ndarray)
             server.process.send_signal(signal.SIGTERM)
             assert len(late.result()) > 40_000
         assert server.process.wait(30) == 0
+        assert server.process.stderr is not None
+        logged = [json.loads(line) for line in server.process.stderr if line.startswith("{")]
+        of_grpc = [line for line in logged if line["method"] == "gRPC"]
+        assert {line["path"] for line in of_grpc} == {f"{SERVICE}/ModelInfer"}
+        assert of_grpc[-1]["status"] == "OK"
+        assert of_grpc[-1]["client"].startswith("ipv4:127.0.0.1:")
+
+
+class Context:
+    """What the library gives a method, as far as it is used before a message is read."""
+
+    def __init__(self) -> None:
+        self.ended: tuple[str, str] | None = None
+
+    def invocation_metadata(self) -> None:
+        return None
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        self.ended = code.name, details
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RefusedError(500, "The model answers with NaN."), "INTERNAL"),
+        (RefusedError(504, "late"), "DEADLINE_EXCEEDED"),
+        (RefusedError(413, "large"), "INVALID_ARGUMENT"),
+        (ZeroDivisionError("unforeseen"), "INTERNAL"),
+    ],
+)
+def test_no_error_of_a_method_is_unknown_to_the_client(error: Exception, status: str) -> None:
+    def why_not_ready() -> None:
+        raise error
+
+    logged: list[str] = []
+    service = SimpleNamespace(
+        limits=Limits(), access=Access(None, frozenset()), metrics=Metrics(), log=logged.append, access_log=False,
+        why_not_ready=why_not_ready,
+    )  # fmt: skip
+    handlers = Calls(cast(Any, service)).handlers("inference.GRPCInferenceService")
+    method = handlers.service(SimpleNamespace(method=f"{SERVICE}/ServerReady")).stream_unary
+    context = Context()
+    asyncio.run(method(None, context))
+    assert context.ended is not None
+    foreseen = isinstance(error, RefusedError)
+    assert context.ended == (status, str(error) if foreseen else "This is a bug of mnist-edge; its log says more.")
+    assert logged == ([] if foreseen else ["mnist-edge serve: ZeroDivisionError: unforeseen"])
 
 
 def test_a_call_ends_when_its_work_takes_too_long(tmp_path: Path, images: np.ndarray) -> None:
