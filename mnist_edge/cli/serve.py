@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from mnist_edge.cli.output import Output
 from mnist_edge.workspace import DEFAULT_WORKSPACE
 
 NAME = "serve"
+TOKEN_VARIABLE = "MNIST_EDGE_TOKEN"
 
 
 def command(
@@ -23,7 +25,7 @@ def command(
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option("--token", envvar="MNIST_EDGE_TOKEN", help="What clients must send. Off loopback one is made."),
+        typer.Option("--token", envvar=TOKEN_VARIABLE, help="What clients must send. Off loopback one is made."),
     ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Let anyone on the network in.")] = False,
     allow_host: Annotated[
@@ -51,6 +53,8 @@ def command(
     Example: mnist-edge serve --host 0.0.0.0 --port 8080
     """
     output = Output(NAME, as_json, debug)
+    if token is None and TOKEN_VARIABLE in os.environ:
+        token = ""  # the variable is empty, which must not pass for one that is not set
     from mnist_edge.serving.run import serve
     from mnist_edge.serving.settings import Settings
 
@@ -75,5 +79,5 @@ def command(
         keyfile=keyfile,
         access_log=access_log,
     )
-    serve(settings, output.note)
+    serve(settings)
     return output.result({"host": host, "port": port}, "Stopped; what was taken is answered.")

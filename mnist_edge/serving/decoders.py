@@ -113,6 +113,7 @@ class Decoders:
         if decoder in self._all:
             self._all.discard(decoder)
             decoder.writer.close()
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(decoder.pid, signal.SIGKILL)
+            if not decoder.reader.at_eof():  # it has ended otherwise, and its number may be another process's by now
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(decoder.pid, signal.SIGKILL)
             self._on_end()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
+import os
 import resource
 import signal
 import socket
@@ -188,25 +189,26 @@ class _EnoughError(Exception):
     """Ends the parsing of a form whose file was found."""
 
 
-def run(connection: socket.socket, large: Path) -> None:
+def run(connection: socket.socket, large: IO[bytes]) -> None:
     """Do jobs until the server closes the connection or this process has kept too much memory.
 
     Args:
         connection: to the server; each message is its length, as four little-endian bytes, and MessagePack.
-        large: a file; its lock is held by the one decoder that works on something large.
+        large: a file that can be written; its lock is held by the one decoder that works on something large.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the server ends its decoders
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # a library that warns would wait for whoever reads standard error
     in_use = _memory()
     resource.setrlimit(resource.RLIMIT_AS, (_memory(virtual=True) + JOB_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     decoder, encoder = msgspec.msgpack.Decoder(Job), msgspec.msgpack.Encoder()
-    with large.open("rb+") as lock:
-        for content in _messages(connection):
-            answer = encoder.encode(do(decoder.decode(content), lambda: _exclusive(lock)))
-            del content
-            connection.sendall(LENGTH.pack(len(answer)) + answer)
-            if _memory() > in_use + KEPT_BYTES:
-                return
+    for content in _messages(connection):
+        answer = encoder.encode(do(decoder.decode(content), lambda: _exclusive(large)))
+        del content
+        connection.sendall(LENGTH.pack(len(answer)) + answer)
+        if _memory() > in_use + KEPT_BYTES:
+            return
 
 
 def _messages(connection: socket.socket) -> Iterator[bytes]:

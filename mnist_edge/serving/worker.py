@@ -37,22 +37,27 @@ HEADERS = [
 
 
 def work(
-    settings: Settings, limits: Limits, access: Access, listener: socket.socket, number: int, control: socket.socket
+    settings: Settings,
+    source: Source,
+    limits: Limits,
+    access: Access,
+    listener: socket.socket,
+    number: int,
+    control: socket.socket,
 ) -> None:
     """Serve until SIGTERM, or until the supervisor is gone. Says over ``control`` when the models are open."""
     metrics = Metrics()
     log = Log(metrics)
+    log.collect()
     note: Callable[[str], None] = log if number == 0 else lambda _: None
     try:
-        source = Source(settings.workspace, settings.engine, settings.models)
         models = Models(source, settings.threads, limits, metrics, note)
     except MnistEdgeError as error:
         control.sendall(msgspec.msgpack.encode(Failure(error.kind, error.cause, error.remedy)))
         return
     for loaded in models.all():
         note(f"{loaded.name}: {loaded.path}, {loaded.engine}")
-    connections = Connections(limits)
-    metrics.connections.set_function(lambda: len(connections))
+    connections = Connections(limits, metrics.connections.set)
     decoders = Decoders(limits, metrics.restarts.inc)
     service = Service(
         models, limits, metrics, decoders, access, log, settings.threads,
