@@ -75,6 +75,8 @@ SERVERS = (
     Server("uvicorn, h11, uvloop", (*UVICORN, "h11>=0.14,<1"), ("uvicorn", "h11", "uvloop"),
            "the same, and --h11-max-incomplete-event-size",
            _uvicorn("h11", "--h11-max-incomplete-event-size", 65_536)),
+    Server("uvicorn, zttp, uvloop", (*UVICORN, "zttp>=0.0.35,<0.1"), ("uvicorn", "zttp", "uvloop"),
+           "as with httptools", _uvicorn("zttp")),
     Server("granian", ("granian>=2,<3",), ("granian",),
            "--http1-buffer-size, --http1-header-read-timeout, --backpressure (requests in work), --backlog", _granian),
     Server("hypercorn, uvloop", ("hypercorn>=0.17,<1", "uvloop>=0.21,<1"), ("hypercorn", "h11", "uvloop"),

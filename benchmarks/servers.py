@@ -31,7 +31,7 @@ from http_servers import APPLICATION, HYPERCORN, SERVED, SERVERS, Server
 from mnist_edge.runtime.machine import described_processor, machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-from attacks.wire import Ledger, Target, flood, head, is_closed, long_header, many_headers
+from attacks.wire import Ledger, Target, flood, head, is_ready, long_header, many_headers
 
 RESULTS = Path(__file__).resolve().parent / "results" / "servers.md"
 BOUND_SECONDS = 40.0
@@ -93,7 +93,7 @@ def arm_wheels(python: Path, packages: tuple[str, ...]) -> str:
     for package in packages:
         with tempfile.TemporaryDirectory() as scratch:
             words = [str(python), "-m", "pip", "download", "-q", "--disable-pip-version-check", "--only-binary=:all:",
-                     "--platform", "manylinux2014_aarch64", "--python-version", "3.11", "--no-deps", "-d", scratch,
+                     "--platform", "manylinux2014_aarch64", "--platform", "manylinux_2_28_aarch64", "--python-version", "3.11", "--no-deps", "-d", scratch,
                      package]  # fmt: skip
             done = subprocess.run(words, capture_output=True, text=True, check=False)
         found.append(f"{package} {'yes' if done.returncode == 0 else 'no'}")
@@ -144,7 +144,7 @@ def closed_after(port: int, beginning: bytes, piece: bytes) -> str:
         answered = ""
         while time.monotonic() - begun < BOUND_SECONDS:
             time.sleep(1 if piece else 0.2)
-            while is_closed(connection):
+            while is_ready(connection):
                 try:
                     content = connection.recv(65_536)
                 except OSError:
@@ -166,7 +166,7 @@ def many_connections(port: int) -> str:
         for _ in range(CONNECTIONS):
             opened.append(_target(port).connect(2))
     time.sleep(2)
-    kept = sum(not is_closed(connection) for connection in opened)
+    kept = sum(not is_ready(connection) for connection in opened)
     ledger = Ledger()
     with contextlib.suppress(OSError), _target(port, "127.0.0.3").connect(3) as other:
         other.sendall(head("/v2/health/live", method="GET"))

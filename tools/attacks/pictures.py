@@ -40,7 +40,7 @@ def bombs() -> dict[str, bytes]:
         "gif, many frames": frames("GIF", 2000),
         "bmp": bmp(SIDE),
         "tiff": tiff(SIDE),
-        "tiff, many frames": frames("TIFF", 500),
+        "tiff, many frames": frames("TIFF", 500, compression="tiff_adobe_deflate"),
         "pgm": b"P5 %d %d 255\n" % (SIDE, SIDE) + bytes(100_000),
         "pbm": b"P4 %d %d\n" % (SIDE, SIDE) + bytes(100_000),
         "pgm, plain": b"P2 %d %d 255\n" % (SIDE, SIDE) + b"1 " * 100_000,
@@ -118,11 +118,11 @@ def tiff(side: int) -> bytes:
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + bytes(4)
 
 
-def frames(kind: str, count: int) -> bytes:
+def frames(kind: str, count: int, **options: object) -> bytes:
     """A picture of many frames, each different from the one before."""
     stream = io.BytesIO()
     images = [Image.new("L", (200, 200), number % 2 * 255) for number in range(count)]
-    images[0].save(stream, kind, save_all=True, append_images=images[1:])
+    images[0].save(stream, kind, save_all=True, append_images=images[1:], **options)
     return stream.getvalue()
 
 

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 
-from attacks.wire import Ledger, Target, ask, head, is_closed, post
+from attacks.wire import Ledger, Target, ask, head, is_ready, post
 
 CONNECTIONS = 40
 IDLE_CONNECTIONS = 300
@@ -77,7 +77,7 @@ def _wait(target: Target, ledger: Ledger, opened: list[socket.socket], piece: by
     while opened and time.monotonic() < end and not target.over:
         time.sleep(1)
         for connection in list(opened):
-            if is_closed(connection):
+            if is_ready(connection):
                 connection.settimeout(1)
                 ledger.answer(connection)
                 connection.close()

@@ -126,8 +126,8 @@ def flood(target: Target, ledger: Ledger, pieces: Iterable[bytes], stall: float 
         connection.settimeout(stall)
         outcome = ""
         for piece in pieces:
-            if select.select([connection], [], [], 0)[0]:
-                break  # an answer, or the end
+            if is_ready(connection):
+                break
             try:
                 connection.sendall(piece)
             except TimeoutError:
@@ -158,6 +158,8 @@ def many_headers(count: int) -> Iterable[bytes]:
     yield b"\r\n"
 
 
-def is_closed(connection: socket.socket) -> bool:
-    """Whether the other side has closed, or answered something, without waiting."""
-    return bool(select.select([connection], [], [], 0)[0])
+def is_ready(connection: socket.socket) -> bool:
+    """Whether the other side has answered something or closed, without waiting."""
+    watched = select.poll()  # select() takes no descriptor above 1,023
+    watched.register(connection, select.POLLIN)
+    return bool(watched.poll(0))
