@@ -24,6 +24,10 @@ START_SECONDS = 90.0
 REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 BROKEN = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
 
+H2_RATE = re.compile(r"finished in [\d.]+\w+, ([\d.]+) req/s")
+H2_FAILED = re.compile(r"\d+ failed, (\d+) errored")
+H2_DATA = re.compile(r"\((\d+)\) data")
+
 
 @dataclass(frozen=True)
 class Load:
@@ -86,21 +90,25 @@ def h2load(url: str, body: Body, connections: int, seconds: float, *, http1: boo
     """
     content, log = folder / "h2load.body", folder / "h2load.log"
     content.write_bytes(body.content)
-    log.unlink(missing_ok=True)
-    words = ["h2load", "-c", str(connections), "-m", "1", "-D", str(max(1, round(seconds))), "-d", str(content),
-             f"--log-file={log}", *(["--h1"] if http1 else []),
+    fixed = ["h2load", "-c", str(connections), "-m", "1", "-d", str(content), *(["--h1"] if http1 else []),
              *(word for key, value in body.headers.items() for word in ("-H", f"{key}: {value}")), url]  # fmt: skip
-    text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    rate = re.search(r"finished in [\d.]+\w+, ([\d.]+) req/s", text)
-    statuses = re.search(r"(\d+) failed, (\d+) errored", text)
-    data = re.search(r"\((\d+)\) data", text)
+
+    def run(*words: str) -> str:
+        return subprocess.run([*fixed, *words], capture_output=True, text=True, check=True).stdout
+
+    # With a duration h2load counts data too low; so it learns the rate in a second, and then sends so many requests.
+    rate = H2_RATE.search(run("-D", "1"))
+    assert rate is not None
+    log.unlink(missing_ok=True)
+    text = run("-n", str(max(connections, round(float(rate[1]) * seconds))), f"--log-file={log}")
+    rate, statuses, data = H2_RATE.search(text), H2_FAILED.search(text), H2_DATA.search(text)
     assert rate is not None and statuses is not None and data is not None, text
     rows = [line.split("\t") for line in log.read_text().splitlines()]
     times = sorted(int(row[2]) / 1e3 for row in rows)
     refused = sum(not row[1].startswith("2") for row in rows)
+    empty = max(0, round(len(rows) - int(data[1]) / least) - refused)
     at99 = min(len(times) - 1, int(0.99 * len(times)))
-    empty = max(0, round(len(rows) - int(data[1]) / least) - refused) if least else 0
-    return Load(float(rate[1]), median(times), times[at99], refused + int(statuses[2]) + empty)
+    return Load(float(rate[1]), median(times), times[at99], refused + int(statuses[1]) + empty)
 
 
 def _milliseconds(text: str, share: str) -> float:

@@ -93,8 +93,8 @@ def arm_wheels(python: Path, packages: tuple[str, ...]) -> str:
     for package in packages:
         with tempfile.TemporaryDirectory() as scratch:
             words = [str(python), "-m", "pip", "download", "-q", "--disable-pip-version-check", "--only-binary=:all:",
-                     "--platform", "manylinux2014_aarch64", "--platform", "manylinux_2_28_aarch64", "--python-version", "3.11", "--no-deps", "-d", scratch,
-                     package]  # fmt: skip
+                     "--platform", "manylinux2014_aarch64", "--platform", "manylinux_2_28_aarch64",
+                     "--python-version", "3.11", "--no-deps", "-d", scratch, package]  # fmt: skip
             done = subprocess.run(words, capture_output=True, text=True, check=False)
         found.append(f"{package} {'yes' if done.returncode == 0 else 'no'}")
     return ", ".join(found)

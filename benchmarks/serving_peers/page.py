@@ -45,7 +45,7 @@ class Results:
 
     def has(self, case: str, *servers: str) -> bool:
         """Whether all these servers were measured in a case."""
-        return all(self.loads.get(case, {}).get(server) for server in servers)
+        return bool(self.loads.get(case)) and all(self.loads[case].get(server) for server in servers)
 
 
 def page(results: Results, command: str) -> list[str]:
