@@ -90,17 +90,11 @@ def h2load(url: str, body: Body, connections: int, seconds: float, *, http1: boo
     """
     content, log = folder / "h2load.body", folder / "h2load.log"
     content.write_bytes(body.content)
-    fixed = ["h2load", "-c", str(connections), "-m", "1", "-d", str(content), *(["--h1"] if http1 else []),
+    log.unlink(missing_ok=True)  # h2load appends
+    words = ["h2load", "-c", str(connections), "-m", "1", "-D", str(max(1, round(seconds))), "-d", str(content),
+             f"--log-file={log}", *(["--h1"] if http1 else []),
              *(word for key, value in body.headers.items() for word in ("-H", f"{key}: {value}")), url]  # fmt: skip
-
-    def run(*words: str) -> str:
-        return subprocess.run([*fixed, *words], capture_output=True, text=True, check=True).stdout
-
-    # With a duration h2load counts data too low; so it learns the rate in a second, and then sends so many requests.
-    rate = H2_RATE.search(run("-D", "1"))
-    assert rate is not None
-    log.unlink(missing_ok=True)
-    text = run("-n", str(max(connections, round(float(rate[1]) * seconds))), f"--log-file={log}")
+    text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     rate, statuses, data = H2_RATE.search(text), H2_FAILED.search(text), H2_DATA.search(text)
     assert rate is not None and statuses is not None and data is not None, text
     rows = [line.split("\t") for line in log.read_text().splitlines()]
