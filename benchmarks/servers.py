@@ -31,7 +31,7 @@ from http_servers import APPLICATION, HYPERCORN, SERVED, SERVERS, Server
 from mnist_edge.runtime.machine import described_processor, machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-from attacks.wire import Ledger, Target, flood, head, is_ready, long_header, many_headers
+from attacks.wire import Deadline, Ledger, Target, flood, head, is_ready, long_header, many_headers
 
 RESULTS = Path(__file__).resolve().parent / "results" / "servers.md"
 BOUND_SECONDS = 40.0
@@ -177,7 +177,7 @@ def many_connections(port: int) -> str:
 
 
 def _target(port: int, source: str = "127.0.0.2") -> Target:
-    return Target(port, source, time.monotonic() + 120, Path())
+    return Target(port, source, Deadline(time.monotonic() + 120), Path())
 
 
 def throughput(

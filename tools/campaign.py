@@ -32,7 +32,7 @@ from typing import Any
 
 from attacks import clients, fuzzing, greedy, pictures, processes, slow, swaps
 from attacks.report import REST_SECONDS, Facts, Options, report
-from attacks.wire import HOST, Ledger, Target
+from attacks.wire import HOST, Deadline, Ledger, Target
 
 from mnist_edge.workspace import SHIPPED
 
@@ -107,7 +107,9 @@ def campaign(options: Options, scratch: Path) -> tuple[list[str], bool]:
     try:
         wait_until_ready(service, port)
         expected = right_answers(port)
-        clients.run(port, time.monotonic() + 3, expected)  # what a service makes once, at its first requests, is made
+        clients.run(
+            port, Deadline(time.monotonic() + 3), expected
+        )  # what a service makes once, at its first requests, is made
         facts = Facts(start=processes.memory(service.pid))
         besiege(options, service, Siege(port, workspace, expected), facts)
         if service.poll() is None:
@@ -115,9 +117,9 @@ def campaign(options: Options, scratch: Path) -> tuple[list[str], bool]:
         facts.afterwards = processes.memory(service.pid)
         facts.sigterm_seconds = stop(service)
     finally:
-        if service.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(service.pid, signal.SIGKILL)
-            service.wait()
+        service.wait()
         if group:
             peak, kills = group.peak(), group.kills()
             group.remove()
@@ -165,11 +167,13 @@ def besiege(options: Options, service: subprocess.Popen[bytes], siege: Siege, fa
     """Run clients, prober and attackers until the time is up or the service has ended; fill in what each reports."""
     until = time.monotonic() + options.seconds
     context = multiprocessing.get_context("fork")
+    ended = context.Event()
+    over = Deadline(until, ended.is_set)
     queue: Queue[tuple[str, Any]] = context.Queue()
     jobs = [
-        context.Process(target=_well_behaved, args=(queue, siege, until)),
-        context.Process(target=_prober, args=(queue, siege, until)),
-        *(context.Process(target=_attacker, args=(queue, siege, until, number)) for number in range(len(ATTACKS))),
+        context.Process(target=_well_behaved, args=(queue, siege, over)),
+        context.Process(target=_prober, args=(queue, siege, over)),
+        *(context.Process(target=_attacker, args=(queue, siege, over, number)) for number in range(len(ATTACKS))),
     ]
     for job in jobs:
         job.start()
@@ -181,7 +185,8 @@ def besiege(options: Options, service: subprocess.Popen[bytes], siege: Siege, fa
         if service.poll() is not None or now.pss > HARD_MIB:
             facts.died = options.seconds - (until - time.monotonic())
         time.sleep(0.2)
-    deadline = time.monotonic() + (3 if facts.died is not None else LATE_SECONDS)
+    ended.set()
+    deadline = time.monotonic() + LATE_SECONDS
     while len(facts.reports) < len(jobs) and time.monotonic() < deadline:
         with contextlib.suppress(Empty):
             name, value = queue.get(timeout=0.5)
@@ -191,19 +196,19 @@ def besiege(options: Options, service: subprocess.Popen[bytes], siege: Siege, fa
         job.join()
 
 
-def _well_behaved(queue: Queue[tuple[str, Any]], siege: Siege, until: float) -> None:
-    queue.put(("clients", clients.run(siege.port, until, siege.expected)))
+def _well_behaved(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline) -> None:
+    queue.put(("clients", clients.run(siege.port, over, siege.expected)))
 
 
-def _prober(queue: Queue[tuple[str, Any]], siege: Siege, until: float) -> None:
-    queue.put(("health", clients.probe(siege.port, until)))
+def _prober(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline) -> None:
+    queue.put(("health", clients.probe(siege.port, over)))
 
 
-def _attacker(queue: Queue[tuple[str, Any]], siege: Siege, until: float, number: int) -> None:
+def _attacker(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline, number: int) -> None:
     name, attack, pause = ATTACKS[number]
     os.nice(10)
     random.seed(number)
-    target, ledger = Target(siege.port, f"127.0.0.{number + 2}", until, siege.workspace), Ledger()
+    target, ledger = Target(siege.port, f"127.0.0.{number + 2}", over, siege.workspace), Ledger()
     while not target.over:
         ledger.counts["attempts"] += 1
         try:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from attacks.wire import HOST, is_typed
+from attacks.wire import HOST, Deadline, is_typed
 from mnist_edge.runtime.selftest import golden_path
 from mnist_edge.workspace import SHIPPED
 
@@ -111,11 +111,11 @@ def ask(connection: http.client.HTTPConnection, question: Question) -> tuple[int
     return response.status, body, question.read(body, response) if response.status == 200 else []
 
 
-def run(port: int, until: float, expected: list[list[float]]) -> Seen:
+def run(port: int, over: Deadline, expected: list[list[float]]) -> Seen:
     """16 clients, each with its own connection, until the time is up.
 
     Args:
-        port: of the service. until: by `time.monotonic`.
+        port: of the service. over: when to end.
         expected: the right answers, in the order of `questions`.
     """
     asked = questions()
@@ -126,7 +126,7 @@ def run(port: int, until: float, expected: list[list[float]]) -> Seen:
         kind = list(seen.counts)[number % len(seen.counts)]
         mine = [(question, answer) for question, answer in zip(asked, expected, strict=True) if question.kind == kind]
         connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_SECONDS)
-        while time.monotonic() < until:
+        while not over():
             question, answer = draw.choice(mine)
             begun = time.monotonic()
             try:
@@ -159,7 +159,7 @@ def run(port: int, until: float, expected: list[list[float]]) -> Seen:
     return seen
 
 
-def probe(port: int, until: float) -> dict[str, list[float]]:
+def probe(port: int, over: Deadline) -> dict[str, list[float]]:
     """Milliseconds of `/v2/health/live`, 20 a second on one connection and 5 on new ones; 10,000 if it failed."""
     found: dict[str, list[float]] = {"same connection": [], "new connection": []}
 
@@ -179,7 +179,7 @@ def probe(port: int, until: float) -> dict[str, list[float]]:
 
     def watch(kind: str, pause: float) -> None:
         connection = http.client.HTTPConnection(HOST, port, timeout=10)
-        while time.monotonic() < until:
+        while not over():
             found[kind].append(once(connection))
             if kind == "new connection":
                 connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,9 +100,12 @@ class MemoryGroup:
         return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill "))
 
     def remove(self) -> None:
-        """Remove the group; its processes have ended."""
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
+        """Remove the group, as soon as the last of its ended processes is out of it."""
+        for _ in range(20):
+            with contextlib.suppress(OSError):
+                self.folder.rmdir()
+                break
+            time.sleep(0.1)
 
 
 def enter(group: MemoryGroup | None, descriptors: int | None) -> None:

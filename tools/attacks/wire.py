@@ -8,7 +8,7 @@ import select
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,12 +17,24 @@ KEPT_SAMPLES = 5
 
 
 @dataclass(frozen=True)
+class Deadline:
+    """When an attack is over: at a time of `time.monotonic`, or as soon as somebody stops it."""
+
+    until: float
+    stopped: Callable[[], bool] = lambda: False
+
+    def __call__(self) -> bool:
+        """Whether it is over."""
+        return time.monotonic() >= self.until or self.stopped()
+
+
+@dataclass(frozen=True)
 class Target:
     """The service under attack, and the address that the attacker connects from."""
 
     port: int
     source: str
-    until: float
+    deadline: Deadline
     workspace: Path
     body_bytes: int = 8 * 2**20
 
@@ -33,7 +45,7 @@ class Target:
     @property
     def over(self) -> bool:
         """Whether the attack's time is up."""
-        return time.monotonic() >= self.until
+        return self.deadline()
 
 
 @dataclass
