@@ -38,6 +38,11 @@ class Load:
     p99_ms: float
     failed: int
 
+    @property
+    def tail(self) -> float:
+        """p99 / p50; infinite if nothing was answered."""
+        return self.p99_ms / self.p50_ms if self.p50_ms else float("inf")
+
 
 @dataclass(frozen=True)
 class Body:

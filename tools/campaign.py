@@ -165,6 +165,8 @@ def right_answers(port: int) -> list[list[float]]:
 
 def besiege(options: Options, service: subprocess.Popen[bytes], siege: Siege, facts: Facts) -> None:
     """Run clients, prober and attackers until the time is up or the service has ended; fill in what each reports."""
+    greedy.prepare(Target.body_bytes)
+    pictures.bombs()
     until = time.monotonic() + options.seconds
     context = multiprocessing.get_context("fork")
     ended = context.Event()

@@ -37,11 +37,11 @@ class Results:
     def ratios(self, case: str, server: str) -> list[float]:
         """Ratios of requests a second to bare Starlette's in the same round."""
         loads = self.loads[case]
-        return [mine.rate / its.rate for mine, its in zip(loads[server], loads[STARLETTE], strict=True)]
+        return [mine.rate / max(its.rate, 1e-9) for mine, its in zip(loads[server], loads[STARLETTE], strict=True)]
 
     def tail(self, case: str, server: str) -> float:
         """Median of p99 / p50."""
-        return median(one.p99_ms / one.p50_ms for one in self.loads[case][server])
+        return median(one.tail for one in self.loads[case][server])
 
     def has(self, case: str, *servers: str) -> bool:
         """Whether all these servers were measured in a case."""
@@ -127,7 +127,7 @@ def grpc_table(taken: dict[str, list[Load]]) -> list[str]:
 def cells(loads: Sequence[Load], ratios: str) -> str:
     """Medians of one server's rounds."""
     rate, p50, p99 = (median(getattr(one, key) for one in loads) for key in ("rate", "p50_ms", "p99_ms"))
-    tail = median(one.p99_ms / one.p50_ms for one in loads)
+    tail = median(one.tail for one in loads)
     return f"{rate:,.0f} | {ratios} | {p50:.2f} | {p99:.2f} | {tail:.1f} | {sum(one.failed for one in loads)}"
 
 

@@ -36,18 +36,15 @@ def header_count(target: Target, ledger: Ledger) -> None:
 def connections(target: Target, ledger: Ledger) -> None:
     """1,000 connections at once, each with one request."""
     opened: list[socket.socket] = []
-    for _ in range(OPEN_CONNECTIONS):
+    failed = 0
+    while len(opened) < OPEN_CONNECTIONS and failed < 20 and not target.over:
         try:
             opened.append(target.connect(2))
             opened[-1].sendall(head("/v2", method="GET"))
         except OSError:
+            failed += 1
             ledger.count("not connected")
-            if target.over:
-                break
-    for connection in opened:
-        connection.settimeout(5)
-        ledger.answer(connection)
-        connection.close()
+    ledger.answers(opened, target.deadline, 5)
 
 
 def bodies(target: Target, ledger: Ledger) -> None:
@@ -65,11 +62,9 @@ def bodies(target: Target, ledger: Ledger) -> None:
             break
     time.sleep(2)
     for connection in opened:
-        connection.settimeout(5)
         with contextlib.suppress(OSError):
             connection.sendall(b"\0")
-        ledger.answer(connection)
-        connection.close()
+    ledger.answers(opened, target.deadline, 5)
 
 
 def too_large_bodies(target: Target, ledger: Ledger) -> None:
@@ -78,7 +73,7 @@ def too_large_bodies(target: Target, ledger: Ledger) -> None:
 
     def endless() -> Iterator[bytes]:
         yield head("/v1/digits", {"Transfer-Encoding": "chunked"})
-        for _ in range(100):
+        for _ in range(64):
             yield b"100000\r\n" + bytes(2**20) + b"\r\n"
 
     flood(target, ledger, endless())
@@ -102,6 +97,11 @@ def form_parts(target: Target, ledger: Ledger) -> None:
 def many_pictures(target: Target, ledger: Ledger) -> None:
     """One V2 request of 631 PNG files of 4,000 x 4,000 pixels."""
     ask(target, ledger, post(INFER, pictures(631, target.body_bytes)), timeout=60)
+
+
+def prepare(size: int) -> None:
+    """Make all bodies once, before the attackers' processes share them."""
+    gzip_bomb(), bombs(size), parts(size), pictures(631, size)
 
 
 @functools.cache

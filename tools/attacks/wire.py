@@ -14,6 +14,7 @@ from pathlib import Path
 
 HOST = "127.0.0.1"
 KEPT_SAMPLES = 5
+LATE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Target:
     body_bytes: int = 8 * 2**20
 
     def connect(self, timeout: float = 10.0) -> socket.socket:
-        """A new connection from the attacker's own loopback address."""
+        """A new connection from the attacker's own loopback address, whose timeout ends soon after the attack."""
+        timeout = min(timeout, max(0.0, self.deadline.until - time.monotonic()) + LATE_SECONDS)
         return socket.create_connection((HOST, self.port), timeout, source_address=(self.source, 0))
 
     @property
@@ -71,6 +73,16 @@ class Ledger:
         except (OSError, http.client.HTTPException, ValueError):
             return self.count("closed")
         return self.judge(response.status, body)
+
+    def answers(self, connections: list[socket.socket], over: Deadline, timeout: float) -> None:
+        """Read and count the answer of every connection, and close it; once it is over, close without reading."""
+        for connection in connections:
+            with connection:
+                if over():
+                    self.count("held to the end")
+                    continue
+                connection.settimeout(timeout)
+                self.answer(connection)
 
     def judge(self, status: int, body: bytes) -> str:
         """Count an answer; a 5xx whose body is no JSON object with ``error`` is untyped."""
@@ -135,7 +147,7 @@ def flood(target: Target, ledger: Ledger, pieces: Iterable[bytes], stall: float 
     """Send pieces until they end, the service answers or closes, or takes nothing for some seconds."""
     begun, sent = time.monotonic(), 0
     with target.connect() as connection:
-        connection.settimeout(stall)
+        connection.settimeout(min(stall, connection.gettimeout() or stall))
         outcome = ""
         for piece in pieces:
             if is_ready(connection):
