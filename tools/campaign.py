@@ -25,12 +25,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.server import HTTPServer
 from multiprocessing.queues import Queue
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
-from attacks import clients, fuzzing, greedy, pictures, processes, slow, swaps
+from attacks import clients, fuzzing, greedy, health, pictures, processes, slow, swaps
 from attacks.report import REST_SECONDS, Facts, Options, report
 from attacks.wire import HOST, Deadline, Ledger, Target
 
@@ -68,6 +69,7 @@ class Siege:
     """What clients and attackers need to know of the service."""
 
     port: int
+    idle: HTTPServer
     workspace: Path
     expected: list[list[float]]
 
@@ -78,14 +80,19 @@ def main() -> int:
     parser.add_argument("--memory-mib", type=int, default=256, help="limit and target of all processes' memory")
     parser.add_argument("--descriptors", type=int, help="file descriptors that the service may open")
     parser.add_argument("--no-cgroup", action="store_true", help="sample memory, do not limit it")
+    names = [name for name, _, _ in ATTACKS]
+    parser.add_argument("--only", action="append", choices=names, metavar="ATTACKER", help=f"of {', '.join(names)}")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     parser.add_argument("serve", nargs="*", help="more options of mnist-edge serve, after --")
     given = parser.parse_args()
-    options = Options(given.seconds, given.memory_mib, given.descriptors, not given.no_cgroup, tuple(given.serve))
+    attackers = tuple(name for name in names if not given.only or name in given.only)
+    options = Options(
+        given.seconds, given.memory_mib, given.descriptors, not given.no_cgroup, tuple(given.serve), attackers
+    )
     with tempfile.TemporaryDirectory() as scratch:
         lines, passed = campaign(options, Path(scratch))
     print("\n".join(lines))
-    if given.write:
+    if given.write and not given.only:
         RESULTS.write_text("\n".join(lines) + "\n")
     return 0 if passed else 1
 
@@ -98,7 +105,7 @@ def campaign(options: Options, scratch: Path) -> tuple[list[str], bool]:
     group = processes.MemoryGroup.make(options.memory_mib) if options.cgroup else None
     if options.cgroup and group is None:
         print("No cgroup can be made here: memory is sampled, not limited.", file=sys.stderr)
-    port = clients.free_port()
+    port = health.free_port()
     command = [sys.executable, "-m", "mnist_edge", "serve", "--port", str(port), "-o", str(workspace), *options.serve]
     with (scratch / "log").open("wb") as log:
         # This process has no threads: what `preexec_fn` does is safe.
@@ -107,11 +114,10 @@ def campaign(options: Options, scratch: Path) -> tuple[list[str], bool]:
     try:
         wait_until_ready(service, port)
         expected = right_answers(port)
-        clients.run(
-            port, Deadline(time.monotonic() + 3), expected
-        )  # what a service makes once, at its first requests, is made
+        # What a service makes once, at its first requests, belongs to its memory at the start.
+        clients.run(port, Deadline(time.monotonic() + 3), expected)
         facts = Facts(start=processes.memory(service.pid))
-        besiege(options, service, Siege(port, workspace, expected), facts)
+        besiege(options, service, Siege(port, health.idle_server(), workspace, expected), facts)
         if service.poll() is None:
             time.sleep(REST_SECONDS)
         facts.afterwards = processes.memory(service.pid)
@@ -126,7 +132,7 @@ def campaign(options: Options, scratch: Path) -> tuple[list[str], bool]:
     if group:
         facts.group_peak, facts.oom_kills = peak, kills
     facts.log = (scratch / "log").read_text(errors="replace").splitlines()[-10:]
-    return report(options, facts, [name for name, _, _ in ATTACKS])
+    return report(options, facts)
 
 
 def wait_until_ready(service: subprocess.Popen[bytes], port: int) -> None:
@@ -175,9 +181,14 @@ def besiege(options: Options, service: subprocess.Popen[bytes], siege: Siege, fa
     jobs = [
         context.Process(target=_well_behaved, args=(queue, siege, over)),
         context.Process(target=_prober, args=(queue, siege, over)),
-        *(context.Process(target=_attacker, args=(queue, siege, over, number)) for number in range(len(ATTACKS))),
+        *(
+            context.Process(target=_attacker, args=(queue, siege, over, number))
+            for number, (name, _, _) in enumerate(ATTACKS)
+            if name in options.attackers
+        ),
     ]
-    for job in jobs:
+    idle = context.Process(target=siege.idle.serve_forever, daemon=True)
+    for job in (idle, *jobs):
         job.start()
     while time.monotonic() < until and facts.died is None:
         now = processes.memory(service.pid)
@@ -193,7 +204,7 @@ def besiege(options: Options, service: subprocess.Popen[bytes], siege: Siege, fa
         with contextlib.suppress(Empty):
             name, value = queue.get(timeout=0.5)
             facts.reports[name] = value
-    for job in jobs:
+    for job in (idle, *jobs):
         job.kill()
         job.join()
 
@@ -203,7 +214,7 @@ def _well_behaved(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline) -
 
 
 def _prober(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline) -> None:
-    queue.put(("health", clients.probe(siege.port, over)))
+    queue.put(("health", health.probe(siege.port, siege.idle.server_port, over)))
 
 
 def _attacker(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline, number: int) -> None:

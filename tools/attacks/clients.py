@@ -1,4 +1,4 @@
-"""Well-behaved clients, whose answers are checked, and the prober of the health endpoint."""
+"""Well-behaved clients, whose answers are checked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import http.client
 import io
 import json
 import random
-import socket
 import threading
 import time
 from collections import Counter
@@ -157,48 +156,6 @@ def run(port: int, over: Deadline, expected: list[list[float]]) -> Seen:
     for thread in threads:
         thread.join()
     return seen
-
-
-def probe(port: int, over: Deadline) -> dict[str, list[float]]:
-    """Milliseconds of `/v2/health/live`, 20 a second on one connection and 5 on new ones; 10,000 if it failed."""
-    found: dict[str, list[float]] = {"same connection": [], "new connection": []}
-
-    def once(connection: http.client.HTTPConnection) -> float:
-        begun = time.perf_counter()
-        try:
-            connection.request("GET", "/v2/health/live")
-            response = connection.getresponse()
-            response.read()
-            if response.status == 200:
-                return 1e3 * (time.perf_counter() - begun)
-        except (OSError, http.client.HTTPException):
-            pass
-        connection.close()
-        time.sleep(0.2)
-        return 10_000.0
-
-    def watch(kind: str, pause: float) -> None:
-        connection = http.client.HTTPConnection(HOST, port, timeout=10)
-        while not over():
-            found[kind].append(once(connection))
-            if kind == "new connection":
-                connection.close()
-            time.sleep(pause)
-
-    threads = [
-        threading.Thread(target=watch, args=item) for item in (("same connection", 0.05), ("new connection", 0.2))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return found
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.create_server((HOST, 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def _read_v2(body: bytes, _: http.client.HTTPResponse) -> list[float]:
