@@ -55,7 +55,7 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
     silent = [name for name in options.attackers if name not in ledgers]
     read = sum(count for ledger in ledgers.values() for what, count in ledger.counts.items() if "was read" in what)
     p99 = max(share(times, 0.99) for kind, times in health.items() if kind != IDLE)
-    growth = facts.afterwards.pss - facts.start.pss
+    growth = facts.afterwards.rss - facts.start.rss
     limit = options.memory_mib
     targets = [
         ("the service lives to the end", facts.died is None, lived(facts.died)),
@@ -66,7 +66,7 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
         ("well-behaved requests lost other than by 503 or 429: 0", not seen.lost, str(len(seen.lost))),
         (f"health p99 below {HEALTH_MS:g} ms", p99 < HEALTH_MS, f"{p99:.1f} ms"),
         (f"peak memory (PSS) at most {limit} MiB", facts.peak.pss <= limit, f"{facts.peak.pss:.0f} MiB"),
-        (f"memory afterwards within {AFTERWARDS_MIB:g} MiB of the start",
+        (f"memory (RSS) afterwards within {AFTERWARDS_MIB:g} MiB of the start",
          facts.died is None and growth <= AFTERWARDS_MIB, f"{growth:+.1f} MiB"),
         (f"SIGTERM ends it within {TERM_SECONDS:g} s", (facts.sigterm_seconds or 99) <= TERM_SECONDS,
          f"{facts.sigterm_seconds:.1f} s" if facts.sigterm_seconds else "not ended by it"),
@@ -86,7 +86,8 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
         f"`python tools/campaign.py {' '.join(words)}`: {described_processor(here)}, {here.cores} cores shared with "
         f"clients and attackers, Python {here.python}.",
         "",
-        f"Memory was {limited} and sampled {facts.samples:,} times.",
+        f"Memory was {limited} and sampled {facts.samples:,} times. PSS counts a page that the service shares with the "
+        "attackers' Pythons in part, so it grows a little when they end; RSS counts it in full.",
         "",
         "| MiB | PSS of all processes | RSS of all processes |",
         "|---|---|---|",
