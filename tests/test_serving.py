@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,46 +33,10 @@ from mnist_edge.runtime import open_session
 from mnist_edge.workspace import SHIPPED
 from tests.browser import assert_accessible, browser, requests_of
 from tests.conftest import Run, assert_two_lines
+from tests.serving_process import Server, png, running
 
 pytestmark = pytest.mark.slow
 N = 100
-
-
-@dataclass(frozen=True)
-class Server:
-    process: subprocess.Popen[str]
-    url: str
-    lines: list[str]
-
-    @property
-    def host(self) -> str:
-        return self.url.removeprefix("http://").split("/")[0]
-
-
-@contextlib.contextmanager
-def running(*words: object, folder: Path) -> Iterator[Server]:
-    command = [sys.executable, "-m", "mnist_edge", "serve", "--port", "0", "-o", str(folder), *map(str, words)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if line.startswith("serving at "):
-                break
-        else:
-            pytest.fail("".join(lines))
-        url = lines[-1].removeprefix("serving at ").strip()
-        try:
-            for _ in range(100):
-                with contextlib.suppress(httpx.TransportError):
-                    httpx.get(f"{url.split('?')[0]}v2/health/live")
-                    break
-                time.sleep(0.05)
-            yield Server(process, url, lines)
-        finally:
-            process.terminate()
-            process.wait(30)
-            process.stderr.close()
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +48,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def test(mnist: data.Splits) -> data.Split:
     return mnist.test
-
-
-def png(pixels: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def alive(server: Server) -> bool:
@@ -261,7 +218,7 @@ def test_what_is_wrong_is_answered_with_a_typed_error_and_the_service_goes_on(se
 
 def test_a_body_that_is_cut_off_or_slow_harms_nobody(server: Server) -> None:
     host, port = server.host.split(":")
-    head = b"POST /v1/digits HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    head = b"POST /v1/digits HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
     slow = [socket.create_connection((host, int(port))) for _ in range(20)]
     for connection in slow:
         connection.sendall(head + b"some")
@@ -323,7 +280,8 @@ def test_a_full_queue_says_so_and_what_was_taken_is_answered(tmp_path: Path, tes
         # Stopped while it works: what was taken is answered.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             late = pool.submit(ask, 0)
-            time.sleep(0.05)
+            while "mnist_edge_queue 0.0" in httpx.get(f"{server.url}metrics").text:
+                assert not late.done()
             server.process.send_signal(signal.SIGTERM)
             assert late.result().status_code == 200
         assert server.process.wait(30) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,29 +18,62 @@ def command(
     model: Annotated[list[str] | None, typer.Option("--model", help="May be given often. Else cnn and dense.")] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
+    grpc_port: Annotated[
+        int | None, typer.Option("--grpc-port", min=0, max=65535, help="Serve gRPC too; 0: at any free port.")
+    ] = None,
     token: Annotated[
-        str | None, typer.Option("--token", envvar="MNIST_EDGE_TOKEN", help="Else one is made, where one is needed.")
+        str | None,
+        typer.Option("--token", envvar="MNIST_EDGE_TOKEN", help="What clients must send. Off loopback one is made."),
     ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Let anyone on the network in.")] = False,
-    threads: Annotated[int, typer.Option("--threads", min=1, max=64, help="Requests in work at a time.")] = 2,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", help="A name by which browsers may call this machine.")
+    ] = None,
+    certfile: Annotated[Path | None, typer.Option("--certfile", help="PEM certificate: serve over TLS.")] = None,
+    keyfile: Annotated[Path | None, typer.Option("--keyfile", help="PEM key of the certificate.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Server processes.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, max=64, help="Batches in work, in each process.")] = 2,
     queue: Annotated[int, typer.Option("--queue", min=0, max=10_000, help="Requests that may wait.")] = 64,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds for a request's work.")] = 10.0,
+    batch_ms: Annotated[
+        float, typer.Option("--batch-delay-ms", min=0, max=1000, help="How long an image may wait for others.")
+    ] = 0.0,
+    connections: Annotated[int, typer.Option("--connections", min=1, help="Open connections, in all.")] = 256,
+    grace: Annotated[float, typer.Option("--grace", min=1, help="Seconds for work to end after SIGTERM.")] = 30.0,
     access_log: Annotated[bool, typer.Option("--access-log", help="A line of JSON a request, on stderr.")] = False,
     engine: options.Engine = "auto",
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """An HTTP service (Open Inference Protocol V2, TensorFlow Serving, pictures) and a page to draw a digit on.
+    """An HTTP service (Open Inference Protocol V2, TensorFlow Serving, pictures), a page to draw on, and gRPC.
 
     Example: mnist-edge serve --host 0.0.0.0 --port 8080
     """
     output = Output(NAME, as_json, debug)
-    from mnist_edge.serving.run import Settings, serve
+    from mnist_edge.serving.run import serve
+    from mnist_edge.serving.settings import Settings
 
     settings = Settings(
-        workspace, tuple(model or ("cnn", "dense")), engine, host, port, token, no_auth, threads, queue, timeout,
-        access_log,
-    )  # fmt: skip
+        workspace=workspace,
+        models=tuple(dict.fromkeys(model or ("cnn", "dense"))),
+        engine=engine,
+        host=host,
+        port=port,
+        grpc_port=grpc_port,
+        token=token,
+        no_auth=no_auth,
+        allow_hosts=tuple(allow_host or ()),
+        threads=threads,
+        workers=workers,
+        queue=queue,
+        timeout=timeout,
+        batch_ms=batch_ms,
+        connections=connections,
+        grace_seconds=grace,
+        certfile=certfile,
+        keyfile=keyfile,
+        access_log=access_log,
+    )
     serve(settings, output.note)
     return output.result({"host": host, "port": port}, "Stopped; what was taken is answered.")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError, MnistEdgeError, UsageError
+from mnist_edge.formats import Contract
 from mnist_edge.results import Prediction
 from mnist_edge.runtime.confidence import apply_temperature
 from mnist_edge.runtime.digit import Found, NoDigit
@@ -25,6 +27,8 @@ SHADES = " .:-=+*#%@"
 def find_pictures(sources: Sequence[str]) -> list[str]:
     """Files as they are, folders as the pictures in them, sorted; ``-`` stays.
 
+    In a folder, whatever is not a regular file (a FIFO, a device, a folder) is left out, whatever its name.
+
     Raises:
         UsageError: a folder holds no picture.
     """
@@ -34,11 +38,16 @@ def find_pictures(sources: Sequence[str]) -> list[str]:
         if not path.is_dir():
             found.append(source)
             continue
-        inside = sorted(str(item) for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
+        inside = sorted(str(item) for item in path.iterdir() if item.suffix.lower() in SUFFIXES and _is_regular(item))
         if not inside:
             raise UsageError(f"The folder {source} holds no picture.", f"Known kinds: {', '.join(sorted(SUFFIXES))}.")
         found += inside
     return found
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether a path is a regular file; a link to nothing is taken for one, so that its error is reported."""
+    return path.is_file() or not path.exists()
 
 
 @dataclass(frozen=True)
@@ -78,11 +87,23 @@ def predict_picture(
     except NoDigit as reason:
         return [Seen(Prediction(name, reason=str(reason)))]
     answers = (predict or session.predict)(np.stack([item.pixels for item in found]))
-    return _judge(session, name, found, answers, certain=preprocessor == RAW)
+    return judge_found(session, name, found, answers, certain=preprocessor == RAW)
 
 
-def _judge(
-    session: Session, name: str, found: Sequence[Found], answers: NDArray[np.float32], certain: bool
+class Judging(Protocol):
+    """What of a model gives its answers a meaning; a `Session` has it."""
+
+    @property
+    def contract(self) -> Contract:
+        """Names the classes."""
+
+    @property
+    def temperature(self) -> float | None:
+        """Calibrates the confidence; None: it is not calibrated."""
+
+
+def judge_found(
+    model: Judging, name: str, found: Sequence[Found], answers: NDArray[np.float32], certain: bool
 ) -> list[Seen]:
     """What the network's answers, float32 (n, classes), say of what was found, with calibrated confidence.
 
@@ -94,7 +115,7 @@ def _judge(
         if not np.isfinite(row).all():
             seen.append(Seen(Prediction(name, error="The model answers with NaN."), item.pixels))
             continue
-        probabilities = apply_temperature(row[np.newaxis], session.temperature or 1.0)[0]
+        probabilities = apply_temperature(row[np.newaxis], model.temperature or 1.0)[0]
         label = int(row.argmax())
         confidence = float(probabilities[label])
         sure = certain or item.as_is or confidence >= SURE
@@ -103,7 +124,7 @@ def _judge(
                 Prediction(
                     path=name,
                     label=label if sure else None,
-                    name=session.contract.class_names[label] if sure else None,
+                    name=model.contract.class_names[label] if sure else None,
                     confidence=confidence,
                     probabilities=tuple(float(value) for value in probabilities),
                     box=item.box,

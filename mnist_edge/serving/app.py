@@ -1,63 +1,66 @@
-"""The service put together: which path is whose, and what happens around each."""
+"""The HTTP application: which path is whose, and what happens around each request."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import hmac
+import gzip
 import json
-import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from mnist_edge.serving.http import Clock, RefusedError
-from mnist_edge.serving.routes import COOKIE, Routes
+from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.routes import Routes
 from mnist_edge.serving.service import Service
 
-# What answers without a token: a load balancer has none.
-OPEN = ("/v2/health/live", "/v2/health/ready")
 Handler = Callable[[Request], Awaitable[Response]]
+# Answers that are compressed for a client that accepts it, and the level: the default one takes ten times as long.
+COMPRESSED_BYTES, COMPRESSION_LEVEL = 1000, 2
 
 
 def build(service: Service) -> ASGIApp:
-    """The ASGI application."""
+    """The ASGI application of a service."""
     at = Routes(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         service.models.start()
         yield
-        service.stopping = True
         service.models.stop()
-        service.workers.close()
 
     def route(path: str, handler: Handler, method: str = "GET") -> Route:
         return Route(path, _around(service, path, handler), methods=[method])
 
-    tf = "/v1/models/{model}"
+    v2_model, tf = "/v2/models/{model}", "/v1/models/{model}"
     routes = [
+        route(f"{v2_model}/infer", at.v2_infer, "POST"),
+        route("/v1/digits", at.digits, "POST"),
         route("/", at.page),
         route("/openapi.json", at.openapi),
         route("/docs", at.docs),
-        route("/metrics", at.metrics),
+        route("/metrics", at.prometheus),
         route("/v1/models", at.models),
-        route("/v1/digits", at.digits, "POST"),
         route("/v2", at.server),
         route("/v2/health/live", at.live),
         route("/v2/health/ready", at.ready),
+        route("/v2/repository/index", at.repository_index, "POST"),
+        route("/v2/models/stats", at.v2_statistics),
+        route(f"{v2_model}/versions/{{version}}/infer", at.v2_infer, "POST"),
         *(
             item
-            for base in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
+            for base in (v2_model, f"{v2_model}/versions/{{version}}")
             for item in (
                 route(base, at.v2_metadata),
                 route(f"{base}/ready", at.v2_ready),
-                route(f"{base}/infer", at.v2_infer, "POST"),
+                route(f"{base}/config", at.v2_config),
+                route(f"{base}/stats", at.v2_statistics),
             )
         ),
         *(
@@ -70,41 +73,46 @@ def build(service: Service) -> ASGIApp:
             )
         ),
     ]
-    application = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _as_json})
-    return GZipMiddleware(application, minimum_size=1000)
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _as_json})
 
 
 def _around(service: Service, path: str, handler: Handler) -> Handler:
-    """A route with its token, its errors as JSON, its metrics and its line in the log."""
+    """A route with its access rules, its errors as JSON, its metrics and its line in the log."""
+    metrics, limits = service.metrics, service.limits
 
     async def run(request: Request) -> Response:
-        clock = Clock()
+        begun = time.perf_counter()
         try:
-            if service.token and path not in OPEN and not _allowed(request, service.token):
-                raise RefusedError(401, "A token is wanted: Authorization: Bearer …", **{"WWW-Authenticate": "Bearer"})
+            service.access.check(request, path)
             answer = await handler(request)
+            if len(answer.body) >= COMPRESSED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+                await _compress(answer)
+            if len(answer.body) > limits.small_body_bytes and service.unsent_bytes() > limits.all_body_bytes:
+                raise RefusedError(503, "Too many answers wait for clients that do not read.", **{"Retry-After": "1"})
         except RefusedError as refused:
             answer = refused.response()
         except Exception as error:
-            print(f"mnist-edge serve: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+            service.log(f"mnist-edge serve: {type(error).__name__}: {error}")
             answer = JSONResponse({"error": "This is a bug of mnist-edge; its log says more."}, 500)
-        seconds = clock() / 1e6
-        service.metrics.requests.labels(path, str(answer.status_code)).inc()
-        service.metrics.latency.labels(path).observe(seconds)
+        seconds = time.perf_counter() - begun
+        requests, latency = metrics.of_route(path, answer.status_code)
+        requests.inc()
+        latency.observe(seconds)
         if service.access_log:
             client = request.client.host if request.client else None
             line = {"method": request.method, "path": request.url.path, "status": answer.status_code}
-            print(json.dumps({**line, "ms": round(1e3 * seconds, 3), "client": client}), file=sys.stderr)  # noqa: T201
+            service.log(json.dumps({**line, "ms": round(1e3 * seconds, 3), "client": client}))
         return answer
 
     return run
 
 
-def _allowed(request: Request, token: str) -> bool:
-    given = request.headers.get("authorization", "").removeprefix("Bearer ") or request.cookies.get(COOKIE, "")
-    if request.url.path == "/":
-        given = given or request.query_params.get("token", "")
-    return hmac.compare_digest(given.encode(), token.encode())
+async def _compress(answer: Response) -> None:
+    """Compress the body of an answer, in a thread: it may have a megabyte."""
+    answer.body = await asyncio.to_thread(gzip.compress, answer.body, COMPRESSION_LEVEL)
+    answer.headers["content-encoding"] = "gzip"
+    answer.headers["content-length"] = str(len(answer.body))
+    answer.headers["vary"] = "accept-encoding"
 
 
 async def _as_json(_: Request, error: Exception) -> Response:

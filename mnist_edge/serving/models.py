@@ -1,78 +1,104 @@
-"""The models that are served: a file of each, its sessions, and a newer file taken over when it has proven itself."""
+"""The models that are served: a file of each, and a newer file that replaces it once it has passed its checks."""
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from mnist_edge.artifacts import MANIFEST_NAME, sha256_of_file
-from mnist_edge.errors import ContentError, MnistEdgeError, UsageError
+from mnist_edge.errors import ContentError, MnistEdgeError, UsageError, one_line
+from mnist_edge.formats import Contract
 from mnist_edge.runtime import Session, open_session
 from mnist_edge.runtime.selftest import golden_path, run_selftest
-from mnist_edge.workspace import pick_file
+from mnist_edge.serving.batching import Batcher, images_on_loop
+from mnist_edge.serving.limits import Limits
+from mnist_edge.serving.metrics import Metrics
+from mnist_edge.serving.requests import Grid
+from mnist_edge.workspace import SHIPPED, pick_file
 
 POLL_SECONDS = 1.0
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """One file of a model, with a session for every worker."""
+    """One version of a model: a file, opened and checked.
+
+    ``from_workspace`` tells a file of the workspace from one that came with the package.
+    """
 
     name: str
     path: Path
     sha256: str
     version: int
-    sessions: queue.LifoQueue[Session]
-    first: Session
+    from_workspace: bool
+    engine: str
+    contract: Contract
+    classes: int
+    grid: Grid
+    verified: bool
+    temperature: float | None
+    batcher: Batcher
 
-    def run(self, work: Callable[[Session], T]) -> T:
-        """Do something with a session that nobody else has meanwhile."""
-        session = self.sessions.get()
-        try:
-            return work(session)
-        finally:
-            self.sessions.put(session)
+
+@dataclass(frozen=True)
+class Source:
+    """Where models come from: a workspace, the engine that opens them, and their names."""
+
+    workspace: Path
+    engine: str
+    names: tuple[str, ...]
 
 
 class Models:
-    """Models by name. What is asked for once is answered by one file, whatever is taken over meanwhile."""
+    """Models by name. A request is answered by one version, also if another one replaces it meanwhile."""
 
-    def __init__(self, workspace: Path, names: Sequence[str], engine: str, workers: int, note: Callable[[str], None]):
-        """Load them all.
+    def __init__(
+        self, source: Source, threads: int, limits: Limits, metrics: Metrics, note: Callable[[str], None]
+    ) -> None:
+        """Open all models.
 
         Args:
-            workspace: where their folders are; the package's own serve where it has none.
-            names: of the models. engine: of all. workers: sessions of each. note: told of what is taken over or not.
+            source: where they come from.
+            threads: how many large batches of one model may be in work at a time.
+            limits: of the service. metrics: are told of batches and of files that were not accepted.
+            note: is told, in words, of files that were accepted or not.
 
         Raises:
-            MnistEdgeError: what opening a file raises, or its self-test says.
+            MnistEdgeError: what opening a file raises, or its self-test fails.
         """
-        self._workspace, self._engine, self._workers, self._note = workspace, engine, workers, note
-        self._loaded = {name: self._load(name, 1) for name in names}
-        self._noted: dict[str, str] = {}
+        self._source, self._threads, self._limits, self._metrics, self._note = source, threads, limits, metrics, note
+        self._executor = ThreadPoolExecutor(threads * len(source.names), "inference")
+        self._loaded = {name: self._load(name, 1) for name in source.names}
+        self.problems: dict[str, str] = {}
         self._looked: dict[str, list[tuple[int, int]]] = {}
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="models", daemon=True)
 
     def names(self) -> list[str]:
-        """Of the models served."""
+        """Names of the models served."""
         return list(self._loaded)
 
     def get(self, name: str) -> Loaded | None:
-        """The file that answers for a model now."""
+        """The version that answers for a model now."""
         return self._loaded.get(name)
+
+    def all(self) -> list[Loaded]:
+        """The version of every model that answers now."""
+        return list(self._loaded.values())
+
+    def longest_seconds(self) -> float:
+        """For how long the oldest batch of any model has been in an engine."""
+        return max(loaded.batcher.longest_seconds() for loaded in self._loaded.values())
 
     def start(self) -> None:
         """Begin to look for newer files."""
         self._watcher.start()
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop looking for newer files."""
         self._stop.set()
 
     def _watch(self) -> None:
@@ -80,36 +106,73 @@ class Models:
             self.refresh()
 
     def refresh(self) -> None:
-        """Take over the files that have changed, and pass their checksum and self-test; else say why not, once."""
+        """Accept the files that have changed and pass their checks. A model whose new file does not keeps its old one.
+
+        Whatever goes wrong is noted once, counts as a problem of that model, and ends nothing.
+        """
         for name, old in list(self._loaded.items()):
             try:
-                path = pick_file(self._workspace, name, self._engine)
-                beside = (path, golden_path(path), path.with_name(MANIFEST_NAME))
-                seen = [(item.stat().st_mtime_ns, item.stat().st_size) for item in beside if item.exists()]
-                if self._looked.get(name) == seen:
-                    continue
-                self._looked[name] = seen
-                if sha256_of_file(path) == old.sha256:
-                    continue
-                self._loaded[name] = self._load(name, old.version + 1)
-                self._say(name, f"{name}: a new file is serving, version {old.version + 1}")
+                problem = self._refresh(name, old)
             except (MnistEdgeError, OSError) as error:
-                self._say(name, f"{name}: the new file is not taken over: {error}")
+                problem = f"the new file is not accepted: {error}"
+            except Exception as error:  # a file that our own checks did not foresee must not end this thread
+                problem = f"the new file is not accepted: {type(error).__name__}: {error}"
+            if problem is None:
+                self.problems.pop(name, None)
+            elif self.problems.get(name) != problem:
+                self.problems[name] = problem
+                self._note(one_line(f"{name}: version {old.version} goes on serving: {problem}"))
+            self._metrics.problem.labels(name).set(problem is not None)
 
-    def _say(self, name: str, text: str) -> None:
-        if self._noted.get(name) != text:
-            self._noted[name] = text
-            self._note(text)
+    def _refresh(self, name: str, old: Loaded) -> str | None:
+        """Look at a model's files; say what is wrong, or None."""
+        path = pick_file(self._source.workspace, name, self._source.engine)
+        if old.from_workspace and not _from_workspace(path):
+            return f"{old.path.parent} holds no model any more"
+        watched = (path, golden_path(path), path.with_name(MANIFEST_NAME))
+        seen = [(item.stat().st_mtime_ns, item.stat().st_size) for item in watched if item.exists()]
+        if self._looked.get(name) == seen:
+            return self.problems.get(name)
+        self._looked[name] = seen
+        if sha256_of_file(path) != old.sha256:
+            self._loaded[name] = self._load(name, old.version + 1)
+            self._note(one_line(f"{name}: a new file is serving, version {old.version + 1}"))
+        return None
 
     def _load(self, name: str, version: int) -> Loaded:
-        path = pick_file(self._workspace, name, self._engine)
-        sessions: queue.LifoQueue[Session] = queue.LifoQueue()
-        opened = [open_session(path, self._engine) for _ in range(self._workers)]
-        first = opened[0]
-        if len(first.image_shape) != 2:
+        path = pick_file(self._source.workspace, name, self._source.engine)
+        sessions = [open_session(path, self._source.engine) for _ in range(1 + self._threads)]
+        first = sessions[0]
+        self._check(path, first)
+        height, width = first.image_shape
+        grid = Grid(height, width, self._limits.images_of(first.classes), first.contract.preprocessor)
+        return Loaded(
+            name=name,
+            path=path,
+            sha256=sha256_of_file(path),
+            version=version,
+            from_workspace=_from_workspace(path),
+            engine=first.engine,
+            contract=first.contract,
+            classes=first.classes,
+            grid=grid,
+            verified=first.verified,
+            temperature=first.temperature,
+            batcher=Batcher(
+                sessions,
+                self._executor,
+                images_on_loop(first),
+                self._limits.batch_seconds,
+                self._metrics.observer(name),
+            ),
+        )
+
+    def _check(self, path: Path, session: Session) -> None:
+        if len(session.image_shape) != 2:
             raise UsageError(f"{path} takes no pictures.", "Serve an image classifier.")
-        if golden_path(path).is_file() and not run_selftest(first).passed:
-            raise ContentError(f"{path} does not say here what it said where it was built.", "Export it again.")
-        for session in opened:
-            sessions.put(session)
-        return Loaded(name, path, sha256_of_file(path), version, sessions, first)
+        if golden_path(path).is_file() and not run_selftest(session).passed:
+            raise ContentError(f"{path} does not answer here as it did where it was built.", "Export it again.")
+
+
+def _from_workspace(path: Path) -> bool:
+    return SHIPPED not in path.parents

@@ -1,99 +1,149 @@
-"""The service described as an OpenAPI document, and that document as a page."""
+"""The service described as an OpenAPI document."""
 
 from __future__ import annotations
 
-import html
-import json
 from typing import Any
 
 from mnist_edge import __version__
-from mnist_edge.serving.http import Limits
+from mnist_edge.serving.limits import Limits
+from mnist_edge.serving.requests import MAX_RANK
 
-_ERROR = {
-    "type": "object",
-    "required": ["error"],
-    "properties": {"error": {"type": "string"}},
-}
-_COMMON = {
-    400: "What was sent does not fit.", 401: "A token is wanted.", 404: "There is no such model.",
-    408: "The body was too slow.", 413: "Too large.", 415: "An unknown encoding.", 503: "The queue is full.",
-    504: "It took too long.",
+Schema = dict[str, Any]
+JSON = "application/json"
+_ERRORS = {
+    400: "The request does not fit.", 401: "A token is required.", 403: "A page of another origin may not ask.",
+    404: "There is no such model.", 408: "The body was too slow.", 413: "The request is too large.",
+    415: "The encoding is not known.", 431: "The header is too large.", 500: "The model answers with NaN.",
+    503: "The service is busy or stopping.", 504: "It took too long.",
 }  # fmt: skip
 
 
-def document(limits: Limits) -> dict[str, Any]:
-    """OpenAPI 3.1."""
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+def _object(required: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
+
+
+TEXT: Schema = {"type": "string", "maxLength": 1024}
+NUMBER: Schema = {"type": "number"}
+WHOLE: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31}
+FLAG: Schema = {"type": "boolean"}
+# Values of a tensor: flat or nested numbers, or strings.
+VALUES: Schema = _list({})
+OPEN: Schema = {"type": "object", "additionalProperties": True}
+
+
+def _schemas() -> dict[str, Schema]:
+    parameters = _object(binary_data_size=WHOLE)
+    wanted = _object(binary_data=FLAG, classification={"type": "integer", "minimum": 1, "maximum": 2**31})
+    tensor = _object(
+        ("name", "shape", "datatype"), name=TEXT, shape=_list({"type": "integer"}), datatype=TEXT, data=VALUES,
+        parameters=OPEN,
+    )  # fmt: skip
+    signature = _object(("name", "datatype", "shape"), name=TEXT, datatype=TEXT, shape=_list({"type": "integer"}))
+    prediction = _object(
+        ("path",), path=TEXT, label={"type": ["integer", "null"]}, name={"type": ["string", "null"]},
+        confidence={"type": ["number", "null"]}, reason={"type": ["string", "null"]},
+    )  # fmt: skip
+    return {
+        "Error": _object(("error",), error={"type": "string"}),
+        "Live": _object(("live",), live=FLAG),
+        "Ready": _object(("ready",), ready=FLAG, reason=TEXT, problems=OPEN, name=TEXT),
+        "ServerMetadata": _object(
+            ("name", "version", "extensions"), name=TEXT, version=TEXT, extensions=_list({"type": "string"})
+        ),
+        "ModelMetadata": _object(
+            ("name", "versions", "platform", "inputs", "outputs"), name=TEXT, versions=_list({"type": "string"}),
+            platform=TEXT, inputs=_list(signature), outputs=_list(signature),
+        ),
+        "InferenceRequest": _object(
+            ("inputs",),
+            id=TEXT,
+            inputs=_list(
+                _object(
+                    ("name", "shape", "datatype"),
+                    name={"type": "string", "enum": ["image", "picture"]},
+                    shape=_list(WHOLE, minItems=1, maxItems=MAX_RANK),
+                    datatype=TEXT,
+                    data=VALUES,
+                    parameters=parameters,
+                ),
+                minItems=1,
+                maxItems=1,
+            ),
+            outputs=_list(_object(("name",), name=TEXT, parameters=wanted), maxItems=1),
+            parameters=_object(binary_data_output=FLAG, classification=wanted["properties"]["classification"]),
+        ),
+        "InferenceResponse": _object(
+            ("model_name", "model_version", "outputs"), model_name=TEXT, model_version=TEXT, id=TEXT,
+            outputs=_list(tensor),
+        ),
+        "PredictRequest": _object(instances=_list({}, minItems=1), inputs={}, signature_name=TEXT),
+        "PredictResponse": _object(predictions=_list(_list(NUMBER)), outputs=_list(_list(NUMBER))),
+        "Digits": _object(
+            ("predictions", "model", "engine"), predictions=_list(prediction), model=TEXT, engine=TEXT,
+            seen=_list({"type": "string"}),
+        ),
+        "Models": _object(
+            ("models",),
+            models=_list(_object(("name", "version"), name=TEXT, version=WHOLE, engine=TEXT, sha256=TEXT)),
+        ),
+        "Statistics": _object(("model_stats",), model_stats=_list(OPEN)),
+        "Index": _list(_object(("name", "version", "state"), name=TEXT, version=TEXT, state=TEXT, reason=TEXT)),
+        "Any": OPEN,
+    }  # fmt: skip
+
+
+def document(limits: Limits) -> Schema:
+    """The OpenAPI 3.1 document of a service with these limits."""
     model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string", "examples": ["cnn"]}}
     version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string", "examples": ["1"]}}
-    flags = [
-        {"name": name, "in": "query", "schema": {"type": "boolean"}, "description": text}
-        for name, text in (("multi", "Read every digit."), ("raw", "Look for no digit: take the picture as it is."))
+    picture: Schema = {"type": "string", "format": "binary"}
+    pictures = {
+        "application/octet-stream": {"schema": picture},
+        "image/png": {"schema": picture},
+        "image/jpeg": {"schema": picture},
+        "multipart/form-data": {"schema": _object(("file",), file=picture)},
+    }
+    options = [
+        {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "The first, if none is named."},
+        {"name": "multi", "in": "query", "schema": FLAG, "description": "Read every digit in the picture."},
+        {"name": "raw", "in": "query", "schema": FLAG, "description": "Take the whole picture as the digit."},
     ]
-    chosen = {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "Else the first."}
-    picture = {"type": "string", "format": "binary"}
-    form = {"type": "object", "required": ["file"], "properties": {"file": picture}}
-    tensor = {
-        "type": "object",
-        "required": ["name", "shape", "datatype"],
-        "properties": {
-            "name": {"enum": ["image", "picture"]},
-            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-            "datatype": {"type": "string"},
-            "data": {"type": "array"},
-            "parameters": {"type": "object"},
-        },
+    infer, predict = ({JSON: {"schema": _ref(name)}} for name in ("InferenceRequest", "PredictRequest"))
+    index = {JSON: {"schema": OPEN}}
+    paths: Schema = {
+        "/v1/digits": _post("read_digits", "Read the digit in a picture.", "Digits", options, pictures),
+        "/v1/models": _get("list_models", "The models served.", "Models"),
+        "/v2": _get("server_metadata", "Server metadata (Open Inference Protocol V2).", "ServerMetadata"),
+        "/v2/health/live": _get("server_live", "Whether the process answers.", "Live"),
+        "/v2/health/ready": _get("server_ready", "Whether requests are welcome.", "Ready"),
+        "/v2/repository/index": _post("repository_index", "Models and their states.", "Index", [], index, False),
+        "/v2/models/stats": _get("all_statistics", "Statistics of all models.", "Statistics"),
+        "/metrics": _get("metrics", "Metrics for Prometheus.", None, kind="text/plain"),
+        "/docs": _get("docs", "This document as a page.", None, kind="text/html"),
+        "/": _get("page", "The page to draw on.", None, kind="text/html"),
     }
-    infer = {
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {
-            "id": {"type": "string"},
-            "inputs": {"type": "array", "items": tensor, "minItems": 1, "maxItems": 1},
-            "outputs": {"type": "array"},
-            "parameters": {"type": "object"},
-        },
-    }
-    rows = {
-        "type": "object",
-        "properties": {"instances": {"type": "array", "minItems": 1}, "signature_name": {"const": "serving_default"}},
-    }
-    paths: dict[str, Any] = {
-        "/v1/digits": {
-            "post": _operation(
-                "What digit is in this picture?",
-                [chosen, *flags],
-                "The answer, as `mnist-edge predict --json` has it.",
-                {
-                    "image/png": {"schema": picture},
-                    "image/jpeg": {"schema": picture},
-                    "multipart/form-data": {"schema": form},
-                },
-            )
-        },
-        "/v1/models": {"get": _operation("The models served.", [], "Names, versions, engines.")},
-        "/v2": {"get": _operation("Server metadata (Open Inference Protocol V2).", [], "Name and version.")},
-        "/v2/health/live": {"get": _operation("Is the process there?", [], "Yes.")},
-        "/v2/health/ready": {"get": _operation("Does it take requests?", [], "Yes.")},
-        "/metrics": {"get": _operation("For Prometheus.", [], "Its text format.", answer="text/plain")},
-        "/docs": {"get": _operation("This page.", [], "HTML.", answer="text/html")},
-        "/": {"get": _operation("The page to draw on.", [], "HTML.", answer="text/html")},
-    }
-    for base, parameters in (
-        ("/v2/models/{model}", [model]),
-        ("/v2/models/{model}/versions/{version}", [model, version]),
-    ):
-        body = {"application/json": {"schema": infer}}
-        paths[base] = {"get": _operation("Model metadata (V2).", parameters, "Inputs and outputs.")}
-        paths[f"{base}/ready"] = {"get": _operation("Is the model ready (V2)?", parameters, "Yes.")}
-        paths[f"{base}/infer"] = {"post": _operation("Classify (V2).", parameters, "Outputs.", body)}
-    for base, parameters in (
-        ("/v1/models/{model}", [model]),
-        ("/v1/models/{model}/versions/{version}", [model, version]),
-    ):
-        body = {"application/json": {"schema": rows}}
-        paths[base] = {"get": _operation("Model status (TensorFlow Serving).", parameters, "Its state.")}
-        paths[f"{base}/metadata"] = {"get": _operation("Signature (TensorFlow Serving).", parameters, "Tensors.")}
-        paths[f"{base}:predict"] = {"post": _operation("Classify (TensorFlow Serving).", parameters, "Rows.", body)}
+    for suffix, more, where in (("", "", [model]), ("/versions/{version}", "_version", [model, version])):
+        base, tf = f"/v2/models/{{model}}{suffix}", f"/v1/models/{{model}}{suffix}"
+        paths |= {
+            base: _get(f"model_metadata{more}", "Model metadata (V2).", "ModelMetadata", where),
+            f"{base}/ready": _get(f"model_ready{more}", "Whether the model is there (V2).", "Ready", where),
+            f"{base}/config": _get(f"model_config{more}", "Model configuration (Triton).", "Any", where),
+            f"{base}/stats": _get(f"model_statistics{more}", "Statistics (Triton).", "Statistics", where),
+            f"{base}/infer": _post(f"infer{more}", "Classify (V2).", "InferenceResponse", where, infer),
+            tf: _get(f"model_status{more}", "Model status (TensorFlow Serving).", "Any", where),
+            f"{tf}/metadata": _get(f"model_signature{more}", "Signature (TensorFlow Serving).", "Any", where),
+            f"{tf}:predict": _post(
+                f"predict{more}", "Classify (TensorFlow Serving).", "PredictResponse", where, predict
+            ),
+        }
     return {
         "openapi": "3.1.0",
         "info": {
@@ -103,49 +153,34 @@ def document(limits: Limits) -> dict[str, Any]:
             f'request {limits.images:,} images. Errors are `{{"error": …}}`.',
         },
         "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{}, {"token": []}],
     }
 
 
-def _operation(
-    summary: str,
-    parameters: list[dict[str, Any]],
-    said: str,
-    body: dict[str, Any] | None = None,
-    answer: str = "application/json",
-) -> dict[str, Any]:
-    schema = {"type": "object"} if answer == "application/json" else {"type": "string"}
-    good: dict[str, Any] = {"description": said, "content": {answer: {"schema": schema}}}
-    failed = {"application/json": {"schema": _ERROR}}
-    described = {
+def _get(
+    name: str, summary: str, answer: str | None, parameters: list[Schema] | None = None, kind: str = JSON
+) -> Schema:
+    return {"get": _operation(name, summary, answer, parameters or [], kind)}
+
+
+def _post(
+    name: str, summary: str, answer: str, parameters: list[Schema], body: Schema, required: bool = True
+) -> Schema:
+    described = _operation(name, summary, answer, parameters, JSON)
+    return {"post": {**described, "requestBody": {"required": required, "content": body}}}
+
+
+def _operation(name: str, summary: str, answer: str | None, parameters: list[Schema], kind: str) -> Schema:
+    schema = _ref(answer) if answer is not None else {"type": "string"}
+    failed = {JSON: {"schema": _ref("Error")}}
+    errors = {str(code): {"description": text, "content": failed} for code, text in _ERRORS.items()}
+    return {
+        "operationId": name,
         "summary": summary,
         "parameters": parameters,
-        "responses": {
-            "200": good,
-            **{str(code): {"description": text, "content": failed} for code, text in _COMMON.items()},
-        },
+        "responses": {"200": {"description": summary, "content": {kind: {"schema": schema}}}, **errors},
     }
-    if body:
-        described["requestBody"] = {"required": True, "content": body}
-    return described
-
-
-def as_page(value: dict[str, Any]) -> str:
-    """The document for a person: one page, nothing fetched."""
-    rows = []
-    for path, methods in value["paths"].items():
-        for method, operation in methods.items():
-            details = html.escape(json.dumps({key: operation[key] for key in operation if key != "summary"}, indent=1))
-            rows.append(
-                f"<details><summary><code>{method.upper()} {html.escape(path)}</code> "
-                f"{html.escape(operation['summary'])}</summary><pre>{details}</pre></details>"
-            )
-    style = (
-        "body{font:1rem/1.5 system-ui;margin:2rem auto;max-width:60rem;padding:0 1rem}:root{color-scheme:light dark}"
-    )
-    style += "pre{overflow:auto;max-height:24rem}details{margin:.4rem 0}"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>mnist-edge: the service</title><style>{style}</style><main><h1>mnist-edge: the service</h1>"
-        f"<p>{html.escape(value['info']['description'])} The same as a document: "
-        f'<a href="/openapi.json">openapi.json</a>.</p>{"".join(rows)}</main></html>'
-    )

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-from importlib.resources import files
-from typing import Any
+import time
+from collections.abc import Callable
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
-from mnist_edge.results import SCHEMA_VERSION
-from mnist_edge.runtime.predict import predict_picture
-from mnist_edge.runtime.session import Session
+from mnist_edge.results import SCHEMA_VERSION, Prediction
+from mnist_edge.runtime.predict import judge_found
 from mnist_edge.serialize import to_json
-from mnist_edge.serving import tfserving, v2
-from mnist_edge.serving.http import Clock, Limits, RefusedError, parse_json, read_body
-from mnist_edge.serving.openapi import as_page, document
-from mnist_edge.serving.service import Service
-from mnist_edge.serving.tensors import check_pixels
+from mnist_edge.serving import tfserving, triton, v2
+from mnist_edge.serving.access import COOKIE
+from mnist_edge.serving.bodies import body_of
+from mnist_edge.serving.decoding import Job, TfJob, V2Job
+from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.models import Loaded
+from mnist_edge.serving.openapi import document
+from mnist_edge.serving.pages import docs_page, drawing_page
+from mnist_edge.serving.requests import ImageRequest
+from mnist_edge.serving.service import Service, found_in
 
-COOKIE = "mnist-edge-token"
+_ENCODER = msgspec.json.Encoder()
+Read = Callable[[bytes], ImageRequest]
 
 
 class Routes:
@@ -34,12 +39,15 @@ class Routes:
         self._service = service
 
     async def live(self, _: Request) -> Response:
-        """The process is there."""
+        """Say that the process answers."""
         return JSONResponse({"live": True})
 
     async def ready(self, _: Request) -> Response:
-        """It takes requests."""
-        return JSONResponse({"ready": not self._service.stopping}, 503 if self._service.stopping else 200)
+        """Say whether requests should be sent here, and which models have a problem with their newest file."""
+        reason, problems = self._service.why_not_ready(), self._service.models.problems
+        answer = {"ready": reason is None, "reason": reason, "problems": dict(problems)}
+        return JSONResponse({key: value for key, value in answer.items() if value not in (None, {})},
+                            200 if reason is None else 503)  # fmt: skip
 
     async def server(self, _: Request) -> Response:
         """Server metadata, V2."""
@@ -47,145 +55,149 @@ class Routes:
 
     async def v2_metadata(self, request: Request) -> Response:
         """Model metadata, V2."""
-        return JSONResponse(v2.metadata(self._service.model(request)))
+        return JSONResponse(v2.metadata(self._model(request)))
 
     async def v2_ready(self, request: Request) -> Response:
-        """A model is there, V2."""
-        loaded = self._service.model(request)
-        return JSONResponse({"name": loaded.name, "ready": True})
+        """Say that a model is there, V2."""
+        return JSONResponse({"name": self._model(request).name, "ready": True})
+
+    async def v2_config(self, request: Request) -> Response:
+        """Model configuration, Triton's extension."""
+        return JSONResponse(triton.config(self._model(request)))
+
+    async def v2_statistics(self, request: Request) -> Response:
+        """Statistics of one model or of all, Triton's extension."""
+        named = "model" in request.path_params
+        models = [self._model(request)] if named else self._service.models.all()
+        return JSONResponse(triton.statistics(models, self._service.metrics))
+
+    async def repository_index(self, request: Request) -> Response:
+        """The models and their states, Triton's extension."""
+        async with body_of(request, self._service.limits, self._service.budget):
+            return JSONResponse(triton.repository_index(self._service.models))
 
     async def v2_infer(self, request: Request) -> Response:
         """Classify, V2."""
-        loaded = self._service.model(request)
-        service = self._service
-        content = await read_body(request, service.limits)
-        header = request.headers.get(v2.HEADER)
-
-        def work(session: Session) -> tuple[bytes, dict[str, str]]:
-            asked, binary = v2.split(content, header)
-            v2.check(asked)
-            images = v2.read_images(asked, binary, session, service.limits)
-            return v2.answer(asked, loaded, service.infer(loaded, session, images))
-
-        body, headers = await service.work(loaded, work)
+        loaded, header = self._model(request), request.headers.get(v2.HEADER)
+        asked, answers = await self._infer(
+            request,
+            loaded,
+            lambda content: v2.read(content, header, loaded.grid),
+            lambda content: V2Job(content, header, loaded.grid),
+        )
+        body, headers = v2.answer(asked, loaded, answers)
         return Response(body, headers=headers)
 
     async def tf_status(self, request: Request) -> Response:
         """Model status, TensorFlow Serving."""
-        return JSONResponse(tfserving.status(self._service.model(request)))
+        return JSONResponse(tfserving.status(self._model(request)))
 
     async def tf_metadata(self, request: Request) -> Response:
         """Model metadata, TensorFlow Serving."""
-        return JSONResponse(tfserving.metadata(self._service.model(request)))
+        return JSONResponse(tfserving.metadata(self._model(request)))
 
     async def tf_predict(self, request: Request) -> Response:
         """Classify, TensorFlow Serving."""
-        loaded = self._service.model(request)
-        service = self._service
-        content = await read_body(request, service.limits)
+        loaded = self._model(request)
+        asked, answers = await self._infer(
+            request,
+            loaded,
+            lambda content: tfserving.read(content, loaded.grid),
+            lambda content: TfJob(content, loaded.grid),
+        )
+        return Response(tfserving.answer(asked, answers), media_type="application/json")
 
-        def work(session: Session) -> bytes:
-            asked = parse_json(content)
-            images = tfserving.read_images(asked, session, service.limits)
-            return json.dumps(tfserving.answer(asked, service.infer(loaded, session, images))).encode()
-
-        return Response(await service.work(loaded, work), media_type="application/json")
+    async def _infer(
+        self, request: Request, loaded: Loaded, read: Read, job: Callable[[bytes], Job]
+    ) -> tuple[ImageRequest, NDArray[np.float32]]:
+        service, begun, failed = self._service, time.perf_counter_ns(), True
+        try:
+            async with body_of(request, service.limits, service.budget) as content, service.working():
+                asked = await service.read(content, lambda: read(content), lambda: job(content))
+                answers = await service.classify(loaded, asked, request.is_disconnected)
+            failed = False
+        finally:
+            service.count(loaded, begun, failed)
+        return asked, answers
 
     async def digits(self, request: Request) -> Response:
         """A picture in, the JSON of ``predict`` out."""
-        loaded = self._service.model(request)
-        content = await _picture(request, self._service.limits)
+        loaded = self._service.model(request.query_params.get("model"))
         multi, raw = (_flag(request, name) for name in ("multi", "raw"))
-
-        def work(session: Session) -> dict[str, Any]:
-            inference: list[float] = []
-
-            def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-                inside = Clock()
-                answers = session.predict(images)
-                inference.append(self._service.observe(loaded, len(images), inside()))
-                return answers
-
-            check_pixels(content, self._service.limits)
-            clock = Clock()
-            seen = predict_picture(session, "picture", content, raw=raw, multi=multi, predict=predict)
-            whole = clock()
-            error = seen[0].prediction.error
-            if error is not None and seen[0].pixels is None:  # there was no picture to see
-                raise RefusedError(400, error)
-            return {
+        kind = request.headers.get("content-type", "")
+        form = kind if kind.startswith("multipart/form-data") else None
+        service = self._service
+        async with body_of(request, service.limits, service.budget) as content, service.working():
+            begun = time.perf_counter()
+            pictures = await service.find(loaded, content, "picture", form=form, multi=multi, raw=raw)
+            found = found_in(loaded, pictures)
+            answers = np.empty((0, loaded.classes), np.float32)
+            inference = None
+            if found:
+                before = time.perf_counter()
+                answers = await service.predict(
+                    loaded, np.stack([item.pixels for item in found]), request.is_disconnected
+                )
+                inference = round(1e6 * (time.perf_counter() - before), 1)
+            seen = judge_found(loaded, "picture", found, answers, certain=raw or loaded.grid.preprocessor == "resize")
+            predictions = [to_json(item.prediction) for item in seen]
+            if not found:
+                predictions = [to_json(Prediction("picture", reason=pictures.reason))]
+            answer = {
                 "schema_version": SCHEMA_VERSION,
                 "command": "predict",
-                "predictions": [to_json(item.prediction) for item in seen],
+                "predictions": predictions,
                 "model": loaded.name,
-                "engine": session.engine,
-                "verified": session.verified,
-                "calibrated": session.temperature is not None,
-                "seen": [_png(item.pixels) for item in seen if item.pixels is not None],
-                "inference_us": round(inference[0], 1) if inference else None,
-                "total_us": round(whole, 1),
+                "engine": loaded.engine,
+                "verified": loaded.verified,
+                "calibrated": loaded.temperature is not None,
+                "seen": [_png(item.pixels) for item in found],
+                "inference_us": inference,
+                "total_us": round(1e6 * (time.perf_counter() - begun), 1),
             }
-
-        return JSONResponse(await self._service.work(loaded, work))
+        return Response(_ENCODER.encode(answer), media_type="application/json")
 
     async def models(self, _: Request) -> Response:
         """What is served."""
-        known = [self._service.models.get(name) for name in self._service.models.names()]
-        return JSONResponse(
+        known = [
             {
-                "models": [
-                    {"name": item.name, "version": item.version, "engine": item.first.engine, "sha256": item.sha256}
-                    for item in known
-                    if item is not None
-                ]
+                "name": item.name,
+                "version": item.version,
+                "engine": item.engine,
+                "sha256": item.sha256,
+                "classes": list(item.contract.class_names),
             }
-        )
+            for item in self._service.models.all()
+        ]
+        return JSONResponse({"models": known})
 
-    async def metrics(self, _: Request) -> Response:
-        """For Prometheus."""
+    async def prometheus(self, _: Request) -> Response:
+        """Metrics for Prometheus."""
         return PlainTextResponse(self._service.metrics.render(), media_type="text/plain; version=0.0.4")
 
     async def page(self, request: Request) -> Response:
-        """The page to draw on."""
+        """The page to draw on. A token in its address becomes a cookie and leaves the address bar."""
         given = request.query_params.get("token")
-        if self._service.token and given:
-            # The token leaves the address bar, and the browser keeps it.
+        if given is not None and self._service.access.is_token(given):
             answer: Response = RedirectResponse("/", 303)
-            answer.set_cookie(COOKIE, given, httponly=True, samesite="strict")
+            answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=self._service.secure)
             return answer
-        return HTMLResponse(_page())
+        return _html(*drawing_page())
 
     async def openapi(self, _: Request) -> Response:
-        """The service, described."""
+        """The description of the service."""
         return JSONResponse(document(self._service.limits))
 
     async def docs(self, _: Request) -> Response:
-        """The same for a person."""
-        return HTMLResponse(as_page(document(self._service.limits)))
+        """The description of the service, for a person."""
+        return _html(*docs_page(self._service.limits))
+
+    def _model(self, request: Request) -> Loaded:
+        return self._service.model(request.path_params["model"], request.path_params.get("version"))
 
 
-async def _picture(request: Request, limits: Limits) -> bytes:
-    """The picture of a body or of a form's first file."""
-    content = await read_body(request, limits)
-    kind = request.headers.get("content-type", "")
-    if not kind.startswith("multipart/form-data"):
-        return content
-    from python_multipart.exceptions import FormParserError
-    from python_multipart.multipart import parse_form
-
-    found: list[bytes] = []
-
-    def take(file: Any) -> None:
-        file.file_object.seek(0)
-        found.append(file.file_object.read())
-
-    try:
-        parse_form({"Content-Type": kind.encode()}, io.BytesIO(content), lambda _: None, take)
-    except (FormParserError, ValueError) as error:
-        raise RefusedError(400, "The form is damaged.") from error
-    if not found:
-        raise RefusedError(400, "The form holds no file.")
-    return found[0]
+def _html(page: str, policy: str) -> Response:
+    return HTMLResponse(page, headers={"Content-Security-Policy": policy, "X-Frame-Options": "DENY"})
 
 
 def _flag(request: Request, name: str) -> bool:
@@ -199,7 +211,3 @@ def _png(pixels: NDArray[np.uint8]) -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode()
-
-
-def _page() -> str:
-    return (files(__package__) / "page.html").read_text()

@@ -4,80 +4,90 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
+import resource
 import secrets
-import signal
+import shutil
 import socket
+import ssl
+import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from mnist_edge.errors import StageError, missing_extra
+from mnist_edge.errors import ContentError, MissingError, StageError, UsageError, missing_extra
+from mnist_edge.serving.settings import Settings
+from mnist_edge.storage import read_bytes
 
-GRACE_SECONDS = 30
+if TYPE_CHECKING:
+    from mnist_edge.serving.limits import Limits
 
-
-@dataclass(frozen=True)
-class Settings:
-    """What ``serve`` is told."""
-
-    workspace: Path
-    models: tuple[str, ...]
-    engine: str
-    host: str
-    port: int
-    token: str | None
-    no_auth: bool
-    threads: int
-    queue: int
-    timeout: float
-    access_log: bool
+# File descriptors that a server needs for other things than connections: its decoders, files, the event loop.
+OWN_DESCRIPTORS = 32
+LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
 def serve(settings: Settings, note: Callable[[str], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; what was taken by then is answered.
 
     Raises:
-        MissingError: the extra ``serve`` is not installed.
+        MissingError: the extra ``serve`` or ``grpc`` is not installed, or this system cannot fork.
+        UsageError: a token that cannot be sent, or one of --certfile and --keyfile without the other.
+        ContentError: a certificate or key that is not one.
         StageError: the address is taken, or not this machine's.
         MnistEdgeError: what opening the models raises.
     """
+    if not hasattr(os, "fork"):
+        raise MissingError("serve needs processes that fork, as Linux has.", "Run it on Linux, or in WSL.")
+    shared = _share_metrics(settings.workers)  # before prometheus_client is imported
     try:
-        import uvicorn
+        from prometheus_client.multiprocess import mark_process_dead
 
-        from mnist_edge.serving.app import build
-        from mnist_edge.serving.http import Limits, Workers
-        from mnist_edge.serving.metrics import Metrics
-        from mnist_edge.serving.service import Service
+        from mnist_edge.serving import worker
+        from mnist_edge.serving.access import Access, check_token
+        from mnist_edge.serving.limits import Limits
+        from mnist_edge.serving.supervisor import Crew, Supervisor
     except ImportError as error:
         raise missing_extra("The HTTP service", "serve") from error
-    from mnist_edge.serving.models import Models
 
-    token = None if settings.no_auth else settings.token
-    if token is None and not settings.no_auth and not is_loopback(settings.host):
+    loopback = is_loopback(settings.host)
+    token = None if settings.no_auth or settings.token is None else check_token(settings.token)
+    if token is None and not settings.no_auth and not loopback:
         token = secrets.token_urlsafe(24)
-    models = Models(settings.workspace, settings.models, settings.engine, settings.threads, note)
-    listener = _listen(settings.host, settings.port)
-    port = listener.getsockname()[1]
-    metrics = Metrics()
-    limits = replace(Limits(), waiting=settings.queue, work_seconds=settings.timeout)
-    service = Service(models, limits, metrics, Workers(settings.threads, limits, metrics), token, settings.access_log)
-    for name in models.names():
-        loaded = models.get(name)
-        if loaded is not None:
-            note(f"{name}: {loaded.path}, {loaded.first.engine}")
-    shown = settings.host if settings.host not in ("0.0.0.0", "::") else socket.gethostname()
-    address = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
-    note(f"serving at {address}{f'?token={token}' if token else ''}")
-    if settings.no_auth and not is_loopback(settings.host):
-        note("Anyone on the network may ask: there is no token.")
-    config = uvicorn.Config(
-        build(service), log_level="warning", access_log=False, lifespan="on", server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS, timeout_keep_alive=30, backlog=512,
-    )  # fmt: skip
-    # uvicorn stops in good order, and then raises the signal again: by then it has been heeded.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    with contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+    _check_certificate(settings)
+    listener = _listen(settings.host, settings.port, "--port")
+    reserved = contextlib.ExitStack()
+    if settings.grpc_port is not None:
+        _import_grpc()
+        holder = reserved.enter_context(_reserve(settings.host, settings.grpc_port))
+        settings = replace(settings, grpc_port=holder.getsockname()[1])
+    address = _address(settings, listener.getsockname()[1], token)
+    limits = _limits(settings, Limits())
+    access = Access(token, _names(settings))
+
+    def started() -> None:
+        if settings.grpc_port is not None:
+            note(f"serving gRPC at {_authority(settings.host, settings.grpc_port)}")
+        note(f"serving at {address}")
+        if settings.no_auth and not loopback:
+            note("Anyone on the network may ask: there is no token.")
+
+    def work(number: int, control: socket.socket) -> None:
+        worker.work(settings, limits, access, listener, number, control)
+
+    def ended(pid: int) -> None:
+        if shared is not None:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+    crew = Crew(settings.workers, max(1, min(settings.threads, os.cpu_count() or 1)), settings.grace_seconds)
+    try:
+        with reserved, contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
+            Supervisor(work, listener, crew, ended).run(started)
+    finally:
+        if shared is not None:
+            shutil.rmtree(shared, ignore_errors=True)
 
 
 def is_loopback(host: str) -> bool:
@@ -90,13 +100,92 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _share_metrics(workers: int) -> Path | None:
+    """Let several server processes count together, in files of a folder that is removed at the end."""
+    if workers == 1:
+        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        return None
+    folder = Path(tempfile.mkdtemp(prefix="mnist-edge-metrics-"))
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    return folder
+
+
+def _limits(settings: Settings, limits: Limits) -> Limits:
+    """The limits of one server process; connections also fit into the descriptors that the system allows."""
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    protocols = 1 if settings.grpc_port is None else 2  # HTTP and gRPC have a half each
+    connections = max(1, min(settings.connections // settings.workers, descriptors - OWN_DESCRIPTORS) // protocols)
+    return replace(
+        limits,
+        connections=connections,
+        connections_per_address=max(1, min(limits.connections_per_address, connections // 2)),
+        waiting=settings.queue,
+        work_seconds=settings.timeout,
+        batch_seconds=settings.batch_ms / 1000,
+        all_body_bytes=limits.all_body_bytes // settings.workers,
+    )
+
+
+def _names(settings: Settings) -> frozenset[str]:
+    own = socket.gethostname().lower()
+    return frozenset({*LOCAL_NAMES, own, f"{own}.local", settings.host.lower(), *map(str.lower, settings.allow_hosts)})
+
+
+def _address(settings: Settings, port: int, token: str | None) -> str:
+    scheme = "http" if settings.certfile is None else "https"
+    query = f"?token={quote(token, safe='')}" if token else ""
+    return f"{scheme}://{_authority(settings.host, port)}/{query}"
+
+
+def _authority(host: str, port: int) -> str:
+    shown = host if host not in ("0.0.0.0", "::") else socket.gethostname()
+    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+
+
+def _check_certificate(settings: Settings) -> None:
+    if (settings.certfile is None) != (settings.keyfile is None):
+        raise UsageError("TLS needs a certificate and its key.", "Give both --certfile and --keyfile.")
+    if settings.certfile is None or settings.keyfile is None:
+        return
+    for path in (settings.certfile, settings.keyfile):
+        read_bytes(path, 1 << 20)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certfile, settings.keyfile)
+    except (ssl.SSLError, OSError) as error:
+        raise ContentError(
+            f"{settings.certfile} and {settings.keyfile} are not a certificate and its key: {error}",
+            "Give PEM files that belong together, without a passphrase.",
+        ) from error
+
+
+def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=512)
+        return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise StageError(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.", "Choose another --port or --host."
+            f"{host}:{port} cannot be listened on: {error.strerror or error}.", f"Choose another {option} or --host."
         ) from error
-    listener.set_inheritable(True)
-    return listener
+
+
+def _reserve(host: str, port: int) -> socket.socket:
+    """Bind to a port that no other program listens at, so that the server processes can share it."""
+    with _listen(host, port, "--grpc-port") as probe:
+        family, address = probe.family, probe.getsockname()
+    holder = socket.socket(family)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind(address)
+    return holder
+
+
+def _import_grpc() -> None:
+    """Import the library before the processes are forked, so that they share its memory.
+
+    Raises:
+        MissingError: the extra ``grpc`` is not installed.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log would block its threads when nobody reads stderr
+    try:
+        from mnist_edge.serving import grpc_server  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("gRPC", "grpc") from error

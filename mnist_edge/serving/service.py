@@ -1,72 +1,184 @@
-"""What the routes share: the models, their workers, the limits."""
+"""What the protocols share: the models, the limits, and how the images of a request are read and classified."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from starlette.requests import Request
 
-from mnist_edge.runtime.session import Session
-from mnist_edge.serving.http import Clock, Limits, RefusedError, Workers
+from mnist_edge.runtime.digit import Found
+from mnist_edge.serving.access import Access
+from mnist_edge.serving.batching import BATCH
+from mnist_edge.serving.decoders import Decoding
+from mnist_edge.serving.decoding import Job, PictureJob, Pictures, Request
+from mnist_edge.serving.limits import Budget, Limits, RefusedError, busy
+from mnist_edge.serving.log import Log
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Loaded, Models
-from mnist_edge.serving.tensors import probabilities
+from mnist_edge.serving.requests import ImageRequest
 
-T = TypeVar("T")
+# Whether the client of a request has left.
+Gone = Callable[[], Awaitable[bool]]
 
 
 @dataclass
 class Service:
-    """One running service."""
+    """One server process's state."""
 
     models: Models
     limits: Limits
     metrics: Metrics
-    workers: Workers
-    token: str | None = None
+    decoders: Decoding
+    access: Access
+    log: Log
+    threads: int
     access_log: bool = False
+    secure: bool = False
+    unsent_bytes: Callable[[], int] = lambda: 0
     stopping: bool = field(default=False, init=False)
+    budget: Budget = field(init=False)
+    _taken: int = field(default=0, init=False)
 
-    def model(self, request: Request) -> Loaded:
-        """The model that the path names, or the first.
+    def __post_init__(self) -> None:
+        self.budget = Budget(self.limits.all_body_bytes)
+
+    def model(self, name: str | None, version: str | None = None) -> Loaded:
+        """The model of that name, or the first.
 
         Raises:
             RefusedError: 404.
         """
-        name = request.path_params.get("model") or request.query_params.get("model") or self.models.names()[0]
+        name = name or self.models.names()[0]
         loaded = self.models.get(name)
         if loaded is None:
             raise RefusedError(404, f"There is no model {name[:40]!r}; there are {', '.join(self.models.names())}.")
-        version = request.path_params.get("version")
-        if version is not None and version != str(loaded.version):
-            raise RefusedError(404, f"Version {loaded.version} of {name} is serving, not {version[:40]}.")
+        if version and version != str(loaded.version):
+            raise RefusedError(404, f"Version {loaded.version} of {name} is serving, not {version[:40]!r}.")
         return loaded
 
-    async def work(self, loaded: Loaded, work: Callable[[Session], T]) -> T:
-        """Do all of a request's work in a worker: reading JSON of some megabytes would hold up the event loop too.
+    def why_not_ready(self) -> str | None:
+        """Why no request should be sent here now; None if requests are welcome."""
+        if self.stopping:
+            return "The service is stopping."
+        if self.models.longest_seconds() > self.limits.work_seconds:
+            return "The engine has been at work on one batch for too long."
+        if not self.decoders.available():
+            return "No process is left to decode pictures."
+        return None
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Count a request as in work, and limit its time.
 
         Raises:
-            RefusedError: 503, 504, and what the work raises.
+            RefusedError: 503 the queue is full, 504 it took too long.
         """
-        return await self.workers.run(lambda: loaded.run(work))
+        if self._taken >= self.threads + self.limits.waiting:
+            raise busy("The queue is full.")
+        self._taken += 1
+        self.metrics.queue.set(self._taken)
+        try:
+            async with asyncio.timeout(self.limits.work_seconds):
+                yield
+        except TimeoutError:
+            raise RefusedError(504, f"No answer within {self.limits.work_seconds:g} s.") from None
+        finally:
+            self._taken -= 1
+            self.metrics.queue.set(self._taken)
 
-    def infer(self, loaded: Loaded, session: Session, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify and count.
+    async def read(self, content: bytes, now: Callable[[], ImageRequest], job: Callable[[], Job]) -> ImageRequest:
+        """The request in a body: a small one is read at once, a large one by a decoder.
 
         Raises:
-            RefusedError: 500, the model answers with NaN.
+            RefusedError: the body does not fit.
         """
-        clock = Clock()
-        answers = probabilities(session, images)
-        self.observe(loaded, len(images), clock())
+        if len(content) <= self.limits.small_body_bytes:
+            return now()
+        result = await self.decoders.run(job())
+        assert isinstance(result, Request)
+        return result.asked
+
+    async def classify(self, loaded: Loaded, asked: ImageRequest, gone: Gone) -> NDArray[np.float32]:
+        """Probabilities of a request's images, float32 (n, classes).
+
+        Raises:
+            RefusedError: a picture cannot be read or holds no digit, or the client has left.
+        """
+        if not asked.pictures:
+            return await self.predict(loaded, asked.images(loaded.grid), gone)
+        images = []
+        for at, content in enumerate(asked.pictures):
+            await _stop_if(gone, at)
+            found = await self.find(loaded, content, f"picture {at}")
+            if not found.found:
+                raise RefusedError(400, f"There is no digit in picture {at}: {found.reason}.")
+            images.append(image_of(loaded, found.found[0].pixels))
+        return await self.predict(loaded, np.stack(images), gone)
+
+    async def find(
+        self,
+        loaded: Loaded,
+        content: bytes,
+        name: str,
+        *,
+        form: str | None = None,
+        multi: bool = False,
+        raw: bool = False,
+    ) -> Pictures:
+        """What a decoder finds in a picture.
+
+        Raises:
+            RefusedError: it cannot be read.
+        """
+        grid = msgspec.structs.replace(loaded.grid, preprocessor="resize") if raw else loaded.grid
+        result = await self.decoders.run(PictureJob(content, form, name, grid, self.limits.pixels, multi))
+        assert isinstance(result, Pictures)
+        return result
+
+    async def predict(self, loaded: Loaded, images: NDArray[np.uint8], gone: Gone) -> NDArray[np.float32]:
+        """Probabilities of images, uint8 (n, h, w), in batches; other requests have their turn between two.
+
+        Raises:
+            RefusedError: 500 the model answers with NaN, or the client has left.
+        """
+        parts = []
+        for at in range(0, len(images), BATCH):
+            await _stop_if(gone, at)
+            parts.append(await loaded.batcher.predict(images[at : at + BATCH]))
+        answers = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        if not np.isfinite(answers).all():
+            raise RefusedError(500, "The model answers with NaN.")
         return answers
 
-    def observe(self, loaded: Loaded, images: int, microseconds: float) -> float:
-        """Count an inference."""
-        self.metrics.inference.labels(loaded.name).observe(microseconds / 1e6)
-        self.metrics.images.labels(loaded.name).inc(images)
-        return microseconds
+    def count(self, loaded: Loaded, begun_ns: int, failed: bool) -> None:
+        """Enter a request into the statistics of its model."""
+        counted = self.metrics.statistics[loaded.name]
+        spent_ns = time.perf_counter_ns() - begun_ns
+        if failed:
+            counted.failures += 1
+            counted.failure_ns += spent_ns
+        else:
+            counted.successes += 1
+            counted.success_ns += spent_ns
+            counted.last_success_ms = time.time_ns() // 1_000_000
+
+
+async def _stop_if(gone: Gone, at: int) -> None:
+    if at and await gone():
+        raise RefusedError(499, "The client has left.")
+
+
+def image_of(loaded: Loaded, pixels: bytes) -> NDArray[np.uint8]:
+    """Pixels as uint8 (h, w)."""
+    return np.frombuffer(pixels, np.uint8).reshape(loaded.grid.height, loaded.grid.width)
+
+
+def found_in(loaded: Loaded, pictures: Pictures) -> list[Found]:
+    """What a decoder found, as the preprocessor returns it."""
+    return [Found(image_of(loaded, item.pixels), item.box, item.as_is) for item in pictures.found]

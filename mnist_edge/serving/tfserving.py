@@ -6,19 +6,102 @@ as the network takes it, or ``{"b64": …}``: a PNG or JPEG file, through the mo
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.runtime.session import Session
-from mnist_edge.serving.http import Limits, RefusedError
+from mnist_edge.serving.limits import RefusedError
 from mnist_edge.serving.models import Loaded
-from mnist_edge.serving.tensors import decode, to_images
+from mnist_edge.serving.requests import Grid, ImageRequest, Text, check_count, check_structure, decode, pixels_of
 
 SIGNATURE = "serving_default"
+# A value that is not in the body. It has no bytes; JSON's null has four.
+NONE = msgspec.Raw()
+
+
+class _Request(msgspec.Struct):
+    instances: msgspec.Raw = NONE
+    inputs: msgspec.Raw = NONE
+    signature_name: Text = SIGNATURE
+
+
+class _Picture(msgspec.Struct):
+    b64: bytes | None = None
+    image: msgspec.Raw = NONE
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+_ROWS = msgspec.json.Decoder(list[_Picture])
+_PICTURE = msgspec.json.Decoder(_Picture)
+_ENCODER = msgspec.json.Encoder()
+
+
+def read(content: bytes, grid: Grid) -> ImageRequest:
+    """The images of a request.
+
+    Raises:
+        RefusedError: 400 whatever does not fit, 413 more values than any request needs.
+    """
+    check_structure(content, grid)
+    asked = decode(_REQUEST, content)
+    if asked.signature_name != SIGNATURE:
+        raise RefusedError(400, f"The only signature is {SIGNATURE!r}.")
+    columns = bool(asked.inputs)
+    if columns == bool(asked.instances):
+        raise RefusedError(400, "Either instances or inputs is expected.")
+    values = asked.inputs if columns else asked.instances
+    if columns and _begins_with(values, b"{"):
+        named = decode(_PICTURE, values)
+        if named.b64 is not None:
+            return ImageRequest(1, pictures=(named.b64,), columns=True)
+        if not named.image:
+            raise RefusedError(400, "The only input is 'image'.")
+        values = named.image
+    return _images(values, grid, columns)
+
+
+def _images(values: msgspec.Raw, grid: Grid, columns: bool) -> ImageRequest:
+    """A JSON list of images, of pictures, or of objects with an image or a picture each."""
+    if _begins_with(values, b"[{"):
+        rows = decode(_ROWS, values)
+        check_count(len(rows), grid)
+        if all(row.b64 is not None for row in rows):
+            return ImageRequest(
+                len(rows), pictures=tuple(row.b64 for row in rows if row.b64 is not None), columns=columns
+            )
+        images = [row.image for row in rows if row.image]
+        if len(images) != len(rows):
+            raise RefusedError(400, 'An instance is {"image": …} or {"b64": "…"}.')
+        if _begins_with(images[0], b"{"):
+            named = [decode(_PICTURE, image).b64 for image in images]
+            if None in named:
+                raise RefusedError(400, 'A picture is {"b64": "…"} in base64.')
+            return ImageRequest(len(rows), pictures=tuple(item for item in named if item is not None), columns=columns)
+        pixels = b"".join(pixels_of(image, _shape(image, grid, ())) for image in images)
+        return ImageRequest(len(rows), pixels, columns=columns)
+    if not _begins_with(values, b"[["):
+        raise RefusedError(400, "There are no instances.")
+    pixels = pixels_of(values, _shape(values, grid, (None,)))
+    count = len(pixels) // grid.pixels(1)
+    check_count(count, grid)
+    return ImageRequest(count, pixels, columns=columns)
+
+
+def _shape(values: msgspec.Raw, grid: Grid, first: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    """The shape to expect: with a last dimension of one channel, if the innermost lists look like it."""
+    size = (*first, grid.height, grid.width)
+    return (*size, 1) if _begins_with(values, b"[" * (len(size) + 1)) else size
+
+
+def _begins_with(values: msgspec.Raw, characters: bytes) -> bool:
+    return bytes(memoryview(values)[:200]).translate(None, b" \t\r\n").startswith(characters)
+
+
+def answer(request: ImageRequest, answers: NDArray[np.float32]) -> bytes:
+    """The body of the response, for probabilities of shape (n, classes): rows for rows, columns for columns."""
+    return _ENCODER.encode({"outputs" if request.columns else "predictions": answers.tolist()})
 
 
 def status(loaded: Loaded) -> dict[str, Any]:
@@ -28,59 +111,18 @@ def status(loaded: Loaded) -> dict[str, Any]:
 
 
 def metadata(loaded: Loaded) -> dict[str, Any]:
-    """Its signature."""
-    height, width = loaded.first.image_shape
+    """The signature of a model."""
 
     def tensor(name: str, dtype: str, *sizes: int) -> dict[str, Any]:
         dims = [{"size": str(size), "name": ""} for size in (-1, *sizes)]
         return {"dtype": dtype, "tensor_shape": {"dim": dims, "unknown_rank": False}, "name": name}
 
     definition = {
-        "inputs": {"image": tensor("image", "DT_UINT8", height, width, 1)},
-        "outputs": {"probabilities": tensor("probabilities", "DT_FLOAT", loaded.first.classes)},
+        "inputs": {"image": tensor("image", "DT_UINT8", loaded.grid.height, loaded.grid.width, 1)},
+        "outputs": {"probabilities": tensor("probabilities", "DT_FLOAT", loaded.classes)},
         "method_name": "tensorflow/serving/predict",
     }
     return {
         "model_spec": {"name": loaded.name, "signature_name": "", "version": str(loaded.version)},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: definition}}},
     }
-
-
-def read_images(request: dict[str, Any], session: Session, limits: Limits) -> NDArray[np.uint8]:
-    """The images of a request, uint8 (n, h, w).
-
-    Raises:
-        RefusedError: 400.
-    """
-    if request.get("signature_name", SIGNATURE) != SIGNATURE:
-        raise RefusedError(400, f"The only signature is {SIGNATURE!r}.")
-    if ("instances" in request) == ("inputs" in request):
-        raise RefusedError(400, "Either instances or inputs is wanted.")
-    values = request["instances"] if "instances" in request else request["inputs"]
-    if "inputs" in request and isinstance(values, dict) and list(values) != ["b64"]:
-        if list(values) != ["image"]:
-            raise RefusedError(400, "The only input is 'image'.")
-        values = values["image"]
-    if not isinstance(values, list) or not values:
-        raise RefusedError(400, "There are no instances.")
-    if isinstance(values[0], dict):
-        values = [item.get("image", item) if isinstance(item, dict) and "b64" not in item else item for item in values]
-    if isinstance(values[0], dict):
-        return decode([_picture(item) for item in values], session, limits)
-    try:
-        array = np.array(values)
-    except (ValueError, OverflowError):
-        raise RefusedError(400, "The rows of the tensor differ in length.") from None
-    return to_images(array, session, limits)
-
-
-def answer(request: dict[str, Any], answers: NDArray[np.float32]) -> dict[str, Any]:
-    """Rows for rows, columns for columns."""
-    return {"predictions" if "instances" in request else "outputs": answers.tolist()}
-
-
-def _picture(item: Any) -> bytes:
-    try:
-        return base64.b64decode(item["b64"], validate=True)
-    except (TypeError, KeyError, ValueError, binascii.Error):
-        raise RefusedError(400, 'A picture is {"b64": "…"} in base64.') from None

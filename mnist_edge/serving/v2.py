@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, REST: what KServe and Triton speak, with the binary tensor extension.
+"""The Open Inference Protocol, version 2, over HTTP: what KServe and Triton speak, with binary tensors.
 
 Written from the protocol's public description (github.com/kserve/open-inference-protocol) and Triton's of its
 extensions. A model takes ``image`` (UINT8, [n, h, w, 1], as the network takes it) or ``picture`` (BYTES, [n]: PNG or
@@ -7,204 +7,250 @@ JPEG files, through the model's preprocessor), and gives ``probabilities`` (FP32
 
 from __future__ import annotations
 
-import json
+import math
 import struct
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import __version__
-from mnist_edge.runtime.session import Session
-from mnist_edge.serving.http import Limits, RefusedError, parse_json
+from mnist_edge.serving.limits import RefusedError
 from mnist_edge.serving.models import Loaded
-from mnist_edge.serving.tensors import decode, to_images
+from mnist_edge.serving.requests import (
+    MAX_RANK,
+    Grid,
+    ImageRequest,
+    Text,
+    check_count,
+    check_structure,
+    decode,
+    pixels_of,
+    pixels_of_array,
+)
 
 HEADER = "Inference-Header-Content-Length"
 IMAGE, PICTURE, OUTPUT = "image", "picture", "probabilities"
 DTYPES = {
-    "UINT8": np.uint8, "UINT16": np.uint16, "UINT32": np.uint32, "UINT64": np.uint64, "INT8": np.int8,
-    "INT16": np.int16, "INT32": np.int32, "INT64": np.int64, "FP32": np.float32, "FP64": np.float64,
+    "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4",
+    "INT64": "<i8", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
+EXTENSIONS = ["classification", "binary_tensor_data", "model_repository", "model_configuration", "statistics"]
+
+_Size = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+_Classes = Annotated[int, msgspec.Meta(ge=1, le=2**31)]
 
 
-def server() -> dict[str, Any]:
-    """Server metadata."""
-    return {"name": "mnist-edge", "version": __version__, "extensions": ["classification", "binary_tensor_data"]}
+class _InputParameters(msgspec.Struct):
+    binary_data_size: _Size | None = None
 
 
-def metadata(loaded: Loaded) -> dict[str, Any]:
-    """Model metadata."""
-    height, width = loaded.first.image_shape
-    return {
-        "name": loaded.name,
-        "versions": [str(loaded.version)],
-        "platform": f"mnist-edge_{loaded.first.engine}",
-        "inputs": [
-            {"name": IMAGE, "datatype": "UINT8", "shape": [-1, height, width, 1]},
-            {"name": PICTURE, "datatype": "BYTES", "shape": [-1]},
-        ],
-        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, loaded.first.classes]}],
-    }
+class _OutputParameters(msgspec.Struct):
+    binary_data: bool | None = None
+    classification: _Classes | None = None
 
 
-def split(content: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
-    """The JSON of a request, and the binary data behind it.
+class _RequestParameters(msgspec.Struct):
+    binary_data_output: bool | None = None
+    classification: _Classes | None = None
+
+
+class _Input(msgspec.Struct):
+    name: Text
+    shape: Annotated[list[_Size], msgspec.Meta(min_length=1, max_length=MAX_RANK)]
+    datatype: Text
+    data: msgspec.Raw = msgspec.Raw()
+    parameters: _InputParameters | None = None
+
+
+class _Output(msgspec.Struct):
+    name: Text
+    parameters: _OutputParameters | None = None
+
+
+class _Request(msgspec.Struct):
+    inputs: Annotated[list[_Input], msgspec.Meta(min_length=1, max_length=1)]
+    outputs: Annotated[list[_Output], msgspec.Meta(max_length=1)] | None = None
+    id: Text | msgspec.UnsetType = msgspec.UNSET
+    parameters: _RequestParameters | None = None
+
+
+_REQUEST = msgspec.json.Decoder(_Request)
+_STRINGS = msgspec.json.Decoder(list[bytes])  # base64 in JSON
+_ENCODER = msgspec.json.Encoder()
+
+
+def read(content: bytes, header: str | None, grid: Grid) -> ImageRequest:
+    """The images of a request and how it wants the answer.
+
+    Args:
+        content: the body: JSON, and binary data after it.
+        header: how long the JSON is; None: all of the body.
+        grid: what the model takes.
 
     Raises:
-        RefusedError: 400, a length that does not fit, or no JSON.
+        RefusedError: 400 whatever does not fit the model's metadata, 413 more values than any request needs.
     """
-    if header is None:
-        return parse_json(content), b""
-    if not header.isdecimal() or int(header) > len(content):
-        raise RefusedError(400, f"{HEADER} is no length within the body.")
-    return parse_json(content[: int(header)]), content[int(header) :]
+    binary = b""
+    if header is not None:
+        length = int(header) if header.isascii() and header.isdecimal() and len(header) < 20 else len(content) + 1
+        if length > len(content):
+            raise RefusedError(400, f"{HEADER} is not a length within the body.")
+        content, binary = content[:length], content[length:]
+    check_structure(content, grid)
+    asked = decode(_REQUEST, content)
+    tensor = asked.inputs[0]
+    if tensor.name not in (IMAGE, PICTURE):
+        raise RefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {IMAGE!r} or {PICTURE!r}.")
+    size = tensor.parameters.binary_data_size if tensor.parameters is not None else None
+    if size is not None and size != len(binary):
+        raise RefusedError(400, f"binary_data_size is {size}; there are {len(binary)} bytes.")
+    if tensor.name == PICTURE:
+        pictures = pictures_of(tensor.datatype, tensor.shape, _contents(tensor, binary, size), grid)
+        return _with_options(asked, len(pictures), b"", pictures)
+    if size is None:
+        check_image(tensor.datatype, tensor.shape, grid)
+        pixels = pixels_of(tensor.data or _no_data(), tensor.shape)
+    else:
+        pixels = image_of(tensor.datatype, tensor.shape, binary, grid)
+    return _with_options(asked, tensor.shape[0], pixels, ())
 
 
-def read_images(request: dict[str, Any], binary: bytes, session: Session, limits: Limits) -> NDArray[np.uint8]:
-    """The images of a request, uint8 (n, h, w).
+def image_of(datatype: str, shape: list[int], binary: bytes, grid: Grid) -> bytes:
+    """The pixels of a binary tensor, uint8 in C order.
 
     Raises:
-        RefusedError: 400, whatever does not fit the metadata.
+        RefusedError: 400, another data type, shape, size or range.
     """
-    inputs = request.get("inputs")
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise RefusedError(400, f"One input is wanted: {IMAGE!r} or {PICTURE!r}.")
-    tensor = inputs[0]
-    name, datatype, shape = tensor.get("name"), tensor.get("datatype"), tensor.get("shape")
-    if name not in (IMAGE, PICTURE):
-        raise RefusedError(400, f"There is no input {str(name)[:40]!r}; it is {IMAGE!r} or {PICTURE!r}.")
-    if not isinstance(shape, list) or not all(isinstance(size, int) and 0 <= size <= 2**31 for size in shape):
-        raise RefusedError(400, "The shape is no list of sizes.")
-    if isinstance(datatype, str) and (datatype == "BYTES") != (name == PICTURE):
-        raise RefusedError(400, f"The input {name!r} is {'BYTES' if name == PICTURE else 'UINT8'}.")
-    size = _binary_size(tensor)
-    if name == PICTURE:
-        contents = _strings(binary, size) if size is not None else _encoded(tensor.get("data"))
-        if [len(contents)] != shape and [len(contents), 1] != shape:
-            raise RefusedError(400, f"The shape is {shape}, and there are {len(contents)} pictures.")
-        return decode(contents, session, limits)
-    if datatype not in DTYPES:
-        raise RefusedError(400, f"The datatype of {IMAGE!r} is UINT8.")
-    count = int(np.prod(shape, dtype=object)) if shape else 1
+    check_image(datatype, shape, grid)
     dtype = np.dtype(DTYPES[datatype])
-    if size is not None:
-        if size != len(binary) or size != count * dtype.itemsize:
-            raise RefusedError(400, f"The shape wants {count * dtype.itemsize} bytes; there are {len(binary)}.")
-        flat = np.frombuffer(binary, dtype.newbyteorder("<"))
-    else:
-        flat = _numbers(tensor.get("data"))
-        if flat.size != count:
-            raise RefusedError(400, f"The shape wants {count} values; there are {flat.size}.")
-    return to_images(flat.reshape(shape), session, limits)
+    wanted = math.prod(shape) * dtype.itemsize
+    if wanted != len(binary):
+        raise RefusedError(400, f"The shape needs {wanted} bytes; there are {len(binary)}.")
+    return binary if datatype == "UINT8" else pixels_of_array(np.frombuffer(binary, dtype))
 
 
-def answer(request: dict[str, Any], loaded: Loaded, answers: NDArray[np.float32]) -> tuple[bytes, dict[str, str]]:
-    """The body of the response, and its headers.
+def pictures_of(datatype: str, shape: list[int], contents: list[bytes], grid: Grid) -> tuple[bytes, ...]:
+    """The files of a ``picture`` tensor.
 
     Raises:
-        RefusedError: 400, an output that there is not.
+        RefusedError: 400, another data type or number.
     """
-    wanted = _output(request)
-    parameters = _object(wanted.get("parameters"))
-    classes = parameters.get("classification", _object(request.get("parameters")).get("classification"))
-    as_binary = bool(parameters.get("binary_data", _object(request.get("parameters")).get("binary_data_output", False)))
-    if classes is not None:
-        if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
-            raise RefusedError(400, "The parameter classification is a number of classes.")
-        count = min(classes, answers.shape[1])
-        names = loaded.first.contract.class_names
-        top = np.argsort(-answers, axis=1, kind="stable")[:, :count]
-        texts = [
-            f"{row[at]:f}:{at}:{names[at]}" for row, best in zip(answers, top, strict=True) for at in best.tolist()
-        ]
-        output: dict[str, Any] = {"name": OUTPUT, "datatype": "BYTES", "shape": [len(answers), count]}
-        data: list[Any] = texts
-        packed = b"".join(struct.pack("<I", len(text.encode())) + text.encode() for text in texts)
-    else:
-        output = {"name": OUTPUT, "datatype": "FP32", "shape": list(answers.shape)}
-        data, packed = answers.ravel().tolist(), answers.astype("<f4").tobytes()
-    if as_binary:
-        output["parameters"] = {"binary_data_size": len(packed)}
-    else:
-        output["data"] = data
-    response = {"model_name": loaded.name, "model_version": str(loaded.version), "outputs": [output]}
-    if "id" in request:
-        response["id"] = request["id"]
-    text = json.dumps(response).encode()
-    if not as_binary:
-        return text, {"content-type": "application/json"}
-    return text + packed, {"content-type": "application/octet-stream", HEADER: str(len(text))}
+    if datatype != "BYTES":
+        raise RefusedError(400, f"The datatype of {PICTURE!r} is BYTES.")
+    if shape not in ([len(contents)], [len(contents), 1]):
+        raise RefusedError(400, f"The shape is {shape}, and there are {len(contents)} pictures.")
+    check_count(len(contents), grid)
+    return tuple(contents)
 
 
-def check(request: dict[str, Any]) -> None:
-    """The parts of a request that are no tensors.
+def check_image(datatype: str, shape: list[int], grid: Grid) -> None:
+    """Refuse another data type or shape than a batch of images has.
 
     Raises:
         RefusedError: 400.
     """
-    if "id" in request and not isinstance(request["id"], str):
-        raise RefusedError(400, "The id is a string.")
-    _output(request)
+    if datatype not in DTYPES:
+        raise RefusedError(400, f"The datatype of {IMAGE!r} is UINT8.")
+    if not grid.accepts(shape):
+        raise RefusedError(400, f"The shape is {shape}; [n, {grid.height}, {grid.width}, 1] is expected.")
+    check_count(shape[0], grid)
 
 
-def _output(request: dict[str, Any]) -> dict[str, Any]:
-    outputs = request.get("outputs") or [{"name": OUTPUT}]
-    if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
-        raise RefusedError(400, f"There is one output: {OUTPUT!r}.")
-    wanted: dict[str, Any] = outputs[0]
-    if wanted.get("name") != OUTPUT:
-        raise RefusedError(400, f"There is no output {str(wanted.get('name'))[:40]!r}; it is {OUTPUT!r}.")
-    return wanted
+def _contents(tensor: _Input, binary: bytes, size: int | None) -> list[bytes]:
+    return decode(_STRINGS, tensor.data or _no_data()) if size is None else split_strings(binary)
 
 
-def _binary_size(tensor: dict[str, Any]) -> int | None:
-    size = _object(tensor.get("parameters")).get("binary_data_size")
-    if size is None:
-        return None
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise RefusedError(400, "binary_data_size is no number of bytes.")
-    return size
+def _no_data() -> msgspec.Raw:
+    raise RefusedError(400, "The tensor has no data.")
 
 
-def _strings(binary: bytes, size: int) -> list[bytes]:
-    """Byte strings, each behind its length as four little-endian bytes."""
+def _with_options(asked: _Request, count: int, pixels: bytes, pictures: tuple[bytes, ...]) -> ImageRequest:
+    output = asked.outputs[0] if asked.outputs else _Output(OUTPUT)
+    if output.name != OUTPUT:
+        raise RefusedError(400, f"There is no output {output.name[:40]!r}; it is {OUTPUT!r}.")
+    own, common = output.parameters or _OutputParameters(), asked.parameters or _RequestParameters()
+    binary = common.binary_data_output if own.binary_data is None else own.binary_data
+    return ImageRequest(
+        count,
+        pixels,
+        pictures,
+        request_id=None if asked.id is msgspec.UNSET else asked.id,
+        classification=common.classification if own.classification is None else own.classification,
+        binary=bool(binary),
+    )
+
+
+def split_strings(binary: bytes) -> list[bytes]:
+    """Byte strings, each after its length as four little-endian bytes.
+
+    Raises:
+        RefusedError: 400, a length beyond the data.
+    """
     found, at = [], 0
-    if size != len(binary):
-        raise RefusedError(400, f"binary_data_size is {size}; there are {len(binary)} bytes.")
-    while at < size:
-        length = struct.unpack_from("<I", binary, at)[0] if at + 4 <= size else size
-        if at + 4 + length > size:
+    while at < len(binary):
+        length = struct.unpack_from("<I", binary, at)[0] if at + 4 <= len(binary) else len(binary)
+        if at + 4 + length > len(binary):
             raise RefusedError(400, "A byte string is longer than the data.")
         found.append(binary[at + 4 : at + 4 + length])
         at += 4 + length
     return found
 
 
-def _encoded(data: Any) -> list[bytes]:
-    """Pictures in JSON are base64."""
-    import base64
-    import binascii
-
-    try:
-        return [base64.b64decode(item, validate=True) for item in data]
-    except (TypeError, ValueError, binascii.Error):
-        raise RefusedError(400, f"The data of {PICTURE!r} is a list of base64 strings.") from None
+def join_strings(texts: list[str]) -> bytes:
+    """The reverse of `split_strings`, for text in UTF-8."""
+    encoded = [text.encode() for text in texts]
+    return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
 
 
-def _numbers(data: Any) -> NDArray[Any]:
-    if not isinstance(data, list):
-        raise RefusedError(400, "The tensor has no data.")
-    try:
-        array = np.array(data)
-    except (ValueError, OverflowError):
-        raise RefusedError(400, "The rows of the tensor differ in length.") from None
-    if array.dtype.kind not in "iuf":
-        raise RefusedError(400, "The tensor holds something else than numbers.")
-    return array.ravel()
+def best_classes(loaded: Loaded, answers: NDArray[np.float32], count: int) -> list[str]:
+    """The best ``count`` classes of each row as ``probability:index:name``, best first."""
+    names = loaded.contract.class_names
+    top = np.argsort(-answers, axis=1, kind="stable")[:, :count]
+    return [f"{row[at]:f}:{at}:{names[at]}" for row, best in zip(answers, top, strict=True) for at in best.tolist()]
 
 
-def _object(value: Any) -> dict[str, Any]:
-    if value is not None and not isinstance(value, dict):
-        raise RefusedError(400, "parameters is an object.")
-    return value or {}
+def answer(request: ImageRequest, loaded: Loaded, answers: NDArray[np.float32]) -> tuple[bytes, dict[str, str]]:
+    """The body of the response and its header fields, for probabilities of shape (n, classes)."""
+    output: dict[str, Any]
+    if request.classification is not None:
+        count = min(request.classification, answers.shape[1])
+        texts = best_classes(loaded, answers, count)
+        output = {"name": OUTPUT, "datatype": "BYTES", "shape": [len(answers), count]}
+        packed = join_strings(texts) if request.binary else b""
+        data: list[Any] = texts
+    else:
+        output = {"name": OUTPUT, "datatype": "FP32", "shape": list(answers.shape)}
+        packed = answers.astype("<f4").tobytes() if request.binary else b""
+        data = [] if request.binary else answers.ravel().tolist()
+    if request.binary:
+        output["parameters"] = {"binary_data_size": len(packed)}
+    else:
+        output["data"] = data
+    response = {"model_name": loaded.name, "model_version": str(loaded.version), "outputs": [output]}
+    if request.request_id is not None:
+        response["id"] = request.request_id
+    text = _ENCODER.encode(response)
+    if not request.binary:
+        return text, {"content-type": "application/json"}
+    return text + packed, {"content-type": "application/octet-stream", HEADER: str(len(text))}
+
+
+def server() -> dict[str, Any]:
+    """Server metadata."""
+    return {"name": "mnist-edge", "version": __version__, "extensions": EXTENSIONS}
+
+
+def metadata(loaded: Loaded) -> dict[str, Any]:
+    """Model metadata."""
+    return {
+        "name": loaded.name,
+        "versions": [str(loaded.version)],
+        "platform": f"mnist-edge_{loaded.engine}",
+        "inputs": [
+            {"name": IMAGE, "datatype": "UINT8", "shape": [-1, loaded.grid.height, loaded.grid.width, 1]},
+            {"name": PICTURE, "datatype": "BYTES", "shape": [-1]},
+        ],
+        "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, loaded.classes]}],
+    }

@@ -1,0 +1,123 @@
+"""Who may ask: tokens, and protection from web pages of other origins."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+
+from mnist_edge.errors import UsageError
+from mnist_edge.serving.limits import RefusedError
+
+COOKIE = "mnist-edge-token"
+# Paths that answer without a token: a load balancer has none.
+OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+MIN_TOKEN, MAX_TOKEN = 8, 512
+
+
+def check_token(token: str) -> str:
+    """A token that can be sent in a header field and a cookie.
+
+    Raises:
+        UsageError: it is blank, short, very long, or has other characters than printable ASCII without spaces.
+    """
+    printable = all("!" <= character <= "~" for character in token)
+    if not printable or not MIN_TOKEN <= len(token) <= MAX_TOKEN:
+        raise UsageError(
+            f"The token is not {MIN_TOKEN} to {MAX_TOKEN} printable ASCII characters without spaces.",
+            "Give another --token or MNIST_EDGE_TOKEN (an unset variable is empty), or leave it out: one is made.",
+        )
+    return token
+
+
+@dataclass(frozen=True)
+class Access:
+    """The rules of one service.
+
+    Attributes:
+        token: what a client must send; None: nothing.
+        names: host names by which browsers may call this machine, beside its addresses. A page that resolves its own
+            name to this machine (DNS rebinding) calls it by another one.
+    """
+
+    token: str | None
+    names: frozenset[str]
+
+    def check(self, request: Request, path: str) -> None:
+        """Let a request pass, or refuse it.
+
+        Args:
+            request: the request.
+            path: the route's pattern.
+
+        Raises:
+            RefusedError: 401 without the token, 403 from a page of another origin.
+        """
+        headers = request.headers
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if origin is not None and request.method not in SAFE_METHODS and not self._is_own(origin, host):
+            raise RefusedError(403, f"A page of another origin ({origin[:60]!r}) may not ask.")
+        if self.token is None:
+            if not _is_known(host, self.names):
+                raise RefusedError(403, f"This machine is not known as {host[:60]!r}; --allow-host accepts a name.")
+        elif path not in OPEN_PATHS and not self._has_token(request, self.token):
+            raise RefusedError(401, "A token is required: Authorization: Bearer …", **{"WWW-Authenticate": "Bearer"})
+
+    def check_call(self, metadata: Mapping[str, str | bytes], needs_token: bool) -> None:
+        """Let a gRPC call pass, or refuse it.
+
+        Args:
+            metadata: of the call.
+            needs_token: whether its method is not for everyone.
+
+        Raises:
+            RefusedError: 401 without the token, 403 from a web page: browsers do not speak gRPC.
+        """
+        if "origin" in metadata:
+            raise RefusedError(403, "A web page may not call.")
+        scheme, _, given = str(metadata.get("authorization", "")).partition(" ")
+        if self.token is not None and needs_token and not (scheme.lower() == "bearer" and self.is_token(given.strip())):
+            raise RefusedError(401, "A token is required: metadata authorization: Bearer …")
+
+    def is_token(self, given: str) -> bool:
+        """Whether a string is the token; takes the same time for all strings of a length."""
+        return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
+
+    def _has_token(self, request: Request, token: str) -> bool:
+        authorization = request.headers.get("authorization")
+        if authorization is not None:
+            scheme, _, given = authorization.partition(" ")
+            return scheme.lower() == "bearer" and self.is_token(given.strip())
+        if request.url.path == "/" and "token" in request.query_params:
+            return self.is_token(request.query_params["token"])
+        return self.is_token(request.cookies.get(COOKIE, ""))
+
+    def _is_own(self, origin: str, host: str) -> bool:
+        authority = urlsplit(origin).netloc.lower()
+        return authority != "" and (authority == host.lower() or name_of(authority) in self.names)
+
+
+@lru_cache(256)
+def _is_known(host: str, names: frozenset[str]) -> bool:
+    name = name_of(host)
+    if name in names:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def name_of(host: str) -> str:
+    """The name or address of a Host field: without port, brackets and the last dot, in lower case."""
+    host = host.lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].rstrip(".")

@@ -1,0 +1,107 @@
+"""A request's body, read within limits of bytes and time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+
+from mnist_edge.serving.limits import Budget, Limits, RefusedError
+
+
+@contextlib.asynccontextmanager
+async def body_of(request: Request, limits: Limits, budget: Budget) -> AsyncIterator[bytes]:
+    """The body, decompressed if it says so; its bytes are taken from the budget until the block ends.
+
+    Raises:
+        RefusedError: 413 too large, 408 too slow, 400 cut off or not compressed as it says, 415 another encoding, 503
+            the budget is used up.
+    """
+    length = request.headers.get("content-length")
+    if length is not None:
+        if not length.isascii() or not length.isdecimal() or len(length) > 20:
+            raise RefusedError(400, "Content-Length is not a number of bytes.")
+        if int(length) > limits.body_bytes:
+            raise _too_large(limits)
+    reserved = _Reserved(limits, budget)
+    try:
+        try:
+            async with asyncio.timeout(limits.read_seconds):
+                content = await _collect(request, limits, reserved)
+        except TimeoutError:
+            raise RefusedError(408, f"The body did not come within {limits.read_seconds:g} s.") from None
+        encoding = request.headers.get("content-encoding")
+        yield content if encoding is None else await _unpacked(content, encoding, limits, reserved)
+    finally:
+        budget.give_back(reserved.count)
+
+
+class _Reserved:
+    """The bytes of one request's body, packed and unpacked. Those of a small body are not taken from the budget."""
+
+    def __init__(self, limits: Limits, budget: Budget) -> None:
+        self._free, self._budget = limits.small_body_bytes, budget
+        self.count = 0
+
+    def add(self, count: int) -> None:
+        if count <= self._free:
+            self._free -= count
+        else:
+            self._budget.take(count)
+            self.count += count
+
+
+async def _collect(request: Request, limits: Limits, reserved: _Reserved) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise RefusedError(400, "The body was cut off.")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limits.body_bytes:
+            raise _too_large(limits)
+        reserved.add(len(chunk))
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _unpacked(content: bytes, encoding: str, limits: Limits, reserved: _Reserved) -> bytes:
+    encoding = encoding.strip().lower()
+    if encoding in ("identity", ""):
+        return content
+    if encoding not in ("gzip", "deflate"):
+        raise RefusedError(415, f"The encoding {encoding[:40]!r} is not known; gzip and deflate are.")
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either of the two headers
+    parts: list[bytes] = []
+    size, rest = 0, content
+    step = limits.small_body_bytes
+    try:
+        while not unpacker.eof:
+            # The first part takes a fraction of a millisecond; longer work leaves the event loop free.
+            if parts:
+                part = await asyncio.to_thread(unpacker.decompress, rest, 16 * step)
+            else:
+                part = unpacker.decompress(rest, step)
+            if not part and not unpacker.unconsumed_tail:
+                break
+            size += len(part)
+            if size > limits.body_bytes:
+                raise RefusedError(413, f"The body may unpack to {limits.body_bytes:,} bytes.")
+            reserved.add(len(part))
+            parts.append(part)
+            rest = unpacker.unconsumed_tail
+    except zlib.error:
+        raise RefusedError(400, f"The body is not {encoding}.") from None
+    if not unpacker.eof:
+        raise RefusedError(400, "The compressed body is cut off.")
+    return b"".join(parts)
+
+
+def _too_large(limits: Limits) -> RefusedError:
+    return RefusedError(413, f"The body may have {limits.body_bytes:,} bytes.")

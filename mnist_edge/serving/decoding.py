@@ -1,0 +1,230 @@
+"""Pictures and large bodies, decoded in a process of their own, which can be ended and whose memory is limited.
+
+The server sends jobs over a socket, one at a time, and gets a result for each (`decoders`). Both are MessagePack with
+declared types: nothing that a client sends can become code in the server, even if a decoder is taken over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import resource
+import signal
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from mnist_edge.errors import MnistEdgeError, PictureTooLargeError
+from mnist_edge.runtime.digit import NoDigit
+from mnist_edge.runtime.pictures import prepare, read_picture
+from mnist_edge.serving import tfserving, v2
+from mnist_edge.serving.limits import MIB, RefusedError
+from mnist_edge.serving.requests import Grid, ImageRequest
+
+LENGTH = struct.Struct("<I")
+# Memory that one job may add to a decoder. A decoder that has kept more than KEPT_BYTES of it is replaced.
+JOB_BYTES = 192 * MIB
+KEPT_BYTES = 16 * MIB
+# A picture or body from which on a decoder waits until no other works on a large one: together they would exceed the
+# memory of a small board.
+LARGE_PIXELS = 2_000_000
+LARGE_BODY = MIB
+MOST_FIELDS = 16
+
+
+class PictureJob(msgspec.Struct, frozen=True, tag=True):
+    """Find digits in a picture, or scale it (preprocessor ``resize``). A form's first file is the picture."""
+
+    content: bytes
+    form: str | None
+    name: str
+    grid: Grid
+    pixels: int
+    multi: bool = False
+
+
+class V2Job(msgspec.Struct, frozen=True, tag=True):
+    """Read a request of the Open Inference Protocol."""
+
+    content: bytes
+    header: str | None
+    grid: Grid
+
+
+class TfJob(msgspec.Struct, frozen=True, tag=True):
+    """Read a request of TensorFlow Serving's REST."""
+
+    content: bytes
+    grid: Grid
+
+
+class GrpcJob(msgspec.Struct, frozen=True, tag=True):
+    """Read a ``ModelInferRequest``, for one of the models that have these grids."""
+
+    content: bytes
+    grids: dict[str, Grid]
+
+
+class FoundImage(msgspec.Struct, frozen=True):
+    """One image for the network: uint8, (h, w) of the grid, with its box in the picture: left, top, width, height."""
+
+    pixels: bytes
+    box: tuple[int, int, int, int]
+    as_is: bool
+
+
+class Pictures(msgspec.Struct, frozen=True, tag=True):
+    """What a picture holds; ``reason`` says why it holds no digit."""
+
+    found: list[FoundImage]
+    reason: str | None = None
+
+
+class Request(msgspec.Struct, frozen=True, tag=True):
+    """What a body asks for."""
+
+    asked: ImageRequest
+
+
+class Refusal(msgspec.Struct, frozen=True, tag=True):
+    """Why the job's content is refused: an HTTP status and a message."""
+
+    status: int
+    message: str
+
+
+Job = PictureJob | V2Job | TfJob | GrpcJob
+Result = Pictures | Request | Refusal
+
+
+Exclusive = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+def do(job: Job, exclusive: Exclusive = contextlib.nullcontext) -> Result:
+    """Do a job; what needs much memory is done within ``exclusive()``."""
+    try:
+        if isinstance(job, PictureJob):
+            return _pictures(job, exclusive)
+        with exclusive() if len(job.content) > LARGE_BODY else contextlib.nullcontext():
+            if isinstance(job, V2Job):
+                return Request(v2.read(job.content, job.header, job.grid))
+            if isinstance(job, GrpcJob):
+                from mnist_edge.serving import messages
+
+                return Request(messages.read(job.content, job.grids))
+            return Request(tfserving.read(job.content, job.grid))
+    except RefusedError as error:
+        return Refusal(error.status, error.message)
+    except MemoryError:
+        return Refusal(413, "It takes more memory than is allowed.")
+
+
+def _pictures(job: PictureJob, exclusive: Exclusive) -> Pictures:
+    content = job.content if job.form is None else _first_file(job.content, job.form)
+    try:
+        return _found(job, content, min(LARGE_PIXELS, job.pixels))
+    except PictureTooLargeError as error:
+        if job.pixels <= LARGE_PIXELS:
+            raise RefusedError(413, error.cause) from None
+    try:
+        with exclusive():
+            return _found(job, content, job.pixels)
+    except PictureTooLargeError as error:
+        raise RefusedError(413, error.cause) from None
+
+
+def _found(job: PictureJob, content: bytes, max_pixels: int) -> Pictures:
+    try:
+        picture = read_picture(content, job.name, max_pixels=max_pixels)
+        found = prepare(picture, job.grid.preprocessor, (job.grid.height, job.grid.width), job.multi)
+    except NoDigit as reason:
+        return Pictures([], str(reason))
+    except PictureTooLargeError:
+        raise
+    except MnistEdgeError as error:
+        raise RefusedError(400, error.cause) from None
+    return Pictures([FoundImage(item.pixels.tobytes(), item.box, item.as_is) for item in found])
+
+
+def _first_file(content: bytes, content_type: str) -> bytes:
+    """The first file of a form.
+
+    Raises:
+        RefusedError: 400, the form is damaged, has too many fields, or no file.
+    """
+    from python_multipart.exceptions import FormParserError
+    from python_multipart.multipart import File, parse_form
+
+    found: list[bytes] = []
+    fields = 0
+
+    def take(file: File) -> None:
+        file.file_object.seek(0)
+        found.append(file.file_object.read())
+        raise _EnoughError
+
+    def count(_: object) -> None:
+        nonlocal fields
+        fields += 1
+        if fields > MOST_FIELDS:
+            raise RefusedError(400, f"The form has more than {MOST_FIELDS} fields before its file.")
+
+    with contextlib.suppress(_EnoughError):
+        try:
+            parse_form({"Content-Type": content_type.encode()}, io.BytesIO(content), count, take)
+        except (FormParserError, ValueError) as error:
+            raise RefusedError(400, "The form is damaged.") from error
+    if not found:
+        raise RefusedError(400, "The form holds no file.")
+    return found[0]
+
+
+class _EnoughError(Exception):
+    """Ends the parsing of a form whose file was found."""
+
+
+def run(connection: socket.socket, large: Path) -> None:
+    """Do jobs until the server closes the connection or this process has kept too much memory.
+
+    Args:
+        connection: to the server; each message is its length, as four little-endian bytes, and MessagePack.
+        large: a file; its lock is held by the one decoder that works on something large.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the server ends its decoders
+    in_use = _memory()
+    resource.setrlimit(resource.RLIMIT_AS, (_memory(virtual=True) + JOB_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    decoder, encoder = msgspec.msgpack.Decoder(Job), msgspec.msgpack.Encoder()
+    with large.open("rb+") as lock:
+        for content in _messages(connection):
+            answer = encoder.encode(do(decoder.decode(content), lambda: _exclusive(lock)))
+            del content
+            connection.sendall(LENGTH.pack(len(answer)) + answer)
+            if _memory() > in_use + KEPT_BYTES:
+                return
+
+
+def _messages(connection: socket.socket) -> Iterator[bytes]:
+    stream = connection.makefile("rb")
+    while len(head := stream.read(LENGTH.size)) == LENGTH.size:
+        yield stream.read(LENGTH.unpack(head)[0])
+
+
+@contextlib.contextmanager
+def _exclusive(lock: IO[bytes]) -> Iterator[None]:
+    fcntl.lockf(lock, fcntl.LOCK_EX)  # of the process, not of the descriptor, and released with it
+    try:
+        yield
+    finally:
+        fcntl.lockf(lock, fcntl.LOCK_UN)
+
+
+def _memory(virtual: bool = False) -> int:
+    """Bytes of this process, resident or virtual."""
+    pages = Path("/proc/self/statm").read_text().split()
+    return int(pages[0 if virtual else 1]) * resource.getpagesize()

@@ -1,0 +1,62 @@
+"""The pages of the service, each with a content security policy that allows its own script and style only."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from functools import lru_cache
+from importlib.resources import files
+
+from mnist_edge.serving.limits import Limits
+from mnist_edge.serving.openapi import document
+
+_STYLE = (
+    "body{font:1rem/1.5 system-ui;margin:2rem auto;max-width:60rem;padding:0 1rem}:root{color-scheme:light dark}"
+    "pre{overflow:auto;max-height:24rem}details{margin:.4rem 0}"
+)
+
+
+@lru_cache
+def drawing_page() -> tuple[str, str]:
+    """The page to draw on, and its policy."""
+    page = (files(__package__) / "page.html").read_text()
+    return page, policy_of(page)
+
+
+@lru_cache
+def docs_page(limits: Limits) -> tuple[str, str]:
+    """The OpenAPI document as a page that fetches nothing, and its policy."""
+    value = document(limits)
+    rows = []
+    for path, methods in value["paths"].items():
+        for method, operation in methods.items():
+            details = html.escape(json.dumps({key: operation[key] for key in operation if key != "summary"}, indent=1))
+            rows.append(
+                f"<details><summary><code>{method.upper()} {html.escape(path)}</code> "
+                f"{html.escape(operation['summary'])}</summary><pre>{details}</pre></details>"
+            )
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<title>mnist-edge: the service</title><link rel="icon" href="data:,"><style>{_STYLE}</style>'
+        f"<main><h1>mnist-edge: the service</h1>"
+        f"<p>{html.escape(value['info']['description'])} The same as a document: "
+        f'<a href="/openapi.json">openapi.json</a>.</p>{"".join(rows)}</main></html>'
+    )
+    return page, policy_of(page)
+
+
+def policy_of(page: str) -> str:
+    """A policy that allows a page its own script and style, by their hashes, and requests to its origin."""
+
+    def allowed(element: str) -> str:
+        contents = re.findall(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)
+        hashes = (base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() for content in contents)
+        return " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
+
+    return (
+        f"default-src 'none'; script-src {allowed('script')}; style-src {allowed('style')}; img-src data: blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )

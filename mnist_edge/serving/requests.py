@@ -1,0 +1,179 @@
+"""What a client asks, as values: the images of a request and how it wants the answer, whatever the protocol."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.serving.limits import RefusedError
+
+T = TypeVar("T")
+Text = Annotated[str, msgspec.Meta(max_length=1024)]
+MAX_RANK = 4
+
+
+class Grid(msgspec.Struct, frozen=True):
+    """What a model takes: the images' height and width, how many a request may have, and the preprocessor's name."""
+
+    height: int
+    width: int
+    images: int
+    preprocessor: str
+
+    def pixels(self, count: int) -> int:
+        """Pixels of so many images."""
+        return count * self.height * self.width
+
+    def accepts(self, shape: Sequence[int]) -> bool:
+        """Whether a tensor of this shape is a batch of images: (n, h, w) or (n, h, w, 1)."""
+        size = (self.height, self.width)
+        return len(shape) > 0 and tuple(shape[1:]) in (size, (*size, 1))
+
+
+class ImageRequest(msgspec.Struct, frozen=True):
+    """The images of a request: either ``pixels`` or ``pictures``.
+
+    Attributes:
+        count: of images. pixels: uint8, C order, shape (count, h, w). pictures: files (PNG, JPEG, …).
+        request_id: to be repeated in the answer. classification: answer with so many best classes in place of all
+            probabilities. binary: answer with binary tensors. columns: answer a TensorFlow Serving request by columns.
+        model, version: whom a gRPC request asks; over HTTP the path says it.
+    """
+
+    count: int
+    pixels: bytes = b""
+    pictures: tuple[bytes, ...] = ()
+    request_id: str | None = None
+    classification: int | None = None
+    binary: bool = False
+    columns: bool = False
+    model: str = ""
+    version: str = ""
+
+    def images(self, grid: Grid) -> NDArray[np.uint8]:
+        """The pixels as uint8, shape (count, h, w)."""
+        return np.frombuffer(self.pixels, np.uint8).reshape(self.count, grid.height, grid.width)
+
+
+def check_count(count: int, grid: Grid) -> None:
+    """Refuse a request without images, or with too many.
+
+    Raises:
+        RefusedError: 400.
+    """
+    if not 1 <= count <= grid.images:
+        raise RefusedError(400, f"There are {count} images; 1 to {grid.images} are accepted in one request.")
+
+
+def check_structure(content: bytes, grid: Grid) -> None:
+    """Refuse JSON with more lists or more values than the largest request of this model needs.
+
+    Counting brackets and commas costs no memory; decoding would make an object of each.
+
+    Raises:
+        RefusedError: 413.
+    """
+    spare = 1000
+    lists = grid.images * (1 + grid.height + grid.height * grid.width) + spare
+    if content.count(b"[") > lists or content.count(b",") > 2 * lists or content.count(b"{") > grid.images + spare:
+        raise RefusedError(413, f"The body holds more values than {grid.images} images have.")
+
+
+def decode(decoder: msgspec.json.Decoder[T], content: bytes | msgspec.Raw) -> T:
+    """Decode JSON into a type.
+
+    Raises:
+        RefusedError: 400, the JSON is damaged or does not fit the type.
+    """
+    try:
+        return decoder.decode(content)
+    except msgspec.ValidationError as error:
+        raise RefusedError(400, f"The body does not fit: {error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise RefusedError(400, "The body is not JSON.") from None
+    except RecursionError:
+        raise RefusedError(400, "The body is nested too deeply.") from None
+
+
+def pixels_of(data: msgspec.Raw, shape: Sequence[int | None]) -> bytes:
+    """Whole numbers from 0 to 255, flat or nested as ``shape`` says, as bytes in C order.
+
+    Args:
+        data: a JSON list.
+        shape: the length of the lists at each level; None stands for any. A flat list is accepted if all are known.
+
+    Raises:
+        RefusedError: 400, other values, another number of them, or lists of other lengths.
+    """
+    depth = _depth(data)
+    if depth not in (1, len(shape)) or depth > MAX_RANK:
+        raise RefusedError(400, f"The numbers are nested {depth} deep; [{_listed(shape)}] is expected.")
+    try:
+        values: list[Any] = _numbers(int, depth).decode(data)
+        whole = True
+    except msgspec.ValidationError:
+        values = decode(_numbers(float, depth), data)
+        whole = False
+    except (msgspec.DecodeError, RecursionError):
+        raise RefusedError(400, "The body is not JSON.") from None
+    sizes = [math.prod(size or 0 for size in shape)] if depth == 1 < len(shape) else shape
+    flat = _flattened(values, sizes)
+    try:
+        return bytes(flat) if whole else pixels_of_array(np.array(flat, np.float64))
+    except (ValueError, OverflowError):
+        raise _not_pixels() from None
+
+
+def pixels_of_array(values: NDArray[Any]) -> bytes:
+    """Numbers of any dtype that are whole and between 0 and 255, as bytes in C order.
+
+    Raises:
+        RefusedError: 400, other values (NaN and infinities too).
+    """
+    if values.dtype != np.uint8:
+        if values.size and not (values.min() >= 0 and values.max() <= 255):  # NaN is neither
+            raise _not_pixels()
+        if values.dtype.kind == "f" and (values != np.rint(values)).any():
+            raise _not_pixels()
+        values = values.astype(np.uint8)
+    return values.tobytes()
+
+
+def _not_pixels() -> RefusedError:
+    return RefusedError(400, "Pixels are whole numbers from 0 (background) to 255.")
+
+
+def _flattened(values: list[Any], sizes: Sequence[int | None]) -> list[Any]:
+    level: Iterable[list[Any]] = (values,)
+    for depth, size in enumerate(sizes):
+        level = list(level)
+        if size is not None and any(len(row) != size for row in level):
+            raise RefusedError(400, f"The lists at depth {depth + 1} have other lengths than {size}.")
+        flat = list(itertools.chain.from_iterable(level))
+        level = flat
+    return flat
+
+
+def _depth(data: msgspec.Raw) -> int:
+    found = re.match(rb"[\s\[]*", memoryview(data))
+    return found[0].count(b"[") if found else 0
+
+
+def _listed(shape: Sequence[int | None]) -> str:
+    return ", ".join("n" if size is None else str(size) for size in shape)
+
+
+@lru_cache
+def _numbers(kind: type, depth: int) -> msgspec.json.Decoder[list[Any]]:
+    wanted: Any = kind
+    for _ in range(depth):
+        wanted = list[wanted]
+    return msgspec.json.Decoder(wanted)

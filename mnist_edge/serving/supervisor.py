@@ -1,0 +1,231 @@
+"""The processes of the service: servers, and the decoders of each. This one starts, replaces and ends them.
+
+It has one thread and loads no engine, so that it can fork at any time; what it has imported by then its children share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mnist_edge import errors
+from mnist_edge.errors import MnistEdgeError, StageError
+from mnist_edge.serving import decoding
+from mnist_edge.serving.log import say
+
+# Signals that the supervisor waits for in place of being interrupted by them.
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+WATCHED = (signal.SIGCHLD, *STOPPING)
+# A server that ends sooner than this after its start is started again only after a pause.
+SHORT_LIFE_SECONDS, PAUSE_SECONDS = 5.0, 2.0
+# The same for a decoder.
+DECODER_LIFE_SECONDS, DECODER_PAUSE_SECONDS = 0.2, 0.2
+
+
+class Failure(msgspec.Struct):
+    """Why a server could not start: an error of ours."""
+
+    kind: str
+    cause: str
+    remedy: str
+
+    def error(self) -> MnistEdgeError:
+        """The error again."""
+        classes: dict[str, Any] = {
+            item.kind: item for item in (errors.UsageError, errors.MissingError, errors.ContentError, StageError)
+        }
+        made: MnistEdgeError = classes.get(self.kind, StageError)(self.cause, self.remedy)
+        return made
+
+
+@dataclass
+class _Server:
+    """A server process, its control socket, and the processes that decode for it."""
+
+    pid: int
+    control: socket.socket
+    started: float
+    decoders: dict[int, float] = field(default_factory=dict)  # when each was started
+
+
+# What a server process does: (its number, its control socket). It sends one byte, or a `Failure`, when it has started.
+ServerMain = Callable[[int, socket.socket], None]
+
+
+@dataclass(frozen=True)
+class Crew:
+    """How many processes run: servers, and decoders for each of them; and the seconds that servers have to end in."""
+
+    servers: int
+    decoders: int
+    grace_seconds: float
+
+
+class Supervisor:
+    """Runs servers until SIGTERM or SIGINT."""
+
+    def __init__(self, serve: ServerMain, listener: socket.socket, crew: Crew, on_end: Callable[[int], None]) -> None:
+        """Prepare.
+
+        Args:
+            serve: what a server process does. listener: the socket that all servers accept connections from.
+            crew: how many processes, and how long they have to end.
+            on_end: is told the number of a server process that has ended.
+        """
+        self._serve, self._listener, self._crew, self._on_end = serve, listener, crew, on_end
+        self._servers: dict[int, _Server] = {}
+        self._lock_file = Path()
+
+    def run(self, started: Callable[[], None]) -> None:
+        """Start the servers, call ``started``, and return when all have ended.
+
+        Raises:
+            MnistEdgeError: a server could not start.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+        gc.collect()
+        gc.freeze()  # the children's garbage collector then leaves shared pages as they are
+        try:
+            with tempfile.NamedTemporaryFile(prefix="mnist-edge-") as lock:
+                self._lock_file = Path(lock.name)
+                for number in range(self._crew.servers):
+                    self._start(number)
+                for number in range(self._crew.servers):
+                    self._await_start(number)
+                started()
+                self._watch()
+        finally:
+            self._end()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+
+    def _start(self, number: int) -> None:
+        here, there = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            self._become(lambda: self._serve(number, there), keep=there)
+        there.close()
+        self._servers[number] = _Server(pid, here, time.monotonic())
+
+    def _await_start(self, number: int) -> None:
+        server = self._servers[number]
+        while not select.select([server.control], [], [], 0.1)[0]:
+            if signal.sigtimedwait(STOPPING, 0) is not None:
+                raise KeyboardInterrupt
+        said = server.control.recv(65_536)
+        if len(said) != 1:
+            failure = msgspec.msgpack.decode(said, type=Failure) if said else None
+            raise (
+                failure.error()
+                if failure
+                else StageError(
+                    "A server process ended while it started.", "Try again with --debug, and report what it prints."
+                )
+            )
+        for _ in range(self._crew.decoders):
+            self._add_decoder(server)
+
+    def _add_decoder(self, server: _Server) -> None:
+        here, there = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            here.close()
+            self._listener.close()
+            self._become(lambda: decoding.run(there, self._lock_file), keep=there)
+        there.close()
+        server.decoders[pid] = time.monotonic()
+        with contextlib.suppress(OSError), here:  # a server that has just died is seen by _watch
+            socket.send_fds(server.control, [pid.to_bytes(4, "little")], [here.fileno()])
+
+    def _become(self, main: Callable[[], None], keep: socket.socket) -> None:
+        """Do ``main`` in this child process, and end it."""
+        code = 1
+        try:
+            for server in self._servers.values():
+                if server.control is not keep:
+                    server.control.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+            main()
+            code = 0
+        except KeyboardInterrupt:
+            code = errors.EXIT_INTERRUPTED
+        except BaseException as error:
+            say(errors.one_line(f"mnist-edge serve: {type(error).__name__}: {error}"))
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stderr.flush()
+            os._exit(code)
+
+    def _watch(self) -> None:
+        """Replace processes that end, until a signal says that all should."""
+        while True:
+            if signal.sigwaitinfo(WATCHED).si_signo != signal.SIGCHLD:
+                return
+            for pid in _ended():
+                for number, server in list(self._servers.items()):
+                    if pid == server.pid:
+                        self._replace(number, server)
+                    elif pid in server.decoders:
+                        if time.monotonic() - server.decoders.pop(pid) < DECODER_LIFE_SECONDS:
+                            time.sleep(DECODER_PAUSE_SECONDS)
+                        self._add_decoder(server)
+
+    def _replace(self, number: int, server: _Server) -> None:
+        server.control.close()
+        _kill(set(server.decoders))
+        self._on_end(server.pid)
+        say("mnist-edge serve: a server process has ended; another one is started")
+        if time.monotonic() - server.started < SHORT_LIFE_SECONDS:
+            time.sleep(PAUSE_SECONDS)
+        self._start(number)
+        self._await_start(number)
+
+    def _end(self) -> None:
+        """Tell the servers to answer what they have taken; end what is left after the grace."""
+        self._listener.close()
+        left = {server.pid for server in self._servers.values()}
+        decoders = {pid for server in self._servers.values() for pid in server.decoders}
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + self._crew.grace_seconds
+        while left:
+            left -= set(_ended())
+            seconds = deadline - time.monotonic()
+            if seconds <= 0:
+                break
+            if left:
+                signal.sigtimedwait([signal.SIGCHLD], min(seconds, 0.5))
+        _kill(left | decoders)
+        for server in self._servers.values():
+            server.control.close()
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+
+
+def _ended() -> list[int]:
+    """Process numbers of the children that have ended and were not yet listed."""
+    found = []
+    with contextlib.suppress(ChildProcessError):
+        while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            found.append(pid)
+    return found
+
+
+def _kill(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)

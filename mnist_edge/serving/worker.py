@@ -1,0 +1,143 @@
+"""A server process: models, HTTP, and the supervisor's instructions."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+import uvicorn
+
+from mnist_edge.errors import MnistEdgeError
+from mnist_edge.serving.access import Access
+from mnist_edge.serving.app import build
+from mnist_edge.serving.connection import BoundedProtocol, Connections
+from mnist_edge.serving.decoders import Decoders
+from mnist_edge.serving.limits import Limits
+from mnist_edge.serving.log import Log
+from mnist_edge.serving.metrics import Metrics
+from mnist_edge.serving.models import Models, Source
+from mnist_edge.serving.service import Service
+from mnist_edge.serving.settings import Settings
+from mnist_edge.serving.supervisor import Failure
+
+KEEP_ALIVE_SECONDS = 30
+HANDSHAKE_SECONDS = 5.0
+# On every answer: nothing is what it is not declared to be, and no other site embeds or learns of it.
+HEADERS = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+]
+
+
+def work(
+    settings: Settings, limits: Limits, access: Access, listener: socket.socket, number: int, control: socket.socket
+) -> None:
+    """Serve until SIGTERM, or until the supervisor is gone. Says over ``control`` when the models are open."""
+    metrics = Metrics()
+    log = Log(metrics)
+    note: Callable[[str], None] = log if number == 0 else lambda _: None
+    try:
+        source = Source(settings.workspace, settings.engine, settings.models)
+        models = Models(source, settings.threads, limits, metrics, note)
+    except MnistEdgeError as error:
+        control.sendall(msgspec.msgpack.encode(Failure(error.kind, error.cause, error.remedy)))
+        return
+    for loaded in models.all():
+        note(f"{loaded.name}: {loaded.path}, {loaded.engine}")
+    connections = Connections(limits)
+    metrics.connections.set_function(lambda: len(connections))
+    decoders = Decoders(limits, metrics.restarts.inc)
+    service = Service(
+        models, limits, metrics, decoders, access, log, settings.threads,
+        access_log=settings.access_log, secure=settings.certfile is not None, unsent_bytes=connections.unsent_bytes,
+    )  # fmt: skip
+    server = _Server(_config(settings, service, connections), service)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(control, lambda: _take_decoder(loop, control, decoders, server))
+        if settings.grpc_port is not None:
+            from mnist_edge.serving import grpc_server
+
+            grpc = await grpc_server.start(service, settings, listener.getsockname()[0])
+            server.others.append(lambda: grpc.stop(settings.grace_seconds))
+        log.flush()
+        control.sendall(b"1")
+        await server.serve([listener])
+        decoders.close()
+
+    # uvicorn stops in good order, and then raises the signal again: by then it has been heeded.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    signal.signal(signal.SIGINT, lambda *_: None)
+    with asyncio.Runner(loop_factory=_loop_factory(settings.certfile is not None)) as runner:
+        runner.run(main())
+    log.flush()
+    os._exit(0)  # a thread that is stuck in an engine would keep the interpreter from ending
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server; readiness learns at once that it is stopping."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self.others: list[Callable[[], Awaitable[None]]] = []  # what else is to stop, within the same grace
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop."""
+        self._service.stopping = True
+        super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, when what was taken is answered or the grace is over."""
+        await asyncio.gather(super().shutdown(sockets), *(stop() for stop in self.others))
+
+
+def _config(settings: Settings, service: Service, connections: Connections) -> uvicorn.Config:
+    return uvicorn.Config(
+        build(service), log_level="error", access_log=False, lifespan="on", server_header=False, headers=HEADERS,
+        http=cast(Any, partial(BoundedProtocol, connections)), ws="none", backlog=512,
+        timeout_graceful_shutdown=max(1, int(settings.grace_seconds) - 1), timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        ssl_certfile=settings.certfile, ssl_keyfile=settings.keyfile, proxy_headers=False,
+    )  # fmt: skip
+
+
+def _take_decoder(
+    loop: asyncio.AbstractEventLoop, control: socket.socket, decoders: Decoders, server: uvicorn.Server
+) -> None:
+    """Take a decoding process that the supervisor hands over; stop if the supervisor is gone."""
+    content, descriptors, _, _ = socket.recv_fds(control, 4, 1)
+    if not content:
+        loop.remove_reader(control)
+        server.should_exit = True
+        return
+    connection = socket.socket(fileno=descriptors[0])
+    connection.setblocking(False)
+    task = loop.create_task(decoders.add(connection, int.from_bytes(content, "little")))
+    task.add_done_callback(lambda done: done.result())
+
+
+def _loop_factory(tls: bool) -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop: uvloop's, if it is installed, with a limit on TLS handshakes."""
+    base: type[asyncio.AbstractEventLoop]
+    try:
+        import uvloop
+
+        base = uvloop.Loop
+    except ImportError:
+        base = asyncio.SelectorEventLoop
+    if not tls:
+        return base
+
+    class Loop(base):  # type: ignore[misc, valid-type]
+        async def create_server(self, *arguments: Any, **options: Any) -> Any:
+            return await super().create_server(*arguments, **options, ssl_handshake_timeout=HANDSHAKE_SECONDS)
+
+    return Loop
