@@ -444,9 +444,13 @@ def test_no_error_of_a_method_is_unknown_to_the_client(error: Exception, status:
 
     logged: list[str] = []
     service = SimpleNamespace(
-        limits=Limits(), access=Access(None, frozenset(), frozenset()), metrics=Metrics(), log=logged.append, access_log=False,
+        limits=Limits(),
+        access=Access(None, frozenset(), frozenset()),
+        metrics=Metrics(),
+        log=logged.append,
+        access_log=False,
         why_not_ready=why_not_ready,
-    )  # fmt: skip
+    )
     handlers = Calls(cast(Any, service)).handlers("inference.GRPCInferenceService")
     method = handlers.service(SimpleNamespace(method=f"{SERVICE}/ServerReady")).stream_unary
     context = Context()
