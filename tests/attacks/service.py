@@ -281,7 +281,8 @@ def binary_request(name: str, datatype: str, shape: list[int], content: bytes) -
     """A request of the Open Inference Protocol with one binary tensor, as bytes."""
     size = {"binary_data_size": len(content)}
     text = json.dumps({"inputs": [{"name": name, "shape": shape, "datatype": datatype, "parameters": size}]}).encode()
-    return post(INFER, text + content, b"Inference-Header-Content-Length: %d" % len(text))
+    length = b"Inference-Header-Content-Length: %d" % len(text)
+    return post(INFER, text + content, length, b"Connection: close")
 
 
 def pictures_request(pictures: list[bytes]) -> bytes:

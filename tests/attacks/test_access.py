@@ -30,9 +30,10 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @pytest.mark.parametrize(
-    "token", ["", "   ", "\t", "short", "with a space", "with\nnewline", "zo\u00eb-zo\u00eb-zo\u00eb"]
-)
-@pytest.mark.parametrize("how", ["--token", "MNIST_EDGE_TOKEN"])
+    ("how", "token"),
+    [("--token", ""), ("--token", "   "), ("--token", "short"), ("--token", "zo\u00eb-zo\u00eb-zo\u00eb"),
+     ("--token", "with\nnewline"), ("MNIST_EDGE_TOKEN", ""), ("MNIST_EDGE_TOKEN", "\t")],
+)  # fmt: skip
 def test_a_token_that_is_blank_or_cannot_be_sent_is_a_usage_error(
     cli: Callable[..., Run], tmp_path: Path, token: str, how: str
 ) -> None:

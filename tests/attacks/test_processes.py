@@ -35,7 +35,7 @@ from tests.attacks.service import (
 
 pytestmark = pytest.mark.slow
 MANY_LARGE_PICTURES = pictures_request([drawing(4000)] * 300)
-LIMIT, GRACE = 4, 3
+LIMIT, GRACE = 3, 2
 
 
 @contextlib.contextmanager
@@ -66,9 +66,11 @@ def test_hundreds_of_large_pictures_hold_up_nobody_and_end_in_time(tmp_path: Pat
 
 def are_idle(processes: list[int]) -> bool:
     """Whether none uses the processor for a second."""
-    used = [processor_seconds(pid) for pid in processes]
-    time.sleep(1.0)
-    return [processor_seconds(pid) for pid in processes] == used
+    with contextlib.suppress(FileNotFoundError):  # one has ended meanwhile
+        used = [processor_seconds(pid) for pid in processes]
+        time.sleep(1.0)
+        return [processor_seconds(pid) for pid in processes] == used
+    return False
 
 
 def test_decoders_that_are_stopped_are_replaced(tmp_path: Path) -> None:
@@ -200,9 +202,10 @@ def test_two_servers_answer_and_count_together(tmp_path: Path) -> None:
             for _ in range(20):
                 stack.enter_context(service.connect())
             wait_until(lambda: 20 <= service.metric("mnist_edge_connections") <= 23, 5, "both count connections")
-            os.kill(servers[0], signal.SIGKILL)
-            wait_until(lambda: len(service.servers()) == 2 and len(service.decoders()) == 4)
-            assert service.metric("mnist_edge_connections") < 20
+            for pid in servers:
+                os.kill(pid, signal.SIGKILL)
+            wait_until(lambda: not set(servers) & set(service.servers()) and len(service.decoders()) == 4)
+            assert service.metric("mnist_edge_connections") < 5
         assert service.metric(line) == 600
 
 
