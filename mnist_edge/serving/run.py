@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # File descriptors that a server needs for other things than connections: its decoders, files, the event loop.
 OWN_DESCRIPTORS = 32
+# Connections that the system keeps until they are accepted.
+BACKLOG = 4096
 LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
@@ -158,7 +160,7 @@ def _check_certificate(settings: Settings) -> None:
 def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=512)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise StageError(
             f"{host}:{port} cannot be listened on: {error.strerror or error}.", f"Choose another {option} or --host."
