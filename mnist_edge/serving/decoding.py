@@ -27,7 +27,8 @@ from mnist_edge.serving import tfserving, v2
 from mnist_edge.serving.limits import MIB, RefusedError
 from mnist_edge.serving.requests import Grid, ImageRequest
 
-LENGTH = struct.Struct("<I")
+# Before a job: its length. Before a result: its length, and whether the decoder ends now.
+LENGTH, RESULT_HEAD = struct.Struct("<I"), struct.Struct("<I?")
 # Memory that one job may add to a decoder. A decoder that has kept more than KEPT_BYTES of it is replaced.
 JOB_BYTES = 192 * MIB
 KEPT_BYTES = 16 * MIB
@@ -193,7 +194,7 @@ def run(connection: socket.socket, large: IO[bytes]) -> None:
     """Do jobs until the server closes the connection or this process has kept too much memory.
 
     Args:
-        connection: to the server; each message is its length, as four little-endian bytes, and MessagePack.
+        connection: to the server; each message is a head and MessagePack.
         large: a file that can be written; its lock is held by the one decoder that works on something large.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the server ends its decoders
@@ -206,8 +207,9 @@ def run(connection: socket.socket, large: IO[bytes]) -> None:
     for content in _messages(connection):
         answer = encoder.encode(do(decoder.decode(content), lambda: _exclusive(large)))
         del content
-        connection.sendall(LENGTH.pack(len(answer)) + answer)
-        if _memory() > in_use + KEPT_BYTES:
+        ends = _memory() > in_use + KEPT_BYTES
+        connection.sendall(RESULT_HEAD.pack(len(answer), ends) + answer)
+        if ends:
             return
 
 

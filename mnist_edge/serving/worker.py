@@ -20,6 +20,7 @@ from mnist_edge.serving.connection import BoundedProtocol, Connections
 from mnist_edge.serving.decoders import Decoders
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.log import Log
+from mnist_edge.serving.memory import give_back_memory
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Models, Source
 from mnist_edge.serving.service import Service
@@ -74,7 +75,9 @@ def work(
             server.others.append(lambda: grpc.stop(settings.grace_seconds))
         log.flush()
         control.sendall(b"1")
+        tidying = loop.create_task(give_back_memory(service.budget))
         await server.serve([listener])
+        tidying.cancel()
         decoders.close()
 
     # uvicorn stops in good order, and then raises the signal again: by then it has been heeded.
