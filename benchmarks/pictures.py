@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """What the preprocessor ``digit`` loses: test images as pictures of many kinds, and pictures that hold no digit.
 
-    python benchmarks/pictures.py [--images 2000] [--model cnn]
+    python benchmarks/pictures.py [--images 2000] [--model cnn] [--split test]
+
+With ``--split validation`` nothing is written: that is for changes to the preprocessor, before and after.
 
 Each row is the same images, made into pictures (PNG or JPEG bytes) and read as `mnist-edge predict` reads them. The
 last rows are pictures without a digit, and how many of them are answered with ``null``. Nothing was chosen by these
@@ -34,8 +36,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--model", default="cnn")
+    parser.add_argument("--split", choices=("test", "validation"), default="test")
     options = parser.parse_args()
-    test = data.load_test()[0]
+    test = data.load_test()[0] if options.split == "test" else data.load().validation
     images, labels = test.images[: options.images, ..., 0], test.labels[: options.images]
     session = open_session(SHIPPED / options.model / f"{options.model}-int8.tflite", "litert")
     base = float((session.predict(images).argmax(axis=1) == labels).mean())
@@ -61,7 +64,8 @@ def main() -> None:
         answers = [predict_picture(session, "x", other(draw))[0].prediction.label for _ in range(200)]
         lines.append(f"| {name} | {answers.count(None) / len(answers):.1%} of {len(answers)} |")
         print(lines[-1], flush=True)
-    RESULTS.write_text("\n".join(lines) + "\n")
+    if options.split == "test":
+        RESULTS.write_text("\n".join(lines) + "\n")
 
 
 def png(pixels: np.ndarray, mode: str | None = None) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge.errors import ContentError, UsageError
-from mnist_edge.storage import MAX_BYTES, read_bytes, sync_folder, write_bytes, write_json
+from mnist_edge.storage import MAX_BYTES, open_regular, read_bytes, sync_folder, write_bytes, write_json
 
 MANIFEST_NAME = "manifest.json"
 MANIFEST_SCHEMA_VERSION = 1
@@ -34,8 +34,13 @@ def sha256_of(content: bytes) -> str:
 
 
 def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file's content, as 64 hex digits."""
-    with path.open("rb") as stream:
+    """SHA-256 of a regular file's content, as 64 hex digits.
+
+    Raises:
+        UsageError: no such file, or something that is not a regular file.
+        StageError: the disk or its permissions refuse.
+    """
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

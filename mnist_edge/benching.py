@@ -21,7 +21,7 @@ from mnist_edge.runtime import choice, engine_names
 from mnist_edge.runtime.latency import BenchConfig, ProcessReport, arguments
 from mnist_edge.runtime.machine import machine, was_throttled
 from mnist_edge.serialize import from_json
-from mnist_edge.storage import read_bytes, write_bytes
+from mnist_edge.storage import read_bytes, utf8, write_bytes
 from mnist_edge.workspace import TWIN
 
 # Processes of each of two files that are compared now. Medians of processes with one file (dense-int8.tflite on LiteRT,
@@ -287,6 +287,6 @@ def write_comparison(ratios: Sequence[Ratio], markdown: Path | None, plot: Path 
                 f"| {item.files} | {item.engines} | {item.threads} | {item.batch} | {item.before_us:.2f} | "
                 f"{item.after_us:.2f} | {item.ratio:.3f} | {interval} |"
             )
-        write_bytes(markdown, ("\n".join(lines) + "\n").encode())
+        write_bytes(markdown, utf8("\n".join(lines) + "\n"))
     if plot is not None:
-        write_bytes(plot, plots.ratios(ratios).encode())
+        write_bytes(plot, utf8(plots.ratios(ratios)))

@@ -20,8 +20,26 @@ class MnistEdgeError(Exception):
 
 
 def one_line(text: str) -> str:
-    """A text on one line, printable: names out of a file may hold anything, commands to a terminal among it."""
-    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    """A text on one line, with whitespace collapsed and made printable."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    r"""A text whose unprintable characters are escaped: control characters, line breaks, bytes that are not UTF-8.
+
+    Names of files and classes may hold anything, also commands to a terminal. A byte of a file's name that is not
+    UTF-8, which Python keeps as a lone surrogate, is shown as that byte: ``\xff``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # the error handler surrogateescape, which file names are decoded with
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 class GateError(MnistEdgeError):
@@ -50,6 +68,10 @@ class ContentError(MnistEdgeError):
 
     exit_code = 4
     kind = "content"
+
+
+class PictureTooLargeError(ContentError):
+    """A picture has more pixels, or takes more memory to decode, than allowed."""
 
 
 class RefusedError(ContentError):

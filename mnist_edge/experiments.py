@@ -21,7 +21,7 @@ from mnist_edge.parity.reports import evaluation
 from mnist_edge.parity.statistics import wilson
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.results import CrossValidation, FoldResult, Sweep, TrainResult, Trial
-from mnist_edge.storage import locked, write_bytes
+from mnist_edge.storage import locked, utf8, write_bytes
 from mnist_edge.training import TrainConfig
 from mnist_edge.workspace import folder_of
 
@@ -40,7 +40,7 @@ def train(
         manifest = Manifest.load(folder)
         key = fingerprint([manifest.files[name]["sha256"] for name in (KERAS_NAME, REFERENCE_NAME)])
         if not manifest.is_current(TRAINING_PAGE, key):
-            manifest.commit({TRAINING_PAGE: (_page(folder, manifest, result, splits).encode(), {"key": key})})
+            manifest.commit({TRAINING_PAGE: (utf8(_page(folder, manifest, result, splits)), {"key": key})})
     return replace(result, page=str(folder / TRAINING_PAGE))
 
 
@@ -107,7 +107,7 @@ def cross_validate(
         interval = wilson(round(correct / len(seeds)), n // len(seeds))
         accuracies = [row.accuracy for row in rows]
         plot = folder / f"{Path(config.model).stem}-{config.recipe.name}.svg"
-        write_bytes(plot, plots.folds(rows, (correct / n, *interval)).encode())
+        write_bytes(plot, utf8(plots.folds(rows, (correct / n, *interval))))
     return CrossValidation(
         config.model, config.recipe.name, rows, n, correct, correct / n, interval,
         statistics.fmean(accuracies), statistics.stdev(accuracies), str(plot),
@@ -143,7 +143,7 @@ def sweep(
     shares = training.importance(study)
     drawn = []
     for kind, picture in plots.study(study, bool(shares)).items():
-        write_bytes(folder / f"{name}-{kind}.svg", picture.encode())
+        write_bytes(folder / f"{name}-{kind}.svg", utf8(picture))
         drawn.append(str(folder / f"{name}-{kind}.svg"))
     rows = tuple(
         Trial(

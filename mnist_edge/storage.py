@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import json
 import os
+import stat
 import sys
 import tempfile
 import time
@@ -12,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from mnist_edge.errors import ContentError, StageError, UsageError
+from mnist_edge.errors import ContentError, StageError, UsageError, printable
 
 MAX_BYTES = 1 << 30
 TEMPORARY = ".writing-"
@@ -20,23 +23,55 @@ LOCK_NAME = ".lock"
 _held: set[Path] = set()
 
 
-def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """A file's content, with a user's words for what can go wrong.
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file for reading. A FIFO, a device or a socket is refused, and never waited for.
 
     Raises:
-        UsageError: no such file.
-        ContentError: more than ``limit`` bytes: no more than these are ever held.
+        UsageError: no such file, or something that is not a regular file.
         StageError: the disk or its permissions refuse.
     """
     try:
-        with path.open("rb") as stream:
-            content = stream.read(limit + 1)
+        stream = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - returned open
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}.", "Check the path.") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder, not a file.", "Name a file in it.") from None
-    except OSError as error:
-        raise StageError(f"{path} cannot be read: {error.strerror}.", "Check its permissions and the disk.") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        reason = getattr(error, "strerror", None) or error
+        if getattr(error, "errno", None) == errno.ENXIO:  # a socket, or a device without its driver
+            raise _not_regular(path) from None
+        raise StageError(f"{path} cannot be read: {reason}.", "Check its permissions and the disk.") from error
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise _not_regular(path)
+    return stream
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # Opening a FIFO would wait for a writer; a terminal must not become the controlling one.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+
+
+def _not_regular(path: Path) -> UsageError:
+    return UsageError(f"{path} is not a regular file.", "Name a file on the disk, not a pipe, a socket or a device.")
+
+
+def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        UsageError: no such file, or something that is not a regular file.
+        ContentError: more than ``limit`` bytes: no more than these are ever held.
+        StageError: the disk or its permissions refuse.
+    """
+    with open_regular(path) as stream:
+        try:
+            size = min(os.fstat(stream.fileno()).st_size, limit)
+            content = stream.read(size + 1)
+            if len(content) > size:  # the file grows, or its size is not known beforehand, as in /proc
+                content += stream.read(limit - size)
+        except OSError as error:
+            raise StageError(f"{path} cannot be read: {error.strerror}.", "Check the disk.") from error
     if len(content) > limit:
         raise ContentError(f"{path} has more than {limit >> 20} MiB.", "Check that it is the file that you mean.")
     return content
@@ -80,6 +115,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all."""
     with writing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def utf8(text: str) -> bytes:
+    r"""A text as UTF-8. A byte of a file's name that is not UTF-8 is written as its escape, ``\xff``."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return "".join(c if c.isprintable() or c.isspace() else printable(c) for c in text).encode()
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -22,7 +22,7 @@ from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import Artifact, Evaluation, LayerError, SelfTest
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.selftest import run_selftest
-from mnist_edge.storage import locked, write_bytes
+from mnist_edge.storage import locked, utf8, write_bytes
 
 REPORT_NAME = "report.html"
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -94,11 +94,11 @@ def write_reports(
     """
     summary = os.environ.get(SUMMARY_VARIABLE)
     if summary:
-        with Path(summary).open("a", encoding="utf-8") as stream:  # the runner's own file, which steps append to
-            stream.write(markdown.render(verdicts))
+        with Path(summary).open("ab") as stream:  # the runner's own file, which steps append to
+            stream.write(utf8(markdown.render(verdicts)))
     for target, render in ((as_markdown, markdown.render), (as_junit, junit.render), (as_benchmark, benchmark.render)):
         if target is not None:
-            write_bytes(target, render(verdicts).encode())
+            write_bytes(target, utf8(render(verdicts)))
     if as_page is not None:
         write_bytes(as_page, _page(verdicts, images, files))
 
@@ -133,7 +133,7 @@ def _page(verdicts: Verdicts, images: NDArray[np.uint8], files: Sequence[Path]) 
     entries = {path.name: Manifest.load(path.parent).files.get(path.name) for path in files}
     known = {name: entry for name, entry in entries.items() if entry is not None}
     names = next((item.changes.classes for item in verdicts.reports if item.changes is not None), ())
-    return html.render(verdicts, images, [item.name for item in names], known).encode()
+    return utf8(html.render(verdicts, images, [item.name for item in names], known))
 
 
 def _with_layers(files: Sequence[Path]) -> list[Path]:
@@ -163,4 +163,4 @@ def write_evaluation(
     known = BY_TEST_LABELS.get(sha256["test_labels"])
     classes = max(len(item.confusion) for item in results)
     names = known.class_names if known else tuple(map(str, range(classes)))
-    write_bytes(target, evaluation.render(results, images, names).encode())
+    write_bytes(target, utf8(evaluation.render(results, images, names)))

@@ -204,15 +204,31 @@ def _nothing() -> Any:
 
 @functools.cache
 def _service() -> Any:
+    from mnist_edge.serving.access import Access
     from mnist_edge.serving.app import build
-    from mnist_edge.serving.http import Limits, Workers
+    from mnist_edge.serving.decoding import Job, Refusal, Result, do
+    from mnist_edge.serving.limits import Limits, RefusedError
+    from mnist_edge.serving.log import Log
     from mnist_edge.serving.metrics import Metrics
-    from mnist_edge.serving.models import Models
+    from mnist_edge.serving.models import Models, Source
     from mnist_edge.serving.service import Service
 
-    models = Models(Path("nowhere"), ("dense",), "auto", 1, lambda _: None)
-    metrics = Metrics()
-    return build(Service(models, Limits(), metrics, Workers(1, Limits(), metrics)))
+    class InProcess:
+        """Decodes in this process, where the fuzzer sees what is covered."""
+
+        async def run(self, job: Job) -> Result:
+            result = do(job)
+            if isinstance(result, Refusal):
+                raise RefusedError(result.status, result.message)
+            return result
+
+        def available(self) -> bool:
+            return True
+
+    metrics, limits = Metrics(), Limits()
+    models = Models(Source(Path("nowhere"), "auto", ("dense",)), 1, limits, metrics, lambda _: None)
+    access = Access(None, frozenset({"fuzz"}), frozenset())
+    return build(Service(models, limits, metrics, InProcess(), access, Log(metrics), threads=1))
 
 
 async def _post(path: str, body: bytes, headers: dict[str, str]) -> int:

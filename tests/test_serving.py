@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,46 +33,10 @@ from mnist_edge.runtime import open_session
 from mnist_edge.workspace import SHIPPED
 from tests.browser import assert_accessible, browser, requests_of
 from tests.conftest import Run, assert_two_lines
+from tests.serving_process import Server, png, running
 
 pytestmark = pytest.mark.slow
 N = 100
-
-
-@dataclass(frozen=True)
-class Server:
-    process: subprocess.Popen[str]
-    url: str
-    lines: list[str]
-
-    @property
-    def host(self) -> str:
-        return self.url.removeprefix("http://").split("/")[0]
-
-
-@contextlib.contextmanager
-def running(*words: object, folder: Path) -> Iterator[Server]:
-    command = [sys.executable, "-m", "mnist_edge", "serve", "--port", "0", "-o", str(folder), *map(str, words)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if line.startswith("serving at "):
-                break
-        else:
-            pytest.fail("".join(lines))
-        url = lines[-1].removeprefix("serving at ").strip()
-        try:
-            for _ in range(100):
-                with contextlib.suppress(httpx.TransportError):
-                    httpx.get(f"{url.split('?')[0]}v2/health/live")
-                    break
-                time.sleep(0.05)
-            yield Server(process, url, lines)
-        finally:
-            process.terminate()
-            process.wait(30)
-            process.stderr.close()
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +48,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def test(mnist: data.Splits) -> data.Split:
     return mnist.test
-
-
-def png(pixels: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def alive(server: Server) -> bool:

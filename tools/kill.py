@@ -122,9 +122,12 @@ class Reload(Action):
         manifest.commit({INT8: (whole + n.to_bytes(4, "little"), facts)})
 
     def run(self, n: int) -> int:
-        from mnist_edge.serving.models import Models
+        from mnist_edge.serving.limits import Limits
+        from mnist_edge.serving.metrics import Metrics
+        from mnist_edge.serving.models import Models, Source
 
-        models = Models(self.folder, (MODEL,), "litert", 1, lambda _: None)
+        source = Source(self.folder, "litert", (MODEL,))
+        models = Models(source, 1, Limits(), Metrics(), lambda _: None)
         models.refresh()
         loaded = models.get(MODEL)
         return 0 if loaded is not None and loaded.path.read_bytes().endswith(n.to_bytes(4, "little")) else 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import io
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -26,12 +28,13 @@ from mnist_edge.cli import (
     train,
     verify,
 )
-from mnist_edge.cli.output import Output
+from mnist_edge.cli.output import Output, OutputError, discard, writing_output
 from mnist_edge.errors import EXIT_INTERRUPTED, MnistEdgeError, StageError, UsageError
 
 # Typer's parser raises these; its name for their base has moved between versions, its own BadParameter has not.
 _ParserUsageError: type[Any] = typer.BadParameter.__mro__[1]
 
+STDERR = 2  # the last of the standard descriptors
 app = typer.Typer(
     name="mnist-edge",
     help="From a Keras model to a proven int8 file on a small device.",
@@ -66,7 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = next((word for word in words if not word.startswith("-")), "")
     output = Output(name, as_json="--json" in words, debug="--debug" in words)
     try:
+        _prepare_streams()
         result = app(words, prog_name="mnist-edge", standalone_mode=False)
+        with writing_output():  # what the parser has printed: help and version
+            pass
         if result == EXIT_INTERRUPTED:  # the parser has caught it, and says nothing
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
@@ -81,7 +87,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BrokenPipeError, SystemExit):  # the parser makes an exit of the former, with the code of a failed gate
         return _reader_left()
     except Exception as error:
-        return output.fail(_our_bug(error))
+        return output.fail(_output_error() or _our_bug(error))
+
+
+def _prepare_streams() -> None:
+    """Make names printable in any encoding, and see to standard streams that were closed before the program began.
+
+    Raises:
+        OutputError: there is no standard output.
+    """
+    if sys.stdout is None:
+        raise OutputError("standard output is closed")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if sys.stdin is None or sys.stderr is None:
+        # Else the next files that are opened would take these descriptors, and libraries would write into them.
+        while (handle := os.open(os.devnull, os.O_RDWR)) <= STDERR:
+            pass
+        os.close(handle)
+
+
+def _output_error() -> OutputError | None:
+    """The error of a standard output to which what was printed cannot be written; None if it can."""
+    try:
+        with writing_output():
+            pass
+    except OutputError as error:
+        return error
+    return None
 
 
 def _in_our_words(error: Any) -> UsageError:
@@ -116,7 +150,5 @@ def _our_bug(error: Exception) -> MnistEdgeError:
 
 def _reader_left() -> int:
     """Whoever read our output (``head``, say) has gone: keep the interpreter from complaining about it."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    discard(sys.stdout)
     return 0

@@ -1,16 +1,24 @@
-"""What a person or a machine sees: tables and notes, or exactly one JSON object on stdout."""
+r"""What a person or a machine sees: tables and notes, or exactly one JSON object on stdout.
+
+Whatever is shown to a person is escaped here, so that names cannot hold commands to a terminal or lines of their own.
+JSON has names as they are: it is ASCII, and a byte of a file's name that is not UTF-8 appears as the escape of a lone
+surrogate, ``"\udcff"`` for the byte 255, as Python's ``os.fsdecode`` has it (PEP 383); ``os.fsencode`` gives the byte
+back.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_edge.errors import MnistEdgeError
+from mnist_edge.errors import MnistEdgeError, StageError, printable
 from mnist_edge.results import SCHEMA_VERSION
 from mnist_edge.serialize import to_json
 
@@ -20,6 +28,54 @@ if TYPE_CHECKING:
     from mnist_edge.data.fetch import Progress
 
 PLAIN_WIDTH = 120
+
+
+class OutputError(StageError):
+    """Standard output cannot be written."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The output cannot be written: {reason}.", "Make room on that disk, or write the output somewhere else."
+        )
+
+
+@contextlib.contextmanager
+def writing_output() -> Iterator[None]:
+    """Write to standard output within this block, and flush at its end. If the reader has gone, the rest is dropped.
+
+    Raises:
+        OutputError: the disk is full, or the descriptor is not open for writing.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except OSError as error:
+        discard(sys.stdout)
+        raise OutputError(error.strerror or str(error)) from error
+
+
+def discard(stream: Any) -> None:
+    """Let what a stream still holds vanish, which the interpreter would otherwise fail to write when it ends."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor needs nothing
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+def note(text: str) -> None:
+    """Write a line to standard error. If that cannot be written, the line is lost and the command goes on."""
+    _to_stderr(printable(text))
+
+
+def _to_stderr(text: str) -> None:
+    if sys.stderr is None:  # the descriptor was closed before the program began
+        return
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        discard(sys.stderr)
 
 
 class Output:
@@ -40,31 +96,38 @@ class Output:
         """
         if self._as_json:
             return self.fail(error, payload) if error else self._json(payload, 0)
-        for item in shown:
-            if isinstance(item, str):  # rich costs more to import than an answer to find
-                print(item)
-            else:
-                _console().print(item, highlight=False, markup=False)
+        with writing_output():
+            for item in shown:
+                if isinstance(item, str):  # rich costs more to import than an answer to find
+                    print(printable(item))
+                else:
+                    print(_rendered(item), end="")
         return self.fail(error) if error else 0
 
     def next(self, *commands: str) -> None:
         """Say what to try next."""
         if not self._as_json:
-            print("\n".join(["", "Next:", *(f"  {command}" for command in commands)]))
+            with writing_output():
+                print("\n".join(["", "Next:", *(f"  {printable(command)}" for command in commands)]))
 
     def note(self, text: str) -> None:
         """A line about what is going on, on stderr."""
-        print(text, file=sys.stderr)
+        note(text)
 
     def fail(self, error: MnistEdgeError, payload: dict[str, Any] | None = None) -> int:
         """One line of cause, one of remedy; the traceback only with ``--debug``."""
         if self._debug:
-            traceback.print_exception(error, file=sys.stderr)
-        print(f"mnist-edge: {error.cause}", file=sys.stderr)
-        print(f"  remedy: {error.remedy}", file=sys.stderr)
-        if self._as_json:
+            text = io.StringIO()
+            traceback.print_exception(error, file=text)
+            _to_stderr("\n".join(printable(line) for line in text.getvalue().splitlines()))
+        note(f"mnist-edge: {error.cause}")
+        note(f"  remedy: {error.remedy}")
+        if self._as_json and not isinstance(error, OutputError):
             facts = {"code": error.exit_code, "kind": error.kind, "message": error.cause, "remedy": error.remedy}
-            self._json({**(payload or {}), "error": facts}, error.exit_code)
+            try:
+                self._json({**(payload or {}), "error": facts}, error.exit_code)
+            except OutputError as lost:
+                return self.fail(lost)
         return error.exit_code
 
     @contextlib.contextmanager
@@ -95,7 +158,8 @@ class Output:
 
     def _json(self, payload: dict[str, Any], code: int) -> int:
         whole = {"schema_version": SCHEMA_VERSION, "command": self._command, **to_json(payload)}
-        print(json.dumps(whole, allow_nan=False))
+        with writing_output():
+            print(json.dumps(whole, allow_nan=False))
         return code
 
 
@@ -111,14 +175,26 @@ def shipped(output: Output, model: str | None) -> list[Path]:
 
 
 def table(title: str, *columns: str) -> Any:
-    """An empty table: a column whose name begins with ``>`` is aligned right."""
+    """An empty table whose cells are made printable: a column whose name begins with ``>`` is aligned right."""
     from rich.table import Table
 
-    made = Table(title=title or None, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    class PrintableTable(Table):
+        def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+            super().add_row(*(printable(cell) if isinstance(cell, str) else cell for cell in cells), **options)
+
+    made = PrintableTable(title=title or None, title_justify="left", box=None, padding=(0, 1, 0, 0))
     for column in columns:
         right = column.startswith(">")
         made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
     return made
+
+
+def _rendered(item: RenderableType) -> str:
+    """A table as text, with colours if standard output is a terminal."""
+    console = _console()
+    with console.capture() as captured:
+        console.print(item, highlight=False, markup=False)
+    return captured.get()
 
 
 def _console(stderr: bool = False) -> Console:

@@ -14,6 +14,7 @@ from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, pick_file
 
 NAME = "predict"
 STDIN = "-"
+READ_BYTES = 1 << 20
 
 
 def command(
@@ -42,15 +43,13 @@ def command(
     seen = [
         item
         for name in pictures
-        for item in predict_picture(
-            session, name, sys.stdin.buffer.read() if name == STDIN else None, raw=raw, multi=multi
-        )
+        for item in predict_picture(session, name, _standard_input() if name == STDIN else None, raw=raw, multi=multi)
     ]
     predictions = [item.prediction for item in seen]
     lines = []
     for item in seen:
         if show and item.pixels is not None:
-            lines.append(as_text(item.pixels))
+            lines += as_text(item.pixels).splitlines()
         lines.append(_line(item.prediction, multi))
     unverified = "" if session.verified else ", unverified"
     lines.append(f"model {session.path}{unverified}, engine {session.engine} ({session.reason})")
@@ -65,6 +64,26 @@ def command(
         "verified": session.verified,
     }
     return output.result(payload, *lines, error=unread(predictions))
+
+
+def _standard_input() -> bytes:
+    """A picture from standard input: no more bytes are read than a picture's file may have, however long it goes on.
+
+    Raises:
+        ContentError: more bytes than that, or no input at all.
+    """
+    from mnist_edge.errors import ContentError
+    from mnist_edge.runtime.pictures import MAX_FILE_BYTES
+
+    remedy = "Give one whole PNG or JPEG file on standard input."
+    if sys.stdin is None:
+        raise ContentError("Standard input is closed.", remedy)
+    content = bytearray()
+    while chunk := sys.stdin.buffer.read(READ_BYTES):
+        content += chunk
+        if len(content) > MAX_FILE_BYTES:
+            raise ContentError(f"Standard input has more than {MAX_FILE_BYTES >> 20} MiB.", remedy)
+    return bytes(content)
 
 
 def _line(item: Prediction, multi: bool) -> str:

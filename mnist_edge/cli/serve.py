@@ -19,6 +19,9 @@ def command(
     model: Annotated[list[str] | None, typer.Option("--model", help="May be given often. Else cnn and dense.")] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
+    grpc_port: Annotated[
+        int | None, typer.Option("--grpc-port", min=0, max=65535, help="Serve gRPC too; 0: at any free port.")
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option("--token", envvar="MNIST_EDGE_TOKEN", help="What clients must send. Off loopback one is made."),
@@ -44,7 +47,7 @@ def command(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """An HTTP service (Open Inference Protocol V2, TensorFlow Serving, pictures) and a page to draw a digit on.
+    """An HTTP service (Open Inference Protocol V2, TensorFlow Serving, pictures), a page to draw on, and gRPC.
 
     Example: mnist-edge serve --host 0.0.0.0 --port 8080
     """
@@ -60,6 +63,7 @@ def command(
         engine=engine,
         host=host,
         port=port,
+        grpc_port=grpc_port,
         token=token,
         no_auth=no_auth,
         allow_hosts=tuple(allow_host or ()),

@@ -46,50 +46,81 @@ def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Compone
         int32 (h, w), 0 outside, and the pieces, the largest first. Two-pass labelling over runs (Rosenfeld and Pfaltz,
         1966).
     """
+    labels = np.zeros(mask.shape, np.int32)
+    occupied, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not occupied.size:
+        return labels, []
+    top, left = int(occupied[0]), int(columns[0])
+    inside = np.s_[top : int(occupied[-1]) + 1, left : int(columns[-1]) + 1]
+    mask = mask[inside]
     height, width = mask.shape
-    padded = np.zeros((height, width + 2), np.int8)
+    stride = width + 2  # an empty pixel on either side separates the rows
+    padded = np.zeros((height, stride), np.bool_)
     padded[:, 1:-1] = mask
-    change = np.diff(padded, axis=1)
-    rows, begins = np.nonzero(change == 1)
-    ends = np.nonzero(change == -1)[1]
-    parent = np.arange(len(rows))
-    _join_rows(rows, begins, ends, parent)
-    roots = np.array([_root(parent, at) for at in range(len(rows))], np.int64)
-    kinds, numbers = np.unique(roots, return_inverse=True)
-    labels = np.zeros((height, width), np.int32)
-    for row, begin, end, number in zip(rows.tolist(), begins.tolist(), ends.tolist(), numbers.tolist(), strict=True):
-        labels[row, begin:end] = number + 1
-    count = len(kinds)
-    areas = np.bincount(numbers, ends - begins, count).astype(int)
-    left, top = np.full(count, width), np.full(count, height)
-    right, bottom = np.zeros(count, int), np.zeros(count, int)
-    np.minimum.at(left, numbers, begins)
-    np.minimum.at(top, numbers, rows)
-    np.maximum.at(right, numbers, ends)
-    np.maximum.at(bottom, numbers, rows + 1)
-    table = np.stack([left, top, right, bottom, np.arange(1, count + 1), areas], axis=1).tolist()
+    flat = padded.ravel()
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    begins, ends = edges[::2] + 1, edges[1::2] + 1
+    numbers = _united(len(begins), *_touching(begins, ends, stride))
+    rows, lengths = begins // stride, ends - begins
+    begins, ends = begins - rows * stride - 1, ends - rows * stride - 1
+    labels[inside][mask] = np.repeat(numbers + 1, lengths)
+    count = int(numbers.max()) + 1
+    areas = np.bincount(numbers, lengths, count).astype(int)
+    boxes = np.array([[width], [height], [0], [0]]).repeat(count, axis=1)
+    np.minimum.at(boxes[0], numbers, begins)
+    np.minimum.at(boxes[1], numbers, rows)
+    np.maximum.at(boxes[2], numbers, ends)
+    np.maximum.at(boxes[3], numbers, rows + 1)
+    boxes += [[left], [top], [left], [top]]
+    table = np.stack([*boxes, np.arange(1, count + 1), areas], axis=1).tolist()
     return labels, sorted((Component(*row) for row in table), key=lambda item: -item.area)
 
 
-def _join_rows(
-    rows: NDArray[np.int64], begins: NDArray[np.int64], ends: NDArray[np.int64], parent: NDArray[np.int64]
-) -> None:
-    """Unite the runs that touch one of the row above, corners included."""
-    starts = np.searchsorted(rows, np.arange(int(rows.max(initial=-1)) + 2))
-    for row in range(1, len(starts) - 1):
-        above, here = int(starts[row - 1]), int(starts[row])
-        while above < starts[row] and here < starts[row + 1]:
-            if begins[above] <= ends[here] and begins[here] <= ends[above]:
-                one, other = _root(parent, above), _root(parent, here)
-                parent[max(one, other)] = min(one, other)
-            if ends[above] < ends[here]:
-                above += 1
-            else:
-                here += 1
+def _touching(
+    begins: NDArray[np.int64], ends: NDArray[np.int64], stride: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs of a run and a run of the row above that touch, corners included, as two arrays of their numbers."""
+    first = np.searchsorted(ends, begins - stride)
+    last = np.searchsorted(begins, ends - stride, side="right")
+    counts = last - first
+    below = np.repeat(np.arange(len(begins)), counts)
+    above = np.arange(len(below)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+    return below, above
 
 
-def _root(parent: NDArray[np.int64], at: int) -> int:
-    while parent[at] != at:
-        parent[at] = parent[parent[at]]
-        at = int(parent[at])
-    return at
+def _united(count: int, below: NDArray[np.int64], above: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The number of the piece, from 0, that each run belongs to: union-find over the pairs that touch."""
+    parent = list(range(count))
+    for one, other in zip(below.tolist(), above.tolist(), strict=True):
+        while parent[one] != one:
+            parent[one] = parent[parent[one]]
+            one = parent[one]  # noqa: PLW2901
+        while parent[other] != other:
+            parent[other] = parent[parent[other]]
+            other = parent[other]  # noqa: PLW2901
+        if one < other:
+            parent[other] = one
+        else:
+            parent[one] = other
+    numbers, pieces = [], 0
+    for at, one in enumerate(parent):  # a parent has a smaller number than its children
+        if one == at:
+            numbers.append(pieces)
+            pieces += 1
+        else:
+            numbers.append(numbers[one])
+    return np.array(numbers, np.int64)
+
+
+def euler_number(mask: NDArray[np.bool_]) -> int:
+    """The number of 8-connected pieces of a mask less the number of their 4-connected holes (Gray, 1971).
+
+    Args:
+        mask: bool (h, w), without a pixel at its edges.
+    """
+    values = mask.view(np.uint8)
+    across = values[:, 1:] + values[:, :-1]
+    in_square = across[1:] + across[:-1]
+    diagonal = (in_square == 2) & (values[1:, 1:] == values[:-1, :-1])
+    one, three = np.count_nonzero(in_square == 1), np.count_nonzero(in_square == 3)
+    return int(one - three - 2 * np.count_nonzero(diagonal)) // 4

@@ -13,29 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.runtime.components import Box, Component, components
-from mnist_edge.runtime.strokes import SHARE, centre, normalize, resize
+from mnist_edge.runtime.components import Box, Component, components, euler_number
+from mnist_edge.runtime.ink import FLAT, Ink, NoDigit, find_ink
+from mnist_edge.runtime.strokes import FULL, SHARE, centre, normalize, resize
 
-# All lengths in pixels of the picture as it is analysed, whose longest side is at most WORK.
-WORK = 320
-# A picture whose longest side is at most this has no lighting: its background is one value.
-FLAT = 64
-# A picture with a side shorter than this holds nothing.
-SMALLEST = 3
+__all__ = ["Found", "NoDigit", "find_digit", "find_digits", "is_normalized"]
+
 # In a picture of so few pixels there is one digit, if any, and gaps are lines that were too thin.
 TINY = 32
 # What becomes of the width of one that fills a square: MNIST's usual proportion.
 NARROWER = 0.75
 # More pieces than this are no digits, nor a line of them.
 MOST = 200
-# The grid of local medians that are the background of a larger one.
-GRID, WINDOW = 40, 21
-# Grey levels of 255 by which ink must differ from its background, and how many times the background's own deviation.
-MIN_CONTRAST, MIN_SIGNAL = 18.0, 6.0
-
-
-class NoDigit(Exception):  # noqa: N818 - an answer, no error
-    """There is no digit in the picture; the message says why."""
+# More holes than this has no digit.
+MOST_LOOPS = 3
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
     """
     if is_normalized(grey, shape):
         return Found(grey, (0, 0, grey.shape[1], grey.shape[0]), as_is=True)
-    ink, scale = _ink(grey)
+    ink = find_ink(grey)
     labels, pieces = _pieces(ink)
     figures = _figures(pieces, ink.shape)
     main, others = figures[0], figures[1:]
@@ -88,7 +79,7 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
     if main.area < 0.5 * whole:
         raise NoDigit("scattered marks")
     _check_form(main, labels, ink)
-    return Found(_normalize(ink, labels, main, shape), main.box(scale))
+    return Found(_normalize(ink, labels, main, shape), main.box(ink.scale))
 
 
 def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
@@ -97,7 +88,7 @@ def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
     Raises:
         NoDigit: there is none.
     """
-    ink, scale = _ink(grey)
+    ink = find_ink(grey)
     labels, pieces = _pieces(ink)
     figures = _figures(pieces, ink.shape)
     tallest = max(item.height for item in figures)
@@ -107,7 +98,7 @@ def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
             _check_form(figure, labels, ink)
         except NoDigit:
             continue
-        found.append(Found(_normalize(ink, labels, figure, shape), figure.box(scale)))
+        found.append(Found(_normalize(ink, labels, figure, shape), figure.box(ink.scale)))
     if not found:
         raise NoDigit("nothing of a digit's form")
     return found
@@ -138,62 +129,10 @@ class _Figure(Box):
         return left, top, round(self.right * scale) - left, round(self.bottom * scale) - top
 
 
-def _ink(grey: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-    """How much ink is where, float32 (h, w), 0 none to 1 full, and the factor back to the picture's own pixels."""
-    if min(grey.shape) < SMALLEST:
-        raise NoDigit("a picture of too few pixels")
-    longest = max(grey.shape)
-    scale = max(1.0, longest / WORK)
-    values = resize(grey.astype(np.float32), tuple(max(1, round(size / scale)) for size in grey.shape))
-    flat = _is_flat(values)
-    light = values - (_flat_background(values) if flat else _local_background(values))
-    # The background is what differs by less than half of what the most different does, whatever share it has.
-    distance = np.abs(light)
-    near = distance[distance <= distance.max() / 2]
-    spread = 1.4826 * float(np.median(near)) if near.size else 0.0
-    ink = np.maximum(light if float((light**3).sum()) > 0 else -light, 0)
-    count = max(3, round(0.001 * ink.size))
-    peak = float(np.partition(ink.ravel(), -count)[-count:].mean())
-    if peak < max(MIN_CONTRAST, MIN_SIGNAL * spread):
-        raise NoDigit("blank" if peak < MIN_CONTRAST else "noise")
-    # What full ink is: under uneven light the middle of the strong values, so that a few specks do not decide it.
-    full = peak if flat else float(np.percentile(ink[ink > 0.35 * peak], 60))
-    return np.minimum(ink / full, 1.0), scale
-
-
-def _is_flat(values: NDArray[np.float32]) -> bool:
-    """Whether the background is one value: a small picture, or one whose border is even."""
-    low, high = np.percentile(_border(values), [10, 90])
-    return max(values.shape) <= FLAT or float(high - low) < 0.12 * float(np.ptp(values))
-
-
-def _border(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
-
-
-def _flat_background(values: NDArray[np.float32]) -> float:
-    """One value: the side of the middle grey that most of the border and most of all pixels are on, together."""
-    border = _border(values)
-    middle = (float(values.min()) + float(values.max())) / 2
-    light = (border > middle).mean() + (values > middle).mean() > 1
-    side = values[values > middle] if light else values[values <= middle]
-    return float(np.median(side))
-
-
-def _local_background(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The median of each pixel's wide neighbourhood, by which lighting goes and strokes stay."""
-    factor = max(values.shape) / GRID
-    small = resize(values, tuple(max(3, round(size / factor)) for size in values.shape))
-    reach = WINDOW // 2
-    padded = np.pad(small, reach, mode="symmetric")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW))
-    return resize(np.median(windows, axis=(2, 3)).astype(np.float32), values.shape)
-
-
-def _pieces(ink: NDArray[np.float32]) -> tuple[NDArray[np.int32], list[Component]]:
+def _pieces(ink: Ink) -> tuple[NDArray[np.int32], list[Component]]:
     """The pieces of ink that are more than specks, the largest first."""
     # In few pixels a line's thinnest places are faint.
-    labels, pieces = components(ink > (0.35 if max(ink.shape) <= FLAT else 0.5))
+    labels, pieces = components(ink.above(0.35 if max(ink.shape) <= FLAT else 0.5))
     if not pieces:
         raise NoDigit("blank")
     large = [item for item in pieces if item.area >= max(3, 0.02 * pieces[0].area)]
@@ -237,7 +176,7 @@ def _touches(item: Component, shape: tuple[int, ...]) -> bool:
     return item.left == 0 or item.top == 0 or item.right == shape[1] or item.bottom == shape[0]
 
 
-def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: NDArray[np.float32]) -> None:
+def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: Ink) -> None:
     filled = figure.area / (figure.width * figure.height)
     if max(figure.width, figure.height) < 5:
         raise NoDigit("a speck")
@@ -253,11 +192,15 @@ def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: NDArray[np.floa
     across = figure.width == width and (figure.top == 0) != (figure.bottom == height) and figure.height < height / 2
     if max(ink.shape) > FLAT and (upright or across):
         raise NoDigit("a shade along the edge")
-    if max(ink.shape) > FLAT and float(((ink[box] > 0.15) & (ink[box] < 0.5)).sum()) > figure.area:
+    amounts = ink.within(box)
+    if max(ink.shape) > FLAT and np.count_nonzero((amounts > 0.15 * FULL) & (amounts < 0.5 * FULL)) > figure.area:
         raise NoDigit("no clear stroke")
-    mine = np.pad(np.isin(labels[box], [item.label for item in figure.pieces]), 1)
+    mine = np.zeros((figure.height + 2, figure.width + 2), np.bool_)
+    mine[1:-1, 1:-1] = _has_label(labels[box], figure)
+    if len(figure.pieces) - euler_number(mine) <= MOST_LOOPS:
+        return
     holes = [item for item in components(~mine)[1] if item.left > 0 and item.area >= max(2, 0.01 * mine.size)]
-    if len(holes) > 3:
+    if len(holes) > MOST_LOOPS:
         raise NoDigit("more loops than a digit has")
 
 
@@ -277,17 +220,25 @@ def _reading_order(figures: list[_Figure]) -> list[_Figure]:
     return ordered
 
 
-def _normalize(
-    ink: NDArray[np.float32], labels: NDArray[np.int32], figure: _Figure, shape: tuple[int, ...]
-) -> NDArray[np.uint8]:
+def _has_label(labels: NDArray[np.int32], figure: _Figure) -> NDArray[np.bool_]:
+    """Where a labelled mask has a piece of a figure."""
+    mine: NDArray[np.bool_] = labels == figure.pieces[0].label
+    for item in figure.pieces[1:]:
+        mine |= labels == item.label
+    return mine
+
+
+def _normalize(ink: Ink, labels: NDArray[np.int32], figure: _Figure, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     # With the soft edge, a pixel at most, which MNIST's 20 pixels count.
     box = np.s_[max(figure.top - 1, 0) : figure.bottom + 1, max(figure.left - 1, 0) : figure.right + 1]
-    others = (labels[box] != 0) & ~np.isin(labels[box], [item.label for item in figure.pieces])
-    alone = np.where(others, 0, ink[box]).astype(np.float32)
+    near, alone = labels[box], ink.within(box)
+    mine = _has_label(near, figure)
+    if np.count_nonzero(near) > np.count_nonzero(mine):
+        alone[(near != 0) & ~mine] = 0
     height, width = ink.shape
     if height == width <= TINY and (figure.height, figure.width) == (height, width):
         # Stretched to a square, as forms are read: its own proportions are lost, and most digits are narrower.
-        alone = np.clip(resize(alone, (4 * height, round(4 * width * NARROWER))), 0, 1)
+        alone = resize(alone, (4 * height, round(4 * width * NARROWER)))
     pixels = normalize(alone, shape)
     if pixels is None:
         raise NoDigit("a speck")

@@ -2,54 +2,119 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ContentError, UsageError
+from mnist_edge.errors import ContentError, MnistEdgeError, PictureTooLargeError, UsageError
+from mnist_edge.runtime.containers import Container, inspect
 from mnist_edge.runtime.digit import Found, find_digit, find_digits
+from mnist_edge.runtime.grey import to_grey
 from mnist_edge.storage import read_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm"})
+# Suffixes of the formats that `containers` accepts.
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"}
+)
 MAX_PIXELS = 50_000_000
+# Memory that decoding may take for each pixel that is allowed: 80 MB for 16 million pixels.
+BYTES_PER_PIXEL = 5
 MAX_FILE_BYTES = 1 << 28
 PREPROCESSORS = ("digit", "resize")
+# A picture is reduced when it is read, as long as its longest side is not below this: four times what digits are
+# looked for in.
+KEPT = 1280
+ORIGINAL_SIZE = "original_size"
 
 
-def read_picture(source: Path | bytes, name: str = "", max_pixels: int = MAX_PIXELS) -> Image:
-    """A picture in mode L (grey, 0 to 255), upright; where it is transparent, on what its drawing stands out from.
+def read_picture(source: Path | bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Image:
+    """A picture in mode L (grey, 0 to 255), upright; transparent parts get a ground that the drawing stands out from.
+
+    PNG, JPEG, WebP, GIF, BMP, TIFF and PNM are read, the first frame of each. A picture whose longest side is twice
+    `KEPT` or more is reduced; then ``info["original_size"]`` has its width and height.
 
     Args:
         source: a file, or a file's bytes.
         name: how to call the bytes in a message.
+        max_pixels: the most pixels that are read. Formats that take more than `BYTES_PER_PIXEL` to decode (WebP, some
+            JPEG and TIFF files) are allowed fewer: no more than ``max_pixels * BYTES_PER_PIXEL`` bytes are taken.
 
     Raises:
         UsageError: no such file.
-        ContentError: no picture, a damaged one, or one of more than 50 million pixels.
+        PictureTooLargeError: too many pixels; nothing was decoded.
+        ContentError: no picture of a known format, or a damaged one.
     """
-    from PIL import Image as Pil
-    from PIL import ImageOps
-
     content = source if isinstance(source, bytes) else read_bytes(source, MAX_FILE_BYTES)
     name = name or str(source)
     try:
-        with Pil.open(io.BytesIO(content)) as picture:
-            if picture.width * picture.height > max_pixels:
-                raise PictureTooLargeError(f"{name} has {picture.width} x {picture.height} pixels.", "Make it smaller.")
-            picture.load()
-            return _grey(ImageOps.exif_transpose(picture))
-    except ContentError:
+        container = inspect(content)
+        _check_size(container, name, max_pixels)
+        return _decoded(container)
+    except MnistEdgeError:
         raise
-    except Pil.DecompressionBombError as error:  # Pillow's own limit, above ours
-        raise ContentError(f"{name} has more than {MAX_PIXELS:,} pixels.", "Make it smaller.") from error
+    except MemoryError:
+        raise PictureTooLargeError(f"{name} takes more memory than there is.", "Make it smaller.") from None
     except Exception as error:  # Pillow's plug-ins raise anything on damaged files
         raise ContentError(f"{name} is no picture that can be read.", "Give a whole PNG or JPEG file.") from error
+
+
+def _check_size(container: Container, name: str, max_pixels: int) -> None:
+    pixels = container.width * container.height
+    if pixels == 0:
+        raise ValueError
+    allowed = min(max_pixels, max_pixels * BYTES_PER_PIXEL * pixels // max(1, container.decoder_bytes))
+    if pixels > allowed:
+        raise PictureTooLargeError(
+            f"{name} has {container.width} x {container.height} pixels, more than {allowed:,}.", "Make it smaller."
+        )
+
+
+def _decoded(container: Container) -> Image:
+    from PIL import Image as Pil
+
+    if container.format in _PLUGINS:
+        importlib.import_module(_PLUGINS[container.format])
+    with Pil.open(io.BytesIO(container.content), formats=(container.format,)) as picture:
+        if picture.size != (container.width, container.height):
+            raise ValueError
+        scale = next(scale for scale in (8, 4, 2, 1) if max(picture.size) // scale >= KEPT or scale == 1)
+        # Only JPEG can be decoded to grey and to a fraction of its size.
+        picture.draft("L", (max(1, picture.width // scale), max(1, picture.height // scale)) if scale > 1 else None)
+        picture.load()
+        grey = to_grey(picture, max(1, max(picture.size) // KEPT))
+    size = container.width, container.height
+    turned = _TURNS[container.orientation]
+    reduced = grey.size != size
+    if turned is not None:
+        grey = grey.transpose(Pil.Transpose[turned])
+        size = size if container.orientation < _FIRST_SIDEWAYS else size[::-1]
+    grey.info = {ORIGINAL_SIZE: size} if reduced else {}
+    return grey
+
+
+# Pillow loads the others with its first picture; without these it would load all the plug-ins that it has.
+_PLUGINS = {"WEBP": "PIL.WebPImagePlugin", "TIFF": "PIL.TiffImagePlugin"}
+# By EXIF orientation.
+_TURNS = (
+    None,
+    None,
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
+)
+_FIRST_SIDEWAYS = 5
 
 
 def picture_to_pixels(picture: Image, preprocessor: str, image_shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -77,28 +142,19 @@ def prepare(picture: Image, preprocessor: str, image_shape: tuple[int, ...], mul
     height, width = image_shape
     pixels = np.asarray(picture, np.uint8)
     if preprocessor == "digit":
-        return find_digits(pixels, (height, width)) if multi else [find_digit(pixels, (height, width))]
+        found = find_digits(pixels, (height, width)) if multi else [find_digit(pixels, (height, width))]
+        return [_in_original(item, picture) for item in found]
     if pixels.shape != (height, width):
         pixels = np.asarray(Pil.fromarray(pixels).resize((width, height), Pil.Resampling.LANCZOS), np.uint8)
-    return [Found(pixels, (0, 0, picture.width, picture.height))]
+    return [Found(pixels, (0, 0, *picture.info.get(ORIGINAL_SIZE, picture.size)))]
 
 
-def _grey(picture: Image) -> Image:
-    from PIL import Image as Pil
-
-    if picture.mode.startswith(("I", "F")):  # 16 and 32 bits: scale, where convert() would clip
-        values = np.asarray(picture, np.float64)
-        top = 255.0 if values.max() <= 255 else 65535.0
-        return Pil.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))
-    if "A" in picture.getbands() or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        alpha = np.asarray(picture.getchannel("A"), np.float64)
-        ink = float((np.asarray(picture.convert("L")) * alpha).sum() / max(1.0, alpha.sum()))
-        # Whatever is drawn on nothing is to be seen: on white where it is dark, else on black.
-        ground = (255, 255, 255, 255) if ink < 127.5 and alpha.min() < 255 else (0, 0, 0, 255)
-        picture = Pil.alpha_composite(Pil.new("RGBA", picture.size, ground), picture)
-    return picture.convert("L")
-
-
-class PictureTooLargeError(ContentError):
-    """TEMPORARY until the vision branch is merged."""
+def _in_original(found: Found, picture: Image) -> Found:
+    """A digit found in a reduced picture, with its box in the original."""
+    width, height = picture.info.get(ORIGINAL_SIZE, picture.size)
+    if (width, height) == picture.size:
+        return found
+    across, down = width / picture.width, height / picture.height
+    left, top, right, bottom = found.box[0], found.box[1], found.box[0] + found.box[2], found.box[1] + found.box[3]
+    corner = round(left * across), round(top * down)
+    return replace(found, box=(*corner, round(right * across) - corner[0], round(bottom * down) - corner[1]))

@@ -27,6 +27,8 @@ SHADES = " .:-=+*#%@"
 def find_pictures(sources: Sequence[str]) -> list[str]:
     """Files as they are, folders as the pictures in them, sorted; ``-`` stays.
 
+    In a folder, whatever is not a regular file (a FIFO, a device, a folder) is left out, whatever its name.
+
     Raises:
         UsageError: a folder holds no picture.
     """
@@ -36,11 +38,16 @@ def find_pictures(sources: Sequence[str]) -> list[str]:
         if not path.is_dir():
             found.append(source)
             continue
-        inside = sorted(str(item) for item in path.iterdir() if item.suffix.lower() in SUFFIXES)
+        inside = sorted(str(item) for item in path.iterdir() if item.suffix.lower() in SUFFIXES and _is_regular(item))
         if not inside:
             raise UsageError(f"The folder {source} holds no picture.", f"Known kinds: {', '.join(sorted(SUFFIXES))}.")
         found += inside
     return found
+
+
+def _is_regular(path: Path) -> bool:
+    """Whether a path is a regular file; a link to nothing is taken for one, so that its error is reported."""
+    return path.is_file() or not path.exists()
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 # Of MNIST's own picture: the digit's longest side as a share of the picture's.
 SHARE = 20 / 28
-# Ink below this is no edge of a stroke.
-SOFT = 0.1
+FULL = 255
+# Ink below this is no edge of a stroke, and above this is inside of one.
+SOFT, HALF = 0.1 * FULL, 0.5 * FULL
 # The scale at which strokes are judged: pixels for each of the digit's 20.
 FINE = 8
 # Stroke widths in those pixels: nearly all of MNIST's lie between (5 % to 95 % of the validation split, in steps), and
 # what a thinner one is brought to.
 THIN, THICK, MIDDLE = 12.0, 32.0, 17.0
 
-Ink = NDArray[np.float32]
+Ink = NDArray[np.uint8]
+Values = TypeVar("Values", NDArray[np.uint8], NDArray[np.float32])
 
 
 def normalize(ink: Ink, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """A figure as MNIST would have it.
 
     Args:
-        ink: float32 (h, w), 0 to 1: the figure alone, cropped with a pixel or so around it.
+        ink: uint8 (h, w), 0 none to 255 full: the figure alone, cropped with a pixel or so around it.
         shape: (h, w) of the picture to make.
 
     Returns:
@@ -30,24 +34,32 @@ def normalize(ink: Ink, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     """
     side = round(SHARE * min(shape))
     crop = trimmed(ink, SOFT)
-    edged = np.pad(crop, 1)  # so that interpolation finds the background beside the stroke
+    edged = np.zeros((crop.shape[0] + 2, crop.shape[1] + 2), np.uint8)  # background next to the stroke
+    edged[1:-1, 1:-1] = crop
     factor = side * FINE / max(crop.shape)
-    large = resize(edged, tuple(max(1, round(size * factor)) for size in edged.shape)) > 0.5
+    # A larger figure's strokes are measured as they are.
+    large = _fine(edged, factor) if factor > 1 else edged > HALF
     if not large.any():
         return None
-    width = _stroke_width(large)
+    width = _stroke_width(large) * min(factor, 1.0)
     if not THIN <= width <= THICK:
-        strokes = _weighted(np.pad(large, FINE), width)
+        strokes = _weighted(np.pad(_fine(edged, factor), FINE), width)
         if not strokes.any():
             return None
-        crop = trimmed(strokes.astype(np.float32), 0.5)
-    small = resize(crop, _scaled(crop.shape, side)) * 255
-    return _centred(np.clip(np.rint(small), 0, 255).astype(np.uint8), shape)
+        crop = trimmed(np.where(strokes, np.uint8(FULL), np.uint8(0)), HALF)
+    return _centred(resize(crop, _scaled(crop.shape, side)), shape)
+
+
+def _fine(ink: Ink, factor: float) -> NDArray[np.bool_]:
+    """The strokes at the scale at which they are judged."""
+    strokes: NDArray[np.bool_] = resize(ink, tuple(max(1, round(size * factor)) for size in ink.shape)) > HALF
+    return strokes
 
 
 def trimmed(values: Ink, level: float) -> Ink:
     """Without the rows and columns at the edges in which nothing is above a level."""
-    rows, columns = (np.flatnonzero((values > level).any(axis=axis)) for axis in (1, 0))
+    above = values > level
+    rows, columns = (np.flatnonzero(above.any(axis=axis)) for axis in (1, 0))
     return values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
@@ -66,11 +78,8 @@ def _weighted(strokes: NDArray[np.bool_], width: float) -> NDArray[np.bool_]:
 
 def _stroke_width(strokes: NDArray[np.bool_]) -> float:
     """Twice the area over the outline's length."""
-    edges = sum(
-        int((strokes.take(range(1, n), axis) != strokes.take(range(n - 1), axis)).sum())
-        for axis, n in enumerate(strokes.shape)
-    )
-    return 2 * float(strokes.sum()) / max(1.0, edges * np.pi / 4)
+    edges = np.count_nonzero(strokes[1:] != strokes[:-1]) + np.count_nonzero(strokes[:, 1:] != strokes[:, :-1])
+    return 2 * np.count_nonzero(strokes) / max(1.0, edges * np.pi / 4)
 
 
 def _grown(strokes: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
@@ -107,7 +116,7 @@ def centre(pixels: NDArray[np.uint8]) -> tuple[float, float]:
     return float(values.sum(axis=1) @ rows / whole), float(values.sum(axis=0) @ columns / whole)
 
 
-def resize(values: Ink, shape: tuple[int, ...]) -> Ink:
+def resize(values: Values, shape: tuple[int, ...]) -> Values:
     """By area where it shrinks, bicubic where it grows: Pillow's filters do both."""
     from PIL import Image as Pil
 
@@ -115,5 +124,5 @@ def resize(values: Ink, shape: tuple[int, ...]) -> Ink:
         return values
     shrinks = shape[0] * shape[1] < values.size
     how = Pil.Resampling.BOX if shrinks else Pil.Resampling.BICUBIC
-    picture = Pil.fromarray(np.ascontiguousarray(values, np.float32))
-    return np.asarray(picture.resize((shape[1], shape[0]), how), np.float32)
+    picture = Pil.fromarray(np.ascontiguousarray(values))
+    return np.asarray(picture.resize((shape[1], shape[0]), how), values.dtype)

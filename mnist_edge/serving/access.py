@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -69,6 +70,22 @@ class Access:
                 raise RefusedError(403, f"This machine is not known as {host[:60]!r}; --allow-host accepts a name.")
         elif path not in OPEN_PATHS and not self._has_token(request, self.token):
             raise RefusedError(401, "A token is required: Authorization: Bearer …", **{"WWW-Authenticate": "Bearer"})
+
+    def check_call(self, metadata: Mapping[str, str | bytes], needs_token: bool) -> None:
+        """Let a gRPC call pass, or refuse it.
+
+        Args:
+            metadata: of the call.
+            needs_token: whether its method is not for everyone.
+
+        Raises:
+            RefusedError: 401 without the token, 403 from a web page: browsers do not speak gRPC.
+        """
+        if "origin" in metadata:
+            raise RefusedError(403, "A web page may not call.")
+        scheme, _, given = str(metadata.get("authorization", "")).partition(" ")
+        if self.token is not None and needs_token and not (scheme.lower() == "bearer" and self.is_token(given.strip())):
+            raise RefusedError(401, "A token is required: metadata authorization: Bearer …")
 
     def is_token(self, given: str) -> bool:
         """Whether a string is the token; takes the same time for all strings of a length."""

@@ -1,8 +1,8 @@
-"""Images of several requests, classified together in threads.
+"""Images of several requests, classified together.
 
-A request is started at once if a session is idle. Those that come while all sessions work are collected, and the next
-session that is free takes as many of them as fit into a batch: batches grow with the load, and nobody waits for company
-unless ``batch_seconds`` asks for it.
+Small numbers of images are classified on the event loop: handing them to a thread takes longer than the work. All that
+arrive in one turn of the loop share batches, so that batches grow with the load; nobody waits for others unless
+``delay`` asks for it. More images, or a slow model, are classified in threads.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,29 +20,44 @@ from numpy.typing import NDArray
 from mnist_edge.runtime.session import Session
 
 BATCH = 64
+# The event loop answers nobody else while it classifies: this is how long it may.
+LOOP_SECONDS = 0.005
 Images = NDArray[np.uint8]
 Answers = NDArray[np.float32]
-_Item = tuple[Images, "asyncio.Future[Answers]"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Item:
+    images: Images
+    answers: asyncio.Future[Answers]
 
 
 class Batcher:
     """The sessions of one model file. All methods but `_infer` run on the event loop."""
 
     def __init__(
-        self, sessions: Sequence[Session], executor: Executor, delay: float, observe: Callable[[int, float], None]
+        self,
+        sessions: Sequence[Session],
+        executor: Executor,
+        on_loop: int,
+        delay: float,
+        observe: Callable[[int, float], None],
     ) -> None:
         """Prepare to classify.
 
         Args:
-            sessions: of one file; one is used by one thread at a time.
-            executor: with a thread for each session.
-            delay: seconds for which the first image of a batch may wait for others; 0: not at all.
+            sessions: of one file, at least two: the first for the event loop, one for each thread.
+            executor: with a thread for each session but the first.
+            on_loop: how many images the event loop may classify at a time (`images_on_loop`); 0: none.
+            delay: seconds for which images may wait for others; 0: not at all.
             observe: is told of every batch: how many images, and the seconds in the engine.
         """
-        self._idle, self._executor, self._delay, self._observe = list(sessions), executor, delay, observe
-        self._pending: deque[_Item] = deque()
+        self._own, self._idle = sessions[0], list(sessions[1:])
+        self._executor, self._on_loop, self._delay, self._observe = executor, on_loop, delay, observe
+        self._small: deque[_Item] = deque()
+        self._large: deque[_Item] = deque()
+        self._flush_at: asyncio.Handle | None = None
         self._started: dict[Session, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
 
     async def predict(self, images: Images) -> Answers:
         """Classify images, uint8 (n, h, w), n at most `BATCH`.
@@ -49,59 +65,92 @@ class Batcher:
         Returns:
             float32, shape (n, classes).
         """
-        future: asyncio.Future[Answers] = asyncio.get_running_loop().create_future()
-        self._pending.append((images, future))
-        waiting = sum(len(item[0]) for item in self._pending) if self._delay else BATCH
-        if waiting >= BATCH:
-            self._start()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._delay, self._start)
-        return await future
+        loop = asyncio.get_running_loop()
+        item = _Item(images, loop.create_future())
+        if len(images) > self._on_loop:
+            self._large.append(item)
+            self._start_threads()
+        else:
+            self._small.append(item)
+            if self._flush_at is None:
+                self._flush_at = (
+                    loop.call_later(self._delay, self._flush) if self._delay else loop.call_soon(self._flush)
+                )
+            elif self._delay and sum(len(waiting.images) for waiting in self._small) >= self._on_loop:
+                self._flush_at.cancel()
+                self._flush_at = loop.call_soon(self._flush)
+        return await item.answers
 
     def longest_seconds(self) -> float:
-        """For how long the oldest batch has been in an engine; 0 if none is."""
+        """For how long the oldest batch has been in a thread; 0 if none is."""
         return time.monotonic() - min(self._started.values()) if self._started else 0.0
 
-    def _start(self) -> None:
-        """Give idle sessions what is pending."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    def _flush(self) -> None:
+        """Classify a batch here; if more waits, in the loop's next turn."""
+        self._flush_at = None
+        batch = _next_batch(self._small, self._on_loop)
+        if batch:
+            self._answer(batch, *_run(self._own, batch))
+        if self._small:
+            self._flush_at = asyncio.get_running_loop().call_soon(self._flush)
+
+    def _start_threads(self) -> None:
+        """Give sessions that are idle what waits for them."""
         loop = asyncio.get_running_loop()
-        while self._idle and (batch := self._next_batch()):
+        while self._idle and (batch := _next_batch(self._large, BATCH)):
             session = self._idle.pop()
             self._started[session] = time.monotonic()
             self._executor.submit(self._infer, loop, session, batch)
 
-    def _next_batch(self) -> list[_Item]:
-        batch: list[_Item] = []
-        count = 0
-        while self._pending and (not batch or count + len(self._pending[0][0]) <= BATCH):
-            item = self._pending.popleft()
-            if not item[1].done():  # the request was cancelled while it waited
-                batch.append(item)
-                count += len(item[0])
-        return batch
-
     def _infer(self, loop: asyncio.AbstractEventLoop, session: Session, batch: list[_Item]) -> None:
-        begun = time.perf_counter()
-        result: Answers | Exception
-        try:
-            result = session.predict(batch[0][0] if len(batch) == 1 else np.concatenate([item[0] for item in batch]))
-        except Exception as error:
-            result = error
-        loop.call_soon_threadsafe(self._finish, session, batch, result, time.perf_counter() - begun)
+        result, seconds = _run(session, batch)
+        loop.call_soon_threadsafe(self._finish, session, batch, result, seconds)
 
     def _finish(self, session: Session, batch: list[_Item], result: Answers | Exception, seconds: float) -> None:
         del self._started[session]
         self._idle.append(session)
-        self._start()
-        self._observe(sum(len(images) for images, _ in batch), seconds)
+        self._start_threads()
+        self._answer(batch, result, seconds)
+
+    def _answer(self, batch: list[_Item], result: Answers | Exception, seconds: float) -> None:
+        self._observe(sum(len(item.images) for item in batch), seconds)
         at = 0
-        for images, future in batch:
-            if not future.done():
+        for item in batch:
+            if not item.answers.done():
                 if isinstance(result, Exception):
-                    future.set_exception(result)
+                    item.answers.set_exception(result)
                 else:
-                    future.set_result(result[at : at + len(images)])
-            at += len(images)
+                    item.answers.set_result(result[at : at + len(item.images)])
+            at += len(item.images)
+
+
+def images_on_loop(session: Session) -> int:
+    """How many images a session classifies in `LOOP_SECONDS`, by the shortest of a few runs; at most `BATCH`."""
+    image = np.zeros((1, *session.image_shape), np.uint8)
+    taken = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        session.predict(image)
+        taken.append(time.perf_counter() - begun)
+    return min(BATCH, int(LOOP_SECONDS / max(min(taken), 1e-6)))
+
+
+def _next_batch(waiting: deque[_Item], most: int) -> list[_Item]:
+    """Take items of ``most`` images in all, or one larger item; leave out those whose request was cancelled."""
+    batch: list[_Item] = []
+    count = 0
+    while waiting and (not batch or count + len(waiting[0].images) <= most):
+        item = waiting.popleft()
+        if not item.answers.done():
+            batch.append(item)
+            count += len(item.images)
+    return batch
+
+
+def _run(session: Session, batch: list[_Item]) -> tuple[Answers | Exception, float]:
+    begun = time.perf_counter()
+    try:
+        images = batch[0].images if len(batch) == 1 else np.concatenate([item.images for item in batch])
+        return session.predict(images), time.perf_counter() - begun
+    except Exception as error:
+        return error, time.perf_counter() - begun

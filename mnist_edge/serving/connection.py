@@ -29,36 +29,37 @@ MOST_PARTS = 20_000
 
 
 class Connections:
-    """The open connections of a process."""
+    """The open connections of a process: how many, whose, and what they have not sent yet."""
 
     def __init__(self, limits: Limits, observe: Callable[[float], None]) -> None:
         """Start with none; ``observe`` is told their number whenever it changes."""
         self.limits, self._observe = limits, observe
-        self._open: dict[BoundedProtocol, str] = {}
-        self._of_address: Counter[str] = Counter()
+        self._count = 0
+        self._of_network: Counter[str] = Counter()
+        self.protocols: set[BoundedProtocol] = set()
 
-    def admit(self, protocol: BoundedProtocol, address: str) -> bool:
-        """Count a new connection, if there is room for it."""
-        limits = self.limits
-        if len(self._open) >= limits.connections or self._of_address[address] >= limits.connections_per_address:
+    def admit(self, address: str) -> bool:
+        """Count a new connection from an address, if there is room for it."""
+        limits, network = self.limits, _network(address)
+        if self._count >= limits.connections or self._of_network[network] >= limits.connections_per_address:
             return False
-        self._open[protocol] = address
-        self._of_address[address] += 1
-        self._observe(len(self._open))
+        self._of_network[network] += 1
+        self._count += 1
+        self._observe(self._count)
         return True
 
-    def leave(self, protocol: BoundedProtocol) -> None:
-        """Forget a connection, counted or not."""
-        address = self._open.pop(protocol, None)
-        if address is not None:
-            self._of_address[address] -= 1
-            if not self._of_address[address]:
-                del self._of_address[address]
-            self._observe(len(self._open))
+    def release(self, address: str) -> None:
+        """Forget a connection that was admitted."""
+        network = _network(address)
+        self._of_network[network] -= 1
+        if not self._of_network[network]:
+            del self._of_network[network]
+        self._count -= 1
+        self._observe(self._count)
 
     def unsent_bytes(self) -> int:
         """How many bytes of answers wait in memory for clients that do not read."""
-        return sum(protocol.transport.get_write_buffer_size() for protocol in self._open)
+        return sum(protocol.transport.get_write_buffer_size() for protocol in self.protocols)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -67,6 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, counted: Connections, **parts: Any) -> None:
         super().__init__(**parts)
         self._counted, self._limits = counted, counted.limits
+        self.on_end: Callable[[], None] = lambda: None  # is called when the connection has ended
         self._refused = False
         self._in_head = self._in_body = False
         self._head_bytes = self._head_fields = self._body_parts = self._silent_bytes = 0
@@ -75,17 +77,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count the connection; refuse it if there are too many."""
+        """Start to wait for a request."""
         super().connection_made(transport)
         self.flow = _Flow(self, transport)
-        if self._counted.admit(self, _network(self.client[0] if self.client else "")):
-            self._start_head_timer()
-        else:
-            self._refuse(503, "There are too many connections.")
+        self._counted.protocols.add(self)
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and its timers."""
-        self._counted.leave(self)
+        self._counted.protocols.discard(self)
+        self.on_end()
         self._stop_head_timer()
         self._stop_write_timer()
         waiting = [cycle for cycle, _ in self.pipeline]
@@ -254,14 +255,19 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         if not (pending and running.response_started):
-            body = json.dumps({"error": message}).encode()
-            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            self.transport.write(STATUS_LINE[status] + head + body)
+            self.transport.write(error_answer(status, message))
         if pending:
             running.disconnected = True
             running.message_event.set()
         self.transport.close()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+def error_answer(status: int, message: str) -> bytes:
+    """A whole answer in HTTP/1.1, after which the connection is closed."""
+    body = json.dumps({"error": message}).encode()
+    head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+    return STATUS_LINE[status] + head + body
 
 
 class _Flow(FlowControl):

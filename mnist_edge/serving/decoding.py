@@ -20,14 +20,15 @@ from typing import IO
 
 import msgspec
 
-from mnist_edge.errors import MnistEdgeError
+from mnist_edge.errors import MnistEdgeError, PictureTooLargeError
 from mnist_edge.runtime.digit import NoDigit
-from mnist_edge.runtime.pictures import PictureTooLargeError, prepare, read_picture
+from mnist_edge.runtime.pictures import prepare, read_picture
 from mnist_edge.serving import tfserving, v2
 from mnist_edge.serving.limits import MIB, RefusedError
 from mnist_edge.serving.requests import Grid, ImageRequest
 
-LENGTH = struct.Struct("<I")
+# Before a job: its length. Before a result: its length, and whether the decoder ends now.
+LENGTH, RESULT_HEAD = struct.Struct("<I"), struct.Struct("<I?")
 # Memory that one job may add to a decoder. A decoder that has kept more than KEPT_BYTES of it is replaced.
 JOB_BYTES = 192 * MIB
 KEPT_BYTES = 16 * MIB
@@ -64,6 +65,13 @@ class TfJob(msgspec.Struct, frozen=True, tag=True):
     grid: Grid
 
 
+class GrpcJob(msgspec.Struct, frozen=True, tag=True):
+    """Read a ``ModelInferRequest``, for one of the models that have these grids."""
+
+    content: bytes
+    grids: dict[str, Grid]
+
+
 class FoundImage(msgspec.Struct, frozen=True):
     """One image for the network: uint8, (h, w) of the grid, with its box in the picture: left, top, width, height."""
 
@@ -92,7 +100,7 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-Job = PictureJob | V2Job | TfJob
+Job = PictureJob | V2Job | TfJob | GrpcJob
 Result = Pictures | Request | Refusal
 
 
@@ -107,6 +115,10 @@ def do(job: Job, exclusive: Exclusive = contextlib.nullcontext) -> Result:
         with exclusive() if len(job.content) > LARGE_BODY else contextlib.nullcontext():
             if isinstance(job, V2Job):
                 return Request(v2.read(job.content, job.header, job.grid))
+            if isinstance(job, GrpcJob):
+                from mnist_edge.serving import messages
+
+                return Request(messages.read(job.content, job.grids))
             return Request(tfserving.read(job.content, job.grid))
     except RefusedError as error:
         return Refusal(error.status, error.message)
@@ -182,7 +194,7 @@ def run(connection: socket.socket, large: IO[bytes]) -> None:
     """Do jobs until the server closes the connection or this process has kept too much memory.
 
     Args:
-        connection: to the server; each message is its length, as four little-endian bytes, and MessagePack.
+        connection: to the server; each message is a head and MessagePack.
         large: a file that can be written; its lock is held by the one decoder that works on something large.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the server ends its decoders
@@ -195,8 +207,9 @@ def run(connection: socket.socket, large: IO[bytes]) -> None:
     for content in _messages(connection):
         answer = encoder.encode(do(decoder.decode(content), lambda: _exclusive(large)))
         del content
-        connection.sendall(LENGTH.pack(len(answer)) + answer)
-        if _memory() > in_use + KEPT_BYTES:
+        ends = _memory() > in_use + KEPT_BYTES
+        connection.sendall(RESULT_HEAD.pack(len(answer), ends) + answer)
+        if ends:
             return
 
 

@@ -24,14 +24,16 @@ def forget_process(pid: int) -> None:
 
 @dataclass
 class Statistics:
-    """What one server process has done for one model: numbers of images, batches and failures, and nanoseconds."""
+    """What one server process has done for one model: numbers, nanoseconds, and when (milliseconds since 1970)."""
 
     images: int = 0
     batches: int = 0
-    requests: int = 0
+    successes: int = 0
     failures: int = 0
     engine_ns: int = 0
-    request_ns: int = 0
+    success_ns: int = 0
+    failure_ns: int = 0
+    last_success_ms: int = 0
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Metrics:
         self.statistics: dict[str, Statistics] = {}
         self.of_route = lru_cache(1000)(self._of_route)
 
-    def _of_route(self, route: str, status: int) -> tuple[Counter, Histogram]:
+    def _of_route(self, route: str, status: int | str) -> tuple[Counter, Histogram]:
         return self.requests.labels(route, str(status)), self.latency.labels(route)
 
     def observer(self, model: str) -> Callable[[int, float], None]:

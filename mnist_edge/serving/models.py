@@ -13,7 +13,7 @@ from mnist_edge.errors import ContentError, MnistEdgeError, UsageError, one_line
 from mnist_edge.formats import Contract
 from mnist_edge.runtime import Session, open_session
 from mnist_edge.runtime.selftest import golden_path, run_selftest
-from mnist_edge.serving.batching import Batcher
+from mnist_edge.serving.batching import Batcher, images_on_loop
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.requests import Grid
@@ -91,7 +91,7 @@ class Models:
 
         Args:
             source: where they come from.
-            threads: how many sessions each has.
+            threads: how many large batches of one model may be in work at a time.
             limits: of the service. metrics: are told of batches and of files that were not accepted.
             note: is told, in words, of files that were accepted or not.
 
@@ -169,7 +169,7 @@ class Models:
 
     def _load(self, name: str, version: int) -> Loaded:
         path = self._source.pick(name)
-        sessions = [open_session(path, self._source.engine) for _ in range(self._threads)]
+        sessions = [open_session(path, self._source.engine) for _ in range(1 + self._threads)]
         first = sessions[0]
         self._check(path, first)
         height, width = first.image_shape
@@ -186,7 +186,13 @@ class Models:
             grid=grid,
             verified=first.verified,
             temperature=first.temperature,
-            batcher=Batcher(sessions, self._executor, self._limits.batch_seconds, self._metrics.observer(name)),
+            batcher=Batcher(
+                sessions,
+                self._executor,
+                images_on_loop(first),
+                self._limits.batch_seconds,
+                self._metrics.observer(name),
+            ),
         )
 
     def _check(self, path: Path, session: Session) -> None:

@@ -106,6 +106,7 @@ def document(limits: Limits) -> Schema:
     version = {"name": "version", "in": "path", "required": True, "schema": {"type": "string", "examples": ["1"]}}
     picture: Schema = {"type": "string", "format": "binary"}
     pictures = {
+        "application/octet-stream": {"schema": picture},
         "image/png": {"schema": picture},
         "image/jpeg": {"schema": picture},
         "multipart/form-data": {"schema": _object(("file",), file=picture)},

@@ -45,6 +45,7 @@ class ImageRequest(msgspec.Struct, frozen=True):
         count: of images. pixels: uint8, C order, shape (count, h, w). pictures: files (PNG, JPEG, …).
         request_id: to be repeated in the answer. classification: answer with so many best classes in place of all
             probabilities. binary: answer with binary tensors. columns: answer a TensorFlow Serving request by columns.
+        model, version: whom a gRPC request asks; over HTTP the path says it.
     """
 
     count: int
@@ -54,6 +55,8 @@ class ImageRequest(msgspec.Struct, frozen=True):
     classification: int | None = None
     binary: bool = False
     columns: bool = False
+    model: str = ""
+    version: str = ""
 
     def images(self, grid: Grid) -> NDArray[np.uint8]:
         """The pixels as uint8, shape (count, h, w)."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # File descriptors that a server needs for other things than connections: its decoders, files, the event loop.
 OWN_DESCRIPTORS = 32
+# Connections that the system keeps until they are accepted.
+BACKLOG = 4096
 LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
@@ -32,7 +34,7 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C; what was taken by then is answered.
 
     Raises:
-        MissingError: the extra ``serve`` is not installed, or this system cannot fork.
+        MissingError: the extra ``serve`` or ``grpc`` is not installed, or this system cannot fork.
         UsageError: a token that cannot be sent, or one of --certfile and --keyfile without the other.
         ContentError: a certificate or key that is not one.
         StageError: the address is taken, or not this machine's.
@@ -56,7 +58,12 @@ def serve(settings: Settings) -> None:
     if token is None and not settings.no_auth and not loopback:
         token = secrets.token_urlsafe(24)
     _check_certificate(settings)
-    listener = _listen(settings.host, settings.port)
+    listener = _listen(settings.host, settings.port, "--port")
+    reserved = contextlib.ExitStack()
+    if settings.grpc_port is not None:
+        _import_grpc()
+        holder = reserved.enter_context(_reserve(settings.host, settings.grpc_port))
+        settings = replace(settings, grpc_port=holder.getsockname()[1])
     address = _address(settings, listener.getsockname()[1], token)
     source = Source.of(settings.workspace, settings.engine, settings.models)
     limits = _limits(settings, Limits())
@@ -64,6 +71,8 @@ def serve(settings: Settings) -> None:
     access = Access(token, _names(settings) | allowed, allowed)
 
     def started() -> None:
+        if settings.grpc_port is not None:
+            say(f"serving gRPC at {_authority(settings.host, settings.grpc_port)}")
         say(f"serving at {address}")
         if settings.no_auth and not loopback:
             say("Anyone on the network may ask: there is no token.")
@@ -73,7 +82,7 @@ def serve(settings: Settings) -> None:
 
     decoders = max(1, min(settings.threads, os.cpu_count() or 1))
     try:
-        with contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
+        with reserved, contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
             Supervisor(work, listener, settings.workers, decoders, settings.grace_seconds).run(started)
     finally:
         if shared is not None:
@@ -103,11 +112,12 @@ def _share_metrics(workers: int) -> Path | None:
 def _limits(settings: Settings, limits: Limits) -> Limits:
     """The limits of one server process; connections also fit into the descriptors that the system allows."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    connections = max(1, min(settings.connections // settings.workers, descriptors - OWN_DESCRIPTORS))
+    protocols = 1 if settings.grpc_port is None else 2  # HTTP and gRPC have a half each
+    connections = max(1, min(settings.connections // settings.workers, descriptors - OWN_DESCRIPTORS) // protocols)
     return replace(
         limits,
         connections=connections,
-        connections_per_address=max(1, min(limits.connections_per_address, connections // 2)),
+        connections_per_address=max(1, min(limits.connections_per_address, 3 * connections // 4)),
         waiting=settings.queue,
         work_seconds=settings.timeout,
         batch_seconds=settings.batch_ms / 1000,
@@ -121,10 +131,14 @@ def _names(settings: Settings) -> frozenset[str]:
 
 
 def _address(settings: Settings, port: int, token: str | None) -> str:
-    shown = settings.host if settings.host not in ("0.0.0.0", "::") else socket.gethostname()
     scheme = "http" if settings.certfile is None else "https"
     query = f"?token={quote(token, safe='')}" if token else ""
-    return f"{scheme}://{f'[{shown}]' if ':' in shown else shown}:{port}/{query}"
+    return f"{scheme}://{_authority(settings.host, port)}/{query}"
+
+
+def _authority(host: str, port: int) -> str:
+    shown = host if host not in ("0.0.0.0", "::") else socket.gethostname()
+    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
 
 
 def _check_certificate(settings: Settings) -> None:
@@ -143,11 +157,34 @@ def _check_certificate(settings: Settings) -> None:
         ) from error
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=512)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise StageError(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.", "Choose another --port or --host."
+            f"{host}:{port} cannot be listened on: {error.strerror or error}.", f"Choose another {option} or --host."
         ) from error
+
+
+def _reserve(host: str, port: int) -> socket.socket:
+    """Bind to a port that no other program listens at, so that the server processes can share it."""
+    with _listen(host, port, "--grpc-port") as probe:
+        family, address = probe.family, probe.getsockname()
+    holder = socket.socket(family)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind(address)
+    return holder
+
+
+def _import_grpc() -> None:
+    """Import the library before the processes are forked, so that they share its memory.
+
+    Raises:
+        MissingError: the extra ``grpc`` is not installed.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log would block its threads when nobody reads stderr
+    try:
+        from mnist_edge.serving import grpc_server  # noqa: F401
+    except ImportError as error:
+        raise missing_extra("gRPC", "grpc") from error

@@ -159,9 +159,14 @@ class Service:
     def count(self, loaded: Loaded, begun_ns: int, failed: bool) -> None:
         """Enter a request into the statistics of its model."""
         counted = self.metrics.statistics[loaded.name]
-        counted.requests += 1
-        counted.failures += failed
-        counted.request_ns += time.perf_counter_ns() - begun_ns
+        spent_ns = time.perf_counter_ns() - begun_ns
+        if failed:
+            counted.failures += 1
+            counted.failure_ns += spent_ns
+        else:
+            counted.successes += 1
+            counted.success_ns += spent_ns
+            counted.last_success_ms = time.time_ns() // 1_000_000
 
 
 async def _stop_if(gone: Gone, at: int) -> None:

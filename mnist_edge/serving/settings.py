@@ -11,7 +11,7 @@ class Settings:
     """Settings of the service.
 
     Attributes:
-        workspace, models, engine: what to serve. host, port: where to listen.
+        workspace, models, engine: what to serve. host, port: where to listen. grpc_port: for gRPC; None: no gRPC.
         token: what clients must send; None: one is made if others than this machine can connect, unless ``no_auth``.
         allow_hosts: names by which browsers may call this machine, besides its own.
         threads: images in work at a time, in each server process. workers: server processes.
@@ -25,6 +25,7 @@ class Settings:
     engine: str
     host: str
     port: int
+    grpc_port: int | None
     token: str | None
     no_auth: bool
     allow_hosts: tuple[str, ...]

@@ -11,6 +11,9 @@ from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Loaded, Models
 from mnist_edge.serving.v2 import IMAGE, OUTPUT, PICTURE
 
+# Members of ``inference_stats`` that clients expect, for stages that are not measured here.
+_NOT_MEASURED = ("queue", "compute_input", "compute_output", "cache_hit", "cache_miss")
+
 
 def config(loaded: Loaded) -> dict[str, Any]:
     """The configuration of a model."""
@@ -44,18 +47,20 @@ def statistics(models: list[Loaded], metrics: Metrics) -> dict[str, Any]:
     found = []
     for loaded in models:
         counted = metrics.statistics[loaded.name]
-        done = counted.requests - counted.failures
         found.append(
             {
                 "name": loaded.name,
                 "version": str(loaded.version),
+                "last_inference": counted.last_success_ms,
                 "inference_count": counted.images,
                 "execution_count": counted.batches,
                 "inference_stats": {
-                    "success": {"count": done, "ns": counted.request_ns},
-                    "fail": {"count": counted.failures, "ns": 0},
+                    "success": {"count": counted.successes, "ns": counted.success_ns},
+                    "fail": {"count": counted.failures, "ns": counted.failure_ns},
                     "compute_infer": {"count": counted.batches, "ns": counted.engine_ns},
+                    **{name: {"count": 0, "ns": 0} for name in _NOT_MEASURED},
                 },
+                "batch_stats": [],
             }
         )
     return {"model_stats": found}

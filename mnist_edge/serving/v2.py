@@ -110,7 +110,7 @@ def read(content: bytes, header: str | None, grid: Grid) -> ImageRequest:
         pictures = pictures_of(tensor.datatype, tensor.shape, _contents(tensor, binary, size), grid)
         return _with_options(asked, len(pictures), b"", pictures)
     if size is None:
-        _check_image(tensor.datatype, tensor.shape, grid)
+        check_image(tensor.datatype, tensor.shape, grid)
         pixels = pixels_of(tensor.data or _no_data(), tensor.shape)
     else:
         pixels = image_of(tensor.datatype, tensor.shape, binary, grid)
@@ -123,7 +123,7 @@ def image_of(datatype: str, shape: list[int], binary: bytes, grid: Grid) -> byte
     Raises:
         RefusedError: 400, another data type, shape, size or range.
     """
-    _check_image(datatype, shape, grid)
+    check_image(datatype, shape, grid)
     dtype = np.dtype(DTYPES[datatype])
     wanted = math.prod(shape) * dtype.itemsize
     if wanted != len(binary):
@@ -145,7 +145,12 @@ def pictures_of(datatype: str, shape: list[int], contents: list[bytes], grid: Gr
     return tuple(contents)
 
 
-def _check_image(datatype: str, shape: list[int], grid: Grid) -> None:
+def check_image(datatype: str, shape: list[int], grid: Grid) -> None:
+    """Refuse another data type or shape than a batch of images has.
+
+    Raises:
+        RefusedError: 400.
+    """
     if datatype not in DTYPES:
         raise RefusedError(400, f"The datatype of {IMAGE!r} is UINT8.")
     if not grid.accepts(shape):

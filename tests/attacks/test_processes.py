@@ -230,7 +230,8 @@ def test_readiness_tells_when_the_engine_is_stuck() -> None:
 
     async def reasons() -> list[str | None]:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            batcher = Batcher([cast(Any, StuckSession())], pool, 0.0, lambda *_: None)
+            sessions = [cast(Any, StuckSession()) for _ in range(2)]
+            batcher = Batcher(sessions, pool, 0, 0.0, lambda *_: None)
             limits = Limits(work_seconds=0.5)
             made = State(cast(Any, Models(batcher)), limits, *cast(Any, (None, Decoders(), None, None)), threads=1)
             seen = [made.why_not_ready()]
