@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -66,23 +68,48 @@ def test_a_log_whose_reader_has_gone_breaks_no_answer(tmp_path: Path) -> None:
 
 def test_a_log_that_nobody_reads_breaks_no_answer(tmp_path: Path) -> None:
     """The pipe is full. Requests are answered, processes are replaced, and SIGTERM ends the service."""
+    with (
+        full_pipe() as stream,
+        serving(tmp_path, "--access-log", stderr=stream, port=free_port()) as service,
+    ):
+        asked_often(service)
+        for _ in range(20):
+            with service.connect() as connection:
+                connection.sendall((b"GET /docs HTTP/1.1\r\n" + HEADERS + b"\r\n") * 10)
+        os.kill(service.decoders()[0], 9)
+        os.kill(service.servers()[0], 9)
+        wait_until(lambda: started(service), what="another server")
+        asked_often(service)
+        service.process.terminate()
+        assert service.process.wait(20) == 0
+
+
+def test_libraries_that_write_to_standard_error_do_not_wait_for_a_reader() -> None:
+    """An engine or uvicorn writes there by itself, within the server process."""
+    code = """
+import os, sys
+from mnist_edge.serving.log import Log
+from mnist_edge.serving.metrics import Metrics
+Log(Metrics()).collect()
+for _ in range(2000):
+    print("x" * 100, file=sys.stderr)
+    os.write(2, b"x" * 100)
+os._exit(0)
+"""
+    with full_pipe() as stream:
+        assert subprocess.run([sys.executable, "-c", code], stderr=stream, timeout=20, check=False).returncode == 0
+
+
+@contextlib.contextmanager
+def full_pipe() -> Iterator[IO[bytes]]:
+    """A pipe with no room left, which nobody reads."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0) as stream:
         os.set_blocking(writer, False)
         while stream.write(b"x" * 4096) is not None:  # None: it is full
             pass
         os.set_blocking(writer, True)
-        with serving(tmp_path, "--access-log", stderr=stream, port=free_port()) as service:
-            asked_often(service)
-            for _ in range(20):
-                with service.connect() as connection:
-                    connection.sendall((b"GET /docs HTTP/1.1\r\n" + HEADERS + b"\r\n") * 10)
-            os.kill(service.decoders()[0], 9)
-            os.kill(service.servers()[0], 9)
-            wait_until(lambda: started(service), what="another server")
-            asked_often(service)
-            service.process.terminate()
-            assert service.process.wait(20) == 0
+        yield stream
 
 
 def started(service: Service) -> bool:
@@ -198,6 +225,7 @@ def test_models_that_break_keep_their_last_good_versions_until_they_are_mended(
 def test_a_folder_that_is_moved_away_and_back_is_no_problem_any_more(swapping: tuple[Service, Path]) -> None:
     """The files have the same times as before."""
     service, workspace = swapping
+    time.sleep(1.5)  # until the files have been looked at
     (workspace / "dense").rename(workspace / "away")
     wait_until(lambda: "dense" in problems(service))
     (workspace / "away").rename(workspace / "dense")
