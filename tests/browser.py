@@ -16,8 +16,12 @@ OPTIONS = ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-bac
 
 
 @contextlib.contextmanager
-def browser(folder: Path, width: int, dark: bool) -> Iterator[Any]:
-    """A driver at a width (below 500 a phone that is touched), in light or dark."""
+def browser(folder: Path, width: int, dark: bool, *words: str, insecure: bool = False) -> Iterator[Any]:
+    """A driver at a width (below 500 a phone that is touched), in light or dark.
+
+    Args:
+        folder: for its profile. words: more options of Chromium. insecure: accept self-signed certificates.
+    """
     browser_path, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser_path or not driver_path:
         unavailable("chromium with chromedriver")
@@ -25,9 +29,10 @@ def browser(folder: Path, width: int, dark: bool) -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = browser_path
-    for word in (*OPTIONS, f"user-data-dir={folder}/{width}{dark}"):
+    options.accept_insecure_certs = insecure
+    for word in (*OPTIONS, *words, f"user-data-dir={folder}/{width}{dark}"):
         options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(driver_path))
     try:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}

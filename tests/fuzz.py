@@ -227,7 +227,7 @@ def _service() -> Any:
 
     metrics, limits = Metrics(), Limits()
     models = Models(Source(Path("nowhere"), "auto", ("dense",)), 1, limits, metrics, lambda _: None)
-    access = Access(None, frozenset({"fuzz"}))
+    access = Access(None, frozenset({"fuzz"}), frozenset())
     return build(Service(models, limits, metrics, InProcess(), access, Log(metrics), threads=1))
 
 

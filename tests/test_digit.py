@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_any_pixels_give_a_digit_s_picture_or_a_reason(pixels: np.ndarray) -> No
             left, top, width, height = item.box
             assert left >= 0 and top >= 0 and width > 0 and height > 0
             assert left + width <= pixels.shape[1] and top + height <= pixels.shape[0]
+
+
+def test_edges_of_black_and_white_areas_are_no_error() -> None:
+    """Next to them an interpolated background is below black or above white."""
+    draw = np.random.default_rng(0)
+    for _ in range(20):
+        areas = np.where(draw.random((4, 3)) < 0.5, 0, 255).astype(np.uint8)
+        with contextlib.suppress(NoDigit):
+            find_digit(np.kron(areas, np.ones((60, 70), np.uint8)), SHAPE)
 
 
 def accuracy(session: runtime.Session, split: data.Split, make: Callable[[np.ndarray], np.ndarray]) -> float:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import contextlib
+import json
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import grpc
 import httpx
@@ -20,7 +24,11 @@ from tritonclient.grpc import service_pb2
 
 from mnist_edge import data
 from mnist_edge.runtime import open_session
+from mnist_edge.serving.access import Access
+from mnist_edge.serving.grpc_server import Calls
+from mnist_edge.serving.limits import Limits, RefusedError
 from mnist_edge.serving.messages import MESSAGES
+from mnist_edge.serving.metrics import Metrics
 from mnist_edge.workspace import SHIPPED
 from tests.conftest import Run, assert_two_lines
 from tests.serving_process import Server, make_certificate, png, running
@@ -184,10 +192,10 @@ def wrong(change: Callable[[Any], object]) -> bytes:
     return content
 
 
-TOO_MANY = 2**21
+TOO_MANY = 2**20
 BAD = {
     "no message of the protocol": (b"\xff" * 50, "INVALID_ARGUMENT"),
-    "a large one of zeros": (bytes(7 * 2**20), "INVALID_ARGUMENT"),
+    "a large one of zeros": (bytes(3 * 2**20), "INVALID_ARGUMENT"),
     "nothing": (b"", "NOT_FOUND"),
     "no model": (wrong(lambda it: setattr(it, "model_name", "none")), "NOT_FOUND"),
     "another version": (wrong(lambda it: setattr(it, "model_version", "9")), "NOT_FOUND"),
@@ -228,7 +236,7 @@ BAD = {
         nested(1, b"cnn") + nested(5, nested(1, b"image") + nested(5, nested(8, b"") * TOO_MANY)),
         "INVALID_ARGUMENT",
     ),
-    "a message above the limit": (bytes(9 * 2**20), "RESOURCE_EXHAUSTED"),
+    "a message above the limit": (bytes(5 * 2**20), "RESOURCE_EXHAUSTED"),
 }  # fmt: skip
 
 
@@ -289,10 +297,43 @@ def test_a_message_that_does_not_come_ends_and_holds_up_nobody(server: Server, c
         yield b""
 
     waiting = [channel.stream_unary(f"{SERVICE}/ModelInfer").future(wait(), timeout=20) for _ in range(5)]
-    call(channel, f"{SERVICE}/ModelInfer", message().SerializeToString(), timeout=5)
+    call(channel, f"{SERVICE}/ModelInfer", message().SerializeToString(), timeout=9)
     assert {item.exception().code().name for item in waiting} == {"DEADLINE_EXCEEDED"}
     assert all("did not come within 10 s" in item.exception().details() for item in waiting)
     never.set_result(None)
+
+
+def test_connections_beyond_the_limit_are_closed_at_once(tmp_path: Path) -> None:
+    # A half of the connections is for HTTP.
+    with (
+        running("--grpc-port", 0, "--connections", 10, "--model", "dense", folder=tmp_path) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        host, port = server.grpc.split(":")
+        idle = [stack.enter_context(socket.create_connection((host, int(port)))) for _ in range(30)]
+        time.sleep(1)
+        assert len([item for item in idle if is_open(item)]) <= 5
+        assert httpx.get(f"{server.url}v2/health/ready").json() == {"ready": True}
+        # Those that never say anything are closed after 10 s.
+        for item in idle:
+            item.settimeout(20)
+            with contextlib.suppress(ConnectionResetError):
+                while item.recv(1000):
+                    pass
+        with grpc.insecure_channel(server.grpc) as channel:
+            assert call(channel, HEALTH, b"", wait_for_ready=True) == b"\x08\x01"
+
+
+def is_open(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        while connection.recv(1000):
+            pass
+    except BlockingIOError:
+        return True
+    except ConnectionResetError:
+        pass
+    return False
 
 
 def test_the_token_of_the_service_is_wanted_but_not_for_health(tmp_path: Path) -> None:
@@ -331,7 +372,20 @@ def test_tls_for_grpc_and_http(tmp_path: Path, images: np.ndarray) -> None:
 
 def test_a_full_queue_a_deadline_and_the_end(tmp_path: Path, images: np.ndarray) -> None:
     large = message(np.resize(images, (1000, 28, 28, 1))).SerializeToString()
-    with running("--grpc-port", 0, "--threads", 1, "--queue", 1, "--model", "cnn", folder=tmp_path) as server:
+    with running(
+        "--grpc-port",
+        0,
+        "--threads",
+        1,
+        "--queue",
+        1,
+        "--timeout",
+        60,
+        "--access-log",
+        "--model",
+        "cnn",
+        folder=tmp_path,
+    ) as server:
         metrics = f"{server.url}metrics"
         with grpc.insecure_channel(server.grpc) as channel:
             infer = channel.unary_unary(f"{SERVICE}/ModelInfer")
@@ -354,6 +408,57 @@ def test_a_full_queue_a_deadline_and_the_end(tmp_path: Path, images: np.ndarray)
             server.process.send_signal(signal.SIGTERM)
             assert len(late.result()) > 40_000
         assert server.process.wait(30) == 0
+        assert server.process.stderr is not None
+        logged = [json.loads(line) for line in server.process.stderr if line.startswith("{")]
+        of_grpc = [line for line in logged if line["method"] == "gRPC"]
+        assert {line["path"] for line in of_grpc} == {f"{SERVICE}/ModelInfer"}
+        assert of_grpc[-1]["status"] == "OK"
+        assert of_grpc[-1]["client"].startswith("ipv4:127.0.0.1:")
+
+
+class Context:
+    """What the library gives a method, as far as it is used before a message is read."""
+
+    def __init__(self) -> None:
+        self.ended: tuple[str, str] | None = None
+
+    def invocation_metadata(self) -> None:
+        return None
+
+    async def abort(self, code: grpc.StatusCode, details: str) -> None:
+        self.ended = code.name, details
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (RefusedError(500, "The model answers with NaN."), "INTERNAL"),
+        (RefusedError(504, "late"), "DEADLINE_EXCEEDED"),
+        (RefusedError(413, "large"), "INVALID_ARGUMENT"),
+        (ZeroDivisionError("unforeseen"), "INTERNAL"),
+    ],
+)
+def test_no_error_of_a_method_is_unknown_to_the_client(error: Exception, status: str) -> None:
+    def why_not_ready() -> None:
+        raise error
+
+    logged: list[str] = []
+    service = SimpleNamespace(
+        limits=Limits(),
+        access=Access(None, frozenset(), frozenset()),
+        metrics=Metrics(),
+        log=logged.append,
+        access_log=False,
+        why_not_ready=why_not_ready,
+    )
+    handlers = Calls(cast(Any, service)).handlers("inference.GRPCInferenceService")
+    method = handlers.service(SimpleNamespace(method=f"{SERVICE}/ServerReady")).stream_unary
+    context = Context()
+    asyncio.run(method(None, context))
+    assert context.ended is not None
+    foreseen = isinstance(error, RefusedError)
+    assert context.ended == (status, str(error) if foreseen else "This is a bug of mnist-edge; its log says more.")
+    assert logged == ([] if foreseen else ["mnist-edge serve: ZeroDivisionError: unforeseen"])
 
 
 def test_a_call_ends_when_its_work_takes_too_long(tmp_path: Path, images: np.ndarray) -> None:

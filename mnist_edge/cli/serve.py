@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +52,8 @@ def command(
     Example: mnist-edge serve --host 0.0.0.0 --port 8080
     """
     output = Output(NAME, as_json, debug)
+    if token is None and "MNIST_EDGE_TOKEN" in os.environ:
+        token = ""  # the variable is empty, which must not pass for one that is not set
     from mnist_edge.serving.run import serve
     from mnist_edge.serving.settings import Settings
 
@@ -75,5 +78,5 @@ def command(
         keyfile=keyfile,
         access_log=access_log,
     )
-    serve(settings, output.note)
+    serve(settings)
     return output.result({"host": host, "port": port}, "Stopped; what was taken is answered.")

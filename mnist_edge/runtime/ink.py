@@ -151,4 +151,5 @@ def _local_background(values: NDArray[np.uint8]) -> NDArray[np.float32]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW))[::2, ::2]
     middle = WINDOW * WINDOW // 2
     flat = windows.reshape(rows // 2, columns // 2, WINDOW * WINDOW)
-    return resize(np.partition(flat, middle, axis=2)[..., middle], values.shape)
+    background = resize(np.partition(flat, middle, axis=2)[..., middle], values.shape)
+    return np.clip(background, 0, 255)  # bicubic interpolation goes beyond both ends

@@ -44,10 +44,12 @@ class Access:
         token: what a client must send; None: nothing.
         names: host names by which browsers may call this machine, beside its addresses. A page that resolves its own
             name to this machine (DNS rebinding) calls it by another one.
+        origins: names of other origins whose pages may ask: those of proxies that pass requests on under another name.
     """
 
     token: str | None
     names: frozenset[str]
+    origins: frozenset[str]
 
     def check(self, request: Request, path: str) -> None:
         """Let a request pass, or refuse it.
@@ -100,7 +102,7 @@ class Access:
 
     def _is_own(self, origin: str, host: str) -> bool:
         authority = urlsplit(origin).netloc.lower()
-        return authority != "" and (authority == host.lower() or name_of(authority) in self.names)
+        return authority != "" and (authority == host.lower() or name_of(authority) in self.origins)
 
 
 @lru_cache(256)

@@ -9,8 +9,10 @@ import asyncio
 import ipaddress
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mnist_edge.serving.limits import Limits
@@ -20,39 +22,44 @@ HALF_CLOSED_SECONDS = 1.0
 # A client that is still sending when it is answered may go on so long: one that never reads while it sends would
 # otherwise lose the answer.
 LINGER_SECONDS = 5.0
+# Requests of one connection that may wait for the answers of those before them; what comes after them is not read.
+MOST_PIPELINED = 16
+# Parts of one body: chunks, or what is received at once.
+MOST_PARTS = 20_000
 
 
 class Connections:
-    """The open connections of a process."""
+    """The open connections of a process: how many, whose, and what they have not sent yet."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self._open: dict[BoundedProtocol, str] = {}
-        self._of_address: Counter[str] = Counter()
+    def __init__(self, limits: Limits, observe: Callable[[float], None]) -> None:
+        """Start with none; ``observe`` is told their number whenever it changes."""
+        self.limits, self._observe = limits, observe
+        self._count = 0
+        self._of_network: Counter[str] = Counter()
+        self.protocols: set[BoundedProtocol] = set()
 
-    def admit(self, protocol: BoundedProtocol, address: str) -> bool:
-        """Count a new connection, if there is room for it."""
-        limits = self.limits
-        if len(self._open) >= limits.connections or self._of_address[address] >= limits.connections_per_address:
+    def admit(self, address: str) -> bool:
+        """Count a new connection from an address, if there is room for it."""
+        limits, network = self.limits, _network(address)
+        if self._count >= limits.connections or self._of_network[network] >= limits.connections_per_address:
             return False
-        self._open[protocol] = address
-        self._of_address[address] += 1
+        self._of_network[network] += 1
+        self._count += 1
+        self._observe(self._count)
         return True
 
-    def leave(self, protocol: BoundedProtocol) -> None:
-        """Forget a connection, counted or not."""
-        address = self._open.pop(protocol, None)
-        if address is not None:
-            self._of_address[address] -= 1
-            if not self._of_address[address]:
-                del self._of_address[address]
+    def release(self, address: str) -> None:
+        """Forget a connection that was admitted."""
+        network = _network(address)
+        self._of_network[network] -= 1
+        if not self._of_network[network]:
+            del self._of_network[network]
+        self._count -= 1
+        self._observe(self._count)
 
     def unsent_bytes(self) -> int:
         """How many bytes of answers wait in memory for clients that do not read."""
-        return sum(protocol.transport.get_write_buffer_size() for protocol in self._open)
-
-    def __len__(self) -> int:
-        return len(self._open)
+        return sum(protocol.transport.get_write_buffer_size() for protocol in self.protocols)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -61,25 +68,33 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, counted: Connections, **parts: Any) -> None:
         super().__init__(**parts)
         self._counted, self._limits = counted, counted.limits
+        self.on_end: Callable[[], None] = lambda: None  # is called when the connection has ended
         self._refused = False
         self._in_head = self._in_body = False
-        self._head_bytes = self._head_fields = self._body_bytes = 0
+        self._head_bytes = self._head_fields = self._body_parts = self._silent_bytes = 0
+        self._running: Any = None  # the request that is being answered; ``cycle`` is the newest
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count the connection; refuse it if there are too many."""
+        """Start to wait for a request."""
         super().connection_made(transport)
-        if self._counted.admit(self, _network(self.client[0] if self.client else "")):
-            self._start_head_timer()
-        else:
-            self._refuse(503, "There are too many connections.")
+        self.flow = _Flow(self, transport)
+        self._counted.protocols.add(self)
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and its timers."""
-        self._counted.leave(self)
+        self._counted.protocols.discard(self)
+        self.on_end()
         self._stop_head_timer()
         self._stop_write_timer()
+        waiting = [cycle for cycle, _ in self.pipeline]
+        self.pipeline.clear()
+        for cycle in (self._running, *waiting):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
@@ -100,64 +115,84 @@ class BoundedProtocol(HttpToolsProtocol):
     # Bytes and fields
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, then see whether the head or the body has become too large."""
+        """Parse what has come, then see whether the head or the framing of the body has become too large."""
         if self._refused:
             return
+        self._silent_bytes += len(data)  # the parser's next report sets it to 0
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._limits.head_bytes:
-                self._refuse(431, f"The header may have {self._limits.head_bytes:,} bytes.")
-            elif self._head_timer is None:
-                self._start_head_timer()
-        elif self._in_body:  # with the sizes of chunks and a trailer, which may be larger than what they frame
-            self._body_bytes += len(data)
-            if self._body_bytes > 2 * self._limits.body_bytes:
-                self._refuse(413, f"The body may have {self._limits.body_bytes:,} bytes.")
+        if self._in_head and self._head_timer is None:
+            self._start_head_timer()
+        if self._silent_bytes > self._limits.head_bytes or (self._in_head and self._head_is_large()):
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         """Begin to count."""
         super().on_message_begin()
         self._in_head, self._in_body = True, False
-        self._head_bytes = self._head_fields = self._body_bytes = 0
+        self._head_bytes = self._head_fields = self._body_parts = self._silent_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Count a part of the first line."""
+        self._silent_bytes = 0
+        self._head_bytes += len(url)
+        if self._head_bytes <= self._limits.head_bytes:
+            super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header field, or one of a trailer."""
+        """Count a header field; one of a trailer is not used."""
+        self._silent_bytes = 0
         self._head_fields += 1
-        if self._head_fields <= self._limits.head_fields:
-            super().on_header(name, value)
+        self._head_bytes += len(name) + len(value)
+        if not self._head_is_large():
+            if self._in_head:
+                super().on_header(name, value)
         elif not self._in_head:
-            self._refuse(431, f"There may be {self._limits.head_fields} header fields.")
+            self._refuse_head()
 
     def on_headers_complete(self) -> None:
         """Start the request, if its head is within the limits."""
-        self._in_head, self._in_body = False, True
         self._stop_head_timer()
-        if self._head_fields > self._limits.head_fields:
-            self._refuse(431, f"There may be {self._limits.head_fields} header fields.")
+        if self._head_is_large() or len(self.pipeline) >= MOST_PIPELINED:
+            self._refuse_head()
         elif not self._refused:
             super().on_headers_complete()
+        self._in_head, self._in_body = False, True
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body of a request that was not refused."""
-        if not self._refused:
+        if self._refused:
+            return
+        self._silent_bytes = 0
+        self._body_parts += 1
+        if self._body_parts > MOST_PARTS:
+            self._refuse(413, f"The body may come in {MOST_PARTS:,} parts.")
+        else:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the counting."""
         self._in_body = False
+        self._silent_bytes = 0
         if not self._refused:
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Give a client that is still sending some time to read the answer."""
+        unread = self._in_body and self._running is self.cycle
         super().on_response_complete()
-        if self._in_body and not self.transport.is_closing():
+        if unread and not self.transport.is_closing():
             self.loop.call_later(LINGER_SECONDS, self._end_linger, self.cycle)
 
     def _end_linger(self, cycle: Any) -> None:
         if self._in_body and self.cycle is cycle:
             self.transport.abort()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _head_is_large(self) -> bool:
+        return self._head_fields > self._limits.head_fields or self._head_bytes > self._limits.head_bytes
 
     # Time
 
@@ -204,23 +239,48 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer what is no HTTP as every other error is answered."""
         self._refuse(400, msg)
 
+    def _refuse_head(self) -> None:
+        limits = self._limits
+        self._refuse(431, f"The header may have {limits.head_fields} fields and {limits.head_bytes:,} bytes.")
+
     def _refuse(self, status: int, message: str) -> None:
-        """Answer with an error, if no other answer is on its way, and close."""
+        """Read no more. Answer with an error and close; or only close, once the requests before are answered."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
         self._stop_head_timer()
-        cycle = self.cycle
-        pending = cycle is not None and not cycle.response_complete
-        if not (pending and cycle.response_started):
-            body = json.dumps({"error": message}).encode()
-            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-            self.transport.write(STATUS_LINE[status] + head + body)
+        running = self._running
+        pending = running is not None and not running.response_complete
+        if pending and not (self._in_body and running is self.cycle):
+            self.cycle.keep_alive = False
+            return
+        if not (pending and running.response_started):
+            self.transport.write(error_answer(status, message))
         if pending:
-            cycle.disconnected = True
-            cycle.message_event.set()
+            running.disconnected = True
+            running.message_event.set()
         self.transport.close()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+
+
+def error_answer(status: int, message: str) -> bytes:
+    """A whole answer in HTTP/1.1, after which the connection is closed."""
+    body = json.dumps({"error": message}).encode()
+    head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+    return STATUS_LINE[status] + head + body
+
+
+class _Flow(FlowControl):
+    """Reads no more from a connection while a request waits for the answers of those before it."""
+
+    def __init__(self, protocol: BoundedProtocol, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._pipeline = protocol.pipeline
+
+    def resume_reading(self) -> None:
+        """Read again, if no request waits."""
+        if not self._pipeline:
+            super().resume_reading()
 
 
 def _network(address: str) -> str:

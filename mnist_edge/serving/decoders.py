@@ -7,17 +7,20 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
-from mnist_edge.serving.decoding import LENGTH, Job, Refusal, Result
+from mnist_edge.serving.decoding import LENGTH, RESULT_HEAD, Job, Refusal, Result
 from mnist_edge.serving.limits import Limits, RefusedError, busy
 
 _ENCODER = msgspec.msgpack.Encoder()
 _RESULT: msgspec.msgpack.Decoder[Result] = msgspec.msgpack.Decoder(Result)
+# By then the supervisor has replaced a process.
+REPLACED_SECONDS = 5.0
 MAX_RESULT_BYTES = 64 * 2**20
 
 
@@ -49,6 +52,7 @@ class Decoders:
         self._seconds, self._on_end = limits.picture_seconds, on_end
         self._idle: asyncio.Queue[_Decoder] = asyncio.Queue()
         self._all: set[_Decoder] = set()
+        self._ended = time.monotonic()  # when the last process ended
         self._exchanges: set[asyncio.Task[Result]] = set()
 
     async def add(self, connection: socket.socket, pid: int) -> None:
@@ -58,8 +62,8 @@ class Decoders:
         self._idle.put_nowait(decoder)
 
     def available(self) -> bool:
-        """Whether there is a process that works or would."""
-        return bool(self._all)
+        """Whether there is a process, or one that ended is about to be replaced."""
+        return bool(self._all) or time.monotonic() - self._ended < REPLACED_SECONDS
 
     async def run(self, job: Job) -> Result:
         """See `Decoding`. If the caller is cancelled, the process still ends its job before it is given another one.
@@ -96,7 +100,7 @@ class Decoders:
             async with asyncio.timeout(self._seconds):
                 decoder.writer.writelines((LENGTH.pack(len(content)), content))
                 await decoder.writer.drain()
-                (length,) = LENGTH.unpack(await decoder.reader.readexactly(LENGTH.size))
+                length, ends = RESULT_HEAD.unpack(await decoder.reader.readexactly(RESULT_HEAD.size))
                 if length > MAX_RESULT_BYTES:
                     raise ConnectionError
                 result = _RESULT.decode(await decoder.reader.readexactly(length))
@@ -106,13 +110,22 @@ class Decoders:
         except (OSError, EOFError, msgspec.DecodeError):
             self._end(decoder)
             raise busy("The process that decoded the body has ended.") from None
-        self._idle.put_nowait(decoder)
+        if ends:
+            self._forget(decoder)
+        else:
+            self._idle.put_nowait(decoder)
         return result
 
     def _end(self, decoder: _Decoder) -> None:
-        if decoder in self._all:
-            self._all.discard(decoder)
-            decoder.writer.close()
+        """Forget a process, and end it if it has not ended by itself: its number may be another's by then."""
+        if decoder in self._all and not decoder.reader.at_eof():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(decoder.pid, signal.SIGKILL)
+        self._forget(decoder)
+
+    def _forget(self, decoder: _Decoder) -> None:
+        if decoder in self._all:
+            self._all.discard(decoder)
+            self._ended = time.monotonic()
+            decoder.writer.close()
             self._on_end()

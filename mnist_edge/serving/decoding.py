@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import io
+import os
 import resource
 import signal
 import socket
@@ -26,7 +27,8 @@ from mnist_edge.serving import tfserving, v2
 from mnist_edge.serving.limits import MIB, RefusedError
 from mnist_edge.serving.requests import Grid, ImageRequest
 
-LENGTH = struct.Struct("<I")
+# Before a job: its length. Before a result: its length, and whether the decoder ends now.
+LENGTH, RESULT_HEAD = struct.Struct("<I"), struct.Struct("<I?")
 # Memory that one job may add to a decoder. A decoder that has kept more than KEPT_BYTES of it is replaced.
 JOB_BYTES = 192 * MIB
 KEPT_BYTES = 16 * MIB
@@ -188,25 +190,27 @@ class _EnoughError(Exception):
     """Ends the parsing of a form whose file was found."""
 
 
-def run(connection: socket.socket, large: Path) -> None:
+def run(connection: socket.socket, large: IO[bytes]) -> None:
     """Do jobs until the server closes the connection or this process has kept too much memory.
 
     Args:
-        connection: to the server; each message is its length, as four little-endian bytes, and MessagePack.
-        large: a file; its lock is held by the one decoder that works on something large.
+        connection: to the server; each message is a head and MessagePack.
+        large: a file that can be written; its lock is held by the one decoder that works on something large.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the server ends its decoders
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)  # a library that warns would wait for whoever reads standard error
     in_use = _memory()
     resource.setrlimit(resource.RLIMIT_AS, (_memory(virtual=True) + JOB_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     decoder, encoder = msgspec.msgpack.Decoder(Job), msgspec.msgpack.Encoder()
-    with large.open("rb+") as lock:
-        for content in _messages(connection):
-            answer = encoder.encode(do(decoder.decode(content), lambda: _exclusive(lock)))
-            del content
-            connection.sendall(LENGTH.pack(len(answer)) + answer)
-            if _memory() > in_use + KEPT_BYTES:
-                return
+    for content in _messages(connection):
+        answer = encoder.encode(do(decoder.decode(content), lambda: _exclusive(large)))
+        del content
+        ends = _memory() > in_use + KEPT_BYTES
+        connection.sendall(RESULT_HEAD.pack(len(answer), ends) + answer)
+        if ends:
+            return
 
 
 def _messages(connection: socket.socket) -> Iterator[bytes]:

@@ -18,15 +18,15 @@ import grpc.aio
 
 from mnist_edge.serving import messages
 from mnist_edge.serving.decoding import GrpcJob
-from mnist_edge.serving.limits import Limits, RefusedError, busy
+from mnist_edge.serving.limits import MIB, Limits, RefusedError, busy
 from mnist_edge.serving.service import Service
 from mnist_edge.serving.settings import Settings
 
 INFERENCE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
 # Methods that answer without a token: a load balancer has none.
 _OPEN = frozenset({f"/{INFERENCE}/ServerLive", f"/{INFERENCE}/ServerReady", f"/{HEALTH}/Check"})
-# Messages that are received at a time; the library holds what has come of each.
-RECEIVING = 8
+# Messages that are received at a time, for the library holds what has come of each, and the largest: gRPC's default.
+RECEIVING, MESSAGE_BYTES = 8, 4 * MIB
 # A client that has vanished is found out, an idle connection is closed, and a client that keeps answers waiting for
 # ever (the library has no limit of time for that) loses its connection in the end.
 PING_SECONDS, PONG_SECONDS, IDLE_SECONDS, AGE_SECONDS = 30, 10, 300, 1800
@@ -60,7 +60,7 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.so_reuseport", 1),  # all server processes listen at the port; the supervisor has reserved it
         ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.max_concurrent_streams", limits.connections),
-        ("grpc.max_receive_message_length", limits.body_bytes),
+        ("grpc.max_receive_message_length", min(limits.body_bytes, MESSAGE_BYTES)),
         # A message that is not yet read may take so much, not what the library thinks the network carries.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", limits.small_body_bytes),

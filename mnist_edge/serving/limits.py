@@ -67,10 +67,15 @@ def busy(message: str) -> RefusedError:
 
 
 class Budget:
-    """Bytes that all requests of a process share."""
+    """Bytes that all requests of a process share.
+
+    Attributes:
+        taken: all bytes that were ever reserved.
+    """
 
     def __init__(self, total: int) -> None:
         self._left = total
+        self.taken = 0
 
     def take(self, count: int) -> None:
         """Reserve bytes.
@@ -81,6 +86,7 @@ class Budget:
         if count > self._left:
             raise busy("The bodies of other requests fill the memory that is set aside for them.")
         self._left -= count
+        self.taken += count
 
     def give_back(self, count: int) -> None:
         """Release bytes that were reserved."""

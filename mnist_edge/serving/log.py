@@ -6,13 +6,21 @@ import contextlib
 import os
 import queue
 import select
+import sys
 import threading
 import time
 
 from mnist_edge.serving.metrics import Metrics
 
 WAITING_LINES = 1000
-STDERR = 2
+
+
+def say(line: str) -> None:
+    """Write a line to standard error now, if it has room for it and somebody to read it."""
+    with contextlib.suppress(OSError):
+        descriptor = sys.stderr.fileno()
+        if select.select([], [descriptor], [], 0)[1]:  # a pipe then has room for 4096 bytes
+            os.write(descriptor, (line[:1000] + "\n").encode(errors="backslashreplace")[:4096])
 
 
 class Log:
@@ -20,6 +28,7 @@ class Log:
 
     def __init__(self, metrics: Metrics) -> None:
         self._lost = metrics.lost_lines
+        self._descriptor = sys.stderr.fileno()
         self._lines: queue.Queue[str] = queue.Queue(WAITING_LINES)
         threading.Thread(target=self._write, name="log", daemon=True).start()
 
@@ -36,21 +45,27 @@ class Log:
         while self._lines.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.01)
 
+    def collect(self) -> None:
+        """From now on treat what this process writes to standard error as lines: libraries would wait for a reader."""
+        self._descriptor = os.dup(self._descriptor)
+        reader, writer = os.pipe()
+        os.dup2(writer, sys.stderr.fileno())
+        os.close(writer)
+        threading.Thread(target=self._collect, args=(reader,), name="standard error", daemon=True).start()
+
+    def _collect(self, reader: int) -> None:
+        with os.fdopen(reader, errors="backslashreplace") as stream:
+            for line in stream:
+                self(line.rstrip("\n"))
+
     def _write(self) -> None:
         while True:
             line = self._lines.get()
             try:
                 content = (line + "\n").encode(errors="backslashreplace")
                 while content:
-                    content = content[os.write(STDERR, content) :]
+                    content = content[os.write(self._descriptor, content) :]
             except OSError:
                 with contextlib.suppress(Exception):
                     self._lost.inc()
             self._lines.task_done()
-
-
-def say(line: str) -> None:
-    """Write a line from a process that must not wait: it is dropped if nobody takes it at once."""
-    with contextlib.suppress(OSError, ValueError):
-        if select.select([], [STDERR], [], 0)[1]:
-            os.write(STDERR, (line + "\n").encode(errors="backslashreplace")[: select.PIPE_BUF])

@@ -9,11 +9,17 @@ from functools import lru_cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 # Where several server processes share their counts; prometheus_client reads it when it is imported.
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def forget_process(pid: int) -> None:
+    """Leave out what a server process that has ended had at that time; what it has counted stays."""
+    if SHARED_FOLDER in os.environ:
+        mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 @dataclass
@@ -52,7 +58,7 @@ class Metrics:
         self.connections = Gauge("mnist_edge_connections", "Open connections.", **summed)
         self.problem = Gauge(
             "mnist_edge_model_problem", "1: the newest file of a model is missing or was not accepted.", ["model"],
-            **{**common, "multiprocess_mode": "max"},
+            **{**common, "multiprocess_mode": "livemax"},
         )  # fmt: skip
         self.restarts = Counter("mnist_edge_decoder_restarts", "Decoding processes that ended or were ended.", **common)
         self.lost_lines = Counter("mnist_edge_lost_log_lines", "Lines that nobody took.", **common)

@@ -45,11 +45,40 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Source:
-    """Where models come from: a workspace, the engine that opens them, and their names."""
+    """Where models come from: a workspace, the engine that opens them, and their names.
+
+    ``own`` are the names of those that the workspace held when the service started.
+    """
 
     workspace: Path
     engine: str
     names: tuple[str, ...]
+    own: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, workspace: Path, engine: str, names: tuple[str, ...]) -> Source:
+        """Look where the models come from now.
+
+        Raises:
+            UsageError: there is no such model.
+        """
+        own = (name for name in names if _from_workspace(pick_file(workspace, name, engine)))
+        return cls(workspace, engine, names, frozenset(own))
+
+    def pick(self, name: str, own: bool = False) -> Path:
+        """The file of a model now; a model of the workspace, ``own``, never becomes the shipped one.
+
+        Raises:
+            ContentError: the workspace holds it no more, or something that is no file is in its place.
+            MnistEdgeError: what reading its manifest raises.
+        """
+        path = pick_file(self.workspace, name, self.engine)
+        if (own or name in self.own) and not _from_workspace(path):
+            raise ContentError(f"{self.workspace / name} holds no model any more.", "Export it again.")
+        for item in (path, golden_path(path)):
+            if item.exists() and not item.is_file():
+                raise ContentError(f"{item} is no regular file.", "Export it again.")
+        return path
 
 
 class Models:
@@ -126,21 +155,20 @@ class Models:
 
     def _refresh(self, name: str, old: Loaded) -> str | None:
         """Look at a model's files; say what is wrong, or None."""
-        path = pick_file(self._source.workspace, name, self._source.engine)
-        if old.from_workspace and not _from_workspace(path):
-            return f"{old.path.parent} holds no model any more"
+        before = self._looked.pop(name, None)
+        path = self._source.pick(name, old.from_workspace)
         watched = (path, golden_path(path), path.with_name(MANIFEST_NAME))
         seen = [(item.stat().st_mtime_ns, item.stat().st_size) for item in watched if item.exists()]
-        if self._looked.get(name) == seen:
-            return self.problems.get(name)
         self._looked[name] = seen
+        if before == seen:
+            return self.problems.get(name)
         if sha256_of_file(path) != old.sha256:
             self._loaded[name] = self._load(name, old.version + 1)
             self._note(one_line(f"{name}: a new file is serving, version {old.version + 1}"))
         return None
 
     def _load(self, name: str, version: int) -> Loaded:
-        path = pick_file(self._source.workspace, name, self._source.engine)
+        path = self._source.pick(name)
         sessions = [open_session(path, self._source.engine) for _ in range(1 + self._threads)]
         first = sessions[0]
         self._check(path, first)

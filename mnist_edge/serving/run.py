@@ -11,7 +11,6 @@ import shutil
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +25,12 @@ if TYPE_CHECKING:
 
 # File descriptors that a server needs for other things than connections: its decoders, files, the event loop.
 OWN_DESCRIPTORS = 32
+# Connections that the system keeps until they are accepted.
+BACKLOG = 4096
 LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
-def serve(settings: Settings, note: Callable[[str], None]) -> None:
+def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C; what was taken by then is answered.
 
     Raises:
@@ -43,12 +44,12 @@ def serve(settings: Settings, note: Callable[[str], None]) -> None:
         raise MissingError("serve needs processes that fork, as Linux has.", "Run it on Linux, or in WSL.")
     shared = _share_metrics(settings.workers)  # before prometheus_client is imported
     try:
-        from prometheus_client.multiprocess import mark_process_dead
-
         from mnist_edge.serving import worker
         from mnist_edge.serving.access import Access, check_token
         from mnist_edge.serving.limits import Limits
-        from mnist_edge.serving.supervisor import Crew, Supervisor
+        from mnist_edge.serving.log import say
+        from mnist_edge.serving.models import Source
+        from mnist_edge.serving.supervisor import Supervisor
     except ImportError as error:
         raise missing_extra("The HTTP service", "serve") from error
 
@@ -64,27 +65,25 @@ def serve(settings: Settings, note: Callable[[str], None]) -> None:
         holder = reserved.enter_context(_reserve(settings.host, settings.grpc_port))
         settings = replace(settings, grpc_port=holder.getsockname()[1])
     address = _address(settings, listener.getsockname()[1], token)
+    source = Source.of(settings.workspace, settings.engine, settings.models)
     limits = _limits(settings, Limits())
-    access = Access(token, _names(settings))
+    allowed = frozenset(map(str.lower, settings.allow_hosts))
+    access = Access(token, _names(settings) | allowed, allowed)
 
     def started() -> None:
         if settings.grpc_port is not None:
-            note(f"serving gRPC at {_authority(settings.host, settings.grpc_port)}")
-        note(f"serving at {address}")
+            say(f"serving gRPC at {_authority(settings.host, settings.grpc_port)}")
+        say(f"serving at {address}")
         if settings.no_auth and not loopback:
-            note("Anyone on the network may ask: there is no token.")
+            say("Anyone on the network may ask: there is no token.")
 
     def work(number: int, control: socket.socket) -> None:
-        worker.work(settings, limits, access, listener, number, control)
+        worker.work(settings, source, limits, access, listener, number, control)
 
-    def ended(pid: int) -> None:
-        if shared is not None:
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]
-
-    crew = Crew(settings.workers, max(1, min(settings.threads, os.cpu_count() or 1)), settings.grace_seconds)
+    decoders = max(1, min(settings.threads, os.cpu_count() or 1))
     try:
         with reserved, contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
-            Supervisor(work, listener, crew, ended).run(started)
+            Supervisor(work, listener, settings.workers, decoders, settings.grace_seconds).run(started)
     finally:
         if shared is not None:
             shutil.rmtree(shared, ignore_errors=True)
@@ -118,7 +117,7 @@ def _limits(settings: Settings, limits: Limits) -> Limits:
     return replace(
         limits,
         connections=connections,
-        connections_per_address=max(1, min(limits.connections_per_address, connections // 2)),
+        connections_per_address=max(1, min(limits.connections_per_address, 3 * connections // 4)),
         waiting=settings.queue,
         work_seconds=settings.timeout,
         batch_seconds=settings.batch_ms / 1000,
@@ -128,7 +127,7 @@ def _limits(settings: Settings, limits: Limits) -> Limits:
 
 def _names(settings: Settings) -> frozenset[str]:
     own = socket.gethostname().lower()
-    return frozenset({*LOCAL_NAMES, own, f"{own}.local", settings.host.lower(), *map(str.lower, settings.allow_hosts)})
+    return frozenset({*LOCAL_NAMES, own, f"{own}.local", settings.host.lower()})
 
 
 def _address(settings: Settings, port: int, token: str | None) -> str:
@@ -161,7 +160,7 @@ def _check_certificate(settings: Settings) -> None:
 def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=512)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise StageError(
             f"{host}:{port} cannot be listened on: {error.strerror or error}.", f"Choose another {option} or --host."

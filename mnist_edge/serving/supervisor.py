@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,14 +24,14 @@ from mnist_edge import errors
 from mnist_edge.errors import MnistEdgeError, StageError
 from mnist_edge.serving import decoding
 from mnist_edge.serving.log import say
+from mnist_edge.serving.metrics import forget_process
 
 # Signals that the supervisor waits for in place of being interrupted by them.
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 WATCHED = (signal.SIGCHLD, *STOPPING)
-# A server that ends sooner than this after its start is started again only after a pause.
+# A server that ends sooner than this after its start is started again only after a pause; so is a decoder.
 SHORT_LIFE_SECONDS, PAUSE_SECONDS = 5.0, 2.0
-# The same for a decoder.
-DECODER_LIFE_SECONDS, DECODER_PAUSE_SECONDS = 0.2, 0.2
+SHORT_DECODER_SECONDS, DECODER_PAUSE_SECONDS = 1.0, 0.1
 
 
 class Failure(msgspec.Struct):
@@ -53,41 +52,33 @@ class Failure(msgspec.Struct):
 
 @dataclass
 class _Server:
-    """A server process, its control socket, and the processes that decode for it."""
+    """A server process, its control socket, and the processes that decode for it with the times of their start."""
 
     pid: int
     control: socket.socket
     started: float
-    decoders: dict[int, float] = field(default_factory=dict)  # when each was started
+    decoders: dict[int, float] = field(default_factory=dict)
 
 
 # What a server process does: (its number, its control socket). It sends one byte, or a `Failure`, when it has started.
 ServerMain = Callable[[int, socket.socket], None]
 
 
-@dataclass(frozen=True)
-class Crew:
-    """How many processes run: servers, and decoders for each of them; and the seconds that servers have to end in."""
-
-    servers: int
-    decoders: int
-    grace_seconds: float
-
-
 class Supervisor:
     """Runs servers until SIGTERM or SIGINT."""
 
-    def __init__(self, serve: ServerMain, listener: socket.socket, crew: Crew, on_end: Callable[[int], None]) -> None:
+    def __init__(self, serve: ServerMain, listener: socket.socket, servers: int, decoders: int, grace: float) -> None:
         """Prepare.
 
         Args:
             serve: what a server process does. listener: the socket that all servers accept connections from.
-            crew: how many processes, and how long they have to end.
-            on_end: is told the number of a server process that has ended.
+            servers: how many. decoders: how many processes decode for each. grace: seconds for servers to end in.
         """
-        self._serve, self._listener, self._crew, self._on_end = serve, listener, crew, on_end
+        self._serve, self._listener, self._wanted = serve, listener, servers
+        self._decoders, self._grace = decoders, grace
         self._servers: dict[int, _Server] = {}
-        self._lock_file = Path()
+        self._due: dict[int, float] = {}  # when to start which server again
+        self._large: Any = None
 
     def run(self, started: Callable[[], None]) -> None:
         """Start the servers, call ``started``, and return when all have ended.
@@ -99,11 +90,10 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # the children's garbage collector then leaves shared pages as they are
         try:
-            with tempfile.NamedTemporaryFile(prefix="mnist-edge-") as lock:
-                self._lock_file = Path(lock.name)
-                for number in range(self._crew.servers):
+            with tempfile.TemporaryFile() as self._large:
+                for number in range(self._wanted):
                     self._start(number)
-                for number in range(self._crew.servers):
+                for number in range(self._wanted):
                     self._await_start(number)
                 started()
                 self._watch()
@@ -115,6 +105,7 @@ class Supervisor:
         here, there = socket.socketpair()
         pid = os.fork()
         if pid == 0:
+            here.close()  # else this process would never learn that the supervisor is gone
             self._become(lambda: self._serve(number, there), keep=there)
         there.close()
         self._servers[number] = _Server(pid, here, time.monotonic())
@@ -134,7 +125,7 @@ class Supervisor:
                     "A server process ended while it started.", "Try again with --debug, and report what it prints."
                 )
             )
-        for _ in range(self._crew.decoders):
+        for _ in range(self._decoders):
             self._add_decoder(server)
 
     def _add_decoder(self, server: _Server) -> None:
@@ -143,7 +134,7 @@ class Supervisor:
         if pid == 0:
             here.close()
             self._listener.close()
-            self._become(lambda: decoding.run(there, self._lock_file), keep=there)
+            self._become(lambda: decoding.run(there, self._large), keep=there)
         there.close()
         server.decoders[pid] = time.monotonic()
         with contextlib.suppress(OSError), here:  # a server that has just died is seen by _watch
@@ -171,26 +162,44 @@ class Supervisor:
     def _watch(self) -> None:
         """Replace processes that end, until a signal says that all should."""
         while True:
-            if signal.sigwaitinfo(WATCHED).si_signo != signal.SIGCHLD:
+            pause = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else 3600.0
+            received = signal.sigtimedwait(WATCHED, pause)
+            if received is not None and received.si_signo != signal.SIGCHLD:
                 return
             for pid in _ended():
-                for number, server in list(self._servers.items()):
-                    if pid == server.pid:
-                        self._replace(number, server)
-                    elif pid in server.decoders:
-                        if time.monotonic() - server.decoders.pop(pid) < DECODER_LIFE_SECONDS:
-                            time.sleep(DECODER_PAUSE_SECONDS)
-                        self._add_decoder(server)
+                self._replace(pid)
+            for number, due in list(self._due.items()):
+                if due <= time.monotonic():
+                    del self._due[number]
+                    self._restart(number)
 
-    def _replace(self, number: int, server: _Server) -> None:
+    def _replace(self, pid: int) -> None:
+        """Replace a process that has ended: a decoder at once, a server soon."""
+        now = time.monotonic()
+        for number, server in list(self._servers.items()):
+            if pid in server.decoders:
+                if now - server.decoders.pop(pid) < SHORT_DECODER_SECONDS:
+                    time.sleep(DECODER_PAUSE_SECONDS)
+                self._add_decoder(server)
+            elif pid == server.pid:
+                say("mnist-edge serve: a server process has ended; another one is started")
+                self._forget(number)
+                self._due[number] = now + (PAUSE_SECONDS if now - server.started < SHORT_LIFE_SECONDS else 0.0)
+
+    def _restart(self, number: int) -> None:
+        self._start(number)
+        try:
+            self._await_start(number)
+        except MnistEdgeError as error:  # it may succeed later, and other servers go on
+            say(errors.one_line(f"mnist-edge serve: a server process does not start: {error}"))
+            self._forget(number)
+            self._due[number] = time.monotonic() + PAUSE_SECONDS
+
+    def _forget(self, number: int) -> None:
+        server = self._servers.pop(number)
         server.control.close()
         _kill(set(server.decoders))
-        self._on_end(server.pid)
-        say("mnist-edge serve: a server process has ended; another one is started")
-        if time.monotonic() - server.started < SHORT_LIFE_SECONDS:
-            time.sleep(PAUSE_SECONDS)
-        self._start(number)
-        self._await_start(number)
+        forget_process(server.pid)
 
     def _end(self) -> None:
         """Tell the servers to answer what they have taken; end what is left after the grace."""
@@ -200,7 +209,7 @@ class Supervisor:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + self._crew.grace_seconds
+        deadline = time.monotonic() + self._grace
         while left:
             left -= set(_ended())
             seconds = deadline - time.monotonic()

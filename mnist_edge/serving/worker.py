@@ -7,19 +7,20 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import uvicorn
 
 from mnist_edge.errors import MnistEdgeError
+from mnist_edge.serving.accepting import Acceptor
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.app import build
 from mnist_edge.serving.connection import BoundedProtocol, Connections
 from mnist_edge.serving.decoders import Decoders
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.log import Log
+from mnist_edge.serving.memory import give_back_memory
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Models, Source
 from mnist_edge.serving.service import Service
@@ -27,7 +28,6 @@ from mnist_edge.serving.settings import Settings
 from mnist_edge.serving.supervisor import Failure
 
 KEEP_ALIVE_SECONDS = 30
-HANDSHAKE_SECONDS = 5.0
 # On every answer: nothing is what it is not declared to be, and no other site embeds or learns of it.
 HEADERS = [
     ("x-content-type-options", "nosniff"),
@@ -37,28 +37,33 @@ HEADERS = [
 
 
 def work(
-    settings: Settings, limits: Limits, access: Access, listener: socket.socket, number: int, control: socket.socket
+    settings: Settings,
+    source: Source,
+    limits: Limits,
+    access: Access,
+    listener: socket.socket,
+    number: int,
+    control: socket.socket,
 ) -> None:
     """Serve until SIGTERM, or until the supervisor is gone. Says over ``control`` when the models are open."""
     metrics = Metrics()
     log = Log(metrics)
+    log.collect()
     note: Callable[[str], None] = log if number == 0 else lambda _: None
     try:
-        source = Source(settings.workspace, settings.engine, settings.models)
         models = Models(source, settings.threads, limits, metrics, note)
     except MnistEdgeError as error:
         control.sendall(msgspec.msgpack.encode(Failure(error.kind, error.cause, error.remedy)))
         return
     for loaded in models.all():
         note(f"{loaded.name}: {loaded.path}, {loaded.engine}")
-    connections = Connections(limits)
-    metrics.connections.set_function(lambda: len(connections))
+    connections = Connections(limits, metrics.connections.set)
     decoders = Decoders(limits, metrics.restarts.inc)
     service = Service(
         models, limits, metrics, decoders, access, log, settings.threads,
         access_log=settings.access_log, secure=settings.certfile is not None, unsent_bytes=connections.unsent_bytes,
     )  # fmt: skip
-    server = _Server(_config(settings, service, connections), service)
+    server = _Server(_config(settings, service), service, connections)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -70,25 +75,40 @@ def work(
             server.others.append(lambda: grpc.stop(settings.grace_seconds))
         log.flush()
         control.sendall(b"1")
+        tidying = loop.create_task(give_back_memory(service.budget))
         await server.serve([listener])
+        tidying.cancel()
         decoders.close()
 
     # uvicorn stops in good order, and then raises the signal again: by then it has been heeded.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
-    with asyncio.Runner(loop_factory=_loop_factory(settings.certfile is not None)) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
     log.flush()
     os._exit(0)  # a thread that is stuck in an engine would keep the interpreter from ending
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server; readiness learns at once that it is stopping."""
+    """uvicorn's server, with our `Acceptor`; readiness learns at once that it is stopping."""
 
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, connections: Connections) -> None:
         super().__init__(config)
-        self._service = service
+        self._service, self._connections = service, connections
         self.others: list[Callable[[], Awaitable[None]]] = []  # what else is to stop, within the same grace
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application and accept connections."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            raise SystemExit(1)
+        config, state = self.config, self.server_state
+
+        def make() -> BoundedProtocol:
+            return BoundedProtocol(self._connections, config=config, server_state=state, app_state=self.lifespan.state)
+
+        self.servers: Any = [Acceptor(item, make, self._connections, config.ssl) for item in sockets or []]
+        self.started = True
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to stop."""
@@ -100,10 +120,10 @@ class _Server(uvicorn.Server):
         await asyncio.gather(super().shutdown(sockets), *(stop() for stop in self.others))
 
 
-def _config(settings: Settings, service: Service, connections: Connections) -> uvicorn.Config:
+def _config(settings: Settings, service: Service) -> uvicorn.Config:
     return uvicorn.Config(
         build(service), log_level="error", access_log=False, lifespan="on", server_header=False, headers=HEADERS,
-        http=cast(Any, partial(BoundedProtocol, connections)), ws="none", backlog=512,
+        ws="none",
         timeout_graceful_shutdown=max(1, int(settings.grace_seconds) - 1), timeout_keep_alive=KEEP_ALIVE_SECONDS,
         ssl_certfile=settings.certfile, ssl_keyfile=settings.keyfile, proxy_headers=False,
     )  # fmt: skip
@@ -124,20 +144,11 @@ def _take_decoder(
     task.add_done_callback(lambda done: done.result())
 
 
-def _loop_factory(tls: bool) -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the event loop: uvloop's, if it is installed, with a limit on TLS handshakes."""
-    base: type[asyncio.AbstractEventLoop]
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """What makes the event loop: uvloop's, if it is installed."""
     try:
         import uvloop
-
-        base = uvloop.Loop
     except ImportError:
-        base = asyncio.SelectorEventLoop
-    if not tls:
-        return base
-
-    class Loop(base):  # type: ignore[misc, valid-type]
-        async def create_server(self, *arguments: Any, **options: Any) -> Any:
-            return await super().create_server(*arguments, **options, ssl_handshake_timeout=HANDSHAKE_SECONDS)
-
-    return Loop
+        return asyncio.SelectorEventLoop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.Loop
+    return factory

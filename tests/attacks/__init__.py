@@ -1,0 +1,1 @@
+"""Attacks on the service, on loopback only, bounded in time and memory."""

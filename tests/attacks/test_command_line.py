@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from mnist_edge import artifacts, storage
+from mnist_edge.cli.output import Output, table
 from mnist_edge.errors import ContentError, UsageError, printable
 from mnist_edge.runtime.predict import find_pictures
 from mnist_edge.runtime.selftest import golden_path
@@ -273,3 +274,12 @@ def test_reports_of_a_workspace_whose_name_is_not_utf_8_are_utf_8(latin: Path, t
 def test_text_with_a_name_that_is_not_utf_8_is_written_as_utf_8() -> None:
     assert storage.utf8(f"a\n{os.fsdecode(b'ws')}\n") == b"a\nws\n"
     assert storage.utf8(f"a\n\t数{os.fsdecode(b'ws%cx' % 255)}\n").decode() == "a\n\t数ws\\xffx\n"
+
+
+def test_cells_of_a_table_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    made = table("", "file", ">n")
+    made.add_row(f"{NAME}{os.fsdecode(b'%c' % 255)}", "1")
+    assert Output("info").result({}, made) == 0
+    shown = capsys.readouterr().out
+    assert r"evil\x1b[31m\nmnist-edge: all is well\u202e.png\xff" in shown
+    assert all(line.isprintable() for line in shown.splitlines())

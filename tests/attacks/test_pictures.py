@@ -229,7 +229,8 @@ def test_a_picture_is_too_large_from_the_first_pixel_above_the_limit() -> None:
 
 
 def test_a_second_header_cannot_make_a_picture_larger_than_the_first_says(tmp_path: Path) -> None:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 12_000, 12_000, 8, 0, 0, 0, 0))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 9000, 9000, 8, 0, 0, 0, 0))
+    header += chunk(b"IDAT", zlib.compress(bytes(9001 * 9000)))
     frame = encoded(GREY, "JPEG")
     at = frame.index(b"\xff\xc0")
     second = frame[:at] + patched(frame[at : at + 13], 5, ">HH", 12_000, 12_000) + frame[at:]
@@ -254,14 +255,14 @@ def exif_bomb() -> bytes:
 
 def metadata() -> dict[str, bytes]:
     """Small pictures with metadata that decoders expand, keep or read again and again."""
-    text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1_000_000)))
+    texts = [chunk(b"zTXt", b"%d\0\0" % n + zlib.compress(bytes(1_000_000))) for n in range(60)]
     jpeg, gif = encoded(GREY, "JPEG"), encoded(GREY, "GIF")
     colours = 13 + (3 << (gif[10] & 7) + 1)
     webp = encoded(GREY, "WEBP", exif=exif_bomb())
     frames = [Image.new("L", GREY.size, n % 256) for n in range(3000)]
     size = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (262, 3, 1, 1), (273, 4, 1, 8), (279, 4, 1, 256)]
     return {
-        "png texts": png_of(64, 64, *[text] * 60),
+        "png texts": png_of(64, 64, *texts),
         "png private chunks": png_of(64, 64, chunk(b"prVt", b"") * 90_000),
         "png exif": png_of(64, 64, chunk(b"eXIf", exif_bomb())),
         "webp exif": webp,

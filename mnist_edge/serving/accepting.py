@@ -1,0 +1,118 @@
+"""Accepts connections, and refuses those beyond the limits before anything else is done for them.
+
+An event loop's own server makes a connection's objects before anyone can refuse it, and uvloop's accepts one connection
+in a turn of the loop: a flood of connections then keeps others waiting for seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+
+from mnist_edge.serving.connection import BoundedProtocol, Connections, error_answer
+
+# Connections that are accepted before other work has its turn.
+AT_A_TIME = 64
+HANDSHAKE_SECONDS = 5.0
+# If the system has no file descriptor or memory for another connection: when to try again.
+PAUSE_SECONDS = 0.1
+# A client that is refused has this long to read why, if no more than so many others are doing that.
+REFUSED_SECONDS, MOST_REFUSED = 0.5, 32
+REFUSAL = error_answer(503, "There are too many connections.")
+
+
+class Acceptor:
+    """Accepts connections of one socket until it is closed; uvicorn treats it as an event loop's server."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make: Callable[[], BoundedProtocol],
+        connections: Connections,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        """Start to accept, on the running event loop.
+
+        Args:
+            listener: a socket that listens.
+            make: makes the protocol of a connection.
+            connections: counts them and knows the limits.
+            tls: for connections over TLS.
+        """
+        self._listener, self._make, self._connections, self._tls = listener, make, connections, tls
+        self._loop = asyncio.get_running_loop()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._refused: set[socket.socket] = set()
+        self._open = True
+        listener.setblocking(False)
+        self._loop.add_reader(listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accept no more."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._listener.fileno())
+
+    async def wait_closed(self) -> None:
+        """Return at once: connections end by themselves."""
+
+    def _accept(self) -> None:
+        for _ in range(AT_A_TIME):
+            try:
+                connection, address = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError:
+                self._loop.remove_reader(self._listener.fileno())
+                self._loop.call_later(PAUSE_SECONDS, self._go_on)
+                return
+            connection.setblocking(False)
+            if self._connections.admit(address[0]):
+                task = self._loop.create_task(self._start(connection, address[0]))
+                self._starting.add(task)
+                task.add_done_callback(self._starting.discard)
+            else:
+                self._refuse(connection)
+
+    def _go_on(self) -> None:
+        if self._open:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    async def _start(self, connection: socket.socket, address: str) -> None:
+        protocol = self._make()
+        released = False
+
+        def release() -> None:
+            nonlocal released
+            if not released:
+                released = True
+                self._connections.release(address)
+
+        protocol.on_end = release
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: protocol,
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
+            )
+        except (OSError, ssl.SSLError):  # it has gone, or does not speak TLS
+            release()
+            connection.close()
+
+    def _refuse(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if self._tls is None and len(self._refused) < MOST_REFUSED:
+                connection.send(REFUSAL)
+                connection.shutdown(socket.SHUT_WR)
+                self._refused.add(connection)
+                self._loop.call_later(REFUSED_SECONDS, self._end_refused, connection)
+                return
+        connection.close()
+
+    def _end_refused(self, connection: socket.socket) -> None:
+        self._refused.discard(connection)
+        connection.close()
