@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 from attacks import greedy, pictures
 from attacks.clients import Seen
+from attacks.health import Health
 from attacks.processes import Memory
 from attacks.report import Facts, Options, report
 from attacks.wire import Ledger, Target, is_typed
@@ -27,7 +28,7 @@ OPTIONS = Options(1, 256, None, True, (), ("one", "two"))
 
 
 def good_facts() -> Facts:
-    health = {kind: [1.0] * 100 for kind in ("same connection", "new connection")}
+    health = {kind: Health([1.0] * 100) for kind in ("same connection", "new connection")}
     reports: dict[str, Any] = {"clients": Seen({"V2 JSON": Counter({"200": 10})}, seconds=[0.1]), "health": health}
     ledgers = {"one": Ledger(Counter({"400": 3})), "two": Ledger(Counter({"503": 1}))}
     memory = Memory(60, 90)
@@ -39,7 +40,7 @@ def lose(facts: Facts) -> None:
 
 
 def slow_health(facts: Facts) -> None:
-    facts.reports["health"]["new connection"][:2] = [150.0, 150.0]
+    facts.reports["health"]["new connection"].times[:2] = [150.0, 150.0]
 
 
 def untyped(facts: Facts) -> None:

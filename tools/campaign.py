@@ -42,19 +42,19 @@ GRACE_SECONDS = 40.0
 # Without a cgroup this much memory ends the campaign, for the sake of the machine.
 HARD_MIB = 4096
 LATE_SECONDS = 70.0  # after the end, for attempts that wait for their last answer
-# Name, attack, seconds between two attempts of it.
+# Name, attack, seconds between two attempts of it. Those that fill up all connections leave time for the others.
 ATTACKS: tuple[tuple[str, Callable[[Target, Ledger], None], float], ...] = (
     ("Schemathesis", fuzzing.schemathesis, 1.0),
     ("raw mutated HTTP", fuzzing.raw_http, 0.02),
-    ("slow headers", slow.slow_headers, 0.5),
-    ("slow bodies", slow.slow_bodies, 0.5),
-    ("idle connections", slow.idle, 0.5),
+    ("slow headers", slow.slow_headers, 10.0),
+    ("slow bodies", slow.slow_bodies, 10.0),
+    ("idle connections", slow.idle, 25.0),
     ("half-closed connections", slow.half_closed, 0.2),
     ("resets", slow.resets, 1.0),
     ("header line of 200 MiB", greedy.header_line, 1.0),
     ("100,000 headers", greedy.header_count, 1.0),
-    ("1,000 connections", greedy.connections, 2.0),
-    ("100 bodies of 8 MiB", greedy.bodies, 2.0),
+    ("1,000 connections", greedy.connections, 15.0),
+    ("100 bodies of 8 MiB", greedy.bodies, 15.0),
     ("too large bodies", greedy.too_large_bodies, 1.0),
     ("JSON bombs", greedy.json_bombs, 0.5),
     ("100,000 form parts", greedy.form_parts, 0.5),
@@ -116,11 +116,13 @@ def campaign(options: Options, scratch: Path) -> tuple[list[str], bool]:
         expected = right_answers(port)
         # What a service makes once, at its first requests, belongs to its memory at the start.
         clients.run(port, Deadline(time.monotonic() + 3), expected)
-        facts = Facts(start=processes.memory(service.pid))
+        facts = Facts(start=processes.memory(service.pid), each_at_start=processes.each_rss(service.pid))
+        (scratch / "openapi.json").write_bytes(description(port))
         besiege(options, service, Siege(port, health.idle_server(), workspace, expected), facts)
         if service.poll() is None:
             time.sleep(REST_SECONDS)
         facts.afterwards = processes.memory(service.pid)
+        facts.each_afterwards = processes.each_rss(service.pid)
         facts.sigterm_seconds = stop(service)
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -150,6 +152,13 @@ def wait_until_ready(service: subprocess.Popen[bytes], port: int) -> None:
             connection.close()
         time.sleep(0.1)
     raise SystemExit("The service did not start.\n  remedy: run mnist-edge serve by hand and read what it says.")
+
+
+def description(port: int) -> bytes:
+    """The service's OpenAPI document."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    connection.request("GET", "/openapi.json")
+    return connection.getresponse().read()
 
 
 def right_answers(port: int) -> list[list[float]]:

@@ -41,11 +41,24 @@ class Connections:
     def admit(self, address: str) -> bool:
         """Count a new connection from an address, if there is room for it."""
         limits, network = self.limits, _network(address)
-        if self._count >= limits.connections or self._of_network[network] >= limits.connections_per_address:
+        if self._of_network[network] >= limits.connections_per_address:
+            return False
+        if self._count >= limits.connections and not self._make_room(network):
             return False
         self._of_network[network] += 1
         self._count += 1
         self._observe(self._count)
+        return True
+
+    def _make_room(self, network: str) -> bool:
+        """End the connection that has waited longest for a request, of the address that has most connections."""
+        largest, count = self._of_network.most_common(1)[0]
+        waiting = [item for item in self.protocols if item.waiting_since is not None and item.network == largest]
+        if count <= self._of_network[network] + 1 or not waiting:
+            return False
+        oldest = min(waiting, key=lambda item: item.waiting_since or 0.0)
+        oldest.waiting_since = None
+        oldest.transport.abort()
         return True
 
     def release(self, address: str) -> None:
@@ -69,6 +82,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(**parts)
         self._counted, self._limits = counted, counted.limits
         self.on_end: Callable[[], None] = lambda: None  # is called when the connection has ended
+        self.network = ""
+        self.waiting_since: float | None = None  # for a request; None while there is one
         self._refused = False
         self._in_head = self._in_body = False
         self._head_bytes = self._head_fields = self._body_parts = self._silent_bytes = 0
@@ -80,6 +95,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """Start to wait for a request."""
         super().connection_made(transport)
         self.flow = _Flow(self, transport)
+        self.network = _network(self.client[0] if self.client else "")
+        self.waiting_since = self.loop.time()
         self._counted.protocols.add(self)
         self._start_head_timer()
 
@@ -151,6 +168,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request, if its head is within the limits."""
+        self.waiting_since = None
         self._stop_head_timer()
         if self._head_is_large() or len(self.pipeline) >= MOST_PIPELINED:
             self._refuse_head()
@@ -179,6 +197,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Give a client that is still sending some time to read the answer."""
         unread = self._in_body and self._running is self.cycle
+        if self._running is self.cycle:
+            self.waiting_since = self.loop.time()
         super().on_response_complete()
         if unread and not self.transport.is_closing():
             self.loop.call_later(LINGER_SECONDS, self._end_linger, self.cycle)

@@ -24,6 +24,7 @@ from mnist_edge import errors
 from mnist_edge.errors import MnistEdgeError, StageError
 from mnist_edge.serving import decoding
 from mnist_edge.serving.log import say
+from mnist_edge.serving.memory import return_large_blocks
 from mnist_edge.serving.metrics import forget_process
 
 # Signals that the supervisor waits for in place of being interrupted by them.
@@ -87,6 +88,7 @@ class Supervisor:
             MnistEdgeError: a server could not start.
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+        return_large_blocks()
         gc.collect()
         gc.freeze()  # the children's garbage collector then leaves shared pages as they are
         try:

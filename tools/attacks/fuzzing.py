@@ -56,8 +56,9 @@ def schemathesis(target: Target, ledger: Ledger) -> None:
         raise SystemExit("Schemathesis is missing.\n  remedy: install the extra [dev] of this project.")
     with tempfile.TemporaryDirectory() as scratch:
         answers = Path(scratch) / "answers.jsonl"
-        words = ["run", f"http://{HOST}:{target.port}/openapi.json", "--checks", "not_a_server_error",
-                 "--max-examples", "30", "--seed", str(random.randrange(2**31)), "--request-timeout", "30",
+        description, url = target.workspace.parent / "openapi.json", f"http://{HOST}:{target.port}"
+        words = ["run", str(description), "--url", url, "--checks", "not_a_server_error", "--max-examples", "30",
+                 "--seed", str(random.randrange(2**31)), "--request-timeout", "30",
                  "--phases", "examples,coverage,fuzzing", "--generation-database", "none"]  # fmt: skip
         tools = str(Path(__file__).resolve().parents[1])
         environment = {

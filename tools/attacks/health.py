@@ -7,6 +7,7 @@ import http.server
 import socket
 import threading
 import time
+from dataclasses import dataclass, field
 
 from attacks.wire import HOST, Deadline
 
@@ -31,22 +32,30 @@ def idle_server() -> http.server.HTTPServer:
     return http.server.ThreadingHTTPServer((HOST, 0), _Idle)
 
 
-def probe(port: int, idle_port: int, over: Deadline) -> dict[str, list[float]]:
-    """Milliseconds of `/v2/health/live`, 20 times a second on one connection and 5 times on new ones; 10,000: failed.
+@dataclass
+class Health:
+    """Milliseconds to an answer of any status, 10,000 for none; and how many answers were not 200."""
+
+    times: list[float] = field(default_factory=list)
+    refused: int = 0
+
+
+def probe(port: int, idle_port: int, over: Deadline) -> dict[str, Health]:
+    """Ask for `/v2/health/live` 20 times a second on one connection and 5 times on new ones.
 
     Args:
         port: of the service. idle_port: of the idle server, asked 20 times a second. over: when to end.
     """
-    found: dict[str, list[float]] = {"same connection": [], "new connection": [], IDLE: []}
+    found = {kind: Health() for kind in ("same connection", "new connection", IDLE)}
 
-    def once(connection: http.client.HTTPConnection) -> float:
+    def once(connection: http.client.HTTPConnection, health: Health) -> float:
         begun = time.perf_counter()
         try:
             connection.request("GET", "/v2/health/live")
             response = connection.getresponse()
             response.read()
-            if response.status == 200:
-                return 1e3 * (time.perf_counter() - begun)
+            health.refused += response.status != 200
+            return 1e3 * (time.perf_counter() - begun)
         except (OSError, http.client.HTTPException):
             pass
         connection.close()
@@ -56,7 +65,7 @@ def probe(port: int, idle_port: int, over: Deadline) -> dict[str, list[float]]:
     def watch(kind: str, where: int, pause: float) -> None:
         connection = http.client.HTTPConnection(HOST, where, timeout=FAILED_MS / 1e3)
         while not over():
-            found[kind].append(once(connection))
+            found[kind].times.append(once(connection, found[kind]))
             if kind == "new connection":
                 connection.close()
             time.sleep(pause)

@@ -31,10 +31,10 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def memory(pid: int) -> Memory:
-    """Memory of a process tree now."""
+def memory(pid: int, pids: list[int] | None = None) -> Memory:
+    """Memory of a process tree now, or of these processes."""
     pss = rss = 0
-    for one in tree(pid):
+    for one in pids or tree(pid):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
                 name, _, value = line.partition(":")
@@ -42,6 +42,11 @@ def memory(pid: int) -> Memory:
                     pss += int(value.split()[0]) if name == "Pss" else 0
                     rss += int(value.split()[0]) if name == "Rss" else 0
     return Memory(pss / 1024, rss / 1024)
+
+
+def each_rss(pid: int) -> list[str]:
+    """Resident memory of every process of a tree, in MiB."""
+    return [f"{memory(one, [one]).rss:.0f}" for one in tree(pid)]
 
 
 def peak_rss(pid: int) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from attacks.clients import Seen
-from attacks.health import FAILED_MS, IDLE
+from attacks.health import FAILED_MS, IDLE, Health
 from attacks.processes import Memory
 from attacks.wire import Ledger
 from mnist_edge.runtime.machine import described_processor, machine
@@ -42,6 +42,8 @@ class Facts:
     sigterm_seconds: float | None = None
     group_peak: float | None = None
     oom_kills: int = 0
+    each_at_start: list[str] = field(default_factory=list)
+    each_afterwards: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
 
 
@@ -49,12 +51,12 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
     """The page of Markdown, and whether every target was met."""
     reports = facts.reports
     seen: Seen = reports.get("clients", Seen(lost=["the clients' process did not report"]))
-    health: dict[str, list[float]] = reports.get("health", {"same connection": [], "new connection": []})
+    health: dict[str, Health] = reports.get("health", {"same connection": Health()})
     ledgers: dict[str, Ledger] = {name: reports[name] for name in options.attackers if name in reports}
     untyped = len(seen.untyped) + sum(ledger.untyped for ledger in ledgers.values())
     silent = [name for name in options.attackers if name not in ledgers]
     read = sum(count for ledger in ledgers.values() for what, count in ledger.counts.items() if "was read" in what)
-    p99 = max(share(times, 0.99) for kind, times in health.items() if kind != IDLE)
+    p99 = max(share(item.times, 0.99) for kind, item in health.items() if kind != IDLE)
     growth = facts.afterwards.rss - facts.start.rss
     limit = options.memory_mib
     targets = [
@@ -95,9 +97,13 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
             ("at the start", facts.start), ("peak", facts.peak),
             (f"{REST_SECONDS:g} s after the attack", facts.afterwards))),
         f"| largest process, peak | | {facts.largest:.0f} |",
-        "", "| health endpoint | requests | p50 ms | p99 ms | slowest ms | failed |", "|---|---|---|---|---|---|",
-        *(f"| {name} | {len(times):,} | {share(times, 0.5):.1f} | {share(times, 0.99):.1f} | {share(times, 1):.1f} | "
-          f"{sum(time >= FAILED_MS for time in times)} |" for name, times in health.items()),
+        "", f"RSS of each process at the start: {', '.join(facts.each_at_start)}; afterwards: "
+        f"{', '.join(facts.each_afterwards)}.",
+        "", "| health endpoint | requests | p50 ms | p99 ms | slowest ms | not 200 | no answer |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {name} | {len(item.times):,} | {share(item.times, 0.5):.1f} | {share(item.times, 0.99):.1f} | "
+          f"{share(item.times, 1):.1f} | {item.refused} | {sum(time >= FAILED_MS for time in item.times)} |"
+          for name, item in health.items()),
         "", "| well-behaved client | requests | outcomes |", "|---|---|---|",
         *(f"| {kind} | {counts.total():,} | {outcomes(counts)} |" for kind, counts in seen.counts.items()),
         "", f"Answered in p50 {1e3 * share(seen.seconds, 0.5):.0f} ms, p99 {1e3 * share(seen.seconds, 0.99):.0f} ms.",
