@@ -10,12 +10,13 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import time
 from collections.abc import Callable
 
 from mnist_edge.serving.connection import BoundedProtocol, Connections, error_answer
 
-# Connections that are accepted before other work has its turn.
-AT_A_TIME = 64
+# How long connections are accepted before other work has its turn.
+ACCEPT_SECONDS = 0.01
 HANDSHAKE_SECONDS = 5.0
 # If the system has no file descriptor or memory for another connection: when to try again.
 PAUSE_SECONDS = 0.1
@@ -60,7 +61,8 @@ class Acceptor:
         """Return at once: connections end by themselves."""
 
     def _accept(self) -> None:
-        for _ in range(AT_A_TIME):
+        end = time.monotonic() + ACCEPT_SECONDS
+        while time.monotonic() < end:
             try:
                 connection, address = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):

@@ -102,7 +102,7 @@ class Models:
         self._executor = ThreadPoolExecutor(threads * len(source.names), "inference")
         self._loaded = {name: self._load(name, 1) for name in source.names}
         self.problems: dict[str, str] = {}
-        self._looked: dict[str, list[tuple[int, int]]] = {}
+        self._looked: dict[str, list[tuple[int, int] | None]] = {}
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="models", daemon=True)
 
@@ -155,17 +155,25 @@ class Models:
 
     def _refresh(self, name: str, old: Loaded) -> str | None:
         """Look at a model's files; say what is wrong, or None."""
-        before = self._looked.pop(name, None)
-        path = self._source.pick(name, old.from_workspace)
-        watched = (path, golden_path(path), path.with_name(MANIFEST_NAME))
-        seen = [(item.stat().st_mtime_ns, item.stat().st_size) for item in watched if item.exists()]
-        self._looked[name] = seen
-        if before == seen:
-            return self.problems.get(name)
+        before, seen = self._looked.pop(name, None), self._signature(name, old.path)
+        if before != seen:
+            path = self._source.pick(name, old.from_workspace)
+            self._accept(name, old, path)
+        self._looked[name] = seen  # not if that failed: then it is tried again
+        return None if before != seen else self.problems.get(name)
+
+    def _signature(self, name: str, path: Path) -> list[tuple[int, int] | None]:
+        """What shows, at little cost, that nothing has changed: times and sizes of a model's folder and files."""
+        folder = self._source.workspace / name
+        watched = (folder, folder / MANIFEST_NAME, path, golden_path(path), path.with_name(MANIFEST_NAME))
+        found = [item.stat() if item.exists() else None for item in watched]
+        return [None if item is None else (item.st_mtime_ns, item.st_size) for item in found]
+
+    def _accept(self, name: str, old: Loaded, path: Path) -> None:
+        """Open a model's file, if its content is new."""
         if sha256_of_file(path) != old.sha256:
             self._loaded[name] = self._load(name, old.version + 1)
             self._note(one_line(f"{name}: a new file is serving, version {old.version + 1}"))
-        return None
 
     def _load(self, name: str, version: int) -> Loaded:
         path = self._source.pick(name)
