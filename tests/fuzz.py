@@ -207,7 +207,7 @@ def _service() -> Any:
     from mnist_edge.serving.access import Access
     from mnist_edge.serving.app import build
     from mnist_edge.serving.decoding import Job, Refusal, Result, do
-    from mnist_edge.serving.limits import Limits, RefusedError
+    from mnist_edge.serving.limits import Limits, RequestRefusedError
     from mnist_edge.serving.log import Log
     from mnist_edge.serving.metrics import Metrics
     from mnist_edge.serving.models import Models, Source
@@ -216,10 +216,10 @@ def _service() -> Any:
     class InProcess:
         """Decodes in this process, where the fuzzer sees what is covered."""
 
-        async def run(self, job: Job) -> Result:
+        async def run(self, job: Job, gone: object = None) -> Result:
             result = do(job)
             if isinstance(result, Refusal):
-                raise RefusedError(result.status, result.message)
+                raise RequestRefusedError(result.status, result.message)
             return result
 
         def available(self) -> bool:

@@ -26,7 +26,7 @@ from mnist_edge import data
 from mnist_edge.runtime import open_session
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.grpc_server import Calls
-from mnist_edge.serving.limits import Limits, RefusedError
+from mnist_edge.serving.limits import Limits, RequestRefusedError
 from mnist_edge.serving.messages import MESSAGES
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.workspace import SHIPPED
@@ -432,9 +432,9 @@ class Context:
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (RefusedError(500, "The model answers with NaN."), "INTERNAL"),
-        (RefusedError(504, "late"), "DEADLINE_EXCEEDED"),
-        (RefusedError(413, "large"), "INVALID_ARGUMENT"),
+        (RequestRefusedError(500, "The model answers with NaN."), "INTERNAL"),
+        (RequestRefusedError(504, "late"), "DEADLINE_EXCEEDED"),
+        (RequestRefusedError(413, "large"), "INVALID_ARGUMENT"),
         (ZeroDivisionError("unforeseen"), "INTERNAL"),
     ],
 )
@@ -456,7 +456,7 @@ def test_no_error_of_a_method_is_unknown_to_the_client(error: Exception, status:
     context = Context()
     asyncio.run(method(None, context))
     assert context.ended is not None
-    foreseen = isinstance(error, RefusedError)
+    foreseen = isinstance(error, RequestRefusedError)
     assert context.ended == (status, str(error) if foreseen else "This is a bug of mnist-edge; its log says more.")
     assert logged == ([] if foreseen else ["mnist-edge serve: ZeroDivisionError: unforeseen"])
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_edge.serving import tfserving, v2
-from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.limits import RequestRefusedError
 from mnist_edge.serving.requests import Grid, ImageRequest
 
 GRID = Grid(3, 2, 50, "digit")
@@ -117,7 +117,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_v2_body_that_does_not_fit_is_refused_with_400(name: str) -> None:
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(RequestRefusedError) as caught:
         read_v2(REFUSED[name])
     assert caught.value.status == 400
     assert len(caught.value.message) < 300
@@ -125,7 +125,7 @@ def test_a_v2_body_that_does_not_fit_is_refused_with_400(name: str) -> None:
 
 @pytest.mark.parametrize("length", ["-1", "1" * 5000, "²", "", "99999999"])
 def test_a_length_of_the_json_that_does_not_fit_is_refused_with_400(length: str) -> None:
-    with pytest.raises(RefusedError) as caught:
+    with pytest.raises(RequestRefusedError) as caught:
         v2.read(v2_body(FLAT, [1, 3, 2]), length, GRID)
     assert caught.value.status == 400
 
@@ -146,7 +146,7 @@ def test_a_bomb_is_refused_before_it_becomes_objects(name: str) -> None:
     read = read_v2 if b"inputs" in body else lambda content: tfserving.read(content, GRID)
     tracemalloc.start()
     try:
-        with pytest.raises(RefusedError) as caught:
+        with pytest.raises(RequestRefusedError) as caught:
             read(body)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -161,5 +161,5 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     for read in (read_v2, lambda body: tfserving.read(body, GRID), lambda body: v2.read(body, "5", GRID)):
         try:
             read(content)
-        except RefusedError as error:
+        except RequestRefusedError as error:
             assert error.status in (400, 413)

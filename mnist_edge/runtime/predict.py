@@ -19,7 +19,7 @@ from mnist_edge.runtime.pictures import SUFFIXES, prepare, read_picture
 from mnist_edge.runtime.session import Session
 
 RAW = "resize"
-# A label is told where its calibrated probability is at least this.
+# Smallest calibrated confidence for which a label is returned.
 SURE = 0.5
 SHADES = " .:-=+*#%@"
 
@@ -107,7 +107,7 @@ def judge_found(
 ) -> list[Seen]:
     """What the network's answers, float32 (n, classes), say of what was found, with calibrated confidence.
 
-    Where no class has half of the probability, the label is None: that is no digit, or none that this network reads.
+    If no class has half of the probability, the label is None: that is no digit, or none that this network reads.
     ``certain`` says that there is one, and so does a picture that is as MNIST's own: then the likeliest is told.
     """
     seen = []

@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from mnist_edge.errors import UsageError
-from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.limits import RequestRefusedError
 
 COOKIE = "mnist-edge-token"
 # Paths that answer without a token: a load balancer has none.
 OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MIN_TOKEN, MAX_TOKEN = 8, 512
+MAX_HOST = 270  # a name of 253 characters and a port
 
 
 def check_token(token: str) -> str:
@@ -42,7 +43,7 @@ class Access:
 
     Attributes:
         token: what a client must send; None: nothing.
-        names: host names by which browsers may call this machine, beside its addresses. A page that resolves its own
+        names: host names by which browsers may call this machine, besides its addresses. A page that resolves its own
             name to this machine (DNS rebinding) calls it by another one.
         origins: names of other origins whose pages may ask: those of proxies that pass requests on under another name.
     """
@@ -59,17 +60,21 @@ class Access:
             path: the route's pattern.
 
         Raises:
-            RefusedError: 401 without the token, 403 from a page of another origin.
+            RequestRefusedError: 401 without the token, 403 from a page of another origin.
         """
         headers = request.headers
         host, origin = headers.get("host", ""), headers.get("origin")
         if origin is not None and request.method not in SAFE_METHODS and not self._is_own(origin, host):
-            raise RefusedError(403, f"A page of another origin ({origin[:60]!r}) may not ask.")
+            raise RequestRefusedError(403, f"A page of another origin ({origin[:60]!r}) may not ask.")
         if self.token is None:
-            if not _is_known(host, self.names):
-                raise RefusedError(403, f"This machine is not known as {host[:60]!r}; --allow-host accepts a name.")
+            if len(host) > MAX_HOST or not _is_known(host, self.names):
+                raise RequestRefusedError(
+                    403, f"This machine is not known as {host[:60]!r}; --allow-host accepts a name."
+                )
         elif path not in OPEN_PATHS and not self._has_token(request, self.token):
-            raise RefusedError(401, "A token is required: Authorization: Bearer …", **{"WWW-Authenticate": "Bearer"})
+            raise RequestRefusedError(
+                401, "A token is required: Authorization: Bearer …", **{"WWW-Authenticate": "Bearer"}
+            )
 
     def check_call(self, metadata: Mapping[str, str | bytes], needs_token: bool) -> None:
         """Let a gRPC call pass, or refuse it.
@@ -79,13 +84,13 @@ class Access:
             needs_token: whether its method is not for everyone.
 
         Raises:
-            RefusedError: 401 without the token, 403 from a web page: browsers do not speak gRPC.
+            RequestRefusedError: 401 without the token, 403 from a web page: browsers do not speak gRPC.
         """
         if "origin" in metadata:
-            raise RefusedError(403, "A web page may not call.")
+            raise RequestRefusedError(403, "A web page may not call.")
         scheme, _, given = str(metadata.get("authorization", "")).partition(" ")
         if self.token is not None and needs_token and not (scheme.lower() == "bearer" and self.is_token(given.strip())):
-            raise RefusedError(401, "A token is required: metadata authorization: Bearer …")
+            raise RequestRefusedError(401, "A token is required: metadata authorization: Bearer …")
 
     def is_token(self, given: str) -> bool:
         """Whether a string is the token; takes the same time for all strings of a length."""
@@ -101,7 +106,10 @@ class Access:
         return self.is_token(request.cookies.get(COOKIE, ""))
 
     def _is_own(self, origin: str, host: str) -> bool:
-        authority = urlsplit(origin).netloc.lower()
+        try:
+            authority = urlsplit(origin).netloc.lower()
+        except ValueError:
+            return False
         return authority != "" and (authority == host.lower() or name_of(authority) in self.origins)
 
 

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.limits import RequestRefusedError, busy
 from mnist_edge.serving.routes import Routes
 from mnist_edge.serving.service import Service
 
@@ -85,12 +85,18 @@ def _around(service: Service, path: str, handler: Handler) -> Handler:
         try:
             service.access.check(request, path)
             answer = await handler(request)
-            if len(answer.body) >= COMPRESSED_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+            if len(answer.body) >= COMPRESSED_BYTES and _takes_gzip(request):
                 await _compress(answer)
             if len(answer.body) > limits.small_body_bytes and service.unsent_bytes() > limits.all_body_bytes:
-                raise RefusedError(503, "Too many answers wait for clients that do not read.", **{"Retry-After": "1"})
-        except RefusedError as refused:
+                raise RequestRefusedError(
+                    503, "Too many answers wait for clients that do not read.", **{"Retry-After": "1"}
+                )
+        except RequestRefusedError as refused:
             answer = refused.response()
+            if refused.status == 500:
+                service.log(f"mnist-edge serve: {refused.message}")
+        except asyncio.CancelledError:  # the grace is over
+            answer = busy("The service is stopping.").response()
         except Exception as error:
             service.log(f"mnist-edge serve: {type(error).__name__}: {error}")
             answer = JSONResponse({"error": "This is a bug of mnist-edge; its log says more."}, 500)
@@ -105,6 +111,11 @@ def _around(service: Service, path: str, handler: Handler) -> Handler:
         return answer
 
     return run
+
+
+def _takes_gzip(request: Request) -> bool:
+    accepted = request.headers.get("accept-encoding", "").replace(" ", "")
+    return "gzip" in accepted and "gzip;q=0," not in f"{accepted},"
 
 
 async def _compress(answer: Response) -> None:

@@ -50,7 +50,7 @@ class Batcher:
             executor: with a thread for each session but the first.
             on_loop: how many images the event loop may classify at a time (`images_on_loop`); 0: none.
             delay: seconds for which images may wait for others; 0: not at all.
-            observe: is told of every batch: how many images, and the seconds in the engine.
+            observe: is called for every batch with its number of images and the seconds in the engine.
         """
         self._own, self._idle = sessions[0], list(sessions[1:])
         self._executor, self._on_loop, self._delay, self._observe = executor, on_loop, delay, observe
@@ -113,7 +113,6 @@ class Batcher:
         self._answer(batch, result, seconds)
 
     def _answer(self, batch: list[_Item], result: Answers | Exception, seconds: float) -> None:
-        self._observe(sum(len(item.images) for item in batch), seconds)
         at = 0
         for item in batch:
             if not item.answers.done():
@@ -122,6 +121,7 @@ class Batcher:
                 else:
                     item.answers.set_result(result[at : at + len(item.images)])
             at += len(item.images)
+        self._observe(at, seconds)
 
 
 def images_on_loop(session: Session) -> int:

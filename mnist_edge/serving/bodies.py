@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
-from mnist_edge.serving.limits import Budget, Limits, RefusedError
+from mnist_edge.serving.limits import Budget, Limits, RequestRefusedError
 
 
 @contextlib.asynccontextmanager
@@ -17,13 +17,13 @@ async def body_of(request: Request, limits: Limits, budget: Budget) -> AsyncIter
     """The body, decompressed if it says so; its bytes are taken from the budget until the block ends.
 
     Raises:
-        RefusedError: 413 too large, 408 too slow, 400 cut off or not compressed as it says, 415 another encoding, 503
-            the budget is used up.
+        RequestRefusedError: 413 too large, 408 too slow, 400 cut off or not compressed as it says, 415 another
+            encoding, 503 the budget is used up.
     """
     length = request.headers.get("content-length")
     if length is not None:
         if not length.isascii() or not length.isdecimal() or len(length) > 20:
-            raise RefusedError(400, "Content-Length is not a number of bytes.")
+            raise RequestRefusedError(400, "Content-Length is not a number of bytes.")
         if int(length) > limits.body_bytes:
             raise _too_large(limits)
     reserved = _Reserved(limits, budget)
@@ -32,7 +32,7 @@ async def body_of(request: Request, limits: Limits, budget: Budget) -> AsyncIter
             async with asyncio.timeout(limits.read_seconds):
                 content = await _collect(request, limits, reserved)
         except TimeoutError:
-            raise RefusedError(408, f"The body did not come within {limits.read_seconds:g} s.") from None
+            raise RequestRefusedError(408, f"The body did not come within {limits.read_seconds:g} s.") from None
         encoding = request.headers.get("content-encoding")
         yield content if encoding is None else await _unpacked(content, encoding, limits, reserved)
     finally:
@@ -60,7 +60,7 @@ async def _collect(request: Request, limits: Limits, reserved: _Reserved) -> byt
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
-            raise RefusedError(400, "The body was cut off.")
+            raise RequestRefusedError(400, "The body was cut off.")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limits.body_bytes:
@@ -76,7 +76,7 @@ async def _unpacked(content: bytes, encoding: str, limits: Limits, reserved: _Re
     if encoding in ("identity", ""):
         return content
     if encoding not in ("gzip", "deflate"):
-        raise RefusedError(415, f"The encoding {encoding[:40]!r} is not known; gzip and deflate are.")
+        raise RequestRefusedError(415, f"The encoding {encoding[:40]!r} is not known; gzip and deflate are.")
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either of the two headers
     parts: list[bytes] = []
     size, rest = 0, content
@@ -92,16 +92,16 @@ async def _unpacked(content: bytes, encoding: str, limits: Limits, reserved: _Re
                 break
             size += len(part)
             if size > limits.body_bytes:
-                raise RefusedError(413, f"The body may unpack to {limits.body_bytes:,} bytes.")
+                raise RequestRefusedError(413, f"The body may unpack to {limits.body_bytes:,} bytes.")
             reserved.add(len(part))
             parts.append(part)
             rest = unpacker.unconsumed_tail
     except zlib.error:
-        raise RefusedError(400, f"The body is not {encoding}.") from None
+        raise RequestRefusedError(400, f"The body is not {encoding}.") from None
     if not unpacker.eof:
-        raise RefusedError(400, "The compressed body is cut off.")
+        raise RequestRefusedError(400, "The compressed body is cut off.")
     return b"".join(parts)
 
 
-def _too_large(limits: Limits) -> RefusedError:
-    return RefusedError(413, f"The body may have {limits.body_bytes:,} bytes.")
+def _too_large(limits: Limits) -> RequestRefusedError:
+    return RequestRefusedError(413, f"The body may have {limits.body_bytes:,} bytes.")

@@ -17,6 +17,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from mnist_edge.serving.limits import Limits
 
+# On every answer: browsers do not guess its type, do not tell other sites its address, and do not embed it there.
+HEADERS = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+]
 # A client that has closed its side is answered for so long: it may be waiting, or gone for good.
 HALF_CLOSED_SECONDS = 1.0
 # A client that is still sending when it is answered may go on so long: one that never reads while it sends would
@@ -32,7 +38,7 @@ class Connections:
     """The open connections of a process: how many, whose, and what they have not sent yet."""
 
     def __init__(self, limits: Limits, observe: Callable[[float], None]) -> None:
-        """Start with none; ``observe`` is told their number whenever it changes."""
+        """Start with none; ``observe`` is called with their number whenever it changes."""
         self.limits, self._observe = limits, observe
         self._count = 0
         self._of_network: Counter[str] = Counter()
@@ -53,7 +59,11 @@ class Connections:
     def _make_room(self, network: str) -> bool:
         """End the connection that has waited longest for a request, of the address that has most connections."""
         largest, count = self._of_network.most_common(1)[0]
-        waiting = [item for item in self.protocols if item.waiting_since is not None and item.network == largest]
+        waiting = [
+            item
+            for item in self.protocols
+            if item.waiting_since is not None and item.network == largest and not item.transport.get_write_buffer_size()
+        ]
         if count <= self._of_network[network] + 1 or not waiting:
             return False
         oldest = min(waiting, key=lambda item: item.waiting_since or 0.0)
@@ -137,7 +147,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._silent_bytes += len(data)  # the parser's next report sets it to 0
         super().data_received(data)
-        if self._in_head and self._head_timer is None:
+        waits = self._in_head or (self.waiting_since is not None and not self._in_body)  # for a head, or an empty line
+        if waits and self._head_timer is None:
             self._start_head_timer()
         if self._silent_bytes > self._limits.head_bytes or (self._in_head and self._head_is_large()):
             self._refuse_head()
@@ -200,6 +211,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._running is self.cycle:
             self.waiting_since = self.loop.time()
         super().on_response_complete()
+        if self.transport.is_closing() and self.transport.get_write_buffer_size():
+            self.loop.call_later(self._limits.write_seconds, self.transport.abort)
         if unread and not self.transport.is_closing():
             self.loop.call_later(LINGER_SECONDS, self._end_linger, self.cycle)
 
@@ -286,8 +299,9 @@ class BoundedProtocol(HttpToolsProtocol):
 def error_answer(status: int, message: str) -> bytes:
     """A whole answer in HTTP/1.1, after which the connection is closed."""
     body = json.dumps({"error": message}).encode()
-    head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-    return STATUS_LINE[status] + head + body
+    head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
+    own = b"".join(f"{name}: {value}\r\n".encode() for name, value in HEADERS)
+    return STATUS_LINE[status] + head + own + b"\r\n" + body
 
 
 class _Flow(FlowControl):

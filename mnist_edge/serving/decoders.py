@@ -8,15 +8,17 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
 
 from mnist_edge.serving.decoding import LENGTH, RESULT_HEAD, Job, Refusal, Result
-from mnist_edge.serving.limits import Limits, RefusedError, busy
+from mnist_edge.serving.limits import Limits, RequestRefusedError, busy
 
+# Whether the client of a request has left.
+Gone = Callable[[], Awaitable[bool]]
 _ENCODER = msgspec.msgpack.Encoder()
 _RESULT: msgspec.msgpack.Decoder[Result] = msgspec.msgpack.Decoder(Result)
 # By then the supervisor has replaced a process.
@@ -27,11 +29,11 @@ MAX_RESULT_BYTES = 64 * 2**20
 class Decoding(Protocol):
     """What does jobs for a server."""
 
-    async def run(self, job: Job) -> Result:
-        """The result of a job that was not refused.
+    async def run(self, job: Job, gone: Gone | None = None) -> Result:
+        """The result of a job that was not refused; it is not begun if the client has ``gone``.
 
         Raises:
-            RefusedError: why it is refused.
+            RequestRefusedError: why it is refused.
         """
 
     def available(self) -> bool:
@@ -65,23 +67,27 @@ class Decoders:
         """Whether there is a process, or one that ended is about to be replaced."""
         return bool(self._all) or time.monotonic() - self._ended < REPLACED_SECONDS
 
-    async def run(self, job: Job) -> Result:
+    async def run(self, job: Job, gone: Gone | None = None) -> Result:
         """See `Decoding`. If the caller is cancelled, the process still ends its job before it is given another one.
 
         Raises:
-            RefusedError: 400 or 413 of the job; 504 it took too long, 503 its process died.
+            RequestRefusedError: 400 or 413 of the job; 504 it took too long, 503 its process died.
         """
         while True:
             decoder = await self._idle.get()
-            if not decoder.reader.at_eof():
+            if decoder.reader.at_eof():
+                self._end(decoder)
+            elif gone is not None and await gone():
+                self._idle.put_nowait(decoder)
+                raise RequestRefusedError(499, "The client has left.")
+            else:
                 break
-            self._end(decoder)
         exchange = asyncio.create_task(self._exchange(decoder, job))
         self._exchanges.add(exchange)
         exchange.add_done_callback(self._done)
         result = await asyncio.shield(exchange)
         if isinstance(result, Refusal):
-            raise RefusedError(result.status, result.message)
+            raise RequestRefusedError(result.status, result.message)
         return result
 
     def close(self) -> None:

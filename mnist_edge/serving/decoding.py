@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import io
 import os
 import resource
 import signal
@@ -24,7 +23,7 @@ from mnist_edge.errors import MnistEdgeError, PictureTooLargeError
 from mnist_edge.runtime.digit import NoDigit
 from mnist_edge.runtime.pictures import prepare, read_picture
 from mnist_edge.serving import tfserving, v2
-from mnist_edge.serving.limits import MIB, RefusedError
+from mnist_edge.serving.limits import MIB, RequestRefusedError
 from mnist_edge.serving.requests import Grid, ImageRequest
 
 # Before a job: its length. Before a result: its length, and whether the decoder ends now.
@@ -87,7 +86,7 @@ class Pictures(msgspec.Struct, frozen=True, tag=True):
     reason: str | None = None
 
 
-class Request(msgspec.Struct, frozen=True, tag=True):
+class ReadRequest(msgspec.Struct, frozen=True, tag=True):
     """What a body asks for."""
 
     asked: ImageRequest
@@ -101,7 +100,7 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
 
 
 Job = PictureJob | V2Job | TfJob | GrpcJob
-Result = Pictures | Request | Refusal
+Result = Pictures | ReadRequest | Refusal
 
 
 Exclusive = Callable[[], contextlib.AbstractContextManager[None]]
@@ -110,20 +109,26 @@ Exclusive = Callable[[], contextlib.AbstractContextManager[None]]
 def do(job: Job, exclusive: Exclusive = contextlib.nullcontext) -> Result:
     """Do a job; what needs much memory is done within ``exclusive()``."""
     try:
-        if isinstance(job, PictureJob):
-            return _pictures(job, exclusive)
-        with exclusive() if len(job.content) > LARGE_BODY else contextlib.nullcontext():
-            if isinstance(job, V2Job):
-                return Request(v2.read(job.content, job.header, job.grid))
-            if isinstance(job, GrpcJob):
-                from mnist_edge.serving import messages
-
-                return Request(messages.read(job.content, job.grids))
-            return Request(tfserving.read(job.content, job.grid))
-    except RefusedError as error:
+        return _done(job, exclusive)
+    except RequestRefusedError as error:
         return Refusal(error.status, error.message)
     except MemoryError:
         return Refusal(413, "It takes more memory than is allowed.")
+    except Exception as error:
+        return Refusal(500, f"This is a bug of mnist-edge: {type(error).__name__} while decoding.")
+
+
+def _done(job: Job, exclusive: Exclusive) -> Result:
+    if isinstance(job, PictureJob):
+        return _pictures(job, exclusive)
+    with exclusive() if len(job.content) > LARGE_BODY else contextlib.nullcontext():
+        if isinstance(job, V2Job):
+            return ReadRequest(v2.read(job.content, job.header, job.grid))
+        if isinstance(job, TfJob):
+            return ReadRequest(tfserving.read(job.content, job.grid))
+        from mnist_edge.serving import messages
+
+        return ReadRequest(messages.read(job.content, job.grids))
 
 
 def _pictures(job: PictureJob, exclusive: Exclusive) -> Pictures:
@@ -132,12 +137,12 @@ def _pictures(job: PictureJob, exclusive: Exclusive) -> Pictures:
         return _found(job, content, min(LARGE_PIXELS, job.pixels))
     except PictureTooLargeError as error:
         if job.pixels <= LARGE_PIXELS:
-            raise RefusedError(413, error.cause) from None
+            raise RequestRefusedError(413, error.cause) from None
     try:
         with exclusive():
             return _found(job, content, job.pixels)
     except PictureTooLargeError as error:
-        raise RefusedError(413, error.cause) from None
+        raise RequestRefusedError(413, error.cause) from None
 
 
 def _found(job: PictureJob, content: bytes, max_pixels: int) -> Pictures:
@@ -149,7 +154,7 @@ def _found(job: PictureJob, content: bytes, max_pixels: int) -> Pictures:
     except PictureTooLargeError:
         raise
     except MnistEdgeError as error:
-        raise RefusedError(400, error.cause) from None
+        raise RequestRefusedError(400, error.cause) from None
     return Pictures([FoundImage(item.pixels.tobytes(), item.box, item.as_is) for item in found])
 
 
@@ -157,10 +162,10 @@ def _first_file(content: bytes, content_type: str) -> bytes:
     """The first file of a form.
 
     Raises:
-        RefusedError: 400, the form is damaged, has too many fields, or no file.
+        RequestRefusedError: 400, the form is damaged, has too many fields, or no file.
     """
     from python_multipart.exceptions import FormParserError
-    from python_multipart.multipart import File, parse_form
+    from python_multipart.multipart import File, create_form_parser
 
     found: list[bytes] = []
     fields = 0
@@ -174,15 +179,18 @@ def _first_file(content: bytes, content_type: str) -> bytes:
         nonlocal fields
         fields += 1
         if fields > MOST_FIELDS:
-            raise RefusedError(400, f"The form has more than {MOST_FIELDS} fields before its file.")
+            raise RequestRefusedError(400, f"The form has more than {MOST_FIELDS} fields before its file.")
 
     with contextlib.suppress(_EnoughError):
         try:
-            parse_form({"Content-Type": content_type.encode()}, io.BytesIO(content), count, take)
+            in_memory = {"MAX_MEMORY_FILE_SIZE": len(content) + 1}
+            parser = create_form_parser({"Content-Type": content_type.encode()}, count, take, config=in_memory)
+            parser.write(content)
+            parser.finalize()
         except (FormParserError, ValueError) as error:
-            raise RefusedError(400, "The form is damaged.") from error
+            raise RequestRefusedError(400, "The form is damaged.") from error
     if not found:
-        raise RefusedError(400, "The form holds no file.")
+        raise RequestRefusedError(400, "The form holds no file.")
     return found[0]
 
 
@@ -197,7 +205,9 @@ def run(connection: socket.socket, large: IO[bytes]) -> None:
         connection: to the server; each message is a head and MessagePack.
         large: a file that can be written; its lock is held by the one decoder that works on something large.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the server ends its decoders
+    # Ctrl-C and systemd's stop signal go to all processes; decoders end when their server does.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)  # a library that warns would wait for whoever reads standard error
     in_use = _memory()

@@ -18,7 +18,7 @@ import grpc.aio
 
 from mnist_edge.serving import messages
 from mnist_edge.serving.decoding import GrpcJob
-from mnist_edge.serving.limits import MIB, Limits, RefusedError, busy
+from mnist_edge.serving.limits import MIB, Limits, RequestRefusedError, busy
 from mnist_edge.serving.service import Service
 from mnist_edge.serving.settings import Settings
 
@@ -83,6 +83,7 @@ class Calls:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._receiving = asyncio.Semaphore(RECEIVING)
+        self._receiving_checks = asyncio.Semaphore(RECEIVING)  # needs no token: it must not hold up those that have one
         self._unsent = 0
         self._methods: dict[str, dict[str, Method]] = {
             INFERENCE: {
@@ -120,33 +121,33 @@ class Calls:
 
     async def model_ready(self, context: Any) -> bytes:
         """Say whether a model is there."""
-        async with self._message(context) as content:
+        async with self._message(context, self._receiving) as content:
             asked = messages.parse("ModelReadyRequest", content)
         try:
             self._service.model(asked.name, asked.version)
-        except RefusedError:
+        except RequestRefusedError:
             return messages.encode("ModelReadyResponse", ready=False)
         return messages.encode("ModelReadyResponse", ready=True)
 
     async def model_metadata(self, context: Any) -> bytes:
         """Model metadata."""
-        async with self._message(context) as content:
+        async with self._message(context, self._receiving) as content:
             asked = messages.parse("ModelMetadataRequest", content)
         return messages.metadata(self._service.model(asked.name, asked.version))
 
     async def check(self, context: Any) -> bytes:
         """Answer as ServerReady, in the words of gRPC's health protocol."""
-        async with self._message(context) as content:
+        async with self._message(context, self._receiving_checks) as content:
             name = messages.parse("HealthCheckRequest", content).service
         if name not in ("", INFERENCE):
-            raise RefusedError(404, f"There is no service {name[:40]!r}.")
+            raise RequestRefusedError(404, f"There is no service {name[:40]!r}.")
         ready = self._service.why_not_ready() is None
         return messages.encode("HealthCheckResponse", status=messages.SERVING if ready else messages.NOT_SERVING)
 
     async def model_infer(self, context: Any) -> bytes:
         """Classify."""
         service = self._service
-        async with self._message(context) as content, service.working():
+        async with self._message(context, self._receiving) as content, service.working():
             begun, failed = time.perf_counter_ns(), True
             grids = {loaded.name: loaded.grid for loaded in service.models.all()}
             asked = await service.read(content, lambda: messages.read(content, grids), lambda: GrpcJob(content, grids))
@@ -163,20 +164,22 @@ class Calls:
     # Around the methods
 
     @contextlib.asynccontextmanager
-    async def _message(self, context: Any) -> AsyncIterator[bytes]:
+    async def _message(self, context: Any, receiving: asyncio.Semaphore) -> AsyncIterator[bytes]:
         """The message of a call; its bytes are taken from the budget until the block ends.
 
         Raises:
-            RefusedError: 408 too slow, 400 there is none, 503 the budget is used up.
+            RequestRefusedError: 408 too slow, 400 there is none, 503 the budget or ``receiving`` is used up.
         """
         limits, budget = self._service.limits, self._service.budget
+        if receiving.locked():
+            raise busy("Too many messages are being received.")
         try:
-            async with asyncio.timeout(limits.read_seconds), self._receiving:
+            async with receiving, asyncio.timeout(limits.read_seconds):
                 content = await context.read()
         except TimeoutError:
-            raise RefusedError(408, f"The message did not come within {limits.read_seconds:g} s.") from None
+            raise RequestRefusedError(408, f"The message did not come within {limits.read_seconds:g} s.") from None
         if not isinstance(content, bytes):
-            raise RefusedError(400, "There is no message.")
+            raise RequestRefusedError(400, "There is no message.")
         reserved = max(0, len(content) - limits.small_body_bytes)
         budget.take(reserved)
         try:
@@ -195,7 +198,7 @@ class Calls:
                 service.access.check_call(dict(context.invocation_metadata() or ()), path not in _OPEN)
                 answer = await method(context)
                 self._hold(context, len(answer))
-            except RefusedError as refused:
+            except RequestRefusedError as refused:
                 code, message = _CODES.get(refused.status, grpc.StatusCode.INTERNAL), refused.message
             except asyncio.CancelledError:
                 code = grpc.StatusCode.CANCELLED
@@ -215,7 +218,7 @@ class Calls:
         """Count an answer as unsent until the call has ended.
 
         Raises:
-            RefusedError: 503, too many answers are unsent.
+            RequestRefusedError: 503, too many answers are unsent.
         """
         if size > self._service.limits.small_body_bytes and self._unsent > self._service.limits.all_body_bytes:
             raise busy("Too many answers wait for clients that do not read.")

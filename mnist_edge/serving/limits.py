@@ -17,8 +17,8 @@ class Limits:
         connections: open at a time, in all. connections_per_address: from one address (IPv6: one /64 network).
         head_bytes, head_fields: of a request's first line and header fields, and of a body's trailer.
         head_seconds: from a request's first byte, or from connecting, to the end of its header fields.
-        body_bytes: of one body, packed or unpacked. all_body_bytes: of all bodies in memory that are not small.
-        small_body_bytes: bodies up to here are always taken, and parsed at once.
+        body_bytes: of one body, packed or unpacked. all_body_bytes: of all bodies in memory, without the first
+        small_body_bytes of each. Bodies up to that size are parsed on the event loop.
         read_seconds: for a body to arrive. write_seconds: for a client to take an answer.
         pixels: of one picture. images: of one request. values: floats of one answer.
         waiting: requests that may wait. work_seconds: of work for one request. picture_seconds: of work for one
@@ -49,7 +49,7 @@ class Limits:
         return max(1, min(self.images, self.values // classes))
 
 
-class RefusedError(Exception):
+class RequestRefusedError(Exception):
     """A request that is answered with an error: an HTTP status, a message, header fields."""
 
     def __init__(self, status: int, message: str, **headers: str) -> None:
@@ -61,9 +61,9 @@ class RefusedError(Exception):
         return JSONResponse({"error": self.message}, self.status, self.headers)
 
 
-def busy(message: str) -> RefusedError:
+def busy(message: str) -> RequestRefusedError:
     """The refusal of a request that may succeed a second later: 503 with ``Retry-After``."""
-    return RefusedError(503, message, **{"Retry-After": "1"})
+    return RequestRefusedError(503, message, **{"Retry-After": "1"})
 
 
 class Budget:
@@ -81,7 +81,7 @@ class Budget:
         """Reserve bytes.
 
         Raises:
-            RefusedError: 503, other requests hold them.
+            RequestRefusedError: 503, other requests hold them.
         """
         if count > self._left:
             raise busy("The bodies of other requests fill the memory that is set aside for them.")

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from mnist_edge.errors import printable
 from mnist_edge.serving.metrics import Metrics
 
 WAITING_LINES = 1000
@@ -20,7 +21,7 @@ def say(line: str) -> None:
     with contextlib.suppress(OSError):
         descriptor = sys.stderr.fileno()
         if select.select([], [descriptor], [], 0)[1]:  # a pipe then has room for 4096 bytes
-            os.write(descriptor, (line[:1000] + "\n").encode(errors="backslashreplace")[:4096])
+            os.write(descriptor, (printable(line[:1000]) + "\n").encode(errors="backslashreplace")[:4096])
 
 
 class Log:
@@ -33,9 +34,9 @@ class Log:
         threading.Thread(target=self._write, name="log", daemon=True).start()
 
     def __call__(self, line: str) -> None:
-        """Write a line soon."""
+        """Write a line, made printable, as soon as the lines before it are written."""
         try:
-            self._lines.put_nowait(line)
+            self._lines.put_nowait(printable(line))
         except queue.Full:
             self._lost.inc()
 

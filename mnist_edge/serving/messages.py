@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mnist_edge import __version__
 from mnist_edge.serving import v2
-from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.limits import RequestRefusedError
 from mnist_edge.serving.models import Loaded
 from mnist_edge.serving.requests import MAX_RANK, Grid, ImageRequest, pixels_of_array
 
@@ -95,12 +95,12 @@ def parse(name: str, content: bytes) -> Any:
     """A message of this name.
 
     Raises:
-        RefusedError: 400, the bytes are not one.
+        RequestRefusedError: 400, the bytes are not one.
     """
     try:
         return MESSAGES[name].FromString(content)
     except DecodeError:
-        raise RefusedError(400, f"The message is not a {name}.") from None
+        raise RequestRefusedError(400, f"The message is not a {name}.") from None
 
 
 def encode(kind: str, /, **fields: Any) -> bytes:
@@ -117,23 +117,23 @@ def read(content: bytes, grids: Mapping[str, Grid]) -> ImageRequest:
         grids: what each model takes.
 
     Raises:
-        RefusedError: 404 there is no such model, 400 whatever does not fit the model's metadata.
+        RequestRefusedError: 404 there is no such model, 400 whatever does not fit the model's metadata.
     """
     asked = parse("ModelInferRequest", content)
     grid = grids.get(asked.model_name)
     if grid is None:
-        raise RefusedError(404, f"There is no model {asked.model_name[:40]!r}; there are {', '.join(grids)}.")
+        raise RequestRefusedError(404, f"There is no model {asked.model_name[:40]!r}; there are {', '.join(grids)}.")
     if len(asked.id) > MAX_ID:
-        raise RefusedError(400, f"The id has more than {MAX_ID} characters.")
+        raise RequestRefusedError(400, f"The id has more than {MAX_ID} characters.")
     if len(asked.inputs) != 1 or len(asked.raw_input_contents) > 1 or len(asked.outputs) > 1:
-        raise RefusedError(400, "One input, and one output at most, is expected.")
+        raise RequestRefusedError(400, "One input, and one output at most, is expected.")
     tensor = asked.inputs[0]
     if tensor.name not in (v2.IMAGE, v2.PICTURE):
-        raise RefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {v2.IMAGE!r} or {v2.PICTURE!r}.")
+        raise RequestRefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {v2.IMAGE!r} or {v2.PICTURE!r}.")
     if len(tensor.shape) > MAX_RANK:
-        raise RefusedError(400, f"The shape has {len(tensor.shape)} dimensions.")
+        raise RequestRefusedError(400, f"The shape has {len(tensor.shape)} dimensions.")
     if asked.raw_input_contents and tensor.HasField("contents"):
-        raise RefusedError(400, "The values are either in raw_input_contents or in contents.")
+        raise RequestRefusedError(400, "The values are either in raw_input_contents or in contents.")
     shape = list(tensor.shape)
     raw = asked.raw_input_contents[0] if asked.raw_input_contents else None
     pixels = b""
@@ -161,7 +161,9 @@ def _typed(datatype: str, shape: list[int], contents: Any, grid: Grid) -> bytes:
     name = _CONTENTS[datatype]
     values = getattr(contents, name)
     if len(values) != grid.pixels(shape[0]):
-        raise RefusedError(400, f"The shape needs {grid.pixels(shape[0])} values in {name}; there are {len(values)}.")
+        raise RequestRefusedError(
+            400, f"The shape needs {grid.pixels(shape[0])} values in {name}; there are {len(values)}."
+        )
     return pixels_of_array(np.fromiter(values, _WIDEST[name], len(values)))
 
 
@@ -171,12 +173,12 @@ def _classification(asked: Any) -> int | None:
     if asked.outputs:
         holders.insert(0, asked.outputs[0])
         if asked.outputs[0].name != v2.OUTPUT:
-            raise RefusedError(400, f"There is no output {asked.outputs[0].name[:40]!r}; it is {v2.OUTPUT!r}.")
+            raise RequestRefusedError(400, f"There is no output {asked.outputs[0].name[:40]!r}; it is {v2.OUTPUT!r}.")
     for holder in holders:
         if "classification" in holder.parameters:
             count: int = holder.parameters["classification"].int64_param
             if count < 1:
-                raise RefusedError(400, "classification is a number of classes, in int64_param.")
+                raise RequestRefusedError(400, "classification is a number of classes, in int64_param.")
             return count
     return None
 

@@ -92,15 +92,15 @@ class Models:
         Args:
             source: where they come from.
             threads: how many large batches of one model may be in work at a time.
-            limits: of the service. metrics: are told of batches and of files that were not accepted.
-            note: is told, in words, of files that were accepted or not.
+            limits: of the service. metrics: count batches, and files that were not accepted.
+            note: is called with a line for every file that was accepted or not.
 
         Raises:
             MnistEdgeError: what opening a file raises, or its self-test fails.
         """
         self._source, self._threads, self._limits, self._metrics, self._note = source, threads, limits, metrics, note
         self._executor = ThreadPoolExecutor(threads * len(source.names), "inference")
-        self._loaded = {name: self._load(name, 1) for name in source.names}
+        self._loaded = {name: self._load(name, source.pick(name), 1) for name in source.names}
         self.problems: dict[str, str] = {}
         self._looked: dict[str, list[tuple[int, int] | None]] = {}
         self._stop = threading.Event()
@@ -157,8 +157,7 @@ class Models:
         """Look at a model's files; say what is wrong, or None."""
         before, seen = self._looked.pop(name, None), self._signature(name, old.path)
         if before != seen:
-            path = self._source.pick(name, old.from_workspace)
-            self._accept(name, old, path)
+            self._accept(name, old, self._source.pick(name, old.from_workspace))
         self._looked[name] = seen  # not if that failed: then it is tried again
         return None if before != seen else self.problems.get(name)
 
@@ -172,20 +171,22 @@ class Models:
     def _accept(self, name: str, old: Loaded, path: Path) -> None:
         """Open a model's file, if its content is new."""
         if sha256_of_file(path) != old.sha256:
-            self._loaded[name] = self._load(name, old.version + 1)
+            self._loaded[name] = self._load(name, path, old.version + 1)
             self._note(one_line(f"{name}: a new file is serving, version {old.version + 1}"))
 
-    def _load(self, name: str, version: int) -> Loaded:
-        path = self._source.pick(name)
+    def _load(self, name: str, path: Path, version: int) -> Loaded:
+        sha256 = sha256_of_file(path)
         sessions = [open_session(path, self._source.engine) for _ in range(1 + self._threads)]
         first = sessions[0]
         self._check(path, first)
+        if sha256_of_file(path) != sha256:
+            raise ContentError(f"{path} was replaced while it was opened.", "It is opened again.")
         height, width = first.image_shape
         grid = Grid(height, width, self._limits.images_of(first.classes), first.contract.preprocessor)
         return Loaded(
             name=name,
             path=path,
-            sha256=sha256_of_file(path),
+            sha256=sha256,
             version=version,
             from_workspace=_from_workspace(path),
             engine=first.engine,

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.limits import RequestRefusedError
 
 T = TypeVar("T")
 Text = Annotated[str, msgspec.Meta(max_length=1024)]
@@ -67,10 +67,10 @@ def check_count(count: int, grid: Grid) -> None:
     """Refuse a request without images, or with too many.
 
     Raises:
-        RefusedError: 400.
+        RequestRefusedError: 400.
     """
     if not 1 <= count <= grid.images:
-        raise RefusedError(400, f"There are {count} images; 1 to {grid.images} are accepted in one request.")
+        raise RequestRefusedError(400, f"There are {count} images; 1 to {grid.images} are accepted in one request.")
 
 
 def check_structure(content: bytes, grid: Grid) -> None:
@@ -79,28 +79,28 @@ def check_structure(content: bytes, grid: Grid) -> None:
     Counting brackets and commas costs no memory; decoding would make an object of each.
 
     Raises:
-        RefusedError: 413.
+        RequestRefusedError: 413.
     """
     spare = 1000
     lists = grid.images * (1 + grid.height + grid.height * grid.width) + spare
     if content.count(b"[") > lists or content.count(b",") > 2 * lists or content.count(b"{") > grid.images + spare:
-        raise RefusedError(413, f"The body holds more values than {grid.images} images have.")
+        raise RequestRefusedError(413, f"The body holds more values than {grid.images} images have.")
 
 
 def decode(decoder: msgspec.json.Decoder[T], content: bytes | msgspec.Raw) -> T:
     """Decode JSON into a type.
 
     Raises:
-        RefusedError: 400, the JSON is damaged or does not fit the type.
+        RequestRefusedError: 400, the JSON is damaged or does not fit the type.
     """
     try:
         return decoder.decode(content)
     except msgspec.ValidationError as error:
-        raise RefusedError(400, f"The body does not fit: {error}.") from None
+        raise RequestRefusedError(400, f"The body does not fit: {error}.") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise RefusedError(400, "The body is not JSON.") from None
+        raise RequestRefusedError(400, "The body is not JSON.") from None
     except RecursionError:
-        raise RefusedError(400, "The body is nested too deeply.") from None
+        raise RequestRefusedError(400, "The body is nested too deeply.") from None
 
 
 def pixels_of(data: msgspec.Raw, shape: Sequence[int | None]) -> bytes:
@@ -111,11 +111,11 @@ def pixels_of(data: msgspec.Raw, shape: Sequence[int | None]) -> bytes:
         shape: the length of the lists at each level; None stands for any. A flat list is accepted if all are known.
 
     Raises:
-        RefusedError: 400, other values, another number of them, or lists of other lengths.
+        RequestRefusedError: 400, other values, another number of them, or lists of other lengths.
     """
     depth = _depth(data)
     if depth not in (1, len(shape)) or depth > MAX_RANK:
-        raise RefusedError(400, f"The numbers are nested {depth} deep; [{_listed(shape)}] is expected.")
+        raise RequestRefusedError(400, f"The numbers are nested {depth} deep; [{_listed(shape)}] is expected.")
     try:
         values: list[Any] = _numbers(int, depth).decode(data)
         whole = True
@@ -123,7 +123,7 @@ def pixels_of(data: msgspec.Raw, shape: Sequence[int | None]) -> bytes:
         values = decode(_numbers(float, depth), data)
         whole = False
     except (msgspec.DecodeError, RecursionError):
-        raise RefusedError(400, "The body is not JSON.") from None
+        raise RequestRefusedError(400, "The body is not JSON.") from None
     sizes = [math.prod(size or 0 for size in shape)] if depth == 1 < len(shape) else shape
     flat = _flattened(values, sizes)
     try:
@@ -136,7 +136,7 @@ def pixels_of_array(values: NDArray[Any]) -> bytes:
     """Numbers of any dtype that are whole and between 0 and 255, as bytes in C order.
 
     Raises:
-        RefusedError: 400, other values (NaN and infinities too).
+        RequestRefusedError: 400, other values (NaN and infinities too).
     """
     if values.dtype != np.uint8:
         if values.size and not (values.min() >= 0 and values.max() <= 255):  # NaN is neither
@@ -147,8 +147,8 @@ def pixels_of_array(values: NDArray[Any]) -> bytes:
     return values.tobytes()
 
 
-def _not_pixels() -> RefusedError:
-    return RefusedError(400, "Pixels are whole numbers from 0 (background) to 255.")
+def _not_pixels() -> RequestRefusedError:
+    return RequestRefusedError(400, "Pixels are whole numbers from 0 (background) to 255.")
 
 
 def _flattened(values: list[Any], sizes: Sequence[int | None]) -> list[Any]:
@@ -156,7 +156,7 @@ def _flattened(values: list[Any], sizes: Sequence[int | None]) -> list[Any]:
     for depth, size in enumerate(sizes):
         level = list(level)
         if size is not None and any(len(row) != size for row in level):
-            raise RefusedError(400, f"The lists at depth {depth + 1} have other lengths than {size}.")
+            raise RequestRefusedError(400, f"The lists at depth {depth + 1} have other lengths than {size}.")
         flat = list(itertools.chain.from_iterable(level))
         level = flat
     return flat

@@ -21,7 +21,7 @@ from mnist_edge.serving import tfserving, triton, v2
 from mnist_edge.serving.access import COOKIE
 from mnist_edge.serving.bodies import body_of
 from mnist_edge.serving.decoding import Job, TfJob, V2Job
-from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.limits import RequestRefusedError
 from mnist_edge.serving.models import Loaded
 from mnist_edge.serving.openapi import document
 from mnist_edge.serving.pages import docs_page, drawing_page
@@ -129,7 +129,9 @@ class Routes:
         service = self._service
         async with body_of(request, service.limits, service.budget) as content, service.working():
             begun = time.perf_counter()
-            pictures = await service.find(loaded, content, "picture", form=form, multi=multi, raw=raw)
+            pictures = await service.find(
+                loaded, content, "picture", request.is_disconnected, form=form, multi=multi, raw=raw
+            )
             found = found_in(loaded, pictures)
             answers = np.empty((0, loaded.classes), np.float32)
             inference = None
@@ -203,7 +205,7 @@ def _html(page: str, policy: str) -> Response:
 def _flag(request: Request, name: str) -> bool:
     value = request.query_params.get(name, "false").lower()
     if value not in ("true", "false", "1", "0"):
-        raise RefusedError(400, f"{name} is true or false.")
+        raise RequestRefusedError(400, f"{name} is true or false.")
     return value in ("true", "1")
 
 

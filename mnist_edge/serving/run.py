@@ -12,7 +12,6 @@ import socket
 import ssl
 import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -42,7 +41,12 @@ def serve(settings: Settings) -> None:
     """
     if not hasattr(os, "fork"):
         raise MissingError("serve needs processes that fork, as Linux has.", "Run it on Linux, or in WSL.")
-    shared = _share_metrics(settings.workers)  # before prometheus_client is imported
+    with contextlib.ExitStack() as stack:
+        _share_metrics(settings.workers, stack)  # before prometheus_client is imported
+        _serve(settings, stack)
+
+
+def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
     try:
         from mnist_edge.serving import worker
         from mnist_edge.serving.access import Access, check_token
@@ -58,11 +62,10 @@ def serve(settings: Settings) -> None:
     if token is None and not settings.no_auth and not loopback:
         token = secrets.token_urlsafe(24)
     _check_certificate(settings)
-    listener = _listen(settings.host, settings.port, "--port")
-    reserved = contextlib.ExitStack()
+    listener = stack.enter_context(_listen(settings.host, settings.port, "--port"))
     if settings.grpc_port is not None:
         _import_grpc()
-        holder = reserved.enter_context(_reserve(settings.host, settings.grpc_port))
+        holder = stack.enter_context(_reserve(settings.host, settings.grpc_port))
         settings = replace(settings, grpc_port=holder.getsockname()[1])
     address = _address(settings, listener.getsockname()[1], token)
     source = Source.of(settings.workspace, settings.engine, settings.models)
@@ -81,12 +84,8 @@ def serve(settings: Settings) -> None:
         worker.work(settings, source, limits, access, listener, number, control)
 
     decoders = max(1, min(settings.threads, os.cpu_count() or 1))
-    try:
-        with reserved, contextlib.closing(listener), contextlib.suppress(KeyboardInterrupt):
-            Supervisor(work, listener, settings.workers, decoders, settings.grace_seconds).run(started)
-    finally:
-        if shared is not None:
-            shutil.rmtree(shared, ignore_errors=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        Supervisor(work, listener, settings.workers, decoders, settings.grace_seconds).run(started)
 
 
 def is_loopback(host: str) -> bool:
@@ -99,14 +98,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _share_metrics(workers: int) -> Path | None:
+def _share_metrics(workers: int, stack: contextlib.ExitStack) -> None:
     """Let several server processes count together, in files of a folder that is removed at the end."""
-    if workers == 1:
-        os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-        return None
-    folder = Path(tempfile.mkdtemp(prefix="mnist-edge-metrics-"))
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    return folder
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    if workers > 1:
+        folder = tempfile.mkdtemp(prefix="mnist-edge-metrics-")
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
 
 def _limits(settings: Settings, limits: Limits) -> Limits:
@@ -121,7 +119,7 @@ def _limits(settings: Settings, limits: Limits) -> Limits:
         waiting=settings.queue,
         work_seconds=settings.timeout,
         batch_seconds=settings.batch_ms / 1000,
-        all_body_bytes=limits.all_body_bytes // settings.workers,
+        all_body_bytes=max(2 * limits.body_bytes, limits.all_body_bytes // settings.workers),  # one body, unpacked too
     )
 
 
@@ -149,7 +147,7 @@ def _check_certificate(settings: Settings) -> None:
     for path in (settings.certfile, settings.keyfile):
         read_bytes(path, 1 << 20)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certfile, settings.keyfile)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.certfile, settings.keyfile, password="")
     except (ssl.SSLError, OSError) as error:
         raise ContentError(
             f"{settings.certfile} and {settings.keyfile} are not a certificate and its key: {error}",
@@ -162,9 +160,13 @@ def _listen(host: str, port: int, option: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise StageError(
-            f"{host}:{port} cannot be listened on: {error.strerror or error}.", f"Choose another {option} or --host."
-        ) from error
+        raise _cannot_listen(host, port, option, error) from error
+
+
+def _cannot_listen(host: str, port: int, option: str, error: OSError) -> StageError:
+    return StageError(
+        f"{host}:{port} cannot be listened on: {error.strerror or error}.", f"Choose another {option} or --host."
+    )
 
 
 def _reserve(host: str, port: int) -> socket.socket:
@@ -172,8 +174,13 @@ def _reserve(host: str, port: int) -> socket.socket:
     with _listen(host, port, "--grpc-port") as probe:
         family, address = probe.family, probe.getsockname()
     holder = socket.socket(family)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    holder.bind(address)
+    try:
+        holder.bind(address)
+    except OSError as error:
+        holder.close()
+        raise _cannot_listen(host, port, "--grpc-port", error) from error
     return holder
 
 

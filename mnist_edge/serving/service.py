@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,16 +15,13 @@ from numpy.typing import NDArray
 from mnist_edge.runtime.digit import Found
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.batching import BATCH
-from mnist_edge.serving.decoders import Decoding
-from mnist_edge.serving.decoding import Job, PictureJob, Pictures, Request
-from mnist_edge.serving.limits import Budget, Limits, RefusedError, busy
+from mnist_edge.serving.decoders import Decoding, Gone
+from mnist_edge.serving.decoding import Job, PictureJob, Pictures, ReadRequest
+from mnist_edge.serving.limits import Budget, Limits, RequestRefusedError, busy
 from mnist_edge.serving.log import Log
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Loaded, Models
 from mnist_edge.serving.requests import ImageRequest
-
-# Whether the client of a request has left.
-Gone = Callable[[], Awaitable[bool]]
 
 
 @dataclass
@@ -52,14 +49,16 @@ class Service:
         """The model of that name, or the first.
 
         Raises:
-            RefusedError: 404.
+            RequestRefusedError: 404.
         """
         name = name or self.models.names()[0]
         loaded = self.models.get(name)
         if loaded is None:
-            raise RefusedError(404, f"There is no model {name[:40]!r}; there are {', '.join(self.models.names())}.")
+            raise RequestRefusedError(
+                404, f"There is no model {name[:40]!r}; there are {', '.join(self.models.names())}."
+            )
         if version and version != str(loaded.version):
-            raise RefusedError(404, f"Version {loaded.version} of {name} is serving, not {version[:40]!r}.")
+            raise RequestRefusedError(404, f"Version {loaded.version} of {name} is serving, not {version[:40]!r}.")
         return loaded
 
     def why_not_ready(self) -> str | None:
@@ -77,7 +76,7 @@ class Service:
         """Count a request as in work, and limit its time.
 
         Raises:
-            RefusedError: 503 the queue is full, 504 it took too long.
+            RequestRefusedError: 503 the queue is full, 504 it took too long.
         """
         if self._taken >= self.threads + self.limits.waiting:
             raise busy("The queue is full.")
@@ -87,7 +86,7 @@ class Service:
             async with asyncio.timeout(self.limits.work_seconds):
                 yield
         except TimeoutError:
-            raise RefusedError(504, f"No answer within {self.limits.work_seconds:g} s.") from None
+            raise RequestRefusedError(504, f"No answer within {self.limits.work_seconds:g} s.") from None
         finally:
             self._taken -= 1
             self.metrics.queue.set(self._taken)
@@ -96,28 +95,27 @@ class Service:
         """The request in a body: a small one is read at once, a large one by a decoder.
 
         Raises:
-            RefusedError: the body does not fit.
+            RequestRefusedError: the body does not fit.
         """
         if len(content) <= self.limits.small_body_bytes:
             return now()
         result = await self.decoders.run(job())
-        assert isinstance(result, Request)
+        assert isinstance(result, ReadRequest)
         return result.asked
 
     async def classify(self, loaded: Loaded, asked: ImageRequest, gone: Gone) -> NDArray[np.float32]:
         """Probabilities of a request's images, float32 (n, classes).
 
         Raises:
-            RefusedError: a picture cannot be read or holds no digit, or the client has left.
+            RequestRefusedError: a picture cannot be read or holds no digit, or the client has left.
         """
         if not asked.pictures:
             return await self.predict(loaded, asked.images(loaded.grid), gone)
         images = []
         for at, content in enumerate(asked.pictures):
-            await _stop_if(gone, at)
-            found = await self.find(loaded, content, f"picture {at}")
+            found = await self.find(loaded, content, f"picture {at}", gone)
             if not found.found:
-                raise RefusedError(400, f"There is no digit in picture {at}: {found.reason}.")
+                raise RequestRefusedError(400, f"There is no digit in picture {at}: {found.reason}.")
             images.append(image_of(loaded, found.found[0].pixels))
         return await self.predict(loaded, np.stack(images), gone)
 
@@ -126,6 +124,7 @@ class Service:
         loaded: Loaded,
         content: bytes,
         name: str,
+        gone: Gone,
         *,
         form: str | None = None,
         multi: bool = False,
@@ -134,10 +133,11 @@ class Service:
         """What a decoder finds in a picture.
 
         Raises:
-            RefusedError: it cannot be read.
+            RequestRefusedError: it cannot be read.
         """
         grid = msgspec.structs.replace(loaded.grid, preprocessor="resize") if raw else loaded.grid
-        result = await self.decoders.run(PictureJob(content, form, name, grid, self.limits.pixels, multi))
+        job = PictureJob(content, form, name, grid, self.limits.pixels, multi)
+        result = await self.decoders.run(job, gone)
         assert isinstance(result, Pictures)
         return result
 
@@ -145,7 +145,7 @@ class Service:
         """Probabilities of images, uint8 (n, h, w), in batches; other requests have their turn between two.
 
         Raises:
-            RefusedError: 500 the model answers with NaN, or the client has left.
+            RequestRefusedError: 500 the model answers with NaN, or the client has left.
         """
         parts = []
         for at in range(0, len(images), BATCH):
@@ -153,7 +153,7 @@ class Service:
             parts.append(await loaded.batcher.predict(images[at : at + BATCH]))
         answers = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if not np.isfinite(answers).all():
-            raise RefusedError(500, "The model answers with NaN.")
+            raise RequestRefusedError(500, "The model answers with NaN.")
         return answers
 
     def count(self, loaded: Loaded, begun_ns: int, failed: bool) -> None:
@@ -171,7 +171,7 @@ class Service:
 
 async def _stop_if(gone: Gone, at: int) -> None:
     if at and await gone():
-        raise RefusedError(499, "The client has left.")
+        raise RequestRefusedError(499, "The client has left.")
 
 
 def image_of(loaded: Loaded, pixels: bytes) -> NDArray[np.uint8]:

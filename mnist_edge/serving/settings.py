@@ -1,4 +1,4 @@
-"""What ``serve`` is told. Light to import: the command line makes one for every call."""
+"""Settings of ``serve``. Light to import: the command line makes one for every call."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ class Settings:
     """Settings of the service.
 
     Attributes:
-        workspace, models, engine: what to serve. host, port: where to listen. grpc_port: for gRPC; None: no gRPC.
+        workspace, models, engine: what to serve. host, port, grpc_port: where to listen.
         token: what clients must send; None: one is made if others than this machine can connect, unless ``no_auth``.
         allow_hosts: names by which browsers may call this machine, besides its own.
-        threads: images in work at a time, in each server process. workers: server processes.
-        queue: requests that may wait. timeout: seconds of work for one. batch_ms: that an image may wait for others.
-        connections: open at a time, in all. grace_seconds: for requests in work when the service is to stop.
+        threads: large batches in work at a time, in each server process. workers: server processes.
+        queue: requests that may wait, in each process. timeout: seconds of work for one.
+        batch_ms: that an image may wait for others.
+        connections: open at a time, in all; HTTP and gRPC have a half each if both are served.
+        grace_seconds: for requests in work when the service is to stop.
         certfile, keyfile: PEM files for TLS, or None. access_log: whether to log every request.
     """
 

@@ -33,6 +33,8 @@ WATCHED = (signal.SIGCHLD, *STOPPING)
 # A server that ends sooner than this after its start is started again only after a pause; so is a decoder.
 SHORT_LIFE_SECONDS, PAUSE_SECONDS = 5.0, 2.0
 SHORT_DECODER_SECONDS, DECODER_PAUSE_SECONDS = 1.0, 0.1
+# A server that has not opened its models by then is ended.
+START_SECONDS = 60.0
 
 
 class Failure(msgspec.Struct):
@@ -43,7 +45,7 @@ class Failure(msgspec.Struct):
     remedy: str
 
     def error(self) -> MnistEdgeError:
-        """The error again."""
+        """The error that this describes."""
         classes: dict[str, Any] = {
             item.kind: item for item in (errors.UsageError, errors.MissingError, errors.ContentError, StageError)
         }
@@ -117,9 +119,11 @@ class Supervisor:
         while not select.select([server.control], [], [], 0.1)[0]:
             if signal.sigtimedwait(STOPPING, 0) is not None:
                 raise KeyboardInterrupt
-        said = server.control.recv(65_536)
-        if len(said) != 1:
-            failure = msgspec.msgpack.decode(said, type=Failure) if said else None
+            if time.monotonic() - server.started > START_SECONDS:
+                _kill({server.pid})
+        message = server.control.recv(65_536)
+        if len(message) != 1:
+            failure = msgspec.msgpack.decode(message, type=Failure) if message else None
             raise (
                 failure.error()
                 if failure
@@ -127,8 +131,17 @@ class Supervisor:
                     "A server process ended while it started.", "Try again with --debug, and report what it prints."
                 )
             )
-        for _ in range(self._decoders):
-            self._add_decoder(server)
+        self._complete(server)
+
+    def _complete(self, server: _Server) -> bool:
+        """Start the decoders that a server lacks; say whether it has all."""
+        while len(server.decoders) < self._decoders:
+            try:
+                self._add_decoder(server)
+            except OSError as error:
+                say(f"mnist-edge serve: no process to decode pictures can be started: {error.strerror}")
+                return False
+        return True
 
     def _add_decoder(self, server: _Server) -> None:
         here, there = socket.socketpair()
@@ -155,7 +168,7 @@ class Supervisor:
         except KeyboardInterrupt:
             code = errors.EXIT_INTERRUPTED
         except BaseException as error:
-            say(errors.one_line(f"mnist-edge serve: {type(error).__name__}: {error}"))
+            say(f"mnist-edge serve: {type(error).__name__}: {error}")
         finally:
             with contextlib.suppress(Exception):
                 sys.stderr.flush()
@@ -163,38 +176,47 @@ class Supervisor:
 
     def _watch(self) -> None:
         """Replace processes that end, until a signal says that all should."""
+        complete = True
         while True:
             pause = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else 3600.0
-            received = signal.sigtimedwait(WATCHED, pause)
+            received = signal.sigtimedwait(WATCHED, pause if complete else PAUSE_SECONDS)
             if received is not None and received.si_signo != signal.SIGCHLD:
                 return
-            for pid in _ended():
-                self._replace(pid)
+            complete = self._reap()
             for number, due in list(self._due.items()):
                 if due <= time.monotonic():
                     del self._due[number]
                     self._restart(number)
 
-    def _replace(self, pid: int) -> None:
-        """Replace a process that has ended: a decoder at once, a server soon."""
-        now = time.monotonic()
+    def _reap(self, stopping: bool = False) -> bool:
+        """Replace processes that have ended: a decoder at once, a server soon, unless all are to stop.
+
+        Returns:
+            Whether all servers have their decoders.
+        """
+        now, ended, complete = time.monotonic(), set(_ended()), True
         for number, server in list(self._servers.items()):
-            if pid in server.decoders:
-                if now - server.decoders.pop(pid) < SHORT_DECODER_SECONDS:
-                    time.sleep(DECODER_PAUSE_SECONDS)
-                self._add_decoder(server)
-            elif pid == server.pid:
-                say("mnist-edge serve: a server process has ended; another one is started")
+            ages = [now - server.decoders.pop(pid) for pid in ended & server.decoders.keys()]
+            if server.pid in ended:
                 self._forget(number)
-                self._due[number] = now + (PAUSE_SECONDS if now - server.started < SHORT_LIFE_SECONDS else 0.0)
+                if not stopping:
+                    say("mnist-edge serve: a server process has ended; another one is started")
+                    self._due[number] = now + (PAUSE_SECONDS if now - server.started < SHORT_LIFE_SECONDS else 0.0)
+                continue
+            if ages and min(ages) < SHORT_DECODER_SECONDS:
+                time.sleep(DECODER_PAUSE_SECONDS)
+            complete = self._complete(server) and complete
+        return complete
 
     def _restart(self, number: int) -> None:
-        self._start(number)
         try:
+            self._start(number)
             self._await_start(number)
-        except MnistEdgeError as error:  # it may succeed later, and other servers go on
-            say(errors.one_line(f"mnist-edge serve: a server process does not start: {error}"))
-            self._forget(number)
+        except (MnistEdgeError, OSError) as error:  # it may succeed later, and other servers go on
+            say(f"mnist-edge serve: a server process does not start: {error}")
+            if number in self._servers:
+                _kill({self._servers[number].pid})
+                self._forget(number)
             self._due[number] = time.monotonic() + PAUSE_SECONDS
 
     def _forget(self, number: int) -> None:
@@ -206,21 +228,15 @@ class Supervisor:
     def _end(self) -> None:
         """Tell the servers to answer what they have taken; end what is left after the grace."""
         self._listener.close()
-        left = {server.pid for server in self._servers.values()}
-        decoders = {pid for server in self._servers.values() for pid in server.decoders}
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + self._grace
-        while left:
-            left -= set(_ended())
-            seconds = deadline - time.monotonic()
-            if seconds <= 0:
-                break
-            if left:
-                signal.sigtimedwait([signal.SIGCHLD], min(seconds, 0.5))
-        _kill(left | decoders)
         for server in self._servers.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(server.pid, signal.SIGTERM)
+        deadline = time.monotonic() + self._grace
+        while self._servers and (seconds := deadline - time.monotonic()) > 0:
+            signal.sigtimedwait([signal.SIGCHLD], min(seconds, 0.5))
+            self._reap(stopping=True)
+        for server in self._servers.values():
+            _kill({server.pid, *server.decoders})
             server.control.close()
         with contextlib.suppress(ChildProcessError):
             while True:

@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.limits import RequestRefusedError
 from mnist_edge.serving.models import Loaded
 from mnist_edge.serving.requests import Grid, ImageRequest, Text, check_count, check_structure, decode, pixels_of
 
 SIGNATURE = "serving_default"
-# A value that is not in the body. It has no bytes; JSON's null has four.
+# A value that is not in the body.
 NONE = msgspec.Raw()
 
 
@@ -42,22 +42,22 @@ def read(content: bytes, grid: Grid) -> ImageRequest:
     """The images of a request.
 
     Raises:
-        RefusedError: 400 whatever does not fit, 413 more values than any request needs.
+        RequestRefusedError: 400 whatever does not fit, 413 more values than any request needs.
     """
     check_structure(content, grid)
     asked = decode(_REQUEST, content)
     if asked.signature_name != SIGNATURE:
-        raise RefusedError(400, f"The only signature is {SIGNATURE!r}.")
+        raise RequestRefusedError(400, f"The only signature is {SIGNATURE!r}.")
     columns = bool(asked.inputs)
     if columns == bool(asked.instances):
-        raise RefusedError(400, "Either instances or inputs is expected.")
+        raise RequestRefusedError(400, "Either instances or inputs is expected.")
     values = asked.inputs if columns else asked.instances
     if columns and _begins_with(values, b"{"):
         named = decode(_PICTURE, values)
         if named.b64 is not None:
             return ImageRequest(1, pictures=(named.b64,), columns=True)
         if not named.image:
-            raise RefusedError(400, "The only input is 'image'.")
+            raise RequestRefusedError(400, "The only input is 'image'.")
         values = named.image
     return _images(values, grid, columns)
 
@@ -73,16 +73,16 @@ def _images(values: msgspec.Raw, grid: Grid, columns: bool) -> ImageRequest:
             )
         images = [row.image for row in rows if row.image]
         if len(images) != len(rows):
-            raise RefusedError(400, 'An instance is {"image": …} or {"b64": "…"}.')
+            raise RequestRefusedError(400, 'An instance is {"image": …} or {"b64": "…"}.')
         if _begins_with(images[0], b"{"):
             named = [decode(_PICTURE, image).b64 for image in images]
             if None in named:
-                raise RefusedError(400, 'A picture is {"b64": "…"} in base64.')
+                raise RequestRefusedError(400, 'A picture is {"b64": "…"} in base64.')
             return ImageRequest(len(rows), pictures=tuple(item for item in named if item is not None), columns=columns)
         pixels = b"".join(pixels_of(image, _shape(image, grid, ())) for image in images)
         return ImageRequest(len(rows), pixels, columns=columns)
     if not _begins_with(values, b"[["):
-        raise RefusedError(400, "There are no instances.")
+        raise RequestRefusedError(400, "There are no instances.")
     pixels = pixels_of(values, _shape(values, grid, (None,)))
     count = len(pixels) // grid.pixels(1)
     check_count(count, grid)

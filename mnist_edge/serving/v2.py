@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import __version__
-from mnist_edge.serving.limits import RefusedError
+from mnist_edge.serving.limits import RequestRefusedError
 from mnist_edge.serving.models import Loaded
 from mnist_edge.serving.requests import (
     MAX_RANK,
@@ -90,22 +90,22 @@ def read(content: bytes, header: str | None, grid: Grid) -> ImageRequest:
         grid: what the model takes.
 
     Raises:
-        RefusedError: 400 whatever does not fit the model's metadata, 413 more values than any request needs.
+        RequestRefusedError: 400 whatever does not fit the model's metadata, 413 more values than any request needs.
     """
     binary = b""
     if header is not None:
         length = int(header) if header.isascii() and header.isdecimal() and len(header) < 20 else len(content) + 1
         if length > len(content):
-            raise RefusedError(400, f"{HEADER} is not a length within the body.")
+            raise RequestRefusedError(400, f"{HEADER} is not a length within the body.")
         content, binary = content[:length], content[length:]
     check_structure(content, grid)
     asked = decode(_REQUEST, content)
     tensor = asked.inputs[0]
     if tensor.name not in (IMAGE, PICTURE):
-        raise RefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {IMAGE!r} or {PICTURE!r}.")
+        raise RequestRefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {IMAGE!r} or {PICTURE!r}.")
     size = tensor.parameters.binary_data_size if tensor.parameters is not None else None
     if size is not None and size != len(binary):
-        raise RefusedError(400, f"binary_data_size is {size}; there are {len(binary)} bytes.")
+        raise RequestRefusedError(400, f"binary_data_size is {size}; there are {len(binary)} bytes.")
     if tensor.name == PICTURE:
         pictures = pictures_of(tensor.datatype, tensor.shape, _contents(tensor, binary, size), grid)
         return _with_options(asked, len(pictures), b"", pictures)
@@ -121,13 +121,13 @@ def image_of(datatype: str, shape: list[int], binary: bytes, grid: Grid) -> byte
     """The pixels of a binary tensor, uint8 in C order.
 
     Raises:
-        RefusedError: 400, another data type, shape, size or range.
+        RequestRefusedError: 400, another data type, shape, size or range.
     """
     check_image(datatype, shape, grid)
     dtype = np.dtype(DTYPES[datatype])
     wanted = math.prod(shape) * dtype.itemsize
     if wanted != len(binary):
-        raise RefusedError(400, f"The shape needs {wanted} bytes; there are {len(binary)}.")
+        raise RequestRefusedError(400, f"The shape needs {wanted} bytes; there are {len(binary)}.")
     return binary if datatype == "UINT8" else pixels_of_array(np.frombuffer(binary, dtype))
 
 
@@ -135,12 +135,12 @@ def pictures_of(datatype: str, shape: list[int], contents: list[bytes], grid: Gr
     """The files of a ``picture`` tensor.
 
     Raises:
-        RefusedError: 400, another data type or number.
+        RequestRefusedError: 400, another data type or number.
     """
     if datatype != "BYTES":
-        raise RefusedError(400, f"The datatype of {PICTURE!r} is BYTES.")
+        raise RequestRefusedError(400, f"The datatype of {PICTURE!r} is BYTES.")
     if shape not in ([len(contents)], [len(contents), 1]):
-        raise RefusedError(400, f"The shape is {shape}, and there are {len(contents)} pictures.")
+        raise RequestRefusedError(400, f"The shape is {shape}, and there are {len(contents)} pictures.")
     check_count(len(contents), grid)
     return tuple(contents)
 
@@ -149,12 +149,12 @@ def check_image(datatype: str, shape: list[int], grid: Grid) -> None:
     """Refuse another data type or shape than a batch of images has.
 
     Raises:
-        RefusedError: 400.
+        RequestRefusedError: 400.
     """
     if datatype not in DTYPES:
-        raise RefusedError(400, f"The datatype of {IMAGE!r} is UINT8.")
+        raise RequestRefusedError(400, f"The datatype of {IMAGE!r} is UINT8.")
     if not grid.accepts(shape):
-        raise RefusedError(400, f"The shape is {shape}; [n, {grid.height}, {grid.width}, 1] is expected.")
+        raise RequestRefusedError(400, f"The shape is {shape}; [n, {grid.height}, {grid.width}, 1] is expected.")
     check_count(shape[0], grid)
 
 
@@ -163,13 +163,13 @@ def _contents(tensor: _Input, binary: bytes, size: int | None) -> list[bytes]:
 
 
 def _no_data() -> msgspec.Raw:
-    raise RefusedError(400, "The tensor has no data.")
+    raise RequestRefusedError(400, "The tensor has no data.")
 
 
 def _with_options(asked: _Request, count: int, pixels: bytes, pictures: tuple[bytes, ...]) -> ImageRequest:
     output = asked.outputs[0] if asked.outputs else _Output(OUTPUT)
     if output.name != OUTPUT:
-        raise RefusedError(400, f"There is no output {output.name[:40]!r}; it is {OUTPUT!r}.")
+        raise RequestRefusedError(400, f"There is no output {output.name[:40]!r}; it is {OUTPUT!r}.")
     own, common = output.parameters or _OutputParameters(), asked.parameters or _RequestParameters()
     binary = common.binary_data_output if own.binary_data is None else own.binary_data
     return ImageRequest(
@@ -186,13 +186,13 @@ def split_strings(binary: bytes) -> list[bytes]:
     """Byte strings, each after its length as four little-endian bytes.
 
     Raises:
-        RefusedError: 400, a length beyond the data.
+        RequestRefusedError: 400, a length beyond the data.
     """
     found, at = [], 0
     while at < len(binary):
         length = struct.unpack_from("<I", binary, at)[0] if at + 4 <= len(binary) else len(binary)
         if at + 4 + length > len(binary):
-            raise RefusedError(400, "A byte string is longer than the data.")
+            raise RequestRefusedError(400, "A byte string is longer than the data.")
         found.append(binary[at + 4 : at + 4 + length])
         at += 4 + length
     return found

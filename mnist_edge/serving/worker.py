@@ -18,7 +18,7 @@ from mnist_edge.errors import MnistEdgeError
 from mnist_edge.serving.accepting import Acceptor
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.app import build
-from mnist_edge.serving.connection import BoundedProtocol, Connections
+from mnist_edge.serving.connection import HEADERS, BoundedProtocol, Connections
 from mnist_edge.serving.decoders import Decoders
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.log import Log
@@ -32,12 +32,6 @@ from mnist_edge.serving.supervisor import Failure
 KEEP_ALIVE_SECONDS = 30
 # For how long a thread that loads a model may keep the event loop waiting, each time; Python's default is 5 ms.
 SWITCH_SECONDS = 0.0005
-# On every answer: nothing is what it is not declared to be, and no other site embeds or learns of it.
-HEADERS = [
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("cross-origin-resource-policy", "same-origin"),
-]
 
 
 def work(
@@ -60,6 +54,10 @@ def work(
     except MnistEdgeError as error:
         control.sendall(msgspec.msgpack.encode(Failure(error.kind, error.cause, error.remedy)))
         return
+    except Exception as error:
+        cause = f"This is a bug of mnist-edge: {type(error).__name__}: {error}"
+        control.sendall(msgspec.msgpack.encode(Failure("stage", cause[:1000], "Please report it.")))
+        return
     for loaded in models.all():
         note(f"{loaded.name}: {loaded.path}, {loaded.engine}")
     connections = Connections(limits, metrics.connections.set)
@@ -77,7 +75,7 @@ def work(
             from mnist_edge.serving import grpc_server
 
             grpc = await grpc_server.start(service, settings, listener.getsockname()[0])
-            server.others.append(lambda: grpc.stop(settings.grace_seconds))
+            server.others.append(lambda: grpc.stop(max(1.0, settings.grace_seconds - 1)))
         log.flush()
         gc.collect()
         gc.freeze()  # what is there now stays; looking through it again would hold up the event loop
@@ -87,7 +85,7 @@ def work(
         tidying.cancel()
         decoders.close()
 
-    # uvicorn stops in good order, and then raises the signal again: by then it has been heeded.
+    # uvicorn raises the signals again that it has handled, when it has stopped.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -111,6 +111,7 @@ def test_a_page_that_calls_this_machine_by_another_name_is_refused(opened: Servi
         "https://127.0.0.1",
         "file://",
         "x",
+        "http://[",
         "http://digits.example.evil.example",
     ],
 )

@@ -112,6 +112,7 @@ def test_silent_and_slow_connections_end_by_themselves(service: Service) -> None
         "half a first line": (b"GET /v", b" 408 "),
         "half a head": (START + b"a: b\r\n", b" 408 "),
         "half a head after a request": (START + b"\r\n" + START, b" 408 "),
+        "an empty line after a request": (START + b"\r\n\r\n", b" 401 "),
         "half a body": (b"POST /v1/digits HTTP/1.1\r\n" + HEADERS + bearer + b"Content-Length: 9\r\n\r\nabc", b" 408 "),
         "half a body without a token": (
             b"POST /v1/digits HTTP/1.1\r\n" + HEADERS + b"Content-Length: 9\r\n\r\na",

@@ -166,6 +166,17 @@ def is_alive(pid: int) -> bool:
     return False
 
 
+def test_a_stop_signal_to_all_processes_at_once_lets_pictures_be_answered(tmp_path: Path) -> None:
+    """As systemd sends it, and a terminal: decoders go on until their server has ended."""
+    with serving(tmp_path) as service, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(service.send, pictures_request([drawing(2000)] * 10), 20)
+        wait_until(lambda: service.metric("mnist_edge_queue") >= 1, 10, "the work begins")
+        for pid in service.processes():
+            os.kill(pid, signal.SIGTERM)
+        assert answer.result().startswith(b"HTTP/1.1 200 ")
+        assert service.process.wait(10) == 0
+
+
 def test_a_killed_server_is_replaced_and_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         first = service.processes()

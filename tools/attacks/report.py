@@ -57,6 +57,7 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
     silent = [name for name in options.attackers if name not in ledgers]
     read = sum(count for ledger in ledgers.values() for what, count in ledger.counts.items() if "was read" in what)
     p99 = max(share(item.times, 0.99) for kind, item in health.items() if kind != IDLE)
+    refused = sum(item.refused for kind, item in health.items() if kind != IDLE)
     growth = facts.afterwards.rss - facts.start.rss
     limit = options.memory_mib
     targets = [
@@ -66,6 +67,7 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
         ("pictures of refused formats that were read: 0", read == 0, str(read)),
         ("untyped 5xx answers: 0", untyped == 0, str(untyped)),
         ("well-behaved requests lost other than by 503 or 429: 0", not seen.lost, str(len(seen.lost))),
+        ("health answers other than 200: 0", refused == 0, str(refused)),
         (f"health p99 below {HEALTH_MS:g} ms", p99 < HEALTH_MS, f"{p99:.1f} ms"),
         (f"peak memory (PSS) at most {limit} MiB", facts.peak.pss <= limit, f"{facts.peak.pss:.0f} MiB"),
         (f"memory (RSS) afterwards within {AFTERWARDS_MIB:g} MiB of the start",
