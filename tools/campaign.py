@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Attack `mnist-edge serve` on loopback for some minutes, next to 16 well-behaved clients, and report what it withstood.
+"""Attack `mnist-edge serve` on loopback for some minutes, next to 16 well-behaved clients, and report what happens.
 
     python tools/campaign.py [--seconds 600] [--memory-mib 256] [--descriptors 64] [--write] [-- OPTIONS OF serve]
 
