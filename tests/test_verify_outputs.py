@@ -253,7 +253,9 @@ def test_layer_errors_of_a_residual_net(slice_npz: Path, tmp_path: Path) -> None
         assert {"stem", "depthwise", "answer"} <= set(by_layer)
         assert "sum" in by_layer or "relu" in by_layer
         for item in errors:
-            if item.isolated_saturated > 0:  # refined logits, far below the best one
+            # Images beyond the range of the calibration images clip a value here and there; refined logits, far below
+            # the best one, clip often.
+            if item.isolated_saturated > 1e-3:
                 assert (item.layer, suffix) == ("answer", ".tflite"), item
                 continue
             assert item.isolated_cosine > least_cosine(ALONE_DB), (suffix, item)

@@ -13,7 +13,8 @@ import ssl
 import time
 from collections.abc import Callable
 
-from mnist_edge.serving.connection import BoundedProtocol, Connections, error_answer
+from mnist_edge.serving.answers import error_answer
+from mnist_edge.serving.connection import BoundedProtocol, Connections
 
 # How long connections are accepted before other work has its turn.
 ACCEPT_SECONDS = 0.01

@@ -7,22 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mnist_edge.serving.answers import error_answer
 from mnist_edge.serving.limits import Limits
 
-# On every answer: browsers do not guess its type, do not tell other sites its address, and do not embed it there.
-HEADERS = [
-    ("x-content-type-options", "nosniff"),
-    ("referrer-policy", "no-referrer"),
-    ("cross-origin-resource-policy", "same-origin"),
-]
 # A client that has closed its side is answered for so long: it may be waiting, or gone for good.
 HALF_CLOSED_SECONDS = 1.0
 # A client that is still sending when it is answered may go on so long: one that never reads while it sends would
@@ -294,14 +288,6 @@ class BoundedProtocol(HttpToolsProtocol):
             running.message_event.set()
         self.transport.close()
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
-
-
-def error_answer(status: int, message: str) -> bytes:
-    """A whole answer in HTTP/1.1, after which the connection is closed."""
-    body = json.dumps({"error": message}).encode()
-    head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n" % len(body)
-    own = b"".join(f"{name}: {value}\r\n".encode() for name, value in HEADERS)
-    return STATUS_LINE[status] + head + own + b"\r\n" + body
 
 
 class _Flow(FlowControl):

@@ -17,8 +17,9 @@ import uvicorn
 from mnist_edge.errors import MnistEdgeError
 from mnist_edge.serving.accepting import Acceptor
 from mnist_edge.serving.access import Access
+from mnist_edge.serving.answers import HEADERS
 from mnist_edge.serving.app import build
-from mnist_edge.serving.connection import HEADERS, BoundedProtocol, Connections
+from mnist_edge.serving.connection import BoundedProtocol, Connections
 from mnist_edge.serving.decoders import Decoders
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.log import Log
