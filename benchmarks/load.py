@@ -19,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+from attacks.processes import memory, peak_rss, tree
+
 HOST = "127.0.0.1"
 START_SECONDS = 90.0
 REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
@@ -152,11 +155,11 @@ class Running:
 
     def pss_mib(self) -> float:
         """Proportional set size of the process and its descendants."""
-        return sum(_pss(pid) for pid in tree(self.pid)) / 1024
+        return memory(self.pid).pss
 
     def peak_mib(self) -> float:
         """Largest resident memory that any process of the tree has ever had."""
-        return max((_status(pid, "VmHWM") for pid in tree(self.pid)), default=0) / 1024
+        return peak_rss(self.pid)
 
 
 @contextlib.contextmanager
@@ -185,17 +188,6 @@ def running(words: Sequence[object], url: str, log: Path, folder: Path | None = 
                 os.kill(pid, signal.SIGKILL)
 
 
-def tree(pid: int) -> list[int]:
-    """A process and its descendants."""
-    found, at = [pid], 0
-    while at < len(found):
-        for task in Path(f"/proc/{found[at]}/task").glob("*"):
-            with contextlib.suppress(OSError):
-                found += [int(word) for word in (task / "children").read_text().split()]
-        at += 1
-    return found
-
-
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2):
@@ -204,19 +196,3 @@ def _answers(url: str) -> bool:
         return True
     except OSError:
         return False
-
-
-def _pss(pid: int) -> int:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0
-
-
-def _status(pid: int, key: str) -> int:
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(f"{key}:"):
-                return int(line.split()[1])
-    return 0

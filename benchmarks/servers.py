@@ -198,7 +198,7 @@ def throughput(
 
 
 def page(servers: list[Server], rows: dict[str, Row], options: argparse.Namespace) -> list[str]:
-    """The whole page."""
+    """The results as a page of Markdown."""
     here, first = machine(), rows.get(SERVERS[0].name)
     lines = [
         "# HTTP servers: what each costs, and what it enforces by itself", "",

@@ -143,7 +143,7 @@ def request_bodies(case: str) -> list[Body]:
 
 
 def check(port: int, case: str, body: Body) -> int:
-    """Ask once; the answer must be right.
+    """Send one request, and check that the answer is right.
 
     Returns:
         bytes of the answer's body.

@@ -23,7 +23,7 @@ class Peer:
     packages: tuple[str, ...]
     cases: frozenset[str]
     command: Callable[[Path, int, Path, Path], list[object]]
-    """From its Python, a port, the model's file and a scratch folder."""
+    """Command line that starts the peer, given its Python, a port, the model file and a scratch folder."""
 
 
 def _script(name: str) -> Callable[[Path, int, Path, Path], list[object]]:

@@ -1,4 +1,4 @@
-"""LitServe with one worker."""
+"""LitServe server with one worker process."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Results:
 
 
 def page(results: Results, command: str) -> list[str]:
-    """The whole page.
+    """The results as a page of Markdown.
 
     Args:
         command: that made it.

@@ -88,9 +88,7 @@ def _around(service: Service, path: str, handler: Handler) -> Handler:
             if len(answer.body) >= COMPRESSED_BYTES and _takes_gzip(request):
                 await _compress(answer)
             if len(answer.body) > limits.small_body_bytes and service.unsent_bytes() > limits.all_body_bytes:
-                raise RequestRefusedError(
-                    503, "Too many answers wait for clients that do not read.", **{"Retry-After": "1"}
-                )
+                raise busy("Too many answers wait for clients that do not read.")
         except RequestRefusedError as refused:
             answer = refused.response()
             if refused.status == 500:

@@ -17,7 +17,7 @@ WAITING_LINES = 1000
 
 
 def say(line: str) -> None:
-    """Write a line to standard error now, if it has room for it and somebody to read it."""
+    """Write a line to standard error without waiting; it is dropped if that would block."""
     with contextlib.suppress(OSError):
         descriptor = sys.stderr.fileno()
         if select.select([], [descriptor], [], 0)[1]:  # a pipe then has room for 4096 bytes

@@ -149,7 +149,8 @@ class Service:
         """
         parts = []
         for at in range(0, len(images), BATCH):
-            await _stop_if(gone, at)
+            if at and await gone():
+                raise RequestRefusedError(499, "The client has left.")
             parts.append(await loaded.batcher.predict(images[at : at + BATCH]))
         answers = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if not np.isfinite(answers).all():
@@ -167,11 +168,6 @@ class Service:
             counted.successes += 1
             counted.success_ns += spent_ns
             counted.last_success_ms = time.time_ns() // 1_000_000
-
-
-async def _stop_if(gone: Gone, at: int) -> None:
-    if at and await gone():
-        raise RequestRefusedError(499, "The client has left.")
 
 
 def image_of(loaded: Loaded, pixels: bytes) -> NDArray[np.uint8]:

@@ -96,7 +96,7 @@ def work(
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, with our `Acceptor`; readiness learns at once that it is stopping."""
+    """The uvicorn server, which accepts connections by `Acceptor` and is not ready as soon as it begins to stop."""
 
     def __init__(self, config: uvicorn.Config, service: Service, connections: Connections) -> None:
         super().__init__(config)

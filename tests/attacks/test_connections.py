@@ -172,7 +172,7 @@ def test_a_client_that_closes_its_side_gets_its_answer(service: Service) -> None
 
 
 def test_clients_that_do_not_read_their_answers_are_left(tmp_path: Path) -> None:
-    """More is asked for than the system's buffers hold; what waits in the service is bounded, and ends."""
+    """Clients that ask for more than socket buffers hold and do not read: memory is bounded, and they are cut off."""
     request = b"GET /docs HTTP/1.1\r\n" + HEADERS + b"\r\n"
     with serving(tmp_path) as service, contextlib.ExitStack() as stack:
         with Watch(service) as watch:

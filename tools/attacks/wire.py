@@ -46,7 +46,7 @@ class Target:
 
     @property
     def over(self) -> bool:
-        """Whether the attack's time is up."""
+        """Whether the time of the attack is over."""
         return self.deadline()
 
 
@@ -93,7 +93,7 @@ class Ledger:
         return self.count(str(status))
 
     def count(self, what: str) -> str:
-        """Count an event."""
+        """Count an outcome, and return its name."""
         self.counts[what] += 1
         return what
 
