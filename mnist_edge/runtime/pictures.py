@@ -77,6 +77,15 @@ def _check_size(container: Container, name: str, max_pixels: int) -> None:
         )
 
 
+def import_decoders() -> None:
+    """Import Pillow's plug-ins for the accepted formats, so that processes forked later share their memory."""
+    from PIL import Image as Pil
+
+    Pil.preinit()
+    for module in _PLUGINS.values():
+        importlib.import_module(module)
+
+
 def _decoded(container: Container) -> Image:
     from PIL import Image as Pil
 

@@ -76,9 +76,9 @@ class Session:
         self._values = _answer_values(program.output)
         self._is_logits = self.contract.output == "logits"
         self._direct = self._lookup is None and not self._is_logits
-        real_one = getattr(program, "real_one", None) if self._direct else None
-        self._one: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-        self._one = real_one or functools.partial(self._infer, program)
+        # Not a method of this session: the cycle would keep the engine's memory until Python's collector runs.
+        self._one: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None
+        self._one = getattr(program, "real_one", None) if self._direct else None
         self._one_image = {(1, *self.image_shape), (1, *self.image_shape, 1)}
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -94,7 +94,7 @@ class Session:
             ImageShapeError: images have another shape or dtype.
         """
         if images.shape in self._one_image and images.dtype == _UINT8:  # nothing on top of the engine's own work
-            return self._one(images)
+            return self._one(images) if self._one else self._infer(self._program, images)
         height, width = self.image_shape
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[1:] not in (
             (height, width), (height, width, 1),

@@ -36,6 +36,8 @@ KEPT_BYTES = 16 * MIB
 LARGE_PIXELS = 2_000_000
 LARGE_BODY = MIB
 MOST_FIELDS = 16
+# Decoders give way to the server's event loop, so that small requests and health are answered meanwhile.
+NICENESS = 10
 
 
 class PictureJob(msgspec.Struct, frozen=True, tag=True):
@@ -205,6 +207,7 @@ def run(connection: socket.socket, large: IO[bytes]) -> None:
         connection: to the server; each message is a head and MessagePack.
         large: a file that can be written; its lock is held by the one decoder that works on something large.
     """
+    os.nice(NICENESS)
     # Ctrl-C and systemd's stop signal go to all processes; decoders end when their server does.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

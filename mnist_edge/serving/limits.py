@@ -70,12 +70,12 @@ class Budget:
     """Bytes that all requests of a process share.
 
     Attributes:
-        taken: all bytes that were ever reserved.
+        moved: all bytes that were ever reserved, and all that were released.
     """
 
     def __init__(self, total: int) -> None:
         self._left = total
-        self.taken = 0
+        self.moved = 0
 
     def take(self, count: int) -> None:
         """Reserve bytes.
@@ -86,8 +86,9 @@ class Budget:
         if count > self._left:
             raise busy("The bodies of other requests fill the memory that is set aside for them.")
         self._left -= count
-        self.taken += count
+        self.moved += count
 
     def give_back(self, count: int) -> None:
         """Release bytes that were reserved."""
         self._left += count
+        self.moved += count

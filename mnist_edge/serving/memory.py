@@ -1,4 +1,4 @@
-"""Memory that the C library keeps: little while the service works, and none after large requests.
+"""Memory that the C library keeps: little while the service works, and none after large requests or new models.
 
 Its functions for that are glibc's; with another library nothing is done.
 """
@@ -10,8 +10,6 @@ import contextlib
 import ctypes
 import gc
 from collections.abc import Callable
-
-from mnist_edge.serving.limits import Budget
 
 EVERY_SECONDS = 2.0
 # Blocks from this size on are returned to the system when they are freed. glibc's default grows up to 32 MiB.
@@ -27,14 +25,18 @@ def return_large_blocks() -> None:
         library.mallopt(_M_TRIM_THRESHOLD, RETURNED_BYTES)
 
 
-async def give_back_memory(budget: Budget) -> None:
-    """Whenever large bodies have come and gone, release what the C library has kept of them; runs until cancelled."""
+async def give_back_memory(used: Callable[[], object]) -> None:
+    """Release what the C library has kept whenever memory was used since the last time; runs until cancelled.
+
+    Args:
+        used: a value that changes when much memory is taken, and again when it is released.
+    """
     trim = _trimmer()
-    seen = budget.taken
+    seen = used()
     while True:
         await asyncio.sleep(EVERY_SECONDS)
-        if budget.taken != seen:
-            seen = budget.taken
+        if (now := used()) != seen:
+            seen = now
             gc.collect()
             trim()
 

@@ -100,6 +100,7 @@ class Models:
         """
         self._source, self._threads, self._limits, self._metrics, self._note = source, threads, limits, metrics, note
         self._executor = ThreadPoolExecutor(threads * len(source.names), "inference")
+        self.loads = 0  # how often newer files were opened; each time leaves garbage
         self._loaded = {name: self._load(name, source.pick(name), 1) for name in source.names}
         self.problems: dict[str, str] = {}
         self._looked: dict[str, list[tuple[int, int] | None]] = {}
@@ -171,7 +172,10 @@ class Models:
     def _accept(self, name: str, old: Loaded, path: Path) -> None:
         """Open a model's file, if its content is new."""
         if sha256_of_file(path) != old.sha256:
-            self._loaded[name] = self._load(name, path, old.version + 1)
+            try:
+                self._loaded[name] = self._load(name, path, old.version + 1)
+            finally:
+                self.loads += 1
             self._note(one_line(f"{name}: a new file is serving, version {old.version + 1}"))
 
     def _load(self, name: str, path: Path, version: int) -> Loaded:

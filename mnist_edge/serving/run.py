@@ -48,6 +48,7 @@ def serve(settings: Settings) -> None:
 
 def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
     try:
+        from mnist_edge.runtime.pictures import import_decoders
         from mnist_edge.serving import worker
         from mnist_edge.serving.access import Access, check_token
         from mnist_edge.serving.limits import Limits
@@ -57,6 +58,7 @@ def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
     except ImportError as error:
         raise missing_extra("The HTTP service", "serve") from error
 
+    import_decoders()
     loopback = is_loopback(settings.host)
     token = None if settings.no_auth or settings.token is None else check_token(settings.token)
     if token is None and not settings.no_auth and not loopback:

@@ -81,7 +81,7 @@ def work(
         gc.collect()
         gc.freeze()  # what is there now stays; looking through it again would hold up the event loop
         control.sendall(b"1")
-        tidying = loop.create_task(give_back_memory(service.budget))
+        tidying = loop.create_task(give_back_memory(lambda: (service.budget.moved, models.loads)))
         await server.serve([listener])
         tidying.cancel()
         decoders.close()
