@@ -17,7 +17,7 @@ from mnist_edge.serving.answers import error_answer
 from mnist_edge.serving.connection import BoundedProtocol, Connections
 
 # How long connections are accepted before other work has its turn.
-ACCEPT_SECONDS = 0.01
+ACCEPT_SECONDS = 0.005
 HANDSHAKE_SECONDS = 5.0
 # If the system has no file descriptor or memory for another connection: when to try again.
 PAUSE_SECONDS = 0.1

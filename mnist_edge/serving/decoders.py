@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from mnist_edge.serving.decoding import LENGTH, RESULT_HEAD, Job, Refusal, Result
+from mnist_edge.serving.decoding import JOB_HEAD, RESULT_HEAD, Job, Refusal, Result
 from mnist_edge.serving.limits import Limits, RequestRefusedError, busy
 
 # Whether the client of a request has left.
@@ -101,10 +101,10 @@ class Decoders:
             exchange.exception()  # seen here, for its request may have gone
 
     async def _exchange(self, decoder: _Decoder, job: Job) -> Result:
-        content = _ENCODER.encode(job)
+        rest = _ENCODER.encode(msgspec.structs.replace(job, content=b""))
         try:
             async with asyncio.timeout(self._seconds):
-                decoder.writer.writelines((LENGTH.pack(len(content)), content))
+                decoder.writer.writelines((JOB_HEAD.pack(len(rest), len(job.content)), rest, job.content))
                 await decoder.writer.drain()
                 length, ends = RESULT_HEAD.unpack(await decoder.reader.readexactly(RESULT_HEAD.size))
                 if length > MAX_RESULT_BYTES:

@@ -1,7 +1,8 @@
 """Pictures and large bodies, decoded in a process of their own, which can be ended and whose memory is limited.
 
 The server sends jobs over a socket, one at a time, and gets a result for each (`decoders`). Both are MessagePack with
-declared types: nothing that a client sends can become code in the server, even if a decoder is taken over.
+declared types: nothing that a client sends can become code in the server, even if a decoder is taken over. A job's
+content, which may be large, follows as it is: the event loop has no time to copy it.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from mnist_edge.serving import tfserving, v2
 from mnist_edge.serving.limits import MIB, RequestRefusedError
 from mnist_edge.serving.requests import Grid, ImageRequest
 
-# Before a job: its length. Before a result: its length, and whether the decoder ends now.
-LENGTH, RESULT_HEAD = struct.Struct("<I"), struct.Struct("<I?")
+# Before a job: its length, and its content's. Before a result: its length, and whether the decoder ends now.
+JOB_HEAD, RESULT_HEAD = struct.Struct("<II"), struct.Struct("<I?")
 # Memory that one job may add to a decoder. A decoder that has kept more than KEPT_BYTES of it is replaced.
 JOB_BYTES = 192 * MIB
 KEPT_BYTES = 16 * MIB
@@ -216,20 +217,23 @@ def run(connection: socket.socket, large: IO[bytes]) -> None:
     in_use = _memory()
     resource.setrlimit(resource.RLIMIT_AS, (_memory(virtual=True) + JOB_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    decoder, encoder = msgspec.msgpack.Decoder(Job), msgspec.msgpack.Encoder()
-    for content in _messages(connection):
-        answer = encoder.encode(do(decoder.decode(content), lambda: _exclusive(large)))
-        del content
+    encoder = msgspec.msgpack.Encoder()
+    for job in _jobs(connection):
+        answer = encoder.encode(do(job, lambda: _exclusive(large)))
+        del job
         ends = _memory() > in_use + KEPT_BYTES
         connection.sendall(RESULT_HEAD.pack(len(answer), ends) + answer)
         if ends:
             return
 
 
-def _messages(connection: socket.socket) -> Iterator[bytes]:
+def _jobs(connection: socket.socket) -> Iterator[Job]:
+    decoder: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
     stream = connection.makefile("rb")
-    while len(head := stream.read(LENGTH.size)) == LENGTH.size:
-        yield stream.read(LENGTH.unpack(head)[0])
+    while len(head := stream.read(JOB_HEAD.size)) == JOB_HEAD.size:
+        length, content_length = JOB_HEAD.unpack(head)
+        job = decoder.decode(stream.read(length))
+        yield msgspec.structs.replace(job, content=stream.read(content_length))
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from mnist_edge.serving.log import Log
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Loaded, Models
 from mnist_edge.serving.requests import ImageRequest
+from mnist_edge.serving.turns import Turns
 
 
 @dataclass
@@ -40,6 +41,7 @@ class Service:
     unsent_bytes: Callable[[], int] = lambda: 0
     stopping: bool = field(default=False, init=False)
     budget: Budget = field(init=False)
+    turns: Turns = field(default_factory=Turns, init=False)
     _taken: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +100,7 @@ class Service:
             RequestRefusedError: the body does not fit.
         """
         if len(content) <= self.limits.small_body_bytes:
+            await self.turns.wait()
             return now()
         result = await self.decoders.run(job())
         assert isinstance(result, ReadRequest)

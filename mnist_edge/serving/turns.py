@@ -1,0 +1,28 @@
+"""Work on the event loop, divided among its turns: whoever only wants to know whether the service lives waits little."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+# Bodies of at most `Limits.small_body_bytes` are parsed on the event loop: for so long in one turn, then others go on.
+TURN_SECONDS = 0.005
+
+
+class Turns:
+    """A limit of the time that the requests of one event loop work in each of its turns, all together."""
+
+    def __init__(self, seconds: float = TURN_SECONDS) -> None:
+        self._seconds = seconds
+        self._begun: float | None = None  # when the first request of this turn began to work
+
+    async def wait(self) -> None:
+        """Return in this turn, if it has time left; else in a later one, in the order of the calls."""
+        while self._begun is not None and time.monotonic() - self._begun > self._seconds:
+            await asyncio.sleep(0)
+        if self._begun is None:
+            self._begun = time.monotonic()
+            asyncio.get_running_loop().call_soon(self._end)
+
+    def _end(self) -> None:
+        self._begun = None
