@@ -1,4 +1,4 @@
-"""Work on the event loop, divided among its turns: whoever only wants to know whether the service lives waits little."""
+"""Work on the event loop, divided among its turns, so that a short request, as that for health, waits little."""
 
 from __future__ import annotations
 
