@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import base64
-import io
 import time
 from collections.abc import Callable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from mnist_edge.results import SCHEMA_VERSION, Prediction
 from mnist_edge.runtime.predict import judge_found
-from mnist_edge.serialize import to_json
 from mnist_edge.serving import tfserving, triton, v2
 from mnist_edge.serving.access import COOKIE
 from mnist_edge.serving.bodies import body_of
@@ -27,6 +24,7 @@ from mnist_edge.serving.openapi import document
 from mnist_edge.serving.pages import docs_page, drawing_page
 from mnist_edge.serving.requests import ImageRequest
 from mnist_edge.serving.service import Service, found_in
+from mnist_edge.serving.small_png import png_of
 
 _ENCODER = msgspec.json.Encoder()
 Read = Callable[[bytes], ImageRequest]
@@ -142,9 +140,9 @@ class Routes:
                 )
                 inference = round(1e6 * (time.perf_counter() - before), 1)
             seen = judge_found(loaded, "picture", found, answers, certain=raw or loaded.grid.preprocessor == "resize")
-            predictions = [to_json(item.prediction) for item in seen]
+            predictions = [item.prediction for item in seen]
             if not found:
-                predictions = [to_json(Prediction("picture", reason=pictures.reason))]
+                predictions = [Prediction("picture", reason=pictures.reason)]
             answer = {
                 "schema_version": SCHEMA_VERSION,
                 "command": "predict",
@@ -153,7 +151,7 @@ class Routes:
                 "engine": loaded.engine,
                 "verified": loaded.verified,
                 "calibrated": loaded.temperature is not None,
-                "seen": [_png(item.pixels) for item in found],
+                "seen": [base64.b64encode(png_of(item.pixels)).decode() for item in found],
                 "inference_us": inference,
                 "total_us": round(1e6 * (time.perf_counter() - begun), 1),
             }
@@ -207,9 +205,3 @@ def _flag(request: Request, name: str) -> bool:
     if value not in ("true", "false", "1", "0"):
         raise RequestRefusedError(400, f"{name} is true or false.")
     return value in ("true", "1")
-
-
-def _png(pixels: NDArray[np.uint8]) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return base64.b64encode(stream.getvalue()).decode()

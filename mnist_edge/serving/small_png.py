@@ -1,0 +1,28 @@
+"""PNG files of the small images that networks take."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_GREY = 0
+
+
+def png_of(pixels: NDArray[np.uint8]) -> bytes:
+    """A PNG file of a grey picture, uint8 (h, w); chunks and filters are those of the PNG specification, section 5."""
+    height, width = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 8, _GREY, 0, 0, 0)
+    rows = np.zeros((height, 1 + width), np.uint8)  # each begins with its filter: 0, none
+    rows[:, 1:] = pixels
+    # The smallest window and tables: those of zlib.compress take 256 KiB, and that takes longer than the compression.
+    packer = zlib.compressobj(1, zlib.DEFLATED, 9, 1)
+    packed = packer.compress(rows) + packer.flush()
+    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
