@@ -8,7 +8,9 @@ import contextlib
 import json
 import signal
 import socket
+import subprocess
 import time
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +26,7 @@ from tritonclient.grpc import service_pb2
 
 from mnist_edge import data
 from mnist_edge.runtime import open_session
+from mnist_edge.runtime.selftest import golden_path
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.grpc_server import Calls
 from mnist_edge.serving.limits import Limits, RequestRefusedError
@@ -37,6 +40,7 @@ pytestmark = pytest.mark.slow
 N = 100
 SERVICE = "/inference.GRPCInferenceService"
 HEALTH = "/grpc.health.v1.Health/Check"
+KSERVE_CLIENT = Path(__file__).parent.parent / "benchmarks" / "serving_peers" / "kserve_grpc_client.py"
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +138,23 @@ def test_triton_s_client(client: triton.InferenceServerClient, images: np.ndarra
         assert np.abs(answer.as_numpy("probabilities") - expected[:count]).max() < 1e-6
     as_float = client.infer("cnn", [tensor(images.astype(np.float32), "FP32")]).as_numpy("probabilities")
     assert np.abs(as_float - expected).max() < 1e-6
+
+
+def test_kserve_s_client(tmp_path: Path) -> None:
+    """It runs in an environment of its own: it brings 70 packages."""
+    venv.create(tmp_path / "kserve", with_pip=True)
+    python = tmp_path / "kserve" / "bin" / "python"
+    packages = ["kserve>=0.15,<1", "setuptools<81"]
+    subprocess.run(
+        [python, "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check", *packages], check=True
+    )
+    golden = golden_path(SHIPPED / "cnn" / "cnn-int8.tflite")
+    with running("--grpc-port", 0, "--token", "a-good-token", folder=tmp_path / "none") as server:
+        words = [python, KSERVE_CLIENT, server.grpc.rpartition(":")[2], golden]
+        asked = subprocess.run([*words, "a-good-token"], capture_output=True, text=True, check=False)
+        refused = subprocess.run([*words, "wrong"], capture_output=True, text=True, check=False)
+    assert asked.returncode == 0 and "golden answers" in asked.stdout, asked.stderr
+    assert refused.returncode != 0 and "UNAUTHENTICATED" in refused.stderr
 
 
 def test_the_best_classes_in_place_of_probabilities(

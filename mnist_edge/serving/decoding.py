@@ -25,6 +25,7 @@ from mnist_edge.runtime.digit import NoDigit
 from mnist_edge.runtime.pictures import prepare, read_picture
 from mnist_edge.serving import tfserving, v2
 from mnist_edge.serving.limits import MIB, RequestRefusedError
+from mnist_edge.serving.memory import DECODER_RETURNED_BYTES, return_large_blocks
 from mnist_edge.serving.requests import Grid, ImageRequest
 
 # Before a job: its length, and its content's. Before a result: its length, and whether the decoder ends now.
@@ -209,6 +210,7 @@ def run(connection: socket.socket, large: IO[bytes]) -> None:
         large: a file that can be written; its lock is held by the one decoder that works on something large.
     """
     os.nice(NICENESS)
+    return_large_blocks(DECODER_RETURNED_BYTES)
     # Ctrl-C and systemd's stop signal go to all processes; decoders end when their server does.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

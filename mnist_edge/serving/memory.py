@@ -12,18 +12,18 @@ import gc
 from collections.abc import Callable
 
 EVERY_SECONDS = 2.0
-# Blocks from this size on are returned to the system when they are freed: a drawing of 280 x 280 pixels is smaller, and
-# new pages would cost a sixth of its time. glibc's default grows up to 32 MiB.
-RETURNED_BYTES = 1_048_576
+# Blocks from this size on are returned to the system when they are freed; glibc's default grows up to 32 MiB. A decoder
+# takes a dozen of up to 300 KiB for a drawing: mapping them anew each time would take a sixth of its work.
+RETURNED_BYTES, DECODER_RETURNED_BYTES = 262_144, 1_048_576
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
-def return_large_blocks() -> None:
-    """Make the C library return large blocks at once, in this process and those that it will fork."""
+def return_large_blocks(size: int = RETURNED_BYTES) -> None:
+    """Make the C library return blocks of this many bytes at once, in this process and those that it will fork."""
     with contextlib.suppress(OSError, AttributeError):
         library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, RETURNED_BYTES)
-        library.mallopt(_M_TRIM_THRESHOLD, RETURNED_BYTES)
+        library.mallopt(_M_MMAP_THRESHOLD, size)
+        library.mallopt(_M_TRIM_THRESHOLD, size)
 
 
 async def give_back_memory(used: Callable[[], object]) -> None:

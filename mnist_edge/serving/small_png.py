@@ -20,7 +20,7 @@ def png_of(pixels: NDArray[np.uint8]) -> bytes:
     rows[:, 1:] = pixels
     # The smallest window and tables: those of zlib.compress take 256 KiB, and that takes longer than the compression.
     packer = zlib.compressobj(1, zlib.DEFLATED, 9, 1)
-    packed = packer.compress(rows) + packer.flush()
+    packed = packer.compress(rows.tobytes()) + packer.flush()
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
 
 
