@@ -24,7 +24,7 @@ import httpx
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from PIL import Image
+from PIL import Image, ImageDraw
 from tritonclient.utils import InferenceServerException
 
 from mnist_edge import data
@@ -375,7 +375,7 @@ def test_the_page(server: Server, tmp_path: Path, width: int, dark: bool) -> Non
             time.sleep(0.05)
         assert driver.execute_script("return document.getElementById('label').textContent") == "7"
         assert "µs for this inference" in driver.execute_script("return document.getElementById('facts').textContent")
-        assert driver.execute_script("return document.getElementById('seen').naturalWidth") == 28
+        assert driver.execute_script("return document.querySelector('#seen img').naturalWidth") == 28
         assert driver.execute_script("return scrollY") == 0
         assert all(url.startswith((server.url, "data:")) for url in requests_of(driver, server.url))
         assert_accessible(driver, width)
@@ -384,3 +384,42 @@ def test_the_page(server: Server, tmp_path: Path, width: int, dark: bool) -> Non
         driver.execute_script("document.getElementById('clear').click()")
         time.sleep(0.3)
         assert "Nothing drawn" in driver.execute_script("return document.getElementById('said').textContent")
+
+
+def two_digits(folder: Path) -> Path:
+    """A picture of a 1 and a 7, wider than high."""
+    picture = Image.new("L", (400, 200), 255)
+    pen = ImageDraw.Draw(picture)
+    pen.line([(90, 40), (90, 160)], fill=0, width=14)
+    pen.line([(240 + 120 * x, 160 * y + 20) for x, y in SEVEN], fill=0, width=14, joint="curve")
+    path = folder / "two.png"
+    picture.save(path)
+    return path
+
+
+def test_the_page_reads_several_digits_and_asks_again_when_the_model_changes(server: Server, tmp_path: Path) -> None:
+    def wait(expression: str, wanted: object) -> None:
+        for _ in range(100):
+            if driver.execute_script(f"return {expression}") == wanted:
+                break
+            time.sleep(0.05)
+        assert driver.execute_script(f"return {expression}") == wanted
+
+    with browser(tmp_path, 1200, False) as driver:
+        driver.get(server.url)
+        wait("document.querySelectorAll('#model option').length > 1", True)
+        driver.find_element("id", "file").send_keys(str(two_digits(tmp_path)))
+        wait("document.getElementById('label').textContent", "17")
+        assert driver.execute_script("return document.querySelectorAll('#seen button').length") == 2
+        boxes = driver.execute_script("return boxes")
+        assert abs(boxes[0][0] - 83) < 8 and boxes[1][0] > 200
+        if os.environ.get("SCREENSHOTS"):
+            driver.save_screenshot(f"{os.environ['SCREENSHOTS']}/page-two.png")
+        rows = "[...document.querySelectorAll('#bars li')]"
+        likeliest = f"{rows}.find(row => parseFloat(row.lastChild.textContent) > 50).firstChild.textContent"
+        assert driver.execute_script(f"return {likeliest}") == "1"
+        driver.execute_script("document.querySelectorAll('#seen button')[1].click()")
+        assert driver.execute_script(f"return {likeliest}") == "7"
+        driver.execute_script("classes.dense = [...'abcdefghij']; $('model').value = 'dense'; $('model').onchange()")
+        wait("document.getElementById('facts').textContent.includes('model dense')", True)
+        assert driver.execute_script("return document.querySelector('#bars li').firstChild.textContent") == "a"

@@ -138,7 +138,8 @@ def judge_found(
 
 def as_text(pixels: NDArray[np.uint8]) -> str:
     """What the network saw, for a terminal: two characters a pixel."""
-    return "\n".join("".join(SHADES[value * len(SHADES) // 256] * 2 for value in row).rstrip() for row in pixels)
+    rows: list[list[int]] = pixels.tolist()  # Python numbers: in uint8, numpy 2 has no room for the product
+    return "\n".join("".join(SHADES[value * len(SHADES) // 256] * 2 for value in row).rstrip() for row in rows)
 
 
 def unread(predictions: Sequence[Prediction]) -> ContentError | None:
