@@ -93,9 +93,7 @@ class InterruptError(MnistEdgeError):
     kind = "interrupted"
 
     def __init__(self) -> None:
-        super().__init__(
-            "Interrupted.", "Run the same command again; train and export go on from what was finished."
-        )
+        super().__init__("Interrupted.", "Run the same command again; train and export go on from what was finished.")
 
 
 def missing_extra(what: str, extra: str) -> MissingError:

@@ -320,13 +320,24 @@ def test_an_engine_leaves_out_the_files_of_a_folder_that_it_does_not_run(
 ) -> None:
     add_c(dense)
     for path in (dense, dense.parent):
-        run = cli("verify", path, "--engine", "litert", "--json", "--markdown", tmp_path / "v.md")
+        run = cli(
+            "verify",
+            path,
+            "--engine",
+            "litert",
+            "--json",
+            "--markdown",
+            tmp_path / "v.md",
+            "--junit",
+            tmp_path / "v.xml",
+        )
         assert run.code == 0, run.err
         assert [Path(row["path"]).name for row in run.json["results"]] == [TFLITE]
         note = f"Left out, the engine litert does not run them: dense-int8.c, {ONNX}."
         assert note in run.err
         assert run.json["notes"] == [note]
         assert note in (tmp_path / "v.md").read_text()
+        assert note in (tmp_path / "v.xml").read_text()
     tested = cli("verify", dense, "--engine", "litert", "--selftest", "--json")
     assert [Path(row["path"]).name for row in tested.json["selftests"]] == [TFLITE]
     words = ("--seconds", 0, "--count", 1, "--processes", 1, "--json")

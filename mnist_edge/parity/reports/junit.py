@@ -40,6 +40,8 @@ def render(verdicts: Verdicts) -> str:
         case = ElementTree.SubElement(suite, "testcase", {"classname": "mnist-edge", "name": "verify", "time": "0"})
         facts = {"type": verdicts.error.kind, "message": verdicts.error.cause}
         ElementTree.SubElement(case, "error", facts).text = f"{verdicts.error.cause}\n{verdicts.error.remedy}"
+    if verdicts.notes:
+        ElementTree.SubElement(suite, "system-out").text = "\n".join(verdicts.notes)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
