@@ -296,8 +296,11 @@ def test_reports_of_other_commands_in_a_missing_folder_are_refused_too(
     dense: Path, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
     target = tmp_path / "missing" / "report"
-    assert_two_lines(cli("evaluate", dense / TFLITE, "--report", target, "--data", tmp_path / "no-data"), 2)
-    assert_two_lines(cli("bench", dense / TFLITE, "--markdown", target), 2)
+    for words in (("evaluate", dense / TFLITE, "--report", target), ("bench", dense / TFLITE, "--markdown", target)):
+        run = cli(*words)
+        assert_two_lines(run, 2)
+        assert f"there is no folder {target.parent}" in run.err
+        assert len(run.err.splitlines()) == 2  # no work has begun
     assert not target.parent.exists()
 
 
