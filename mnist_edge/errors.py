@@ -86,6 +86,16 @@ class ImageShapeError(UsageError):
     """Images have not the shape or dtype that the model takes."""
 
 
+class InterruptError(MnistEdgeError):
+    """The user or the system interrupted the command (Ctrl-C, SIGINT)."""
+
+    exit_code = EXIT_INTERRUPTED
+    kind = "interrupted"
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted.", "Run the same command again; train and export go on from what was finished.")
+
+
 def missing_extra(what: str, extra: str) -> MissingError:
     """The error for an optional package that is not installed.
 

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import stat
 import sys
 import tempfile
@@ -109,6 +110,24 @@ def writing(path: Path) -> Iterator[Path]:
             raise refused(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path) -> None:
+    """Refuse a path at which a report cannot be written, before the work that the report is about.
+
+    Raises:
+        UsageError: its folder is missing, or there is something at the path that is not a regular file.
+        StageError: its folder gives no write permission.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"{path} cannot be written: there is no folder {path.parent}.",
+            f"Make it first: mkdir -p {shlex.quote(str(path.parent))}",
+        )
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is not a regular file.", "Name a file to write, not a folder or a device.")
+    if not os.access(path.parent, os.W_OK):
+        raise refused(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

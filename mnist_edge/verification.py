@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +15,64 @@ from mnist_edge.artifacts import REFERENCE_NAME, Manifest, fingerprint, read_vou
 from mnist_edge.data import Split
 from mnist_edge.data.catalog import BY_TEST_LABELS
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import MnistEdgeError, UsageError
+from mnist_edge.errors import InterruptError, MnistEdgeError, UsageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.layers import layer_errors
-from mnist_edge.parity.reports import Verdicts, benchmark, evaluation, html, junit, markdown
+from mnist_edge.parity.reports import benchmark, evaluation, html, junit, markdown
+from mnist_edge.parity.verdict import Baseline, Verdicts, judge
 from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import Artifact, Evaluation, LayerError, SelfTest
-from mnist_edge.runtime import engine_names, open_session
+from mnist_edge.runtime import open_session
 from mnist_edge.runtime.selftest import run_selftest
-from mnist_edge.storage import locked, utf8, write_bytes
+from mnist_edge.storage import check_target, locked, utf8, write_bytes
 
 REPORT_NAME = "report.html"
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where ``verify`` writes its verdict, by format; None for a format that nobody asked for."""
+
+    markdown: Path | None = None
+    junit: Path | None = None
+    benchmark: Path | None = None
+    page: Path | None = None
+
+    def named(self) -> list[Path]:
+        """The files that were asked for."""
+        return [path for path in (self.markdown, self.junit, self.benchmark, self.page) if path is not None]
+
+
+@contextlib.contextmanager
+def reporting_errors(targets: ReportFiles) -> Iterator[None]:
+    """What ends the verification in this block is written into the reports: an old one must not say ``passed``.
+
+    Raises:
+        UsageError: before the block begins, if a report's folder is missing. Everything that the block raises.
+    """
+    try:
+        for path in targets.named():
+            check_target(path)
+        yield
+    except MnistEdgeError as error:
+        _report_error(error, targets)
+        raise
+    except KeyboardInterrupt:
+        _report_error(InterruptError(), targets)
+        raise
+
+
+def _report_error(error: MnistEdgeError, targets: ReportFiles) -> None:
+    # A report that cannot be written either is left out: the error to be shown is the one that came first.
+    verdicts = Verdicts((), error=error)
+    for path, content in _contents(verdicts, targets, np.empty((0, 1, 1, 1), np.uint8), ()):
+        with contextlib.suppress(MnistEdgeError):
+            check_target(path)
+            write_bytes(path, content)
+    with contextlib.suppress(OSError):
+        _add_to_summary(verdicts)
 
 
 def verify_all(
@@ -39,11 +86,16 @@ def verify_all(
     reference: Path | None = None,
     trust: bool = False,
     layers: bool = False,
+    baseline: Baseline | None = None,
+    notes: Sequence[str] = (),
     progress: Progress = no_progress,
 ) -> Verdicts:
     """The verdicts on several files; the arguments are those of `mnist_edge.parity.verify`.
 
-    With ``layers``, besides, the error of every op of the int8 files, on the golden set's images.
+    Args:
+        layers: find the error of every op of the int8 files too, on the golden set's images.
+        baseline: earlier reports to compare with.
+        notes: sentences for the reports.
 
     Raises:
         UsageError: layers are asked for, and no file is an int8 one with its float twin.
@@ -62,45 +114,46 @@ def verify_all(
         if not quantized:
             raise UsageError("None of these is an int8 file with its float twin beside it.", "Export the model again.")
         traced = [(str(path), _layers(path, reference, trust)) for path in quantized]
-    return Verdicts(tuple(reports), tuple(kernels), tuple(traced))
+    return Verdicts(judge(reports, baseline), tuple(kernels), tuple(traced), tuple(notes))
 
 
 def selftest(files: Sequence[Path], engine: str, threads: int, trust: bool) -> list[SelfTest]:
     """The self-test of every file on one engine: the first that works, without a name.
 
     Raises:
+        UsageError: an engine that does not run a file.
         MissingError: no engine for a file.
     """
-    runnable = [path for path in files if engine == "auto" or engine in _all_engines(path)]
-    return [run_selftest(open_session(path, engine, threads, trust), trust) for path in runnable or files]
+    return [run_selftest(open_session(path, engine, threads, trust), trust) for path in files]
 
 
-def write_reports(
-    verdicts: Verdicts,
-    images: NDArray[np.uint8],
-    files: Sequence[Path],
-    *,
-    as_markdown: Path | None = None,
-    as_junit: Path | None = None,
-    as_benchmark: Path | None = None,
-    as_page: Path | None = None,
-) -> None:
-    """Write the verdicts in the formats asked for; on GitHub Actions, Markdown into the step's summary besides.
+def write_reports(verdicts: Verdicts, targets: ReportFiles, images: NDArray[np.uint8], files: Sequence[Path]) -> None:
+    """Write the verdicts in the formats asked for; on GitHub Actions, Markdown into the step's summary too.
 
     Args:
-        verdicts: what was found. images: the test images, for the page's gallery.
-        files: the files verified, whose manifests tell the page their origin.
-        as_markdown, as_junit, as_benchmark, as_page: where to.
+        verdicts: what was found. targets: where to.
+        images: the test images, for the page's gallery. files: the files verified, whose manifests tell their origin.
     """
+    for path, content in _contents(verdicts, targets, images, files):
+        write_bytes(path, content)
+    _add_to_summary(verdicts)  # last: a report that cannot be written is an error, which is added too
+
+
+def _contents(
+    verdicts: Verdicts, targets: ReportFiles, images: NDArray[np.uint8], files: Sequence[Path]
+) -> list[tuple[Path, bytes]]:
+    texts = ((targets.markdown, markdown.render), (targets.junit, junit.render), (targets.benchmark, benchmark.render))
+    made = [(path, utf8(render(verdicts))) for path, render in texts if path is not None]
+    if targets.page is not None:
+        made.append((targets.page, _page(verdicts, images, files)))
+    return made
+
+
+def _add_to_summary(verdicts: Verdicts) -> None:
     summary = os.environ.get(SUMMARY_VARIABLE)
     if summary:
         with Path(summary).open("ab") as stream:  # the runner's own file, which steps append to
             stream.write(utf8(markdown.render(verdicts)))
-    for target, render in ((as_markdown, markdown.render), (as_junit, junit.render), (as_benchmark, benchmark.render)):
-        if target is not None:
-            write_bytes(target, utf8(render(verdicts)))
-    if as_page is not None:
-        write_bytes(as_page, _page(verdicts, images, files))
 
 
 def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path:
@@ -123,7 +176,7 @@ def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path
         except MnistEdgeError as error:
             notes.append(error.cause)
     kernels = tuple(kernel for item in artifacts for kernel in item.kernels)
-    page = _page(Verdicts(reports, kernels, tuple(traced), tuple(notes)), images, files)
+    page = _page(Verdicts(judge(reports), kernels, tuple(traced), tuple(notes)), images, files)
     with locked(target.parent.parent, "export"):
         manifest.commit({REPORT_NAME: (page, {"key": key})})
     return target
@@ -145,10 +198,6 @@ def _layers(path: Path, reference: Path | None = None, trust: bool = False) -> t
     """The errors of a file's layers on the golden set's images."""
     images = Reference.from_bytes(read_vouched(reference or path.parent / REFERENCE_NAME, trust)[0]).golden_images
     return tuple(layer_errors(path, images, trust))
-
-
-def _all_engines(path: Path) -> list[str]:
-    return [*engine_names(path.suffix), *engine_names(path.suffix, kernels_only=True)]
 
 
 def write_evaluation(

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from mnist_edge.artifacts import Manifest
 from mnist_edge.cli.verdict import verdict_lines, verdict_table
+from mnist_edge.parity.verdict import judge
 from mnist_edge.results import ParityReport
 from mnist_edge.serialize import from_json
 
@@ -25,8 +26,9 @@ def main(workspace: Path, model: str, target: Path) -> None:
     ]
     console = Console(record=True, width=WIDTH, file=io.StringIO())
     console.print(f"$ mnist-edge export --format all --model {model}", highlight=False)
-    console.print(verdict_table(reports))
-    for line in verdict_lines(reports):
+    checks = judge(reports)
+    console.print(verdict_table(checks))
+    for line in verdict_lines(checks):
         console.print(line, highlight=False)
     picture = console.export_svg(title="mnist-edge")
     # Rich's fonts come from the network; any monospace font will do.

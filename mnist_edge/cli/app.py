@@ -29,7 +29,7 @@ from mnist_edge.cli import (
     verify,
 )
 from mnist_edge.cli.output import Output, OutputError, discard, writing_output
-from mnist_edge.errors import EXIT_INTERRUPTED, MnistEdgeError, StageError, UsageError
+from mnist_edge.errors import EXIT_INTERRUPTED, InterruptError, MnistEdgeError, StageError, UsageError
 
 # Typer's parser raises these; its name for their base has moved between versions, its own BadParameter has not.
 _ParserUsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in words if not word.startswith("-")), "")
     output = Output(name, as_json="--json" in words, debug="--debug" in words)
+    Output.json_begun = False
     try:
         _prepare_streams()
         result = app(words, prog_name="mnist-edge", standalone_mode=False)
@@ -82,8 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # No arguments at all: the help was shown, and nothing was done.
         return 2 if type(error).__name__ == "NoArgsIsHelpError" else output.fail(_in_our_words(error))
     except (KeyboardInterrupt, typer.Abort):
-        output.note("Interrupted. What was finished is kept; the same command goes on from there.")
-        return EXIT_INTERRUPTED
+        return output.fail(InterruptError())
     except (BrokenPipeError, SystemExit):  # the parser makes an exit of the former, with the code of a failed gate
         return _reader_left()
     except Exception as error:

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, shipped, table
-from mnist_edge.workspace import DEFAULT_WORKSPACE, named_files
+from mnist_edge.cli.output import Output, chosen_files, table
+from mnist_edge.workspace import DEFAULT_WORKSPACE
 
 NAME = "bench"
 
@@ -63,8 +63,12 @@ def command(
     from mnist_edge.errors import GateError
     from mnist_edge.runtime.latency import BenchConfig
     from mnist_edge.runtime.machine import was_throttled
+    from mnist_edge.storage import check_target
 
     output = Output(NAME, as_json, debug)
+    for target in (markdown, plot):
+        if target is not None:
+            check_target(target)
     measured_now = compare is not None and benching.are_models(compare)
     if compare is not None and not measured_now:
         ratios = latency_ratios.compare(*map(benching.load_run, compare))
@@ -84,7 +88,7 @@ def command(
         with output.progress() as progress:
             (before, reports, after), ratios = benching.bench_pair(compare, *asked, progress)
     else:
-        files = shipped(output, model) if shipped_ else named_files(paths or [], workspace, model)
+        files, _ = chosen_files(output, paths or [], workspace, model, engine, shipped_)
         with output.progress() as progress:
             before, reports, after = benching.bench(files, *asked, progress)
     throttled = was_throttled(before, after)

@@ -32,8 +32,11 @@ def command(
     """
     from mnist_edge import parity, pipeline, verification
     from mnist_edge.data import load_test
+    from mnist_edge.storage import check_target
 
     output = Output(NAME, as_json, debug)
+    if report is not None:
+        check_target(report)
     with output.progress() as progress:
         test, hashes = load_test(data, progress)
         results = [

@@ -52,6 +52,7 @@ def command(
     from mnist_edge.data import Splits, load
     from mnist_edge.errors import UsageError, suggest
     from mnist_edge.parity import Gate
+    from mnist_edge.parity.verdict import judge
 
     output = Output(NAME, as_json, debug)
     if build and format_ != "c":
@@ -86,14 +87,14 @@ def command(
     for item in artifacts:
         made = "now" if item.fresh else "before"
         files.add_row(item.path, f"{item.size_bytes:,}", made, item.sha256[:12])
-    reports = [report for item in artifacts for report in item.parity]
+    checks = judge([report for item in artifacts for report in item.parity])
     page = verification.write_page(artifacts, splits.test.images)
     signature = signing.sign(page.parent, sign) if sign else None
     sizes = footprint.footprints(artifacts)
-    error = gate_error(reports) or footprint.over_budget(sizes, max_flash, max_ram)
+    error = gate_error(checks) or footprint.over_budget(sizes, max_flash, max_ram)
     facts = {"artifacts": artifacts, "footprints": sizes, "signature": str(signature) if signature else None}
     shown = [footprint_table(sizes)] if sizes else []
-    code = output.result(facts, files, "", verdict_table(reports), *verdict_lines(reports), *shown, error=error)
+    code = output.result(facts, files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
     best = next((item.path for item in artifacts if item.quantization != "float32"), artifacts[0].path)
     output.next(
         f"mnist-edge predict --model {best} digit.png",

@@ -14,9 +14,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mnist_edge.errors import MnistEdgeError, StageError, printable
 from mnist_edge.results import SCHEMA_VERSION
@@ -81,6 +81,9 @@ def _to_stderr(text: str) -> None:
 class Output:
     """Where a command's words go. stdout has the result, stderr all else."""
 
+    # Whether this command has begun to print its JSON object. An interrupt after that must not add a second one.
+    json_begun: ClassVar[bool] = False
+
     def __init__(self, command: str, as_json: bool = False, debug: bool = False) -> None:
         self._command = command
         self._as_json = as_json
@@ -122,7 +125,7 @@ class Output:
             _to_stderr("\n".join(printable(line) for line in text.getvalue().splitlines()))
         note(f"mnist-edge: {error.cause}")
         note(f"  remedy: {error.remedy}")
-        if self._as_json and not isinstance(error, OutputError):
+        if self._as_json and not isinstance(error, OutputError) and not Output.json_begun:
             facts = {"code": error.exit_code, "kind": error.kind, "message": error.cause, "remedy": error.remedy}
             try:
                 self._json({**(payload or {}), "error": facts}, error.exit_code)
@@ -158,20 +161,41 @@ class Output:
 
     def _json(self, payload: dict[str, Any], code: int) -> int:
         whole = {"schema_version": SCHEMA_VERSION, "command": self._command, **to_json(payload)}
+        text = json.dumps(whole, allow_nan=False)
+        Output.json_begun = True
         with writing_output():
-            print(json.dumps(whole, allow_nan=False))
+            print(text)
         return code
 
 
-def shipped(output: Output, model: str | None) -> list[Path]:
-    """The files that ``--shipped`` means here; a note says which are left out for want of an engine."""
-    from mnist_edge.workspace import shipped_files
+def chosen_files(
+    output: Output, paths: Sequence[Path], workspace: Path, model: str | None, engine: str, shipped: bool
+) -> tuple[list[Path], list[str]]:
+    """The files that a command's arguments mean, and a note, shown already, about those that are left out.
 
-    files, left_out = shipped_files(model)
-    if left_out:
-        names = ", ".join(path.name for path in left_out)
-        output.note(f"Left out, no engine installed here runs them: {names}")
-    return files
+    Args:
+        output: where the note goes. paths, workspace, model, shipped: the command's arguments of these names.
+        engine: files of folders that it does not run are left out.
+    """
+    from mnist_edge.workspace import SHIPPED, named_files, runnable, shipped_files
+
+    no_engine: list[Path] = []
+    if shipped:
+        files, no_engine = shipped_files(model)
+        files, left_out = runnable(files, engine, SHIPPED)
+    else:
+        files, left_out = named_files(paths, workspace, model, engine)
+    notes = [
+        f"{why}: {', '.join(path.name for path in found)}."
+        for why, found in (
+            ("Left out, no engine installed here runs them", no_engine),
+            (f"Left out, the engine {engine} does not run them", left_out),
+        )
+        if found
+    ]
+    for text in notes:
+        output.note(text)
+    return files, notes
 
 
 def table(title: str, *columns: str) -> Any:

@@ -4,56 +4,88 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mnist_edge.cli.output import table
 from mnist_edge.errors import GateError
 from mnist_edge.results import Footprint, KernelReport, LayerError, ParityReport, SelfTest
 
+if TYPE_CHECKING:
+    from mnist_edge.parity.verdict import Check, Verdicts
 
-def verdict_table(reports: Sequence[ParityReport]) -> Any:
+
+def verdict_table(checks: Sequence[Check]) -> Any:
     """A row a file and engine; ``+/-`` counts the answers that were fixed and broken. Fits 80 columns.
 
     ``acc`` and ``float`` are per cent, ``drop`` and its interval percentage points.
     """
     made = table("", "file", "engine", ">acc %", ">float", ">drop", ">95 % CI", ">+/-", "verdict")
-    for item in reports:
-        low, high = item.drop_ci95_pp
-        made.add_row(
-            Path(item.path).name,
-            item.engine,
-            f"{100 * item.accuracy:.2f}",
-            f"{100 * item.reference_accuracy:.2f}",
-            f"{item.drop_pp:+.2f}",
-            f"{low:+.2f} {high:+.2f}",
-            f"{item.flips.fixed}/{item.flips.broken}",
-            "passed" if item.passed else f"FAILED {item.rule}",
-        )
+    for check in checks:
+        item = check.now
+        figures = [""] * 5
+        if item is not None:
+            low, high = item.drop_ci95_pp
+            figures = [
+                f"{100 * item.accuracy:.2f}",
+                f"{100 * item.reference_accuracy:.2f}",
+                f"{item.drop_pp:+.2f}",
+                f"{low:+.2f} {high:+.2f}",
+                f"{item.flips.fixed}/{item.flips.broken}",
+            ]
+        made.add_row(check.file, check.engine, *figures, _outcome(check))
     return made
 
 
-def verdict_lines(reports: Sequence[ParityReport]) -> list[str]:
-    """A sentence a verdict that is no, or one for all of them."""
-    failed = [f"{Path(item.path).name} on {item.engine}: {item.verdict}" for item in reports if not item.passed]
-    if failed or not reports:
+def _outcome(check: Check) -> str:
+    if check.passed:
+        return str(check.outcome)
+    return f"FAILED {check.rule}" if check.outcome == "failed" else check.outcome.upper()
+
+
+def verdict_lines(checks: Sequence[Check]) -> list[str]:
+    """A sentence for every check that did not pass, or one for all of them."""
+    failed = [line for check in checks if not check.passed for line in _sentences(check)]
+    passed = [check.now for check in checks if check.passed and check.now is not None]
+    if failed or not passed:
         return failed
-    worst = max(reports, key=lambda item: item.drop_upper95_pp)
-    return [f"{Path(worst.path).name} on {worst.engine} is the worst of {len(reports)}: {worst.verdict}"]
+    worst = max(passed, key=lambda item: item.drop_upper95_pp)
+    return [f"{Path(worst.path).name} on {worst.engine} is the worst of {len(passed)}: {worst.verdict}"]
 
 
-def gate_error(reports: Sequence[ParityReport]) -> GateError | None:
-    """The error of a gate that did not pass; None where all did."""
-    failed = [item for item in reports if not item.passed]
+def _sentences(check: Check) -> list[str]:
+    gate = [f"{check.name}: {check.now.verdict}"] if check.now is not None and not check.now.passed else []
+    return [*gate, *([check.regression] if check.regression is not None else [])]
+
+
+def baseline_table(verdicts: Verdicts) -> list[Any]:
+    """A row a check, before and now; nothing if there is no baseline."""
+    from mnist_edge.parity.reports import baseline_rows
+
+    rows = baseline_rows(verdicts)
+    if not rows:
+        return []
+    figures = ("acc before", "now", "drop before", "now", "bytes before", "now", "us an image before", "now")
+    made = table("", "file", "engine", *(f">{name}" for name in figures))
+    for _, cells in rows:
+        made.add_row(*cells)
+    return ["", made]
+
+
+def gate_error(checks: Sequence[Check]) -> GateError | None:
+    """The error of checks that did not pass; None if all did. What the gate itself refused comes first."""
+    failed = [check.now for check in checks if check.now is not None and not check.now.passed]
     if not failed:
-        return None
+        worse = [check.regression for check in checks if check.regression is not None]
+        return GateError(worse[0], "Find out what changed since the baseline, or store a new one.") if worse else None
     first = next((item for item in failed if item.rule != "undecidable"), failed[0])
     remedy = "Do not ship these files: look at their calibration and training, and see mnist-edge verify --json."
     if first.rule == "undecidable":
         remedy = "No number of images would decide: what was found lies at the margin. Choose another margin."
         if first.images_needed is not None:
             remedy = f"Verify on a larger test set with --data: about {first.images_needed:,} images would decide."
+    judged = sum(check.now is not None for check in checks)
     return GateError(
-        f"{len(failed)} of {len(reports)} checks did not pass; the first is {Path(first.path).name} on {first.engine}, "
+        f"{len(failed)} of {judged} checks did not pass; the first is {Path(first.path).name} on {first.engine}, "
         f"by the rule {first.rule}.",
         remedy,
     )

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, shipped
+from mnist_edge.cli.output import Output, chosen_files
 from mnist_edge.cli.verdict import (
+    baseline_table,
     gate_error,
     kernel_table,
     layer_tables,
@@ -18,14 +19,14 @@ from mnist_edge.cli.verdict import (
     verdict_lines,
     verdict_table,
 )
-from mnist_edge.workspace import DEFAULT_WORKSPACE, named_files
+from mnist_edge.workspace import DEFAULT_WORKSPACE
 
 NAME = "verify"
 
 
 def command(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files, or folders of the workspace. Else all of it.")
+        list[Path] | None, typer.Argument(help="Files, model folders, or workspaces. Else ./artifacts.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model's files.")] = None,
     reference: Annotated[Path | None, typer.Option("--reference", help="The float answers (reference.npz).")] = None,
@@ -62,32 +63,37 @@ def command(
     """
     from mnist_edge import signing, verification
     from mnist_edge.data import load_test
-    from mnist_edge.errors import GateError
+    from mnist_edge.errors import UsageError
     from mnist_edge.parity import Gate
-    from mnist_edge.parity.baseline import regressions
+    from mnist_edge.parity.verdict import Baseline
 
     output = Output(NAME, as_json, debug)
-    files = shipped(output, model) if shipped_ else named_files(paths or [], workspace, model)
-    if public_key is not None:
-        signing.check_files(files, public_key, trust)
-    if selftest:
-        tests = verification.selftest(files, engine, threads, trust)
-        return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))
-    with output.progress() as progress:
-        test, hashes = load_test(data, progress)
-        gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance)
-        verdicts = verification.verify_all(
-            files, test, hashes["test_images"], gate=gate, engine=engine, threads=threads, reference=reference,
-            trust=trust, layers=layers, progress=progress,
-        )  # fmt: skip
-    verification.write_reports(
-        verdicts, test.images, files, as_markdown=markdown, as_junit=junit, as_benchmark=benchmark, as_page=report
-    )
-    error = gate_error(verdicts.reports)
-    worse = regressions(verdicts.reports, baseline, max_regression_pp) if baseline else []
-    if error is None and worse:
-        error = GateError(worse[0], "Find out what changed since the baseline, or store a new one.")
-    layer_payload = [{"path": path, "ops": errors} for path, errors in verdicts.layers]
-    payload = {"results": verdicts.reports, "kernels": verdicts.kernels, "layers": layer_payload, "regressions": worse}
-    shown = (verdict_table(verdicts.reports), *verdict_lines(verdicts.reports), *worse)
-    return output.result(payload, *shown, *kernel_table(verdicts.kernels), *layer_tables(verdicts.layers), error=error)
+    targets = verification.ReportFiles(markdown, junit, benchmark, report)
+    with verification.reporting_errors(targets):
+        if selftest and (targets.named() or baseline is not None):
+            raise UsageError(
+                "--selftest writes no report and knows no baseline.", "Leave out --selftest, or the others."
+            )
+        before = Baseline.load(baseline, max_regression_pp) if baseline is not None else None
+        files, left_out = chosen_files(output, paths or [], workspace, model, engine, shipped_)
+        if public_key is not None:
+            signing.check_files(files, public_key, trust)
+        if selftest:
+            tests = verification.selftest(files, engine, threads, trust)
+            return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))
+        with output.progress() as progress:
+            test, hashes = load_test(data, progress)
+            gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance)
+            verdicts = verification.verify_all(
+                files, test, hashes["test_images"], gate=gate, engine=engine, threads=threads, reference=reference,
+                trust=trust, layers=layers, baseline=before, notes=left_out, progress=progress,
+            )  # fmt: skip
+        verification.write_reports(verdicts, targets, test.images, files)
+    payload = {
+        "results": verdicts.reports, "kernels": verdicts.kernels,
+        "layers": [{"path": path, "ops": errors} for path, errors in verdicts.layers],
+        "notes": verdicts.notes, **verdicts.to_json(),
+    }  # fmt: skip
+    shown = (verdict_table(verdicts.checks), *verdict_lines(verdicts.checks), *baseline_table(verdicts))
+    tables = (*kernel_table(verdicts.kernels), *layer_tables(verdicts.layers))
+    return output.result(payload, *shown, *tables, error=gate_error(verdicts.checks))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -58,16 +59,21 @@ def verify(
     opened = _open_each(path, engine, threads, trust)
     expected = _reference(path, reference, test_sha256, len(test), trust)
     leaked = _leaked(path, test)
+    size_bytes = path.stat().st_size
     reports, judged = [], []
     for name, session in opened:
+        begun = time.perf_counter()
         try:
             if isinstance(session, RefusedError):
                 raise session
             after = predict(session, test.images, progress)
         except RefusedError as error:
-            reports.append(refused(expected.probabilities, path, name, test.labels, error.cause))
+            no_answer = refused(expected.probabilities, path, name, test.labels, error.cause)
+            reports.append(replace(no_answer, size_bytes=size_bytes, seconds=time.perf_counter() - begun))
             continue
+        image_us = 1e6 * (time.perf_counter() - begun) / len(test)
         verdict = report(expected.probabilities, after, session, test.labels, gate or Gate())
+        verdict = replace(verdict, size_bytes=size_bytes, image_us=image_us)
         if np.isfinite(after).all():
             judged.append((session, after))
         if leaked:
@@ -79,7 +85,7 @@ def verify(
             with contextlib.suppress(RefusedError):
                 before = predict(open_session(beside, name, threads), test.images, progress)
                 verdict = replace(verdict, twin=twin_report(beside.name, before, after, test.labels))
-        reports.append(verdict)
+        reports.append(replace(verdict, seconds=time.perf_counter() - begun))
     kernels = compare_kernels(judged, test.images, threads, trust) if engine == "auto" else []
     return reports, kernels
 

@@ -113,7 +113,8 @@ class ParityReport:
 
     The figures of the probabilities are explained at `mnist_edge.parity.probabilities.ProbabilityChange`; they are None
     if there is nothing to compare. ``images_needed``: about how many images would decide, if the rule is
-    ``undecidable``; None if no number would.
+    ``undecidable``; None if no number would. ``seconds`` is the time of the whole check, ``image_us`` the time that the
+    engine took for the test images, in batches, divided by their number: no latency, which is what ``bench`` measures.
     """
 
     path: str
@@ -141,6 +142,9 @@ class ParityReport:
     probability_distance: float | None = None
     probability_distance_upper95: float | None = None
     images_needed: int | None = None
+    size_bytes: int | None = None
+    seconds: float | None = None
+    image_us: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,17 @@
-"""Verdicts for other eyes: one output format a module, each a function from results to text."""
+"""Verdicts for people and CI systems: one output format a module, each a function from `Verdicts` to text.
+
+Nothing here decides: what passed is written in `mnist_edge.parity.verdict`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from mnist_edge.parity.verdict import Check, Verdicts
+from mnist_edge.results import ParityReport
 
-from mnist_edge.results import KernelReport, LayerError, ParityReport
+BASELINE_COLUMNS = (
+    "file", "engine", "accuracy before", "accuracy now", "drop pp before", "drop pp now", "bytes before", "bytes now",
+    "µs an image before", "µs an image now", "outcome",
+)  # fmt: skip
 
 
 def brier_change(report: ParityReport) -> str:
@@ -19,16 +26,30 @@ def distance(report: ParityReport) -> str:
     return "" if report.probability_distance is None else f"{report.probability_distance:.2%}"
 
 
-@dataclass(frozen=True)
-class Verdicts:
-    """All that a run of ``verify`` found; ``layers`` by file. ``notes`` say what could not be looked at."""
+def size(report: ParityReport | None) -> str:
+    """The file's bytes, as a cell of a table; empty if they are not known."""
+    return "" if report is None or report.size_bytes is None else f"{report.size_bytes:,}"
 
-    reports: tuple[ParityReport, ...]
-    kernels: tuple[KernelReport, ...] = ()
-    layers: tuple[tuple[str, tuple[LayerError, ...]], ...] = ()
-    notes: tuple[str, ...] = ()
 
-    @property
-    def passed(self) -> bool:
-        """Whether there is a verdict, and every one is a pass."""
-        return bool(self.reports) and all(report.passed for report in self.reports)
+def image_time(report: ParityReport | None) -> str:
+    """Microseconds an image while verifying, as a cell of a table; empty if they are not known."""
+    return "" if report is None or report.image_us is None else f"{report.image_us:.1f}"
+
+
+def baseline_rows(verdicts: Verdicts) -> list[tuple[Check, tuple[str, ...]]]:
+    """A row a check under `BASELINE_COLUMNS`, without the outcome; none if there is no baseline."""
+    if not verdicts.has_baseline:
+        return []
+    return [(check, _before_and_now(check)) for check in verdicts.checks]
+
+
+def _before_and_now(check: Check) -> tuple[str, ...]:
+    pair = (check.before, check.now)
+    return (
+        check.file,
+        check.engine,
+        *("" if item is None else f"{item.accuracy:.2%}" for item in pair),
+        *("" if item is None else f"{item.drop_pp:+.2f}" for item in pair),
+        *map(size, pair),
+        *map(image_time, pair),
+    )

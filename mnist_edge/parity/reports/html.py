@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.page import coloured, confusion, document, gallery, table
-from mnist_edge.parity.reports import Verdicts, brier_change, distance
+from mnist_edge.parity.reports import BASELINE_COLUMNS, baseline_rows, brier_change, distance, image_time, size
 from mnist_edge.parity.statistics import wilson
+from mnist_edge.parity.verdict import Verdicts
 from mnist_edge.results import Changes, LayerError, ParityReport
 
 GALLERY = 60
@@ -32,12 +33,17 @@ def render(
         class_names: one a class.
         provenance: by file name, its manifest entry.
     """
-    word = "passed" if verdicts.passed else "failed"
-    parts = [
-        f"<h1>Quantized against float: {coloured(verdicts.passed, word)}</h1>",
+    word = str(verdicts.outcome)
+    parts = [f"<h1>Quantized against float: {coloured(verdicts.passed, word)}</h1>"]
+    if verdicts.error is not None:
+        parts.append(f"<p>No verdict: {escape(verdicts.error.cause)}</p>")
+        parts.append(f"<p>Remedy: {escape(verdicts.error.remedy)}</p>")
+    parts += [
         *(f"<p><strong>{escape(_name(item))}</strong>: {escape(item.verdict)}</p>" for item in verdicts.reports),
+        *(f"<p><strong>Worse than the baseline</strong>: {escape(line)}</p>" for line in verdicts.regressions),
         *(f'<p class="soft">{escape(note)}</p>' for note in verdicts.notes),
-        _accuracy(verdicts.reports),
+        _accuracy(verdicts),
+        _baseline(verdicts),
         _files(provenance),
     ]
     for item in verdicts.reports:
@@ -52,15 +58,20 @@ def _name(item: ParityReport) -> str:
     return f"{Path(item.path).name} on {item.engine}"
 
 
-def _accuracy(reports: Sequence[ParityReport]) -> str:
+def _accuracy(verdicts: Verdicts) -> str:
+    if not verdicts.reports:
+        return ""
     rows = []
-    for item in reports:
+    for check in verdicts.checks:
+        item = check.now
+        if item is None:
+            continue
         low, high = wilson(round(item.accuracy * item.n), item.n)
         drop_low, drop_high = item.drop_ci95_pp
         rows.append(
             (
                 escape(_name(item)),
-                coloured(item.passed, "passed" if item.passed else f"failed: {item.rule}"),
+                coloured(check.passed, f"failed: {check.rule}" if check.outcome == "failed" else str(check.outcome)),
                 f"{item.accuracy:.2%} ({low:.2%} to {high:.2%})",
                 f"{item.reference_accuracy:.2%}",
                 f"{item.drop_pp:+.2f} ({drop_low:+.2f} to {drop_high:+.2f})",
@@ -68,16 +79,28 @@ def _accuracy(reports: Sequence[ParityReport]) -> str:
                 f"{item.flips.fixed} / {item.flips.broken}",
                 brier_change(item),
                 distance(item),
+                size(item),
+                image_time(item),
                 f"{item.mcnemar_p:.3g}",
                 f"{item.detectable_drop_pp:.2f}",
             )
         )
     header = ("file and engine", "verdict", "accuracy (95 %)", "float", "drop pp (95 %)", "same answer",
-              "fixed / broken", "Brier score", "distance", "McNemar p", "detectable pp")  # fmt: skip
-    return "<h2>Accuracy</h2>" + table(f"On {reports[0].n:,} test images", header, rows)
+              "fixed / broken", "Brier score", "distance", "bytes", "µs an image", "McNemar p",
+              "detectable pp")  # fmt: skip
+    return "<h2>Accuracy</h2>" + table(f"On {verdicts.reports[0].n:,} test images", header, rows)
+
+
+def _baseline(verdicts: Verdicts) -> str:
+    rows = [
+        (*map(escape, cells), coloured(check.passed, str(check.outcome))) for check, cells in baseline_rows(verdicts)
+    ]
+    return "<h2>Against the baseline</h2>" + table("Before and now", BASELINE_COLUMNS, rows) if rows else ""
 
 
 def _files(provenance: dict[str, dict[str, Any]]) -> str:
+    if not provenance:
+        return ""
     rows = [
         (
             escape(name),
@@ -176,6 +199,8 @@ def _layers(name: str, errors: Sequence[LayerError]) -> str:
 
 
 def _origin(provenance: dict[str, dict[str, Any]]) -> str:
+    if not provenance:
+        return ""
     rows = []
     for name, entry in provenance.items():
         made_by = entry.get("made_by", {})
