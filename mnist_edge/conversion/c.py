@@ -29,7 +29,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         StageError: an op has no kernel in C.
     """
     content = tflite.convert(model, request)
-    return codegen.source(content, request.contract, request.calibration).encode()
+    return codegen.source(content, request.contract, request.calibration, request.backend).encode()
 
 
 def finish(content: bytes, test: Split) -> bytes:

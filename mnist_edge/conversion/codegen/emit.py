@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -19,32 +18,37 @@ from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers
 from mnist_edge.runtime.fixed_point import TWICE, multiplier, softmax_table
 from mnist_edge.runtime.integer_graph import padding
 
-# Names of kernels that a plan may not need: a compiler would warn of what nobody calls.
-_OPTIONAL = ("edge_pad", "edge_depthwise", "edge_pool", "edge_add", "edge_softmax", "edge_saturate")
+_LAYERS = ("CONV_2D", "FULLY_CONNECTED")  # what the backends compute; the rest is plain C everywhere
+_WEIGHTS = "EDGE_ALIGNED EDGE_WEIGHTS_SECTION "  # attributes of arrays of weights
 
 
-def source(content: bytes, contract: Contract, images: NDArray[np.uint8]) -> str:
+def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backend: str = "all") -> str:
     """The ``.c`` of an int8 TFLite file; it needs no other file.
 
     Args:
         content: the file's bytes. contract: to go with it.
         images: of its kind, uint8 (n, h, w, 1), which decide what is fast, and nothing else.
+        backend: a key of `backends.PARTS`.
 
     Raises:
         StageError: an op has no kernel.
     """
     made, name = plan(content, images, contract.pixel_scale), prefix(contract)
+    if not any(step.kind in _LAYERS for step in made.steps):
+        backend = "c99"  # the other backends have nothing to compute
+    made.parts = backends.PARTS[backend]
     arrays: list[str] = []
     calls: list[str] = []
     for at, step in enumerate(made.steps):
         array, call = _EMITTERS[step.kind](made, step, f"{name}_{at}")
         arrays.append(f"/* {step.comment} */\n{array}" if array else "")
         calls.append(f"    /* {step.comment} */\n{call}")
-    body = "\n".join(calls)
-    kernels = _needed(backends.text(_longest(made)), body)
+    body = ("    const int backend = edge_backend();\n" if made.parts else "") + "\n".join(calls)
+    kernels = backends.text(backend, _longest(made), body)
     value = f"answer[i] = (int8_t)(({_at(made, made.answer)})[i] - 128);"
     body += f"\n    for (int i = 0; i < {made.outputs}; i++)\n        {value}\n"
-    upper, facts = name.upper(), _facts(made, contract, sha256_of(content))
+    upper, facts = name.upper(), _facts(made, contract, sha256_of(content), backend)
+    chosen = "edge_names[edge_backend()]" if made.parts else '"C99"'
     return f"""{header(facts)}
 #include <string.h>
 
@@ -56,7 +60,6 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8]) -> str
 {"".join(array for array in arrays if array)}
 void {name}_run(const uint8_t *image, int8_t *answer, void *scratch) {{
     uint8_t *const at = (uint8_t *)scratch;
-    const int backend = edge_backend();
 {body}}}
 
 void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch) {{
@@ -82,14 +85,14 @@ void {name}_run_value(const uint8_t *image, float *values) {{
 #endif
 
 const char *{name}_backend(void) {{
-    return edge_names[edge_backend()];
+    return {chosen};
 }}
 """
 
 
 def _longest(made: Plan) -> int:
     """Largest number of 4-byte input groups in any layer."""
-    sums = [packed(step, made) for step in made.steps if step.kind in ("CONV_2D", "FULLY_CONNECTED")]
+    sums = [packed(step, made) for step in made.steps if step.kind in _LAYERS]
     return max((values["runs"] * values["groups"] for values in sums), default=0)
 
 
@@ -97,7 +100,7 @@ def constant_bytes(made: Plan) -> int:
     """Size of all constants in bytes."""
     total = 0
     for step in made.steps:
-        if step.kind in ("CONV_2D", "FULLY_CONNECTED"):
+        if step.kind in _LAYERS:
             values = packed(step, made)
             total += values["weights"].size + 9 * len(values["bias"]) + 4 * len(values["run_at"])
         elif step.kind == "DEPTHWISE_CONV_2D":
@@ -110,7 +113,7 @@ def constant_bytes(made: Plan) -> int:
     return total
 
 
-def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
+def _facts(made: Plan, contract: Contract, sha256: str, backend: str) -> dict[str, Any]:
     """What the code's users need to know of it, the engine among them: see `mnist_edge.formats.c`."""
     image, answer = made.file.inputs[0], made.file.outputs[0]
     ends = {
@@ -123,18 +126,9 @@ def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
     used = {key for step in made.steps for key in step.op.inputs[1:]}
     return {
         "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
-        "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
+        "backend": backend, "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
         "parameters": sum(item.size for key, item in made.constants.items() if key in used), **ends,
     }  # fmt: skip
-
-
-def _needed(kernels: str, body: str) -> str:
-    """The kernels without those that are not called."""
-    for name in _OPTIONAL:
-        used = name in body or (name == "edge_saturate" and "edge_softmax" in body)
-        if not used:
-            kernels = re.sub(rf"\n(/\*[^/]*\*/\n)?static \w+ {name}\(.*?\n}}\n", "\n", kernels, flags=re.DOTALL)
-    return kernels
 
 
 def _array(kind: str, name: str, values: Iterable[Any], attribute: str = "") -> str:
@@ -153,21 +147,25 @@ def _at(made: Plan, name: str) -> str:
 
 def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
     values = packed(step, made)
-    text = _array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel(), "EDGE_ALIGNED ")
-    text += f"#if EDGE_SIGNED\n{_array('int32_t', f'{name}_bias', values['signed_bias'])}#else\n"
-    text += _array("int32_t", f"{name}_bias", np.asarray(values["bias"])) + "#endif\n"
+    text = _array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel(), _WEIGHTS)
+    bias = _array("int32_t", f"{name}_bias", np.asarray(values["bias"]))
+    if "arm" in made.parts:
+        signed = _array("int32_t", f"{name}_bias", np.asarray(values["signed_bias"]))
+        bias = f"#if EDGE_SIGNED\n{signed}#else\n{bias}#endif\n"
+    text += bias
     text += _array("int32_t", f"{name}_multiplier", np.asarray(values["multiplier"]))
     text += _array("int8_t", f"{name}_shift", np.asarray(values["shift"]))
     text += _array("int32_t", f"{name}_run_at", np.asarray(values["run_at"]))
     layout = layer_input(step, made.tensors)
     (height, width), (step_y, step_x) = layout.pixels, layout.step
+    dispatched = f"EDGE_LAYER({name})\n" if made.parts else ""
     row_out = (width + step.border[2] + step.border[3]) * values["channels"]
     numbers = [height, width, row_out, step_y, step_x, step.pool, values["runs"], values["groups"]]
     tail = [values[key] for key in ("rounds", "zero", "low", "high")]
     text += (
         f"static const edge_layer {name} = {{{', '.join(map(str, numbers))}, {name}_run_at, {values['channels']}, "
         f"{values['blocks']}, {name}_weights, {name}_bias, {name}_multiplier, {name}_shift, "
-        f"{', '.join(map(str, tail))}}};\nEDGE_LAYER({name})\n\n"
+        f"{', '.join(map(str, tail))}}};\n{dispatched}\n"
     )
     pad, where = _padding(made, step)
     to = _at(made, step.target)
@@ -175,7 +173,8 @@ def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
         size, at = made.buffers[step.target].size, step.border[0] * row_out + step.border[2] * values["channels"]
         pad += f"    memset({to}, {values['zero']}, {size - GROUP}); /* the next layer's padding */\n"
         to = f"at + {made.buffers[step.target].at + at}"
-    return text, f"{pad}    {name}_compute(backend, {where}, {to});\n"
+    compute = f"{name}_compute(backend, " if made.parts else f"edge_layer_plain(&{name}, "
+    return text, f"{pad}    {compute}{where}, {to});\n"
 
 
 def _padding(made: Plan, step: Step) -> tuple[str, str]:
@@ -199,7 +198,7 @@ def _depthwise(made: Plan, step: Step, name: str) -> tuple[str, str]:
     channels = weights.shape[-1]
     bias = made.constants[step.op.inputs[2]] if len(step.op.inputs) > 2 and step.op.inputs[2] else np.zeros(channels)
     low, high = bounds(step.op, out)
-    text = _array("int8_t", f"{name}_weights", weights.ravel()) + _array("int32_t", f"{name}_bias", bias)
+    text = _array("int8_t", f"{name}_weights", weights.ravel(), _WEIGHTS) + _array("int32_t", f"{name}_bias", bias)
     text += _array("int32_t", f"{name}_multiplier", np.broadcast_to(m, channels))
     text += _array("int8_t", f"{name}_shift", np.broadcast_to(shift, channels))
     rounds = 2 if ROUNDING[step.kind] == TWICE else 1

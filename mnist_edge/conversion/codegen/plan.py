@@ -72,6 +72,7 @@ class Plan:
     scratch: int
     outputs: int
     answer: str
+    parts: frozenset[str] = frozenset()  # of the kernels' templates: see `backends.PARTS`
 
 
 def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float) -> Plan:

@@ -1,6 +1,10 @@
 /* Kernels. Activations are stored unsigned: u = q + 128, so that 0 is the least value, and a ReLU's zero.
- * Weights of convolutions and dense layers are packed as [input / 4][output channels padded to 16][4]: so one order
- * serves every backend. The backend is chosen when a net runs, or here: -DEDGE_BACKEND=EDGE_AVX2 */
+ * Weights of convolutions and dense layers are packed as [input / 4][output channels padded to 16][4].
+$IF vectors
+ * That order serves every backend. The backend is chosen when a net runs, or here: -DEDGE_BACKEND=EDGE_C99
+$END
+ */
+$IF vectors
 #define EDGE_C99 0
 #define EDGE_AVX2 1
 #define EDGE_AVX_VNNI 2
@@ -8,6 +12,8 @@
 #define EDGE_NEON 4
 #define EDGE_NEON_DOT 5
 
+$END
+$IF x86
 #if defined(__GNUC__) && defined(__x86_64__) && !(defined(EDGE_BACKEND) && EDGE_BACKEND == EDGE_C99)
 #define EDGE_X86 1
 #include <immintrin.h>
@@ -19,6 +25,8 @@
 #else
 #define EDGE_X86 0
 #endif
+$END
+$IF arm
 #if defined(__GNUC__) && defined(__aarch64__) && !(defined(EDGE_BACKEND) && EDGE_BACKEND == EDGE_C99)
 #define EDGE_ARM64 1
 #include <arm_neon.h>
@@ -29,15 +37,32 @@
 #else
 #define EDGE_ARM64 0
 #endif
-#define EDGE_SIGNED EDGE_ARM64     /* inputs are multiplied as signed numbers */
+$END
+$IF only_x86
+#define EDGE_ARM64 0
+$END
+$IF only_arm
+#define EDGE_X86 0
+$END
+$IF vectors
+#define EDGE_SIGNED EDGE_ARM64 /* inputs are multiplied as signed numbers */
+#if EDGE_X86 || EDGE_ARM64
+#define EDGE_INLINE static inline __attribute__((always_inline))
+#define EDGE_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+$END
+/* Placement of weights, for a linker script: -D'EDGE_WEIGHTS_SECTION=__attribute__((section(".weights")))'
+ * Alignment of weights, for speed alone: any alignment is correct, -DEDGE_ALIGNED= is none. */
+#ifndef EDGE_WEIGHTS_SECTION
+#define EDGE_WEIGHTS_SECTION
+#endif
+#ifndef EDGE_ALIGNED
 #ifdef __GNUC__
 #define EDGE_ALIGNED __attribute__((aligned(64))) /* no vector of weights lies in two lines of the cache */
 #else
 #define EDGE_ALIGNED
 #endif
-#if EDGE_X86 || EDGE_ARM64
-#define EDGE_INLINE static inline __attribute__((always_inline))
-#define EDGE_UNROLL _Pragma("GCC unroll 16")
 #endif
 
 /* A convolution or dense layer. The input is read in `runs` contiguous stretches of `groups` times four bytes for each
@@ -83,7 +108,9 @@ static inline uint8_t edge_round(const edge_layer *layer, int32_t total, int32_t
     return (uint8_t)edge_clamp(value + layer->zero, layer->low, layer->high);
 }
 
+$IF vectors
 #if !EDGE_SIGNED
+$END
 static void edge_sum_plain(const edge_layer *layer, const uint8_t *in, int32_t block, int32_t *total) {
     const int8_t *weights = layer->weights + block * 64;
     const int32_t row = layer->blocks * 64;
@@ -118,4 +145,6 @@ static void edge_layer_plain(const edge_layer *layer, const uint8_t *in, uint8_t
             }
         }
 }
+$IF vectors
 #endif
+$END
