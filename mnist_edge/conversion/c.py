@@ -17,7 +17,7 @@ QUANTIZATIONS = ("int8",)
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 SOURCES = (
     *tflite.SOURCES, "conversion/c.py", "conversion/codegen", "runtime/engines/reference.py", "runtime/fixed_point.py",
-    "runtime/integer_graph.py",
+    "runtime/integer_graph.py", "runtime/integer_ops.py",
 )  # fmt: skip
 ON_DEMAND = True
 

@@ -53,15 +53,57 @@ static void edge_pool(int average, const uint8_t *in, uint8_t *out, int32_t in_h
             }
 }
 
-static void edge_add(const uint8_t *a, const uint8_t *b, uint8_t *out, int32_t size, int32_t a_zero, int32_t a_multiplier,
-                     int32_t a_shift, int32_t b_zero, int32_t b_multiplier, int32_t b_shift, int32_t multiplier,
-                     int32_t shift, int32_t zero, int32_t low, int32_t high) {
+/* Operands of fewer elements than the output repeat. `sign` is -1 for a difference. */
+static void edge_add(const uint8_t *a, int32_t a_size, const uint8_t *b, int32_t b_size, uint8_t *out, int32_t size,
+                     int32_t sign, int32_t a_zero, int32_t a_multiplier, int32_t a_shift, int32_t b_zero,
+                     int32_t b_multiplier, int32_t b_shift, int32_t multiplier, int32_t shift, int32_t zero, int32_t low,
+                     int32_t high) {
+    int32_t at_a = 0, at_b = 0;
     for (int32_t i = 0; i < size; i++) {
-        const int32_t left = edge_divide_by_power(edge_high((a[i] - a_zero) * (1 << 20), a_multiplier), -a_shift);
-        const int32_t right = edge_divide_by_power(edge_high((b[i] - b_zero) * (1 << 20), b_multiplier), -b_shift);
-        const int32_t total = edge_divide_by_power(edge_high(left + right, multiplier), -shift);
+        const int32_t raised_a = (a[at_a] - a_zero) * (1 << 20), raised_b = (b[at_b] - b_zero) * (1 << 20);
+        const int32_t left = edge_divide_by_power(edge_high(raised_a, a_multiplier), -a_shift);
+        const int32_t right = edge_divide_by_power(edge_high(raised_b, b_multiplier), -b_shift);
+        const int32_t total = edge_divide_by_power(edge_high(left + sign * right, multiplier), -shift);
         out[i] = (uint8_t)edge_clamp(total + zero, low, high);
+        at_a = at_a + 1 == a_size ? 0 : at_a + 1;
+        at_b = at_b + 1 == b_size ? 0 : at_b + 1;
     }
+}
+
+/* Operands of fewer elements than the output repeat. */
+static void edge_multiply(const uint8_t *a, int32_t a_size, const uint8_t *b, int32_t b_size, uint8_t *out, int32_t size,
+                          int32_t a_zero, int32_t b_zero, int32_t multiplier, int32_t shift, int32_t zero, int32_t low,
+                          int32_t high) {
+    int32_t at_a = 0, at_b = 0;
+    for (int32_t i = 0; i < size; i++) {
+        const int32_t product = (a[at_a] - a_zero) * (b[at_b] - b_zero);
+        out[i] = (uint8_t)edge_clamp(edge_scale(product, multiplier, shift, 2) + zero, low, high);
+        at_a = at_a + 1 == a_size ? 0 : at_a + 1;
+        at_b = at_b + 1 == b_size ? 0 : at_b + 1;
+    }
+}
+
+/* The mean of the middle one of three dimensions. */
+static void edge_mean(const uint8_t *in, uint8_t *out, int32_t before, int32_t count, int32_t after, int32_t input_zero,
+                      int32_t multiplier, int32_t shift, int32_t zero) {
+    for (int32_t i = 0; i < before; i++)
+        for (int32_t k = 0; k < after; k++) {
+            int32_t total = -count * input_zero;
+            for (int32_t j = 0; j < count; j++)
+                total += in[(i * count + j) * after + k];
+            out[i * after + k] = (uint8_t)edge_clamp(edge_scale(total, multiplier, shift, 2) + zero, 0, 255);
+        }
+}
+
+/* Rows of `length` bytes to rows that are `out_row` bytes apart. */
+static void edge_copy_rows(const uint8_t *in, uint8_t *out, int32_t rows, int32_t length, int32_t out_row) {
+    for (int32_t row = 0; row < rows; row++)
+        memcpy(out + row * out_row, in + row * length, (size_t)length);
+}
+
+static void edge_lookup(const uint8_t *in, uint8_t *out, int32_t size, const uint8_t *table) {
+    for (int32_t i = 0; i < size; i++)
+        out[i] = table[in[i]];
 }
 
 static int32_t edge_saturate(int64_t x) {
