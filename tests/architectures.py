@@ -1,4 +1,4 @@
-"""Nets that are neither of the tutorial's: strides, depthwise convolutions, residual sums, every pool and padding, attention."""
+"""Nets that are neither of the tutorial's: strides, depthwise convolutions, residual sums, pools, attention."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def residual(layers: Any, x: Any) -> Any:
 
 
 def pointwise(layers: Any, x: Any) -> Any:
-    """Rescaling, concatenation, squeeze and excitation, and global average pooling, as networks for small boards have."""
+    """Rescaling, concatenation, squeeze and excitation, global average pooling: as networks for small boards."""
     x = layers.Rescaling(2.0, offset=-1.0)(x)
     x = layers.Conv2D(12, 3, strides=2, padding="same")(x)
     x = layers.LeakyReLU(negative_slope=0.2)(x)

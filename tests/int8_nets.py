@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -283,12 +282,18 @@ def only_dense(height: int, width: int) -> bytes:
     return ended(net)
 
 
-def _all_values(op: Callable[[Net], None], shape: tuple[int, ...] = (4, 8, 8)) -> bytes:
-    """A net of one op that reads every value from -128 to 127 of an image of 256 pixels, with the zero point -27."""
+def pointwise(name: str, dense: bool = False) -> bytes:
+    """A net of one op that reads every value from -128 to 127 of an image of 256 pixels, with the zero point -27.
+
+    Args:
+        name: a key of `POINTWISE`. dense: whether a dense layer follows, which backends with vectors compute.
+    """
     net = begun(7, 16, 16)
     net.pair("SUB", net.last, net.tensor((1,), "int8", 1 / 255, 0, np.int8([101])), scale=1 / 255, zero_point=-27)
-    net.reshape(*shape)
-    op(net)
+    net.reshape(4, 8, 8)
+    POINTWISE[name](net)
+    if dense:
+        return ended(net)
     net.reshape(math.prod(net.shape))
     return net.content()
 
@@ -313,35 +318,32 @@ def _by_its_mean(net: Net) -> None:
 
 
 # One op without weights each.
-POINTWISE: dict[str, Callable[[], bytes]] = {
-    name: functools.partial(_all_values, build)
-    for name, build in {
-        "MEAN over height and width": lambda net: net.mean((1, 2), keep=False),
-        "MEAN that keeps its dimensions": lambda net: net.mean((1, 2), keep=True),
-        "MEAN with axes from the end": lambda net: net.mean((-2, -3), keep=False),
-        "MEAN over channels": lambda net: net.mean((3,), keep=True),
-        "MEAN on one grid": lambda net: net.mean((1, 2), False, scale=net.scale, zero_point=net.zero_point),
-        "MEAN on a finer grid": lambda net: net.mean((1, 2), False, scale=net.scale / 3, zero_point=-20),
-        "MUL by a number": lambda net: net.pair("MUL", net.last, net.constant(())),
-        "MUL by a number first": lambda net: net.pair("MUL", net.constant((1,)), net.last),
-        "MUL by a number a channel": lambda net: net.pair("MUL", net.last, net.constant((1, 1, 1, 8)), RELU6),
-        "MUL by an image": lambda net: net.pair("MUL", net.last, net.constant((8, 8))),
-        "MUL of two": _two(lambda net, other: net.pair("MUL", net.last, other)),
-        "MUL by its mean": _by_its_mean,
-        "ADD of a number": lambda net: net.pair("ADD", net.last, net.constant((1,)), RELU),
-        "ADD of a number a channel": lambda net: net.pair("ADD", net.constant((8,)), net.last),
-        "SUB of a number": lambda net: net.pair("SUB", net.last, net.constant(())),
-        "SUB from a number a channel": lambda net: net.pair("SUB", net.constant((8,)), net.last, RELU6),
-        "SUB of two": _two(lambda net, other: net.pair("SUB", net.last, other)),
-        "CONCATENATION of channels": _two(lambda net, other: net.concatenate([other], -1)),
-        "CONCATENATION of rows": _two(lambda net, other: net.concatenate([other, net.last], 1)),
-        "CONCATENATION of columns": _two(lambda net, other: net.concatenate([other], 2)),
-        "LEAKY_RELU": lambda net: net.leaky_relu(0.3),
-        "LEAKY_RELU that amplifies": lambda net: net.leaky_relu(1.7, scale=net.scale / 2, zero_point=-3),
-        "LOGISTIC": lambda net: net.logistic(),
-        "QUANTIZE to another grid": lambda net: net.quantize(),
-    }.items()
-}  # fmt: skip
+POINTWISE: dict[str, Callable[[Net], None]] = {
+    "MEAN over height and width": lambda net: net.mean((1, 2), keep=False),
+    "MEAN that keeps its dimensions": lambda net: net.mean((1, 2), keep=True),
+    "MEAN with axes from the end": lambda net: net.mean((-2, -3), keep=False),
+    "MEAN over channels": lambda net: net.mean((3,), keep=True),
+    "MEAN on one grid": lambda net: net.mean((1, 2), False, scale=net.scale, zero_point=net.zero_point),
+    "MEAN on a finer grid": lambda net: net.mean((1, 2), False, scale=net.scale / 3, zero_point=-20),
+    "MUL by a number": lambda net: net.pair("MUL", net.last, net.constant(())),
+    "MUL by a number first": lambda net: net.pair("MUL", net.constant((1,)), net.last),
+    "MUL by a number a channel": lambda net: net.pair("MUL", net.last, net.constant((1, 1, 1, 8)), RELU6),
+    "MUL by an image": lambda net: net.pair("MUL", net.last, net.constant((8, 8))),
+    "MUL of two": _two(lambda net, other: net.pair("MUL", net.last, other)),
+    "MUL by its mean": _by_its_mean,
+    "ADD of a number": lambda net: net.pair("ADD", net.last, net.constant((1,)), RELU),
+    "ADD of a number a channel": lambda net: net.pair("ADD", net.constant((8,)), net.last),
+    "SUB of a number": lambda net: net.pair("SUB", net.last, net.constant(())),
+    "SUB from a number a channel": lambda net: net.pair("SUB", net.constant((8,)), net.last, RELU6),
+    "SUB of two": _two(lambda net, other: net.pair("SUB", net.last, other)),
+    "CONCATENATION of channels": _two(lambda net, other: net.concatenate([other], -1)),
+    "CONCATENATION of rows": _two(lambda net, other: net.concatenate([other, net.last], 1)),
+    "CONCATENATION of columns": _two(lambda net, other: net.concatenate([other], 2)),
+    "LEAKY_RELU": lambda net: net.leaky_relu(0.3),
+    "LEAKY_RELU that amplifies": lambda net: net.leaky_relu(1.7, scale=net.scale / 2, zero_point=-3),
+    "LOGISTIC": lambda net: net.logistic(),
+    "QUANTIZE to another grid": lambda net: net.quantize(),
+}
 
 
 @st.composite

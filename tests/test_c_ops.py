@@ -15,7 +15,7 @@ from mnist_edge.runtime.engines import litert_reference, native, reference
 from mnist_edge.runtime.integer_ops import logistic_table
 from tests import backends, int8_nets
 from tests.conftest import unavailable
-from tests.int8_nets import POINTWISE, Net
+from tests.int8_nets import POINTWISE, Net, pointwise
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def expected(content: bytes, images: NDArray[np.uint8]) -> NDArray[np.int8]:
 
 @pytest.mark.parametrize("name", POINTWISE)
 def test_the_reference_engine_answers_as_the_reference_kernels(name: str, images: NDArray[np.uint8]) -> None:
-    content = POINTWISE[name]()
+    content = pointwise(name)
     wanted = expected(content, images)
     assert len(np.unique(wanted)) > 4
     assert (reference.load(content, 1).run(images) == wanted).all()
@@ -43,7 +43,7 @@ def test_the_reference_engine_answers_as_the_reference_kernels(name: str, images
 def test_generated_c_answers_as_the_reference_kernels(name: str, images: NDArray[np.uint8]) -> None:
     if shutil.which("cc") is None:
         unavailable("A C compiler")
-    content = POINTWISE[name]()
+    content = pointwise(name)
     for backend in ("all", "c99"):
         text = backends.source(content, "net", images, backend)
         assert (native.load(text, 1).run(images) == expected(content, images)).all()

@@ -38,10 +38,10 @@ NETS: dict[str, Callable[[], bytes]] = {
     f"dense {height} x {width}": functools.partial(int8_nets.only_dense, height, width)
     for height, width in ((1, 1), (3, 5), (5, 7), (27, 27), (28, 28), (31, 33))
 } | {
-    name: int8_nets.POINTWISE[name]
+    name: functools.partial(int8_nets.pointwise, name, dense=True)
     for name in (
-        "MEAN over height and width", "MUL by a number a channel", "SUB from a number a channel", "CONCATENATION of rows",
-        "CONCATENATION of channels", "LOGISTIC",
+        "MEAN over height and width", "MUL by a number a channel", "SUB from a number a channel",
+        "CONCATENATION of rows", "CONCATENATION of channels", "LOGISTIC",
     )
 }  # fmt: skip
 # What each compiler makes, and the ways to run it. One program holds all backends of its processor.
