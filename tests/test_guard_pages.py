@@ -187,8 +187,8 @@ def test_a_read_behind_the_image_is_a_fault_here(tmp_path: Path) -> None:
     backends.runs_here(way)
     images = pictures(content)
     text = backends.source(content, "net", images).decode()
-    (copied,) = re.findall(r"    memcpy\(at \+ \d+, image, \d+\);.*\n", text)
-    target = copied.split("(")[1].split(",")[0]
+    (copied,) = re.findall(r"    \(void\)memcpy\(&at\[\d+\], image, \d+\);.*\n", text)
+    target = copied.split("(")[2].split(",")[0]
     careless = text.replace(copied, "").replace(f"_0_compute(backend, {target}", "_0_compute(backend, image")
     built = backends.build(careless.encode(), way, tmp_path, "-O1", main=MAIN)
     with pytest.raises(AssertionError, match="exit -11"):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.artifacts import sha256_of
-from mnist_edge.conversion.codegen import backends, pointwise
+from mnist_edge.conversion.codegen import backends, misra, pointwise
 from mnist_edge.conversion.codegen.expressions import address, array
 from mnist_edge.conversion.codegen.header import facts_line, header, prefix
 from mnist_edge.conversion.codegen.order import GROUP
@@ -48,13 +48,15 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backen
         calls.append(f"    /* {step.comment} */\n{call}")
     body = ("    const int backend = edge_backend();\n" if made.parts else "") + "\n".join(calls)
     kernels = backends.text(backend, _longest(made), body)
-    value = f"answer[i] = (int8_t)(({address(made, made.answer)})[i] - 128);"
-    body += f"\n    for (int i = 0; i < {made.outputs}; i++)\n        {value}\n"
+    if not made.parts:
+        kernels = f"{misra.comment()}\n{kernels}"
+    value = f"answer[i] = (int8_t)((int32_t)({address(made, made.answer)})[i] - 128);"
+    body += f"\n    for (int32_t i = 0; i < {made.outputs}; i++) {{\n        {value}\n    }}\n"
     upper, facts = name.upper(), _facts(made, contract, sha256_of(content), backend)
     chosen = "edge_names[edge_backend()]" if made.parts else '"C99"'
-    return f"""{header(facts)}
-#include <string.h>
+    return f"""#include <string.h>
 
+{header(facts)}
 #ifdef EDGE_SHARED /* a shared object tells what it is */
 {facts_line(facts)}
 #endif
@@ -66,8 +68,9 @@ void {name}_run(const uint8_t *image, int8_t *answer, void *scratch) {{
 {body}}}
 
 void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch) {{
-    for (size_t i = 0; i < count; i++)
-        {name}_run(images + i * {upper}_INPUT_BYTES, answers + i * {upper}_OUTPUT_BYTES, scratch);
+    for (size_t i = 0; i < count; i++) {{
+        {name}_run(&images[i * (size_t){upper}_INPUT_BYTES], &answers[i * (size_t){upper}_OUTPUT_BYTES], scratch);
+    }}
 }}
 
 #ifdef EDGE_SHARED
@@ -76,8 +79,9 @@ void {name}_run_values(const uint8_t *images, float *values, size_t count, void 
     for (size_t i = 0; i < count; i++) {{
         int8_t answer[{upper}_OUTPUT_BYTES];
         {name}_run(images + i * {upper}_INPUT_BYTES, answer, scratch);
-        for (int c = 0; c < {upper}_OUTPUT_BYTES; c++)
+        for (int32_t c = 0; c < {upper}_OUTPUT_BYTES; c++) {{
             *values++ = (float)(answer[c] - {upper}_OUTPUT_ZERO) * {upper}_OUTPUT_SCALE;
+        }}
     }}
 }}
 
@@ -160,8 +164,8 @@ def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
     to = address(made, step.target)
     if any(step.border):
         size, at = made.buffers[step.target].size, step.border[0] * row_out + step.border[2] * values["channels"]
-        pad += f"    memset({to}, {values['zero']}, {size - GROUP}); /* the next layer's padding */\n"
-        to = f"at + {made.buffers[step.target].at + at}"
+        pad += f"    (void)memset({to}, {values['zero']}, {size - GROUP}); /* the next layer's padding */\n"
+        to = address(made, step.target, at)
     compute = f"{name}_compute(backend, " if made.parts else f"edge_layer_plain(&{name}, "
     return text, f"{pad}    {compute}{where}, {to});\n"
 
@@ -174,7 +178,7 @@ def _padding(made: Plan, step: Step) -> tuple[str, str]:
     source, padded = made.tensors[step.op.inputs[0]], address(made, step.padded)
     if not any(step.pad):
         note = "kernels read up to 3 bytes behind their input"
-        return f"    memcpy({padded}, {where}, {int(np.prod(source.shape[1:]))}); /* {note} */\n", padded
+        return f"    (void)memcpy({padded}, {where}, {int(np.prod(source.shape[1:]))}); /* {note} */\n", padded
     _, height, width, channels = source.shape
     numbers = ", ".join(map(str, (height, width, channels, *step.pad, source.zero_point[0] + OFFSET)))
     return f"    edge_pad({where}, {padded}, {numbers});\n", padded

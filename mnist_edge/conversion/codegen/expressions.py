@@ -20,4 +20,4 @@ def address(made: Plan, name: str, offset: int = 0) -> str:
     if name not in made.buffers:
         return "image"
     at = made.buffers[name].at + offset
-    return f"at + {at}" if at else "at"
+    return f"&at[{at}]" if at else "at"
