@@ -49,6 +49,20 @@ def test_generated_c_answers_as_the_reference_kernels(name: str, images: NDArray
         assert (native.load(text, 1).run(images) == expected(content, images)).all()
 
 
+def test_an_image_is_put_on_another_grid(images: NDArray[np.uint8]) -> None:
+    """The first QUANTIZE of a file need not be the one that only subtracts 128."""
+    net = int8_nets.begun(1, 16, 16)
+    grid = net.tensors[net.last].quantization
+    net.scale, net.zero_point = 0.006, -40
+    grid.scale, grid.zeroPoint = np.float32([net.scale]), np.int64([net.zero_point])
+    net.reshape(256)
+    content = net.content()
+    wanted = expected(content, images)
+    assert len(np.unique(wanted)) > 100
+    assert (reference.load(content, 1).run(images) == wanted).all()
+    assert (native.load(backends.source(content, "net", images), 1).run(images) == wanted).all()
+
+
 def _dimensions_apart(net: Net) -> None:
     net.mean((1, 3), keep=True)
 
