@@ -317,6 +317,24 @@ def _by_its_mean(net: Net) -> None:
     net.pair("MUL", first, second)
 
 
+def _factor(net: Net) -> np.float32:
+    """A scale or slope whose product with the net's scale is larger in float32 than it is exactly."""
+    scale = np.float32(net.scale)
+    return next(item for item in np.float32(np.linspace(0.2, 0.9, 99)) if float(scale) * float(item) < scale * item)
+
+
+def _halves_by_mul(net: Net) -> None:
+    """The multiplier is 0.5, and odd products are ties, only if it is computed in float32."""
+    factor = _factor(net)
+    scale = float(2 * np.float32(net.scale) * factor)
+    net.pair("MUL", net.last, net.constant((8,), scale=float(factor), zero_point=3), scale=scale, zero_point=0)
+
+
+def _halves_by_leaky_relu(net: Net) -> None:
+    factor = _factor(net)
+    net.leaky_relu(float(factor), scale=float(2 * np.float32(net.scale) * factor), zero_point=0)
+
+
 # One op without weights each.
 POINTWISE: dict[str, Callable[[Net], None]] = {
     "MEAN over height and width": lambda net: net.mean((1, 2), keep=False),
@@ -342,6 +360,8 @@ POINTWISE: dict[str, Callable[[Net], None]] = {
     "LEAKY_RELU": lambda net: net.leaky_relu(0.3),
     "LEAKY_RELU that amplifies": lambda net: net.leaky_relu(1.7, scale=net.scale / 2, zero_point=-3),
     "LOGISTIC": lambda net: net.logistic(),
+    "MUL by a half in float32": _halves_by_mul,
+    "LEAKY_RELU by a half in float32": _halves_by_leaky_relu,
     "QUANTIZE to another grid": lambda net: net.quantize(),
 }
 
