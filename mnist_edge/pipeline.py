@@ -82,6 +82,7 @@ def export(
     splits: Splits,
     *,
     quantization: str = "int8",
+    backend: str = "all",
     gate: Gate | None = None,
     engine: str = "auto",
     threads: int = 1,
@@ -106,7 +107,8 @@ def export(
         for name in formats:
             twin = (TWIN,) if TWIN in known[name].QUANTIZATIONS else ()
             for wanted in dict.fromkeys((*twin, quantization)):
-                made.append(conversion.export(folder, conversion.ExportConfig(name, wanted), splits, progress))
+                config = conversion.ExportConfig(name, wanted, backend)
+                made.append(conversion.export(folder, config, splits, progress))
         for artifact in made:
             _add_selftest(Path(artifact.path), threads)
             _calibrate_confidence(Path(artifact.path), splits, threads)

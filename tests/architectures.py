@@ -1,4 +1,4 @@
-"""Nets that are neither of the tutorial's: strides, depthwise convolutions, residual sums, every pool and padding."""
+"""Nets that are neither of the tutorial's: strides, depthwise convolutions, residual sums, pools, attention."""
 
 from __future__ import annotations
 
@@ -41,7 +41,20 @@ def residual(layers: Any, x: Any) -> Any:
     return layers.Dense(10)(layers.Flatten()(x))
 
 
-ARCHITECTURES: dict[str, Callable[[Any, Any], Any]] = {item.__name__: item for item in (strides, depthwise, residual)}
+def pointwise(layers: Any, x: Any) -> Any:
+    """Rescaling, concatenation, squeeze and excitation, global average pooling: as networks for small boards."""
+    x = layers.Rescaling(2.0, offset=-1.0)(x)
+    x = layers.Conv2D(12, 3, strides=2, padding="same")(x)
+    x = layers.LeakyReLU(negative_slope=0.2)(x)
+    branches = [layers.Conv2D(8, size, padding="same", activation="relu")(x) for size in (1, 3)]
+    x = layers.Concatenate()(branches)
+    weight = layers.Dense(16, activation="sigmoid")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    return layers.Dense(10)(layers.GlobalAveragePooling2D()(layers.Multiply()([x, weight])))
+
+
+ARCHITECTURES: dict[str, Callable[[Any, Any], Any]] = {
+    item.__name__: item for item in (strides, depthwise, residual, pointwise)
+}
 
 
 def int8_file(name: str, calibration: NDArray[np.uint8], log: Path) -> bytes:

@@ -152,10 +152,16 @@ def calibration() -> NDArray[np.uint8]:
     return data.load().calibration.images[:64]
 
 
-def source(content: bytes, name: str, images: NDArray[np.uint8] | None = None) -> bytes:
+def source(
+    content: bytes,
+    name: str,
+    images: NDArray[np.uint8] | None = None,
+    backend: str = "all",
+    class_names: tuple[str, ...] = tuple("0123456789"),
+) -> bytes:
     """Generated C; ``images`` (n, h, w, 1) decide the order of channels, MNIST's calibration images by default."""
-    contract = Contract(name, tuple("0123456789"), "int8", "digit", reference_sha256="", tool_version="0")
-    return codegen.source(content, contract, calibration() if images is None else images).encode()
+    contract = Contract(name, class_names, "int8", "digit", reference_sha256="", tool_version="0.1.0")
+    return codegen.source(content, contract, calibration() if images is None else images, backend).encode()
 
 
 def runs_here(way: Way) -> None:

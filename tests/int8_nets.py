@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,8 @@ SAME, VALID = 0, 1
 NONE, RELU, RELU6 = 0, 1, 3
 _CODES = {
     "ADD": 0, "AVERAGE_POOL_2D": 1, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 9, "MAX_POOL_2D": 17,
-    "RESHAPE": 22, "SOFTMAX": 25, "QUANTIZE": 114,
+    "RESHAPE": 22, "SOFTMAX": 25, "QUANTIZE": 114, "CONCATENATION": 2, "LOGISTIC": 14, "MUL": 18, "MEAN": 40, "SUB": 41,
+    "LEAKY_RELU": 98,
 }  # fmt: skip
 
 
@@ -147,6 +149,63 @@ class Net:
         options.fusedActivationFunction = RELU
         self.op("ADD", [self.last, other], options, schema.BuiltinOptions.AddOptions, self.shape, **self.grid())
 
+    def constant(self, shape: tuple[int, ...], **grid: Any) -> int:
+        """A random int8 constant with one scale."""
+        grid = grid or self.grid()
+        return self.tensor(
+            shape, "int8", grid["scale"], grid["zero_point"], self.draw.integers(-128, 128, shape, np.int8)
+        )
+
+    def pair(self, kind: str, first: int, second: int, act: int = NONE, **grid: Any) -> None:
+        """ADD, SUB or MUL of two tensors; the output has the shape of ``last``."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = {"ADD": schema.AddOptionsT, "SUB": schema.SubOptionsT, "MUL": schema.MulOptionsT}[kind]()
+        options.fusedActivationFunction = act
+        code = getattr(schema.BuiltinOptions, f"{kind.capitalize()}Options")
+        self.op(kind, [first, second], options, code, self.shape, **(grid or self.grid()))
+
+    def mean(self, axes: tuple[int, ...], keep: bool, **grid: Any) -> None:
+        """Over dimensions counted with the batch's, which is 0."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.ReducerOptionsT()
+        options.keepDims = keep
+        over = self.tensor((len(axes),), "int32", [], [], np.array(axes, np.int32))
+        rank = len(self.shape) + 1
+        gone = {axis % rank for axis in axes}
+        shape = tuple(1 if at in gone else size for at, size in enumerate(self.shape, 1) if keep or at not in gone)
+        code = schema.BuiltinOptions.ReducerOptions
+        self.op("MEAN", [self.last, over], options, code, shape, **(grid or self.grid()))
+
+    def concatenate(self, others: list[int], axis: int) -> None:
+        """``last`` and other tensors of its grid, along a dimension counted with the batch's."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        options, at = schema.ConcatenationOptionsT(), axis % (len(self.shape) + 1) - 1
+        options.axis = axis
+        size = sum(self.tensors[index].shape[at + 1] for index in (self.last, *others))
+        shape = (*self.shape[:at], size, *self.shape[at + 1 :])
+        self.op("CONCATENATION", [self.last, *others], options, schema.BuiltinOptions.ConcatenationOptions, shape)
+
+    def leaky_relu(self, alpha: float, **grid: Any) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.LeakyReluOptionsT()
+        options.alpha = alpha
+        code = schema.BuiltinOptions.LeakyReluOptions
+        self.op("LEAKY_RELU", [self.last], options, code, self.shape, **(grid or self.grid()))
+
+    def logistic(self) -> None:
+        self.op("LOGISTIC", [self.last], None, 0, self.shape, scale=1 / 256, zero_point=-128)
+
+    def quantize(self, **grid: Any) -> None:
+        """To another grid."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        code = schema.BuiltinOptions.QuantizeOptions
+        self.op("QUANTIZE", [self.last], schema.QuantizeOptionsT(), code, self.shape, **(grid or self.grid()))
+
     def softmax(self) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
@@ -223,6 +282,90 @@ def only_dense(height: int, width: int) -> bytes:
     return ended(net)
 
 
+def pointwise(name: str, dense: bool = False) -> bytes:
+    """A net of one op that reads every value from -128 to 127 of an image of 256 pixels, with the zero point -27.
+
+    Args:
+        name: a key of `POINTWISE`. dense: whether a dense layer follows, which backends with vectors compute.
+    """
+    net = begun(7, 16, 16)
+    net.pair("SUB", net.last, net.tensor((1,), "int8", 1 / 255, 0, np.int8([101])), scale=1 / 255, zero_point=-27)
+    net.reshape(4, 8, 8)
+    POINTWISE[name](net)
+    if dense:
+        return ended(net)
+    net.reshape(math.prod(net.shape))
+    return net.content()
+
+
+def _two(op: Callable[[Net, int], None]) -> Callable[[Net], None]:
+    """An op of a tensor and another one of its shape on its grid, which holds other numbers."""
+
+    def build(net: Net) -> None:
+        first, grid = net.last, {"scale": net.scale, "zero_point": net.zero_point}
+        net.leaky_relu(0.4, **grid)
+        op(net, first)
+
+    return build
+
+
+def _by_its_mean(net: Net) -> None:
+    """A product with a computed tensor that repeats, as in squeeze and excitation."""
+    first, shape = net.last, net.shape
+    net.mean((1, 2), keep=True)
+    second, net.shape = net.last, shape
+    net.pair("MUL", first, second)
+
+
+def _factor(net: Net) -> np.float32:
+    """A scale or slope whose product with the net's scale is larger in float32 than it is exactly."""
+    scale = np.float32(net.scale)
+    return next(item for item in np.float32(np.linspace(0.2, 0.9, 99)) if float(scale) * float(item) < scale * item)
+
+
+def _halves_by_mul(net: Net) -> None:
+    """The multiplier is 0.5, and odd products are ties, only if it is computed in float32."""
+    factor = _factor(net)
+    scale = float(2 * np.float32(net.scale) * factor)
+    net.pair("MUL", net.last, net.constant((8,), scale=float(factor), zero_point=3), scale=scale, zero_point=0)
+
+
+def _halves_by_leaky_relu(net: Net) -> None:
+    factor = _factor(net)
+    net.leaky_relu(float(factor), scale=float(2 * np.float32(net.scale) * factor), zero_point=0)
+
+
+# One op without weights each.
+POINTWISE: dict[str, Callable[[Net], None]] = {
+    "MEAN over height and width": lambda net: net.mean((1, 2), keep=False),
+    "MEAN that keeps its dimensions": lambda net: net.mean((1, 2), keep=True),
+    "MEAN with axes from the end": lambda net: net.mean((-2, -3), keep=False),
+    "MEAN over channels": lambda net: net.mean((3,), keep=True),
+    "MEAN on one grid": lambda net: net.mean((1, 2), False, scale=net.scale, zero_point=net.zero_point),
+    "MEAN on a finer grid": lambda net: net.mean((1, 2), False, scale=net.scale / 3, zero_point=-20),
+    "MUL by a number": lambda net: net.pair("MUL", net.last, net.constant(())),
+    "MUL by a number first": lambda net: net.pair("MUL", net.constant((1,)), net.last),
+    "MUL by a number a channel": lambda net: net.pair("MUL", net.last, net.constant((1, 1, 1, 8)), RELU6),
+    "MUL by an image": lambda net: net.pair("MUL", net.last, net.constant((8, 8))),
+    "MUL of two": _two(lambda net, other: net.pair("MUL", net.last, other)),
+    "MUL by its mean": _by_its_mean,
+    "ADD of a number": lambda net: net.pair("ADD", net.last, net.constant((1,)), RELU),
+    "ADD of a number a channel": lambda net: net.pair("ADD", net.constant((8,)), net.last),
+    "SUB of a number": lambda net: net.pair("SUB", net.last, net.constant(())),
+    "SUB from a number a channel": lambda net: net.pair("SUB", net.constant((8,)), net.last, RELU6),
+    "SUB of two": _two(lambda net, other: net.pair("SUB", net.last, other)),
+    "CONCATENATION of channels": _two(lambda net, other: net.concatenate([other], -1)),
+    "CONCATENATION of rows": _two(lambda net, other: net.concatenate([other, net.last], 1)),
+    "CONCATENATION of columns": _two(lambda net, other: net.concatenate([other], 2)),
+    "LEAKY_RELU": lambda net: net.leaky_relu(0.3),
+    "LEAKY_RELU that amplifies": lambda net: net.leaky_relu(1.7, scale=net.scale / 2, zero_point=-3),
+    "LOGISTIC": lambda net: net.logistic(),
+    "MUL by a half in float32": _halves_by_mul,
+    "LEAKY_RELU by a half in float32": _halves_by_leaky_relu,
+    "QUANTIZE to another grid": lambda net: net.quantize(),
+}
+
+
 @st.composite
 def random_nets(draw: st.DrawFn) -> bytes:
     """Small nets of every op that has a kernel, in any order that shapes allow."""
@@ -230,7 +373,7 @@ def random_nets(draw: st.DrawFn) -> bytes:
     scale, zero_point = draw(st.sampled_from([(1 / 255, 0), (1 / 255, 0), (0.01, 10)]))
     net = begun(draw(st.integers(0, 2**31)), *size, scale=scale, zero_point=zero_point)
     for _ in range(draw(st.integers(0, 4))):
-        kind = draw(st.sampled_from(["conv", "conv", "depthwise", "pool", "add", "softmax", "dense"]))
+        kind = draw(st.sampled_from(["conv", "conv", "depthwise", "pool", "add", "softmax", "dense", "pointwise"]))
         pad = draw(st.sampled_from([SAME, VALID]))
         limit = net.shape[:2] if pad == VALID else (5, 5)
         kernel = draw(st.integers(1, min(5, limit[0]))), draw(st.integers(1, min(5, limit[1])))
@@ -252,6 +395,28 @@ def random_nets(draw: st.DrawFn) -> bytes:
             net.add(before)
         elif kind == "softmax":
             net.softmax()
+        elif kind == "pointwise":
+            _random_pointwise(net, draw)
         else:
             net.dense(draw(st.integers(1, 20)))
     return ended(net, draw(st.integers(2, 20)))
+
+
+def _random_pointwise(net: Net, draw: st.DrawFn) -> None:
+    """An op without weights that leaves three dimensions."""
+    first = net.last
+    kind = draw(st.sampled_from(["MUL", "ADD", "SUB", "mean", "concatenate", "leaky", "logistic", "quantize"]))
+    if kind in ("MUL", "ADD", "SUB"):
+        shape = draw(st.sampled_from([(), (net.shape[2],), (1, 1, *net.shape[1:]), net.shape]))
+        operands = draw(st.permutations([first, net.constant(shape)]))
+        net.pair(kind, *operands, draw(st.sampled_from([NONE, RELU, RELU6])))
+    elif kind == "mean":
+        net.mean(draw(st.sampled_from([(1,), (2,), (3,), (1, 2), (2, 3), (1, 2, 3)])), keep=True)
+    elif kind == "concatenate":
+        net.concatenate([first], draw(st.sampled_from([1, 2, 3, -1])))
+    elif kind == "leaky":
+        net.leaky_relu(draw(st.sampled_from([0.0, 0.01, 0.3, 1.5])))
+    elif kind == "logistic":
+        net.logistic()
+    else:
+        net.quantize()

@@ -170,6 +170,8 @@ def test_the_command_line(workspace: Path, tmp_path: Path, cli: Callable[..., Ru
     assert_two_lines(run := cli(*words, "--max-flash", 100_000), 1)
     assert "bytes of flash" in run.err
     assert_two_lines(cli(*words, "--max-ram", 100), 1)
+    assert cli(*words, "--backend", "c99").code == 0
+    assert facts_of((tmp_path / "dense" / "dense-int8.c").read_bytes())["backend"] == "c99"
     made_from = facts_of((tmp_path / "dense" / "dense-int8.c").read_bytes())["source_sha256"]
     assert made_from == Manifest.load(tmp_path / "dense").files["dense-int8.tflite"]["sha256"]
     assert cli("info", tmp_path / "dense" / "dense-int8.c").code == 0

@@ -37,6 +37,12 @@ NETS: dict[str, Callable[[], bytes]] = {
 } | {
     f"dense {height} x {width}": functools.partial(int8_nets.only_dense, height, width)
     for height, width in ((1, 1), (3, 5), (5, 7), (27, 27), (28, 28), (31, 33))
+} | {
+    name: functools.partial(int8_nets.pointwise, name, dense=True)
+    for name in (
+        "MEAN over height and width", "MUL by a number a channel", "SUB from a number a channel",
+        "CONCATENATION of rows", "CONCATENATION of channels", "LOGISTIC",
+    )
 }  # fmt: skip
 # What each compiler makes, and the ways to run it. One program holds all backends of its processor.
 X86 = ("C99", "AVX2", "AVX-VNNI", "AVX512-VNNI")
@@ -181,8 +187,8 @@ def test_a_read_behind_the_image_is_a_fault_here(tmp_path: Path) -> None:
     backends.runs_here(way)
     images = pictures(content)
     text = backends.source(content, "net", images).decode()
-    (copied,) = re.findall(r"    memcpy\(at \+ \d+, image, \d+\);.*\n", text)
-    target = copied.split("(")[1].split(",")[0]
+    (copied,) = re.findall(r"    \(void\)memcpy\(&at\[\d+\], image, \d+\);.*\n", text)
+    target = copied.split("(")[2].split(",")[0]
     careless = text.replace(copied, "").replace(f"_0_compute(backend, {target}", "_0_compute(backend, image")
     built = backends.build(careless.encode(), way, tmp_path, "-O1", main=MAIN)
     with pytest.raises(AssertionError, match="exit -11"):

@@ -33,6 +33,9 @@ def command(
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
     max_flash: Annotated[int | None, typer.Option("--max-flash", help="Bytes that C may take in flash.")] = None,
     max_ram: Annotated[int | None, typer.Option("--max-ram", help="Bytes of RAM that C may take.")] = None,
+    backend: Annotated[
+        str, typer.Option("--backend", help="Kernels in generated C: c99 (plain C alone), arm, x86 or all.")
+    ] = "all",
     build: Annotated[bool, typer.Option("--build", help="With --format c: a shared object too.")] = False,
     sign: Annotated[
         Path | None, typer.Option("--sign", help="A private key (PEM, elliptic curve): sign the folder's manifest.")
@@ -57,6 +60,10 @@ def command(
     output = Output(NAME, as_json, debug)
     if build and format_ != "c":
         raise UsageError("--build compiles generated C.", "Name it: --format c --build")
+    if backend != "all" and format_ != "c":
+        raise UsageError("--backend chooses kernels of generated C.", f"Name it: --format c --backend {backend}")
+    if backend not in conversion.BACKENDS:
+        raise suggest(backend, list(conversion.BACKENDS), "backend")
     if quantize not in QUANTIZATIONS:
         raise suggest(quantize, list(QUANTIZATIONS), "quantization")
 
@@ -76,6 +83,7 @@ def command(
             list(conversion.formats(every=False)) if format_ == "all" else [format_, "so"] if build else [format_],
             splits,
             quantization=QUANTIZATIONS[quantize],
+            backend=backend,
             gate=Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance),
             engine=engine,
             threads=threads,

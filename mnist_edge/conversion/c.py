@@ -17,7 +17,7 @@ QUANTIZATIONS = ("int8",)
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 SOURCES = (
     *tflite.SOURCES, "conversion/c.py", "conversion/codegen", "runtime/engines/reference.py", "runtime/fixed_point.py",
-    "runtime/integer_graph.py",
+    "runtime/integer_graph.py", "runtime/integer_ops.py",
 )  # fmt: skip
 ON_DEMAND = True
 
@@ -29,7 +29,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         StageError: an op has no kernel in C.
     """
     content = tflite.convert(model, request)
-    return codegen.source(content, request.contract, request.calibration).encode()
+    return codegen.source(content, request.contract, request.calibration, request.backend).encode()
 
 
 def finish(content: bytes, test: Split) -> bytes:

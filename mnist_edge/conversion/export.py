@@ -24,16 +24,18 @@ from mnist_edge.results import Artifact
 
 LOG_NAME = "export.log"
 QUANTIZATIONS = ("int8", "float16", "float32")
+BACKENDS = ("all", "c99", "arm", "x86")  # of generated C
 PACKAGE_FOLDER = Path(__file__).parent.parent
 CODE_SUFFIXES = (".py", ".c")
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What to make: a format by name, and ``int8``, ``float16`` or ``float32``."""
+    """What to make: a format by name, and ``int8``, ``float16`` or ``float32``; of C, the backends it has."""
 
     format: str
     quantization: str = "int8"
+    backend: str = "all"
 
 
 def formats(every: bool = True) -> dict[str, ModuleType]:
@@ -64,18 +66,21 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         The artifact; ``fresh`` is False where it was there already, made from the same inputs.
 
     Raises:
-        UsageError: no such format or quantization.
+        UsageError: no such format, quantization or backend.
         StageError: the conversion failed; the converters' output is in ``export.log``.
         MissingError: a package of the build machine is not installed.
     """
     converter = _converter(config)
     if config.quantization not in converter.QUANTIZATIONS:
         raise suggest(config.quantization, list(converter.QUANTIZATIONS), f"quantization for {config.format}")
+    if config.backend not in BACKENDS:
+        raise suggest(config.backend, list(BACKENDS), "backend")
     manifest = Manifest.load(folder)
     source, reference = manifest.files[KERAS_NAME], manifest.files[REFERENCE_NAME]
     facts = {
         "format": config.format,
         "quantization": config.quantization,
+        "backend": config.backend,
         "model_sha256": source["sha256"],
         "reference_sha256": reference["sha256"],
         "class_names": source["class_names"],
@@ -143,7 +148,7 @@ def _convert(
         output=source["output"],
     )
     log.unlink(missing_ok=True)
-    request = ConversionRequest(config.quantization, splits.calibration.images, contract, log)
+    request = ConversionRequest(config.quantization, splits.calibration.images, contract, log, config.backend)
     try:
         with quiet(log), warnings.catch_warnings():
             warnings.simplefilter("default")  # into the log with them

@@ -20,13 +20,15 @@ class ConversionRequest:
     """One conversion.
 
     ``quantization`` is ``int8``, ``float16`` or ``float32``; ``calibration`` are uint8 images (n, h, w, 1) from the
-    training split; ``contract`` is to be embedded in the file; ``log`` is where the converters' output goes.
+    training split; ``contract`` is to be embedded in the file; ``log`` is where the converters' output goes;
+    ``backend`` says which kernels generated C has: ``c99``, ``arm``, ``x86`` or ``all``.
     """
 
     quantization: str
     calibration: NDArray[np.uint8]
     contract: Contract
     log: Path
+    backend: str = "all"
 
 
 def calibration_inputs(model: Any, request: ConversionRequest) -> NDArray[np.float32]:

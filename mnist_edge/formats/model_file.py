@@ -31,7 +31,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class OpInfo:
-    """One operation, the names of the tensors it reads and writes, and its whole numbers (strides, say) by name.
+    """One operation: tensors that it reads and writes, by name; its whole numbers (strides) and fractions (alpha).
 
     An optional input that is left out has an empty name.
     """
@@ -40,6 +40,7 @@ class OpInfo:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    numbers: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

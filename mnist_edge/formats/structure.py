@@ -25,7 +25,7 @@ _ITEM_BYTES = {
 _LEAST = {"strides": 1, "dilations": 1, "kernel": 1, "depth_multiplier": 1, "pads": 0}
 
 _TWO_INPUTS = frozenset(
-    {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "Conv", "MatMul", "Gemm", "Add"}
+    {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "SUB", "MEAN", "Conv", "MatMul", "Gemm", "Add"}
 )
 
 

@@ -50,6 +50,7 @@ _EXTENTS = {
 }
 _ACTIVATION_SLOT = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "MAX_POOL_2D": 5, "AVERAGE_POOL_2D": 5, "FULLY_CONNECTED": 0, "ADD": 0,
+    "MUL": 0, "SUB": 0, "CONCATENATION": 1,
 }  # fmt: skip
 
 
@@ -88,7 +89,8 @@ def read(content: bytes) -> ModelFile:
         if code >= len(codes):
             _refuse("it names an op that it does not declare")
         kind = codes[code]
-        ops.append(OpInfo(kind, names(table.numbers(1, "i")), names(table.numbers(2, "i")), _attributes(kind, table)))
+        ends = names(table.numbers(1, "i")), names(table.numbers(2, "i"))
+        ops.append(OpInfo(kind, *ends, _attributes(kind, table), _numbers(kind, table)))
     metadata = {}
     for table in root.tables(6):
         index = table.scalar(1, "I", 0)
@@ -175,9 +177,18 @@ def _attributes(kind: str, operator: Table) -> dict[str, tuple[int, ...]]:
         found["depth_multiplier"] = (options.scalar(3, "i", 0),)
     if kind in _ACTIVATION_SLOT:
         found["activation"] = (options.scalar(_ACTIVATION_SLOT[kind], "b", 0),)
+    if kind == "CONCATENATION":
+        found["axis"] = (options.scalar(0, "i", 0),)
+    if kind == "MEAN":
+        found["keep_dims"] = (options.scalar(0, "b", 0),)
     if kind == "SOFTMAX":
         found["unit_beta"] = (int(options.scalar(0, "f", 0) == 1),)
     return found
+
+
+def _numbers(kind: str, operator: Table) -> dict[str, float]:
+    options = operator.table(4)
+    return {"alpha": options.scalar(0, "f", 0)} if options is not None and kind == "LEAKY_RELU" else {}
 
 
 def op_name(code: int) -> str:

@@ -11,14 +11,23 @@ from numpy.typing import NDArray
 
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo
 from mnist_edge.runtime.fixed_point import multiplier
+from mnist_edge.runtime.integer_ops import (
+    ADD_SHIFT,
+    leaky_relu_multipliers,
+    logistic_table,
+    mean_axes,
+    mean_multiplier,
+    product_multiplier,
+    repeated_size,
+)
 
 Tensors = dict[str, TensorInfo]
 Constants = dict[str, NDArray[Any]]
 INT32_MAX = (1 << 31) - 1
-ADD_SHIFT = 20  # bits by which the inputs of a sum are raised before they are scaled
 # The sum of exponentials has 12 integer bits (see `mnist_edge.runtime.fixed_point.softmax`).
 MAX_CLASSES = 1 << 12
-_SOFTMAX_GRID = (1 / 256, -128)
+_SHARES_GRID = (1 / 256, -128)  # of SOFTMAX's and LOGISTIC's outputs
+_ZEROS = {"int8": (-128, 127), "uint8": (0, 255)}
 _ON_PIXELS = ("QUANTIZE", "RESHAPE")  # what may read the uint8 image
 
 
@@ -57,12 +66,19 @@ def problem(file: ModelFile, constants: Constants) -> str | None:
 
 def _activation(tensor: TensorInfo) -> str | None:
     """Cause if a computed tensor lacks a single grid or a batch as its first dimension."""
-    if tensor.dtype not in ("int8", "uint8"):
+    if tensor.dtype not in _ZEROS:
         return f"{tensor.name} is {tensor.dtype}"
-    if len(tensor.scale) != 1 or len(tensor.zero_point) != 1 or not 0 < tensor.scale[0] < math.inf:
-        return f"{tensor.name} has no single scale and zero point"
     if not tensor.shape or tensor.shape[0] not in (1, -1) or -1 in tensor.shape[1:]:
         return f"{tensor.name} has the shape {tensor.shape}, whose first dimension is no batch"
+    return _activation_grid(tensor)
+
+
+def _activation_grid(tensor: TensorInfo) -> str | None:
+    if len(tensor.scale) != 1 or len(tensor.zero_point) != 1 or not 0 < tensor.scale[0] < math.inf:
+        return f"{tensor.name} has no single scale and zero point"
+    least, most = _ZEROS[tensor.dtype]
+    if not least <= tensor.zero_point[0] <= most:
+        return f"{tensor.name} has the zero point {tensor.zero_point[0]}"
     return None
 
 
@@ -156,13 +172,76 @@ def _pool(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
     return found or _same_grid(source, out) or _fused(op)
 
 
-def _add(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+def _pair(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+    """ADD, SUB and MUL: of two computed tensors, or of one and a constant."""
     a, b, out = (tensors[name] for name in (*op.inputs[:2], op.outputs[0]))
-    if a.constant or b.constant or not a.shape[1:] == b.shape[1:] == out.shape[1:]:
-        return f"it adds {a.shape} and {b.shape}: only two computed tensors of one shape can be added"
-    if multiplier(2.0 * max(a.scale[0], b.scale[0]) / ((1 << ADD_SHIFT) * out.scale[0]))[1] > 0:
-        return "its output's scale is too small for its inputs"
-    return _fused(op)
+    for end in (a, b):
+        if end.constant and (end.dtype != "int8" or _activation_grid(end)):
+            return f"{end.name} is no int8 constant with a single scale and zero point"
+    if (a.constant and b.constant) or out.shape[1:] not in [end.shape[1:] for end in (a, b) if not end.constant]:
+        return f"it goes from {a.shape} and {b.shape} to {out.shape}"
+    if None in (repeated_size(a, out), repeated_size(b, out)):
+        return f"it takes {a.shape} and {b.shape}: only the first dimensions can be repeated"
+    if op.kind == "MUL":
+        fits = _fits(255 * 255, product_multiplier(a, b, out))
+    else:
+        fits = multiplier(2.0 * max(a.scale[0], b.scale[0]) / ((1 << ADD_SHIFT) * out.scale[0]))[1] <= 0
+    return _fused(op) if fits else "its output's scale is too small for its inputs"
+
+
+def _fits(largest: int, m_and_shift: tuple[int, int]) -> bool:
+    """Whether numbers up to the largest stay in 32 bits when they are shifted before they are multiplied."""
+    return largest << max(m_and_shift[1], 0) <= INT32_MAX
+
+
+def _mean(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
+    source, out, axes = tensors[op.inputs[0]], tensors[op.outputs[0]], constants.get(op.inputs[1])
+    rank = len(source.shape)
+    if source.constant or axes is None or axes.size == 0 or not all(-rank <= axis < rank for axis in axes.ravel()):
+        return "its dimensions are no constants, or not those of its input"
+    over = mean_axes(axes, rank)
+    if over[0] == 0 or over != list(range(over[0], over[-1] + 1)):
+        return f"it goes over the dimensions {over}: only neighbouring ones, without the first, are supported"
+    kept = op.attributes.get("keep_dims", (0,)) != (0,)
+    sizes = [1 if at in over else size for at, size in enumerate(source.shape) if kept or at not in over]
+    if tuple(sizes[1:]) != out.shape[1:]:
+        return f"it gives {tuple(sizes)}, and the file says {out.shape}"
+    count = math.prod(source.shape[at] for at in over)
+    fits = _fits(255 * count, mean_multiplier(source, out, count))
+    return None if fits else "its output's scale is too small for its sums"
+
+
+def _concatenation(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+    sources, out = [tensors[name] for name in op.inputs if name], tensors[op.outputs[0]]
+    rank, axis = len(out.shape), op.attributes.get("axis", (0,))[0]
+    axis += rank * (axis < 0)
+    if any(source.constant or len(source.shape) != rank for source in sources) or not 1 <= axis < rank:
+        return f"it puts {[source.shape for source in sources]} together along dimension {axis}"
+    others = {(*source.shape[1:axis], *source.shape[axis + 1 :]) for source in (*sources, out)}
+    if len(others) != 1 or sum(source.shape[axis] for source in sources) != out.shape[axis]:
+        return f"it makes {out.shape} of {[source.shape for source in sources]}"
+    return next(filter(None, (_same_grid(source, out) for source in sources)), None) or (
+        "it has a fused activation" if op.attributes.get("activation", (0,)) != (0,) else None
+    )
+
+
+def _leaky_relu(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+    source, out, alpha = tensors[op.inputs[0]], tensors[op.outputs[0]], op.numbers.get("alpha", 0.0)
+    if source.constant or source.shape[1:] != out.shape[1:]:
+        return f"it goes from {source.shape} to {out.shape}"
+    if not 0 <= alpha < math.inf:
+        return f"its slope is {alpha:g}"  # versions of LiteRT differ for negative slopes
+    fits = all(_fits(255, item) for item in leaky_relu_multipliers(op, source, out))
+    return None if fits else "its output's scale is too small for its input"
+
+
+def _logistic(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
+    source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
+    if source.constant or source.shape[1:] != out.shape[1:]:
+        return f"it goes from {source.shape} to {out.shape}"
+    if (out.scale[0], out.zero_point[0]) != _SHARES_GRID:
+        return f"its output has the scale {out.scale[0]:g} and the zero point {out.zero_point[0]}, not 1/256 and -128"
+    return None if logistic_table(source, out) is not None else "its answers depend on the C library's exp"
 
 
 def _reshape(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
@@ -174,15 +253,17 @@ def _reshape(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
 
 def _quantize(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
     source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
-    same = not source.constant and source.shape[1:] == out.shape[1:]
-    return None if same else f"it goes from {source.shape} to {out.shape}"
+    if source.constant or source.shape[1:] != out.shape[1:]:
+        return f"it goes from {source.shape} to {out.shape}"
+    fits = _fits(255, multiplier(source.scale[0] / out.scale[0]))
+    return None if fits else "its output's scale is too small for its input"
 
 
 def _softmax(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
     source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
     if source.constant or source.dtype != "int8" or out.dtype != "int8" or source.shape[1:] != out.shape[1:]:
         return f"it goes from {source.dtype} {source.shape} to {out.dtype} {out.shape}"
-    if (out.scale[0], out.zero_point[0]) != _SOFTMAX_GRID:
+    if (out.scale[0], out.zero_point[0]) != _SHARES_GRID:
         return f"its output has the scale {out.scale[0]:g} and the zero point {out.zero_point[0]}, not 1/256 and -128"
     if op.attributes.get("unit_beta", (1,)) != (1,):
         return "its beta is not 1"
@@ -195,6 +276,8 @@ def _same_grid(source: TensorInfo, out: TensorInfo) -> str | None:
 
 
 _CHECKS: dict[str, Callable[[OpInfo, Tensors, Constants], str | None]] = {
-    "ADD": _add, "AVERAGE_POOL_2D": _pool, "CONV_2D": _convolution, "DEPTHWISE_CONV_2D": _depthwise,
+    "ADD": _pair, "AVERAGE_POOL_2D": _pool, "CONV_2D": _convolution, "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense, "MAX_POOL_2D": _pool, "QUANTIZE": _quantize, "RESHAPE": _reshape, "SOFTMAX": _softmax,
+    "CONCATENATION": _concatenation, "LEAKY_RELU": _leaky_relu, "LOGISTIC": _logistic, "MEAN": _mean, "MUL": _pair,
+    "SUB": _pair,
 }  # fmt: skip

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_edge import data
+from mnist_edge.conversion import codegen
 from mnist_edge.formats import c
 from mnist_edge.runtime.engines import reference
 
@@ -63,7 +64,7 @@ def run(text: bytes, images: np.ndarray, board: str, folder: Path) -> dict:
     upper = facts["prefix"].upper()
     (folder / "net.c").write_bytes(text)
     (folder / "net.h").write_text(
-        text.decode().split("#include <string.h>")[0]
+        codegen.header(facts)
         + "".join(f"#define {name}_BYTES {upper}_{name}_BYTES\n" for name in ("INPUT", "OUTPUT", "SCRATCH"))
         + f"#define RUN {facts['prefix']}_run\n"
     )

@@ -2,52 +2,61 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.artifacts import sha256_of
-from mnist_edge.conversion.codegen import backends
+from mnist_edge.conversion.codegen import backends, misra, pointwise
+from mnist_edge.conversion.codegen.expressions import address, array
 from mnist_edge.conversion.codegen.header import facts_line, header, prefix
 from mnist_edge.conversion.codegen.order import GROUP
-from mnist_edge.conversion.codegen.plan import OFFSET, PIXELS_TABLE, Plan, Step, layer_input, packed, plan
+from mnist_edge.conversion.codegen.plan import Plan, packed, plan
+from mnist_edge.conversion.codegen.step import OFFSET, Step, layer_input
 from mnist_edge.formats import Contract
 from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers
-from mnist_edge.runtime.fixed_point import TWICE, multiplier, softmax_table
+from mnist_edge.runtime.fixed_point import TWICE, softmax_table
 from mnist_edge.runtime.integer_graph import padding
 
-# Names of kernels that a plan may not need: a compiler would warn of what nobody calls.
-_OPTIONAL = ("edge_pad", "edge_depthwise", "edge_pool", "edge_add", "edge_softmax", "edge_saturate")
+_LAYERS = ("CONV_2D", "FULLY_CONNECTED")  # what the backends compute; the rest is plain C everywhere
+_WEIGHTED = (*_LAYERS, "DEPTHWISE_CONV_2D")  # ops with weights and biases
+_WEIGHTS = "EDGE_ALIGNED EDGE_WEIGHTS_SECTION "  # attributes of arrays of weights
 
 
-def source(content: bytes, contract: Contract, images: NDArray[np.uint8]) -> str:
+def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backend: str = "all") -> str:
     """The ``.c`` of an int8 TFLite file; it needs no other file.
 
     Args:
         content: the file's bytes. contract: to go with it.
         images: of its kind, uint8 (n, h, w, 1), which decide what is fast, and nothing else.
+        backend: a key of `backends.PARTS`.
 
     Raises:
         StageError: an op has no kernel.
     """
     made, name = plan(content, images, contract.pixel_scale), prefix(contract)
+    if not any(step.kind in _LAYERS for step in made.steps):
+        backend = "c99"  # the other backends have nothing to compute
+    made.parts = backends.PARTS[backend]
     arrays: list[str] = []
     calls: list[str] = []
     for at, step in enumerate(made.steps):
         array, call = _EMITTERS[step.kind](made, step, f"{name}_{at}")
         arrays.append(f"/* {step.comment} */\n{array}" if array else "")
         calls.append(f"    /* {step.comment} */\n{call}")
-    body = "\n".join(calls)
-    kernels = _needed(backends.text(_longest(made)), body)
-    value = f"answer[i] = (int8_t)(({_at(made, made.answer)})[i] - 128);"
-    body += f"\n    for (int i = 0; i < {made.outputs}; i++)\n        {value}\n"
-    upper, facts = name.upper(), _facts(made, contract, sha256_of(content))
-    return f"""{header(facts)}
-#include <string.h>
+    body = ("    const int backend = edge_backend();\n" if made.parts else "") + "\n".join(calls)
+    kernels = backends.text(backend, _longest(made), body)
+    if not made.parts:
+        kernels = f"{misra.comment()}\n{kernels}"
+    value = f"answer[i] = (int8_t)((int32_t)({address(made, made.answer)})[i] - 128);"
+    body += f"\n    for (int32_t i = 0; i < {made.outputs}; i++) {{\n        {value}\n    }}\n"
+    upper, facts = name.upper(), _facts(made, contract, sha256_of(content), backend)
+    chosen = "edge_names[edge_backend()]" if made.parts else '"C99"'
+    return f"""#include <string.h>
 
+{header(facts)}
 #ifdef EDGE_SHARED /* a shared object tells what it is */
 {facts_line(facts)}
 #endif
@@ -56,12 +65,12 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8]) -> str
 {"".join(array for array in arrays if array)}
 void {name}_run(const uint8_t *image, int8_t *answer, void *scratch) {{
     uint8_t *const at = (uint8_t *)scratch;
-    const int backend = edge_backend();
 {body}}}
 
 void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch) {{
-    for (size_t i = 0; i < count; i++)
-        {name}_run(images + i * {upper}_INPUT_BYTES, answers + i * {upper}_OUTPUT_BYTES, scratch);
+    for (size_t i = 0; i < count; i++) {{
+        {name}_run(&images[i * (size_t){upper}_INPUT_BYTES], &answers[i * (size_t){upper}_OUTPUT_BYTES], scratch);
+    }}
 }}
 
 #ifdef EDGE_SHARED
@@ -70,8 +79,9 @@ void {name}_run_values(const uint8_t *images, float *values, size_t count, void 
     for (size_t i = 0; i < count; i++) {{
         int8_t answer[{upper}_OUTPUT_BYTES];
         {name}_run(images + i * {upper}_INPUT_BYTES, answer, scratch);
-        for (int c = 0; c < {upper}_OUTPUT_BYTES; c++)
+        for (int32_t c = 0; c < {upper}_OUTPUT_BYTES; c++) {{
             *values++ = (float)(answer[c] - {upper}_OUTPUT_ZERO) * {upper}_OUTPUT_SCALE;
+        }}
     }}
 }}
 
@@ -82,14 +92,14 @@ void {name}_run_value(const uint8_t *image, float *values) {{
 #endif
 
 const char *{name}_backend(void) {{
-    return edge_names[edge_backend()];
+    return {chosen};
 }}
 """
 
 
 def _longest(made: Plan) -> int:
     """Largest number of 4-byte input groups in any layer."""
-    sums = [packed(step, made) for step in made.steps if step.kind in ("CONV_2D", "FULLY_CONNECTED")]
+    sums = [packed(step, made) for step in made.steps if step.kind in _LAYERS]
     return max((values["runs"] * values["groups"] for values in sums), default=0)
 
 
@@ -97,7 +107,7 @@ def constant_bytes(made: Plan) -> int:
     """Size of all constants in bytes."""
     total = 0
     for step in made.steps:
-        if step.kind in ("CONV_2D", "FULLY_CONNECTED"):
+        if step.kind in _LAYERS:
             values = packed(step, made)
             total += values["weights"].size + 9 * len(values["bias"]) + 4 * len(values["run_at"])
         elif step.kind == "DEPTHWISE_CONV_2D":
@@ -105,12 +115,12 @@ def constant_bytes(made: Plan) -> int:
             total += weights.size + 9 * weights.shape[-1]
         elif step.kind == "SOFTMAX":
             total += 4 * 256
-        elif step.kind == "PIXELS":
-            total += 256
+        else:
+            total += pointwise.constant_bytes(made, step)
     return total
 
 
-def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
+def _facts(made: Plan, contract: Contract, sha256: str, backend: str) -> dict[str, Any]:
     """What the code's users need to know of it, the engine among them: see `mnist_edge.formats.c`."""
     image, answer = made.file.inputs[0], made.file.outputs[0]
     ends = {
@@ -120,73 +130,55 @@ def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
             "dtype": "int8", "shape": answer.shape[1:], "scale": answer.scale[0], "zero_point": answer.zero_point[0],
         },
     }  # fmt: skip
-    used = {key for step in made.steps for key in step.op.inputs[1:]}
+    used = {key for step in made.steps if step.kind in _WEIGHTED for key in step.op.inputs[1:]}
     return {
         "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
-        "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
+        "backend": backend, "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
         "parameters": sum(item.size for key, item in made.constants.items() if key in used), **ends,
     }  # fmt: skip
 
 
-def _needed(kernels: str, body: str) -> str:
-    """The kernels without those that are not called."""
-    for name in _OPTIONAL:
-        used = name in body or (name == "edge_saturate" and "edge_softmax" in body)
-        if not used:
-            kernels = re.sub(rf"\n(/\*[^/]*\*/\n)?static \w+ {name}\(.*?\n}}\n", "\n", kernels, flags=re.DOTALL)
-    return kernels
-
-
-def _array(kind: str, name: str, values: Iterable[Any], attribute: str = "") -> str:
-    numbers = [str(int(value)) for value in values]
-    lines = [", ".join(numbers[at : at + 32]) for at in range(0, len(numbers), 32)]
-    return f"static const {attribute}{kind} {name}[{len(numbers)}] = {{\n" + ",\n".join(lines) + "};\n"
-
-
-def _at(made: Plan, name: str) -> str:
-    """The C expression of where a tensor lies."""
-    if name not in made.buffers:
-        return "image"
-    at = made.buffers[name].at
-    return f"at + {at}" if at else "at"
-
-
 def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
     values = packed(step, made)
-    text = _array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel(), "EDGE_ALIGNED ")
-    text += f"#if EDGE_SIGNED\n{_array('int32_t', f'{name}_bias', values['signed_bias'])}#else\n"
-    text += _array("int32_t", f"{name}_bias", np.asarray(values["bias"])) + "#endif\n"
-    text += _array("int32_t", f"{name}_multiplier", np.asarray(values["multiplier"]))
-    text += _array("int8_t", f"{name}_shift", np.asarray(values["shift"]))
-    text += _array("int32_t", f"{name}_run_at", np.asarray(values["run_at"]))
+    text = array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel(), _WEIGHTS)
+    bias = array("int32_t", f"{name}_bias", np.asarray(values["bias"]))
+    if "arm" in made.parts:
+        signed = array("int32_t", f"{name}_bias", np.asarray(values["signed_bias"]))
+        bias = f"#if EDGE_SIGNED\n{signed}#else\n{bias}#endif\n"
+    text += bias
+    text += array("int32_t", f"{name}_multiplier", np.asarray(values["multiplier"]))
+    text += array("int8_t", f"{name}_shift", np.asarray(values["shift"]))
+    text += array("int32_t", f"{name}_run_at", np.asarray(values["run_at"]))
     layout = layer_input(step, made.tensors)
     (height, width), (step_y, step_x) = layout.pixels, layout.step
+    dispatched = f"EDGE_LAYER({name})\n" if made.parts else ""
     row_out = (width + step.border[2] + step.border[3]) * values["channels"]
     numbers = [height, width, row_out, step_y, step_x, step.pool, values["runs"], values["groups"]]
     tail = [values[key] for key in ("rounds", "zero", "low", "high")]
     text += (
         f"static const edge_layer {name} = {{{', '.join(map(str, numbers))}, {name}_run_at, {values['channels']}, "
         f"{values['blocks']}, {name}_weights, {name}_bias, {name}_multiplier, {name}_shift, "
-        f"{', '.join(map(str, tail))}}};\nEDGE_LAYER({name})\n\n"
+        f"{', '.join(map(str, tail))}}};\n{dispatched}\n"
     )
     pad, where = _padding(made, step)
-    to = _at(made, step.target)
+    to = address(made, step.target)
     if any(step.border):
         size, at = made.buffers[step.target].size, step.border[0] * row_out + step.border[2] * values["channels"]
-        pad += f"    memset({to}, {values['zero']}, {size - GROUP}); /* the next layer's padding */\n"
-        to = f"at + {made.buffers[step.target].at + at}"
-    return text, f"{pad}    {name}_compute(backend, {where}, {to});\n"
+        pad += f"    (void)memset({to}, {values['zero']}, {size - GROUP}); /* the next layer's padding */\n"
+        to = address(made, step.target, at)
+    compute = f"{name}_compute(backend, " if made.parts else f"edge_layer_plain(&{name}, "
+    return text, f"{pad}    {compute}{where}, {to});\n"
 
 
 def _padding(made: Plan, step: Step) -> tuple[str, str]:
     """The call that copies a step's input with its padding, and the C expression of where the kernel then reads it."""
-    where = _at(made, step.sources[0])
+    where = address(made, step.sources[0])
     if step.padded is None:
         return "", where
-    source, padded = made.tensors[step.op.inputs[0]], _at(made, step.padded)
+    source, padded = made.tensors[step.op.inputs[0]], address(made, step.padded)
     if not any(step.pad):
         note = "kernels read up to 3 bytes behind their input"
-        return f"    memcpy({padded}, {where}, {int(np.prod(source.shape[1:]))}); /* {note} */\n", padded
+        return f"    (void)memcpy({padded}, {where}, {int(np.prod(source.shape[1:]))}); /* {note} */\n", padded
     _, height, width, channels = source.shape
     numbers = ", ".join(map(str, (height, width, channels, *step.pad, source.zero_point[0] + OFFSET)))
     return f"    edge_pad({where}, {padded}, {numbers});\n", padded
@@ -199,9 +191,9 @@ def _depthwise(made: Plan, step: Step, name: str) -> tuple[str, str]:
     channels = weights.shape[-1]
     bias = made.constants[step.op.inputs[2]] if len(step.op.inputs) > 2 and step.op.inputs[2] else np.zeros(channels)
     low, high = bounds(step.op, out)
-    text = _array("int8_t", f"{name}_weights", weights.ravel()) + _array("int32_t", f"{name}_bias", bias)
-    text += _array("int32_t", f"{name}_multiplier", np.broadcast_to(m, channels))
-    text += _array("int8_t", f"{name}_shift", np.broadcast_to(shift, channels))
+    text = array("int8_t", f"{name}_weights", weights.ravel(), _WEIGHTS) + array("int32_t", f"{name}_bias", bias)
+    text += array("int32_t", f"{name}_multiplier", np.broadcast_to(m, channels))
+    text += array("int8_t", f"{name}_shift", np.broadcast_to(shift, channels))
     rounds = 2 if ROUNDING[step.kind] == TWICE else 1
     text += (
         f"static const edge_layer {name} = {{0, 0, 0, 0, 0, 1, 0, 0, 0, {channels}, 0, {name}_weights, {name}_bias, "
@@ -216,7 +208,7 @@ def _depthwise(made: Plan, step: Step, name: str) -> tuple[str, str]:
     )  # fmt: skip
     return (
         text,
-        f"{pad}    edge_depthwise(&{name}, {where}, {_at(made, step.target)}, {', '.join(map(str, numbers))});\n",
+        f"{pad}    edge_depthwise(&{name}, {where}, {address(made, step.target)}, {', '.join(map(str, numbers))});\n",
     )
 
 
@@ -228,43 +220,22 @@ def _pool(made: Plan, step: Step, _: str) -> tuple[str, str]:
     low, high = bounds(step.op, out)
     numbers = (*source.shape[1:], *out.shape[1:3], *kernel, *strides, *before, low + OFFSET, high + OFFSET)
     average = int(step.kind == "AVERAGE_POOL_2D")
-    ends = f"{_at(made, step.sources[0])}, {_at(made, step.target)}"
+    ends = f"{address(made, step.sources[0])}, {address(made, step.target)}"
     return "", f"    edge_pool({average}, {ends}, {', '.join(map(str, numbers))});\n"
-
-
-def _add(made: Plan, step: Step, _: str) -> tuple[str, str]:
-    a, b, out = (made.tensors[key] for key in (*step.op.inputs[:2], step.target))
-    twice = 2.0 * max(a.scale[0], b.scale[0])
-    numbers: list[int] = [int(np.prod(out.shape[1:]))]
-    for end in (a, b):
-        numbers += [end.zero_point[0] + OFFSET, *multiplier(end.scale[0] / twice)]
-    low, high = bounds(step.op, out)
-    numbers += [
-        *multiplier(twice / ((1 << 20) * out.scale[0])),
-        out.zero_point[0] + OFFSET,
-        low + OFFSET,
-        high + OFFSET,
-    ]
-    ends = ", ".join(_at(made, key) for key in (*step.sources, step.target))
-    return "", f"    edge_add({ends}, {', '.join(map(str, numbers))});\n"
 
 
 def _softmax(made: Plan, step: Step, name: str) -> tuple[str, str]:
     source = made.tensors[step.op.inputs[0]]
     table, counted = softmax_table(source.scale[0])
     *others, classes = source.shape[1:]
-    ends = f"{_at(made, step.sources[0])}, {_at(made, step.target)}"
+    ends = f"{address(made, step.sources[0])}, {address(made, step.target)}"
     call = f"    edge_softmax({ends}, {int(np.prod(others))}, {classes}, {name}_exp, {counted});\n"
-    return _array("int32_t", f"{name}_exp", table) + "\n", call
-
-
-def _pixels(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    size = int(np.prod(made.file.inputs[0].shape[1:]))
-    call = f"    for (int32_t i = 0; i < {size}; i++)\n        ({_at(made, step.target)})[i] = {name}_grid[image[i]];\n"
-    return _array("uint8_t", f"{name}_grid", made.constants[PIXELS_TABLE]) + "\n", call
+    return array("int32_t", f"{name}_exp", table) + "\n", call
 
 
 _EMITTERS: dict[str, Callable[[Plan, Step, str], tuple[str, str]]] = {
-    "ADD": _add, "AVERAGE_POOL_2D": _pool, "CONV_2D": _layer, "DEPTHWISE_CONV_2D": _depthwise,
-    "FULLY_CONNECTED": _layer, "MAX_POOL_2D": _pool, "PIXELS": _pixels, "SOFTMAX": _softmax,
+    "ADD": pointwise.add, "AVERAGE_POOL_2D": _pool, "CONCATENATION": pointwise.concatenate, "CONV_2D": _layer,
+    "DEPTHWISE_CONV_2D": _depthwise, "FULLY_CONNECTED": _layer, "LEAKY_RELU": pointwise.look_up,
+    "LOGISTIC": pointwise.look_up, "MAX_POOL_2D": _pool, "MEAN": pointwise.mean, "MUL": pointwise.multiply,
+    "PIXELS": pointwise.look_up, "QUANTIZE": pointwise.look_up, "SOFTMAX": _softmax, "SUB": pointwise.add,
 }  # fmt: skip

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
+import string
 from typing import Any
 
 from mnist_edge.formats import Contract
 from mnist_edge.formats.c import MAGIC
+
+_KERNELS = {
+    "all": "plain C, x86 and ARM vectors, chosen when the code runs",
+    "x86": "plain C and x86 vectors, chosen when the code runs",
+    "arm": "plain C and ARM vectors, chosen when the code runs",
+    "c99": "plain C",
+}
 
 
 def prefix(contract: Contract) -> str:
@@ -19,7 +27,9 @@ def prefix(contract: Contract) -> str:
 
 def facts_line(facts: dict[str, Any]) -> str:
     """The line that tells them, to a reader of the text and of a shared object made of it."""
-    return f"const char mnist_edge_facts[] = {json.dumps(MAGIC + json.dumps(facts, sort_keys=True))};"
+    # Two question marks could begin a trigraph; in JSON text they occur in strings only.
+    text = json.dumps(facts, sort_keys=True).replace("?", r"\u003f")
+    return f"const char mnist_edge_facts[] = {json.dumps(MAGIC + text)};"
 
 
 def with_accuracy(text: str, facts: dict[str, Any], top1: float, images: int) -> str:
@@ -38,7 +48,8 @@ def header(facts: dict[str, Any]) -> str:
     upper, out = name.upper(), facts["output"]
     sizes = [math.prod(facts[end]["shape"]) for end in ("input", "output")]
     shape = " x ".join(map(str, facts["input"]["shape"]))
-    classes = ", ".join(contract.class_names).replace("*/", "")
+    names = ", ".join(map(_c_string, contract.class_names))
+    height, width, channels = (*facts["input"]["shape"], 1)[:3]
     about = f"{contract.model}, {contract.quantization}: made by mnist-edge {contract.tool_version}"
     sizes_of = f"{facts['parameters']:,} weights and biases, {facts['constant_bytes']:,} bytes of constants"
     measured = facts["accuracy"]
@@ -47,7 +58,7 @@ def header(facts: dict[str, Any]) -> str:
  * sha256 {facts["source_sha256"]}.
  * It answers bit for bit as that file does on LiteRT's reference kernels: {accuracy}.
  * {sizes_of}, {facts["scratch"]:,} of scratch.
- * C99, no malloc, re-entrant. */
+ * C99, no malloc, re-entrant. Kernels: {_KERNELS[facts.get("backend", "all")]}. */
 #ifndef {upper}_H
 #define {upper}_H
 
@@ -58,6 +69,16 @@ def header(facts: dict[str, Any]) -> str:
 extern "C" {{
 #endif
 
+/* The version of mnist-edge that made this file, and the SHA-256 of the TFLite file that it was made from. */
+#define {upper}_GENERATOR_VERSION {_c_string(contract.tool_version)}
+#define {upper}_MODEL_SHA256 {_c_string(facts["source_sha256"])}
+
+#define {upper}_HEIGHT {height}
+#define {upper}_WIDTH {width}
+#define {upper}_CHANNELS {channels}
+#define {upper}_CLASSES {len(contract.class_names)}
+/* The name of each class: const char *const names[] = {upper}_CLASS_NAMES; */
+#define {upper}_CLASS_NAMES {{{names}}}
 #define {upper}_INPUT_BYTES {sizes[0]}
 #define {upper}_OUTPUT_BYTES {sizes[1]}
 #define {upper}_SCRATCH_BYTES {facts["scratch"]}
@@ -65,7 +86,7 @@ extern "C" {{
 #define {upper}_OUTPUT_SCALE {out["scale"]!r}f
 #define {upper}_OUTPUT_ZERO ({out["zero_point"]})
 
-/* One image of {shape} pixels, 0 (background) to 255, to {contract.output} of the classes {classes}.
+/* One image of {shape} pixels, 0 (background) to 255, row by row, to {contract.output} of the classes.
  * `image` has {upper}_INPUT_BYTES bytes, `answer` {upper}_OUTPUT_BYTES, `scratch` {upper}_SCRATCH_BYTES; none needs an
  * alignment, none may overlap another, and nothing outside of them is read or written. What `scratch` holds before the
  * call does not matter. Calls with different `answer` and `scratch` may run at the same time. */
@@ -82,3 +103,9 @@ const char *{name}_backend(void);
 #endif
 #endif
 """
+
+
+def _c_string(text: str) -> str:
+    """A string literal of printable ASCII characters for UTF-8 text. A question mark could begin a trigraph."""
+    plain = set(map(ord, string.ascii_letters + string.digits + string.punctuation + " ")) - set(b'"\\?')
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in text.encode()) + '"'

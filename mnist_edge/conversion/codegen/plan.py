@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.conversion.codegen.order import GROUP, reorder
+from mnist_edge.conversion.codegen.step import BLOCK, OFFSET, Buffer, Step, layer_input, place
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
 from mnist_edge.runtime import integer_graph
@@ -19,42 +20,8 @@ from mnist_edge.runtime.fixed_point import TWICE
 from mnist_edge.runtime.integer_graph import padding
 from mnist_edge.runtime.quantize import pixel_lookup
 
-BLOCK = 16  # channels side by side in a register of 512 bits, whose lanes multiply GROUP bytes each
-OFFSET = 128  # activations are stored as q + 128
 # The image on the file's own grid, if that is not the grid of the pixels, and the table that puts it there.
 PIXELS, PIXELS_TABLE = "pixels", "pixels table"
-_ALIGN = 64
-
-
-@dataclass
-class Buffer:
-    """A region of the scratch buffer, of a tensor or of one step's padded input."""
-
-    name: str
-    size: int
-    first: int  # step that writes it
-    last: int  # last step that reads it
-    at: int = -1
-
-
-@dataclass
-class Step:
-    """One kernel's call.
-
-    ``pad`` is (top, bottom, left, right) around its input. ``padded`` names a copy of the input with that padding.
-    It is None if no copy is needed, or if the step before has written its output with that ``border``.
-    """
-
-    kind: str
-    op: OpInfo
-    comment: str
-    sources: list[str]
-    target: str
-    pad: tuple[int, int, int, int] = (0, 0, 0, 0)
-    padded: str | None = None
-    border: tuple[int, int, int, int] = (0, 0, 0, 0)
-    pool: int = 1
-    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -72,6 +39,7 @@ class Plan:
     scratch: int
     outputs: int
     answer: str
+    parts: frozenset[str] = frozenset()  # of the kernels' templates: see `backends.PARTS`
 
 
 def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float) -> Plan:
@@ -102,7 +70,7 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float) -> Plan:
     buffers = _buffers(tensors, steps, answer)
     if answer not in buffers:
         raise StageError("C code cannot compute this model: its output is its input.", "Export another model.")
-    scratch = _place(list(buffers.values()))
+    scratch = place(list(buffers.values()))
     outputs = int(np.prod(file.outputs[0].shape[1:]))
     return Plan(file, tensors, constants, steps, buffers, scratch, outputs, answer)
 
@@ -124,9 +92,7 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
         out = op.outputs[0]
         if out in fused:
             continue
-        if op.kind in ("RESHAPE", "QUANTIZE"):
-            if op.kind == "QUANTIZE":
-                _require_same_grid(tensors[op.inputs[0]], tensors[out])
+        if op.kind == "RESHAPE" or (op.kind == "QUANTIZE" and _same_bytes(tensors[op.inputs[0]], tensors[out])):
             alias[out] = alias.get(op.inputs[0], op.inputs[0])
             continue
         sources = [alias.get(name, name) for name in op.inputs if name and not tensors[name].constant]
@@ -178,38 +144,6 @@ def _reads_behind(step: Step, tensors: dict[str, TensorInfo]) -> bool:
     return bool(end > np.prod(tensors[step.op.inputs[0]].shape[1:]))
 
 
-@dataclass(frozen=True)
-class LayerInput:
-    """How a convolution or dense layer reads its input: for each output pixel, runs of ``width`` contiguous bytes.
-
-    ``pixels`` is the output's (height, width), after pooling; ``step`` the distance in bytes from one output pixel's
-    input to that of the next one (down, across), before pooling; ``run_at`` the distance of each run from the first.
-    """
-
-    pixels: tuple[int, int]
-    step: tuple[int, int]
-    run_at: list[int]
-    width: int
-
-
-def layer_input(step: Step, tensors: dict[str, TensorInfo]) -> LayerInput:
-    """The input of a CONV_2D or FULLY_CONNECTED step; a dense layer's rows are the pixels of one output row."""
-    source, weights, out = (tensors[name] for name in (step.op.inputs[0], step.op.inputs[1], step.target))
-    if step.kind == "FULLY_CONNECTED":
-        rows = int(np.prod(out.shape[1:])) // weights.shape[0]
-        return LayerInput((1, rows), (0, weights.shape[1]), [0], weights.shape[1])
-    _, height, width, depth = weights.shape
-    row = (source.shape[2] + step.pad[2] + step.pad[3]) * depth
-    down, across = step.op.attributes["dilations"]
-    strides = step.op.attributes["strides"]
-    if across == 1:  # a kernel's row is one run
-        run_at, length = [y * down * row for y in range(height)], width * depth
-    else:
-        run_at = [y * down * row + x * across * depth for y in range(height) for x in range(width)]
-        length = depth
-    return LayerInput((out.shape[1], out.shape[2]), (strides[0] * row, strides[1] * depth), run_at, length)
-
-
 def _meet(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
     return max(a[0], b[0]), min(a[1], b[1])
 
@@ -221,11 +155,11 @@ def _is_plain_pool(op: OpInfo, source: TensorInfo) -> bool:
     )  # fmt: skip
 
 
-def _require_same_grid(source: TensorInfo, out: TensorInfo) -> None:
+def _same_bytes(source: TensorInfo, out: TensorInfo) -> bool:
+    """Whether the stored bytes, q + 128 of int8 and uint8 as it is, stand for the same numbers."""
     shifts = {"uint8": 0, "int8": OFFSET}
     zeros = [end.zero_point[0] + shifts[end.dtype] for end in (source, out)]
-    if source.scale != out.scale or zeros[0] != zeros[1]:
-        raise StageError("C code has no kernel for QUANTIZE between two grids.", "Export the model with mnist-edge.")
+    return source.scale == out.scale and zeros[0] == zeros[1]
 
 
 def _pad(step: Step, tensors: dict[str, TensorInfo]) -> None:
@@ -258,22 +192,6 @@ def _buffers(tensors: dict[str, TensorInfo], steps: list[Step], answer: str) -> 
     if answer in buffers:
         buffers[answer].last = len(steps)
     return buffers
-
-
-def _place(buffers: list[Buffer]) -> int:
-    """Give every buffer the lowest place that is free for as long as it lives; the size of all of it."""
-    for buffer in sorted(buffers, key=lambda item: -item.size):
-        taken = sorted(
-            (other.at, other.at + other.size) for other in buffers
-            if other.at >= 0 and other.first <= buffer.last and buffer.first <= other.last
-        )  # fmt: skip
-        at = 0
-        for low, high in taken:
-            if at + buffer.size <= low:
-                break
-            at = max(at, -(-high // _ALIGN) * _ALIGN)
-        buffer.at = at
-    return max((buffer.at + buffer.size for buffer in buffers), default=0)
 
 
 def packed(step: Step, made: Plan) -> dict[str, Any]:

@@ -27,7 +27,15 @@ from mnist_edge.runtime.fixed_point import (
     multiply,
     softmax,
 )
-from mnist_edge.runtime.integer_graph import ADD_SHIFT, padding
+from mnist_edge.runtime.integer_graph import padding
+from mnist_edge.runtime.integer_ops import (
+    ADD_SHIFT,
+    leaky_relu_multipliers,
+    logistic_table,
+    mean_axes,
+    mean_multiplier,
+    product_multiplier,
+)
 
 NAME = "reference"
 SUFFIXES = (".tflite",)
@@ -90,6 +98,12 @@ def bounds(op: OpInfo, out: TensorInfo) -> tuple[int, int]:
     least = -128 if low == -math.inf else max(-128, zero_point + round(low / scale))
     most = 127 if high == math.inf else min(127, zero_point + round(high / scale))
     return least, most
+
+
+def table(op: OpInfo, source: TensorInfo, out: TensorInfo) -> Integers:
+    """What an op of one input makes of its 256 values, from the smallest to the largest."""
+    least = 0 if source.dtype == "uint8" else -128
+    return _KERNELS[op.kind](op, [np.arange(least, least + 256)], [source, out], ONCE)
 
 
 def multipliers(source: TensorInfo, weights: TensorInfo, out: TensorInfo) -> tuple[Integers, Integers]:
@@ -178,11 +192,46 @@ def _add(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
     a, b, out = ends
     twice = 2.0 * max(a.scale[0], b.scale[0])
     total = np.zeros((), np.int64)
-    for x, end in zip(inputs, (a, b), strict=True):
+    for x, end, sign in zip(inputs, (a, b), (1, -1 if op.kind == "SUB" else 1), strict=True):
         m, shift = multiplier(end.scale[0] / twice)
-        total = total + divide_by_power(high_product((x - end.zero_point[0]) << ADD_SHIFT, m), -shift)
+        total = total + sign * divide_by_power(high_product((x - end.zero_point[0]) << ADD_SHIFT, m), -shift)
     m, shift = multiplier(twice / ((1 << ADD_SHIFT) * out.scale[0]))
     return _clip(divide_by_power(high_product(total, m), -shift) + out.zero_point[0], bounds(op, out))
+
+
+def _multiply(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
+    a, b, out = ends
+    product = (inputs[0] - a.zero_point[0]) * (inputs[1] - b.zero_point[0])
+    return _clip(multiply(product, *product_multiplier(a, b, out), TWICE) + out.zero_point[0], bounds(op, out))
+
+
+def _mean(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
+    source, out = ends[0], ends[-1]
+    axes = mean_axes(inputs[1], inputs[0].ndim)
+    total = (inputs[0] - source.zero_point[0]).sum(axis=tuple(axes))
+    m, shift = mean_multiplier(source, out, math.prod(source.shape[axis] for axis in axes))
+    mean = multiply(total, m, shift, TWICE) + out.zero_point[0]
+    return _clip(mean, (-128, 127)).reshape(len(total), *out.shape[1:])
+
+
+def _concatenate(op: OpInfo, inputs: list[Any], _: list[Any], __: str) -> Integers:
+    found: Integers = np.concatenate(inputs, axis=op.attributes["axis"][0])
+    return found
+
+
+def _leaky_relu(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
+    source, out = ends
+    negative, positive = leaky_relu_multipliers(op, source, out)
+    x = inputs[0] - source.zero_point[0]
+    scaled = np.where(x < 0, multiply(x, *negative, TWICE), multiply(x, *positive, TWICE))
+    return _clip(scaled + out.zero_point[0], (-128, 127))
+
+
+def _logistic(_: OpInfo, inputs: list[Any], ends: list[Any], __: str) -> Integers:
+    table = logistic_table(*ends)
+    assert table is not None  # `integer_graph.problem` has checked that there is one
+    found: Integers = table[inputs[0] + 128]
+    return found
 
 
 def _quantize(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
@@ -205,5 +254,6 @@ def _softmax(_: OpInfo, inputs: list[Any], ends: list[Any], __: str) -> Integers
 _KERNELS: dict[str, Callable[[OpInfo, list[Any], list[Any], str], Integers]] = {
     "ADD": _add, "AVERAGE_POOL_2D": _average_pool, "CONV_2D": _conv, "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense, "MAX_POOL_2D": _max_pool, "QUANTIZE": _quantize, "RESHAPE": _reshape,
-    "SOFTMAX": _softmax,
+    "SOFTMAX": _softmax, "CONCATENATION": _concatenate, "LEAKY_RELU": _leaky_relu, "LOGISTIC": _logistic,
+    "MEAN": _mean, "MUL": _multiply, "SUB": _add,
 }  # fmt: skip

@@ -1,0 +1,17 @@
+"""Deviations of generated plain C from MISRA C:2012, by rule, with their reasons: they stand in the file itself."""
+
+from __future__ import annotations
+
+DEVIATIONS = {
+    "2.5": "macros of the header are for its users",
+    "8.7": "the functions of the header are for its users",
+    "8.9": "constants lie at file scope, so that the function shows the net",
+    "10.1": "negative numbers are shifted right, which compilers do arithmetically",
+    "11.5": "the scratch buffer is void *, so that any memory will do",
+}
+
+
+def comment() -> str:
+    """The C comment that names them."""
+    lines = [f" *   {rule}: {reason}" for rule, reason in DEVIATIONS.items()]
+    return "\n".join(["/* Deviations from MISRA C:2012, as cppcheck's addon reads it:", *lines, " */\n"])
