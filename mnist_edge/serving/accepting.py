@@ -21,8 +21,8 @@ ACCEPT_SECONDS = 0.005
 HANDSHAKE_SECONDS = 5.0
 # If the system has no file descriptor or memory for another connection: when to try again.
 PAUSE_SECONDS = 0.1
-# A client that is refused has this long to read why, if no more than so many others are doing that.
-REFUSED_SECONDS, MOST_REFUSED = 0.5, 32
+# A client that is refused has this long to read why.
+REFUSED_SECONDS = 0.5
 REFUSAL = error_answer(503, "There are too many connections.")
 
 
@@ -108,7 +108,7 @@ class Acceptor:
 
     def _refuse(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            if self._tls is None and len(self._refused) < MOST_REFUSED:
+            if self._tls is None and len(self._refused) < self._connections.limits.refused:
                 connection.send(REFUSAL)
                 connection.shutdown(socket.SHUT_WR)
                 self._refused.add(connection)

@@ -62,10 +62,12 @@ async def _collect(request: Request, limits: Limits, reserved: _Reserved) -> byt
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise RequestRefusedError(400, "The body was cut off.")
-        chunk = message.get("body", b"")
+        chunk: bytes = message.get("body", b"")
         if len(whole) + len(chunk) > limits.body_bytes:
             raise _too_large(limits)
         reserved.add(len(chunk))
+        if not whole and not message.get("more_body", False):
+            return chunk
         whole += chunk
         if not message.get("more_body", False):
             return bytes(whole) if len(whole) <= limits.small_body_bytes else cast("bytes", whole)

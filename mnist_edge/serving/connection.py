@@ -51,7 +51,7 @@ class Connections:
         return True
 
     def _make_room(self, network: str) -> bool:
-        """End the connection that has waited longest for a request, of the address that has most connections."""
+        """End the connection that has waited longest for a whole request, of the address that has most of them."""
         largest, count = self._of_network.most_common(1)[0]
         waiting = [
             item
@@ -87,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._counted, self._limits = counted, counted.limits
         self.on_end: Callable[[], None] = lambda: None  # is called when the connection has ended
         self.network = ""
-        self.waiting_since: float | None = None  # for a request; None while there is one
+        self.waiting_since: float | None = None  # for a whole request; None while there is one
         self._refused = False
         self._in_head = self._in_body = False
         self._head_bytes = self._head_fields = self._body_parts = self._silent_bytes = 0
@@ -173,7 +173,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request, if its head is within the limits."""
-        self.waiting_since = None
         self._stop_head_timer()
         if self._head_is_large() or len(self.pipeline) >= MOST_PIPELINED:
             self._refuse_head()
@@ -196,6 +195,8 @@ class BoundedProtocol(HttpToolsProtocol):
         """End the counting."""
         self._in_body = False
         self._silent_bytes = 0
+        if self.cycle is None or not self.cycle.response_complete:
+            self.waiting_since = None
         if not self._refused:
             super().on_message_complete()
 

@@ -15,6 +15,7 @@ class Limits:
 
     Attributes:
         connections: open at a time, in all. connections_per_address: from one address (IPv6: one /64 network).
+        refused: connections beyond these that may read, at a time, why they are refused; others are closed at once.
         head_bytes, head_fields: of a request's first line and header fields, and of a body's trailer.
         head_seconds: from a request's first byte, or from connecting, to the end of its header fields.
         body_bytes: of one body, packed or unpacked. all_body_bytes: of all bodies in memory, without the first
@@ -28,6 +29,7 @@ class Limits:
 
     connections: int = 256
     connections_per_address: int = 128
+    refused: int = 32
     head_bytes: int = 32_768
     head_fields: int = 100
     head_seconds: float = 10.0

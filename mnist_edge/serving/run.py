@@ -22,8 +22,9 @@ from mnist_edge.storage import read_bytes
 if TYPE_CHECKING:
     from mnist_edge.serving.limits import Limits
 
-# File descriptors that a server needs for other things than connections: its decoders, files, the event loop.
-OWN_DESCRIPTORS = 32
+# File descriptors that a server needs for other things than connections (its decoders, files, the event loop: 22 of
+# them, and some for the files of a new model), and the share of all that it has for connections that it refuses.
+OWN_DESCRIPTORS, REFUSED_SHARE = 26, 16
 # Connections that the system keeps until they are accepted.
 BACKLOG = 4096
 LOCAL_NAMES = ("localhost", "ip6-localhost")
@@ -113,10 +114,13 @@ def _limits(settings: Settings, limits: Limits) -> Limits:
     """The limits of one server process; connections also fit into the descriptors that the system allows."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     protocols = 1 if settings.grpc_port is None else 2  # HTTP and gRPC have a half each
-    connections = max(1, min(settings.connections // settings.workers, descriptors - OWN_DESCRIPTORS) // protocols)
+    refused = min(limits.refused, descriptors // REFUSED_SHARE)
+    own = OWN_DESCRIPTORS + refused
+    connections = max(1, min(settings.connections // settings.workers, descriptors - own) // protocols)
     return replace(
         limits,
         connections=connections,
+        refused=refused,
         connections_per_address=max(1, min(limits.connections_per_address, 3 * connections // 4)),
         waiting=settings.queue,
         work_seconds=settings.timeout,

@@ -18,11 +18,16 @@ class Turns:
 
     async def wait(self) -> None:
         """Return in this turn, if it has time left; else in a later one, in the order of the calls."""
-        while self._begun is not None and time.monotonic() - self._begun > self._seconds:
+        while self.is_over():
             await asyncio.sleep(0)
-        if self._begun is None:
-            self._begun = time.monotonic()
-            asyncio.get_running_loop().call_soon(self._end)
+
+    def is_over(self) -> bool:
+        """Whether this turn has no time left for a request; if it has, the request's work begins now."""
+        if self._begun is not None:
+            return time.monotonic() - self._begun > self._seconds
+        self._begun = time.monotonic()
+        asyncio.get_running_loop().call_soon(self._end)
+        return False
 
     def _end(self) -> None:
         self._begun = None

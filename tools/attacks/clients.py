@@ -111,7 +111,7 @@ def ask(connection: http.client.HTTPConnection, question: Question) -> tuple[int
 
 
 def run(port: int, over: Deadline, expected: list[list[float]]) -> Seen:
-    """16 clients, each with its own connection, until the time is up.
+    """16 clients, each with its own address and connection, until the time is up.
 
     Args:
         port: of the service. over: when to end.
@@ -124,7 +124,8 @@ def run(port: int, over: Deadline, expected: list[list[float]]) -> Seen:
         draw = random.Random(number)
         kind = list(seen.counts)[number % len(seen.counts)]
         mine = [(question, answer) for question, answer in zip(asked, expected, strict=True) if question.kind == kind]
-        connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_SECONDS)
+        source = (f"127.0.1.{number + 1}", 0)
+        connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_SECONDS, source_address=source)
         while not over():
             question, answer = draw.choice(mine)
             begun = time.monotonic()
