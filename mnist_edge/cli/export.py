@@ -19,7 +19,7 @@ QUANTIZATIONS = {"int8": "int8", "float16": "float16", "none": "float32"}
 
 def command(
     format_: Annotated[str, typer.Option("--format", help="tflite, onnx, all (of these), or c.")] = "all",
-    model: Annotated[str, typer.Option("--model", help="cnn, dense, or a .keras file.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option("--model", help="A name, as cnn, or a .keras file.")] = DEFAULT_MODEL,
     quantize: Annotated[str, typer.Option("--quantize", help="int8, float16 or none.")] = "int8",
     calibration_images: Annotated[int, typer.Option("--calibration-images", min=1)] = 512,
     calibration_seed: Annotated[int, typer.Option("--calibration-seed", min=0)] = 0,

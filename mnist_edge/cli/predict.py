@@ -19,7 +19,7 @@ READ_BYTES = 1 << 20
 
 def command(
     sources: Annotated[list[str], typer.Argument(help="Pictures, folders of pictures, or - for one on stdin.")],
-    model: Annotated[str, typer.Option("--model", help="cnn, dense, or a model file.")] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option("--model", help="A name, as cnn, or a model file.")] = DEFAULT_MODEL,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
