@@ -335,6 +335,23 @@ def _halves_by_leaky_relu(net: Net) -> None:
     net.leaky_relu(float(factor), scale=float(2 * np.float32(net.scale) * factor), zero_point=0)
 
 
+def _in_five_dimensions(net: Net) -> None:
+    net.reshape(2, 2, 8, 8)
+    net.leaky_relu(0.3)
+
+
+def _sigmoid_of_a_wide_range(net: Net) -> None:
+    """The exponential of -128 steps of 0.7 is infinite in float32."""
+    net.pair("MUL", net.last, net.tensor((1,), "int8", 1.5, 0, np.int8([120])), scale=0.7, zero_point=0)
+    net.logistic()
+
+
+def _through_uint8(net: Net) -> None:
+    net.quantize(scale=0.006, zero_point=120)
+    net.tensors[net.last].type = 3
+    net.quantize()
+
+
 # One op without weights each.
 POINTWISE: dict[str, Callable[[Net], None]] = {
     "MEAN over height and width": lambda net: net.mean((1, 2), keep=False),
@@ -363,6 +380,9 @@ POINTWISE: dict[str, Callable[[Net], None]] = {
     "MUL by a half in float32": _halves_by_mul,
     "LEAKY_RELU by a half in float32": _halves_by_leaky_relu,
     "QUANTIZE to another grid": lambda net: net.quantize(),
+    "QUANTIZE to uint8 and back": _through_uint8,
+    "LEAKY_RELU in five dimensions": _in_five_dimensions,
+    "LOGISTIC of a wide range": _sigmoid_of_a_wide_range,
 }
 
 

@@ -114,6 +114,16 @@ def _another_grid_of_shares(net: Net) -> None:
     net.tensors[net.last].quantization.zeroPoint = np.int64([0])
 
 
+def _scales_beyond_float32(net: Net) -> None:
+    net.leaky_relu(0.5, scale=1e25, zero_point=0)
+    net.pair("MUL", net.last, net.tensor((1,), "int8", 1e25, 0, np.int8([1])), scale=1e-20, zero_point=0)
+
+
+def _a_third_input(net: Net) -> None:
+    net.leaky_relu(0.5)
+    net.operators[-1].inputs = [*net.operators[-1].inputs, net.constant((1,))]
+
+
 def _a_zero_point_out_of_range(net: Net) -> None:
     net.leaky_relu(0.5, scale=0.1, zero_point=300)
 
@@ -133,6 +143,8 @@ def _a_zero_point_out_of_range(net: Net) -> None:
         (_a_slope_far_too_fine, "too small for its input"),
         (_another_grid_of_shares, "not 1/256 and -128"),
         (_a_zero_point_out_of_range, "zero point 300"),
+        (_scales_beyond_float32, "scales are out of range"),
+        (_a_third_input, "2 inputs, not 1"),
     ],
 )
 def test_what_is_not_computed_exactly_is_refused_by_name(build: Callable[[Net], None], cause: str) -> None:

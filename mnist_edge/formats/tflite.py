@@ -187,8 +187,10 @@ def _attributes(kind: str, operator: Table) -> dict[str, tuple[int, ...]]:
 
 
 def _numbers(kind: str, operator: Table) -> dict[str, float]:
+    if kind != "LEAKY_RELU":
+        return {}
     options = operator.table(4)
-    return {"alpha": options.scalar(0, "f", 0)} if options is not None and kind == "LEAKY_RELU" else {}
+    return {"alpha": 0.0 if options is None else options.scalar(0, "f", 0)}
 
 
 def op_name(code: int) -> str:

@@ -29,6 +29,7 @@ MAX_CLASSES = 1 << 12
 _SHARES_GRID = (1 / 256, -128)  # of SOFTMAX's and LOGISTIC's outputs
 _ZEROS = {"int8": (-128, 127), "uint8": (0, 255)}
 _ON_PIXELS = ("QUANTIZE", "RESHAPE")  # what may read the uint8 image
+_INPUTS = {"ADD": 2, "SUB": 2, "MUL": 2, "MEAN": 2, "LEAKY_RELU": 1, "LOGISTIC": 1, "QUANTIZE": 1, "SOFTMAX": 1}
 
 
 def padding(size: int, kernel: int, stride: int, dilation: int, same: bool) -> tuple[int, int, int]:
@@ -58,10 +59,26 @@ def problem(file: ModelFile, constants: Constants) -> str | None:
         found = next(filter(None, map(_activation, computed)), None)
         if found is None and op.kind not in _ON_PIXELS and any(item.dtype != "int8" for item in computed):
             found = "it computes on uint8"
-        found = found or _CHECKS[op.kind](op, tensors, constants)
+        found = found or _ends(op) or _checked(op, tensors, constants)
         if found:
             return f"{where}: {found}"
     return None
+
+
+def _ends(op: OpInfo) -> str | None:
+    """Cause if an op has another number of inputs than its kernel takes."""
+    wanted = _INPUTS.get(op.kind, len(op.inputs))
+    if len(op.inputs) != wanted:
+        return f"it has {len(op.inputs)} inputs, not {wanted}"
+    return "an input is missing" if op.kind in (*_INPUTS, "CONCATENATION") and not all(op.inputs) else None
+
+
+def _checked(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return _CHECKS[op.kind](op, tensors, constants)
+    except (OverflowError, ValueError):  # of multipliers that float32 does not hold
+        return "its scales are out of range"
 
 
 def _activation(tensor: TensorInfo) -> str | None:
@@ -197,7 +214,13 @@ def _fits(largest: int, m_and_shift: tuple[int, int]) -> bool:
 def _mean(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
     source, out, axes = tensors[op.inputs[0]], tensors[op.outputs[0]], constants.get(op.inputs[1])
     rank = len(source.shape)
-    if source.constant or axes is None or axes.size == 0 or not all(-rank <= axis < rank for axis in axes.ravel()):
+    if (
+        source.constant
+        or axes is None
+        or axes.dtype.kind != "i"
+        or axes.size == 0
+        or not all(-rank <= axis < rank for axis in axes.ravel())
+    ):
         return "its dimensions are no constants, or not those of its input"
     over = mean_axes(axes, rank)
     if over[0] == 0 or over != list(range(over[0], over[-1] + 1)):

@@ -55,7 +55,7 @@ def logistic_table(source: TensorInfo, out: TensorInfo) -> Integers | None:
     real = np.float32(source.scale[0]) * values.astype(np.float32)
     with np.errstate(over="ignore"):
         power = np.exp(-real.astype(np.float64))
-        tenth = 0.1 * np.spacing(power.astype(np.float32))
+        tenth = 0.1 * np.spacing(np.minimum(power, np.finfo(np.float32).max).astype(np.float32))
         candidates = [(power + error).astype(np.float32) for error in (0, -tenth, tenth)]
     tables = []
     for found in candidates:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,12 +184,15 @@ def _buffers(tensors: dict[str, TensorInfo], steps: list[Step], answer: str) -> 
         if step.padded:
             height, width, channels = (1, 1, *tensors[step.op.inputs[0]].shape[1:])[-3:]
             size = (height + step.pad[0] + step.pad[1]) * (width + step.pad[2] + step.pad[3]) * channels
+            size = max(size, math.prod(tensors[step.op.inputs[0]].shape[1:]))
             buffers[step.padded] = Buffer(step.padded, size + GROUP, at, at)
         # Kernels read their input in groups of four bytes, up to three bytes behind its end.
         top, bottom, left, right = step.border
         height, width, channels = (1, 1, 1, *tensors[step.target].shape[1:])[-3:]
-        size = (height + top + bottom) * (width + left + right) * channels + GROUP
-        buffers[step.target] = Buffer(step.target, size, at, at)
+        size = (height + top + bottom) * (width + left + right) * channels
+        # A tensor of more than three dimensions has no border.
+        size = max(size, math.prod(tensors[step.target].shape[1:]))
+        buffers[step.target] = Buffer(step.target, size + GROUP, at, at)
     if answer in buffers:
         buffers[answer].last = len(steps)
     return buffers

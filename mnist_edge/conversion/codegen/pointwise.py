@@ -35,7 +35,8 @@ def _table(made: Plan, step: Step) -> NDArray[Any]:
     if step.kind == "PIXELS":
         return made.constants[PIXELS_TABLE]
     source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
-    return table(step.op, source, out) + OFFSET
+    # int8 is stored with an offset, uint8 as it is.
+    return table(step.op, source, out) + (OFFSET if out.dtype == "int8" else 0)
 
 
 def add(made: Plan, step: Step, name: str) -> tuple[str, str]:
