@@ -43,7 +43,11 @@ let lifted = 0;
 addEventListener("pointerup", () => { lifted = performance.now(); }, true);
 new MutationObserver(() => { if (lifted) answers.push(performance.now() - lifted); })
   .observe(document.getElementById("facts"), { childList: true, characterData: true, subtree: true });
-window.begin = () => { answers.length = 0; lifted = 0; };
+window.begin = () => { answers.length = 0; lifted = 0; waiting = 0; };
+const ask = window.fetch;
+let waiting = 0;
+window.fetch = (...words) => { waiting++; return ask(...words).finally(() => { waiting--; }); };
+window.isDone = () => waiting === 0;
 """
 
 
@@ -139,7 +143,7 @@ def answer_ms(driver: Any, digit: str, touch: bool) -> float:
         x, y = steps[-1]
         send("Input.dispatchMouseEvent", {"type": "mouseReleased", "x": x, "y": y, "button": "left"})
     time.sleep(2.0)  # longer than any answer: those of the strokes before must not be taken for the last
-    answers = driver.execute_script("return answers")
+    answers = driver.execute_script("return isDone() ? answers : []")  # without the last one there is no figure
     if not answers:
         raise SystemExit(f"The page gave no answer within 2 s of drawing a {digit}.")
     return float(answers[-1])

@@ -51,6 +51,7 @@ def test_every_image_of_mnist_passes_bit_for_bit(mnist: data.Splits) -> None:
         for image in split.images[..., 0]:
             assert is_normalized(image, SHAPE)
             assert find_digit(image, SHAPE).pixels is image
+            assert find_digits(image, SHAPE)[0].pixels is image
 
 
 @settings(max_examples=150, deadline=None)

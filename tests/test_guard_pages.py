@@ -41,7 +41,7 @@ NETS: dict[str, Callable[[], bytes]] = {
     name: functools.partial(int8_nets.pointwise, name, dense=True)
     for name in (
         "MEAN over height and width", "MUL by a number a channel", "SUB from a number a channel",
-        "CONCATENATION of rows", "CONCATENATION of channels", "LOGISTIC",
+        "CONCATENATION of rows", "CONCATENATION of channels", "LOGISTIC", "LEAKY_RELU in five dimensions",
     )
 }  # fmt: skip
 # What each compiler makes, and the ways to run it. One program holds all backends of its processor.

@@ -140,7 +140,7 @@ def test_triton_s_client(client: triton.InferenceServerClient, images: np.ndarra
     assert np.abs(as_float - expected).max() < 1e-6
 
 
-def test_kserve_s_client(tmp_path: Path) -> None:
+def test_kserve_s_own_client_gets_the_golden_answers(tmp_path: Path) -> None:
     """It runs in an environment of its own: it brings 70 packages."""
     venv.create(tmp_path / "kserve", with_pip=True)
     python = tmp_path / "kserve" / "bin" / "python"
@@ -151,8 +151,8 @@ def test_kserve_s_client(tmp_path: Path) -> None:
     golden = golden_path(SHIPPED / "cnn" / "cnn-int8.tflite")
     with running("--grpc-port", 0, "--token", "a-good-token", folder=tmp_path / "none") as server:
         words = [python, KSERVE_CLIENT, server.grpc.rpartition(":")[2], golden]
-        asked = subprocess.run([*words, "a-good-token"], capture_output=True, text=True, check=False)
-        refused = subprocess.run([*words, "wrong"], capture_output=True, text=True, check=False)
+        asked = subprocess.run([*words, "a-good-token"], capture_output=True, text=True, check=False, timeout=300)
+        refused = subprocess.run([*words, "wrong"], capture_output=True, text=True, check=False, timeout=300)
     assert asked.returncode == 0 and "golden answers" in asked.stdout, asked.stderr
     assert refused.returncode != 0 and "UNAUTHENTICATED" in refused.stderr
 

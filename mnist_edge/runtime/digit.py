@@ -85,9 +85,13 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
 def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
     """All digits of a picture, line by line from the left; touching ones are taken for one.
 
+    A picture that is as MNIST's, or too small for several digits, is read by `find_digit`.
+
     Raises:
         NoDigit: there is none.
     """
+    if is_normalized(grey, shape) or max(grey.shape) <= TINY:
+        return [find_digit(grey, shape)]
     ink = find_ink(grey)
     labels, pieces = _pieces(ink)
     figures = _figures(pieces, ink.shape)

@@ -51,7 +51,7 @@ class Connections:
         return True
 
     def _make_room(self, network: str) -> bool:
-        """End the connection that has waited longest for a whole request, of the address that has most of them."""
+        """End the connection that has waited longest for a whole request, of the address with most connections."""
         largest, count = self._of_network.most_common(1)[0]
         waiting = [
             item
@@ -203,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Give a client that is still sending some time to read the answer."""
         unread = self._in_body and self._running is self.cycle
-        if self._running is self.cycle:
+        if self._running is self.cycle or (self._in_body and len(self.pipeline) == 1):
             self.waiting_since = self.loop.time()
         super().on_response_complete()
         if self.transport.is_closing() and self.transport.get_write_buffer_size():

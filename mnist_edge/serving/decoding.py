@@ -2,7 +2,7 @@
 
 The server sends jobs over a socket, one at a time, and gets a result for each (`decoders`). Both are MessagePack with
 declared types: nothing that a client sends can become code in the server, even if a decoder is taken over. A job's
-content, which may be large, follows as it is: the event loop has no time to copy it.
+content follows as it is: copying a large one would hold up the event loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mnist_edge.serving.limits import MIB, RequestRefusedError
 from mnist_edge.serving.memory import DECODER_RETURNED_BYTES, return_large_blocks
 from mnist_edge.serving.requests import Grid, ImageRequest
 
-# Before a job: its length, and its content's. Before a result: its length, and whether the decoder ends now.
+# A job begins with two lengths, its own and that of its content; a result with its length and whether the decoder ends.
 JOB_HEAD, RESULT_HEAD = struct.Struct("<II"), struct.Struct("<I?")
 # Memory that one job may add to a decoder. A decoder that has kept more than KEPT_BYTES of it is replaced.
 JOB_BYTES = 192 * MIB

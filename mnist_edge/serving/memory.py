@@ -12,8 +12,9 @@ import gc
 from collections.abc import Callable
 
 EVERY_SECONDS = 2.0
-# Blocks from this size on are returned to the system when they are freed; glibc's default grows up to 32 MiB. A decoder
-# takes a dozen of up to 300 KiB for a drawing: mapping them anew each time would take a sixth of its work.
+# Blocks from this size on are returned to the system when they are freed; glibc's default grows up to 32 MiB. Decoding
+# a drawing of 280 x 280 takes a dozen blocks of up to 307 KiB: 3.6 ms if they stay, 4.4 ms if they are returned (AMD
+# EPYC, family 23; benchmarks/preprocessing.py measures the decoding).
 RETURNED_BYTES, DECODER_RETURNED_BYTES = 262_144, 1_048_576
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -33,11 +34,12 @@ async def give_back_memory(used: Callable[[], object]) -> None:
         used: a value that changes when much memory is taken, and again when it is released.
     """
     trim = _trimmer()
-    seen = used()
+    seen, once_more = used(), False
     while True:
         await asyncio.sleep(EVERY_SECONDS)
-        if (now := used()) != seen:
-            seen = now
+        changed = (now := used()) != seen
+        if changed or once_more:  # requests that are being answered may hold memory for a while
+            seen, once_more = now, changed
             gc.collect()
             trim()
 

@@ -100,7 +100,7 @@ class Models:
         """
         self._source, self._threads, self._limits, self._metrics, self._note = source, threads, limits, metrics, note
         self._executor = ThreadPoolExecutor(threads * len(source.names), "inference")
-        self.loads = 0  # how often newer files were opened; each time leaves garbage
+        self.loads = 0  # how often newer files were opened; the sessions of older ones are freed afterwards
         self._loaded = {name: self._load(name, source.pick(name), 1) for name in source.names}
         self.problems: dict[str, str] = {}
         self._looked: dict[str, list[tuple[int, int] | None]] = {}

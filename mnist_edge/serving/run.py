@@ -22,9 +22,10 @@ from mnist_edge.storage import read_bytes
 if TYPE_CHECKING:
     from mnist_edge.serving.limits import Limits
 
-# File descriptors that a server needs for other things than connections (its decoders, files, the event loop: 22 of
-# them, and some for the files of a new model), and the share of all that it has for connections that it refuses.
-OWN_DESCRIPTORS, REFUSED_SHARE = 26, 16
+# File descriptors that a server needs for other things than connections and decoders: its event loop, its log and the
+# system's libraries take 20, the files of a new model and of shared metrics the others. One in sixteen of all is for
+# connections that it refuses.
+OWN_DESCRIPTORS, REFUSED_SHARE = 24, 16
 # Connections that the system keeps until they are accepted.
 BACKLOG = 4096
 LOCAL_NAMES = ("localhost", "ip6-localhost")
@@ -72,7 +73,8 @@ def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
         settings = replace(settings, grpc_port=holder.getsockname()[1])
     address = _address(settings, listener.getsockname()[1], token)
     source = Source.of(settings.workspace, settings.engine, settings.models)
-    limits = _limits(settings, Limits())
+    decoders = max(1, min(settings.threads, os.cpu_count() or 1))
+    limits = _limits(settings, Limits(), decoders)
     allowed = frozenset(map(str.lower, settings.allow_hosts))
     access = Access(token, _names(settings) | allowed, allowed)
 
@@ -86,7 +88,6 @@ def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
     def work(number: int, control: socket.socket) -> None:
         worker.work(settings, source, limits, access, listener, number, control)
 
-    decoders = max(1, min(settings.threads, os.cpu_count() or 1))
     with contextlib.suppress(KeyboardInterrupt):
         Supervisor(work, listener, settings.workers, decoders, settings.grace_seconds).run(started)
 
@@ -110,12 +111,12 @@ def _share_metrics(workers: int, stack: contextlib.ExitStack) -> None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
 
-def _limits(settings: Settings, limits: Limits) -> Limits:
+def _limits(settings: Settings, limits: Limits, decoders: int) -> Limits:
     """The limits of one server process; connections also fit into the descriptors that the system allows."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     protocols = 1 if settings.grpc_port is None else 2  # HTTP and gRPC have a half each
     refused = min(limits.refused, descriptors // REFUSED_SHARE)
-    own = OWN_DESCRIPTORS + refused
+    own = OWN_DESCRIPTORS + decoders + refused
     connections = max(1, min(settings.connections // settings.workers, descriptors - own) // protocols)
     return replace(
         limits,

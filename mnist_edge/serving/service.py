@@ -100,8 +100,7 @@ class Service:
             RequestRefusedError: the body does not fit.
         """
         if len(content) <= self.limits.small_body_bytes:
-            if self.turns.is_over():  # a coroutine for nothing would cost one per cent of a request
-                await self.turns.wait()
+            await self.turns.wait()
             return now()
         result = await self.decoders.run(job())
         assert isinstance(result, ReadRequest)

@@ -1,11 +1,11 @@
-"""Work on the event loop, divided among its turns, so that a short request, as that for health, waits little."""
+"""A limit of the work in one turn of the event loop, so that short requests, such as for health, are answered."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 
-# Bodies of at most `Limits.small_body_bytes` are parsed on the event loop: for so long in one turn, then others go on.
+# Time in one turn for parsing bodies of at most `Limits.small_body_bytes`, which the event loop does itself.
 TURN_SECONDS = 0.005
 
 
@@ -18,16 +18,16 @@ class Turns:
 
     async def wait(self) -> None:
         """Return in this turn, if it has time left; else in a later one, in the order of the calls."""
-        while self.is_over():
+        while not self.try_begin():
             await asyncio.sleep(0)
 
-    def is_over(self) -> bool:
-        """Whether this turn has no time left for a request; if it has, the request's work begins now."""
+    def try_begin(self) -> bool:
+        """Begin to work, if this turn has time left; say whether it has."""
         if self._begun is not None:
-            return time.monotonic() - self._begun > self._seconds
+            return time.monotonic() - self._begun <= self._seconds
         self._begun = time.monotonic()
         asyncio.get_running_loop().call_soon(self._end)
-        return False
+        return True
 
     def _end(self) -> None:
         self._begun = None

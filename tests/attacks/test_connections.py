@@ -197,6 +197,8 @@ def test_clients_that_do_not_read_their_answers_are_left(tmp_path: Path) -> None
 BEGINNINGS = {
     "silent": b"",
     "in a head": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+    "in a body after a request": b"GET /v2 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    b"POST /v1/digits HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n1234",
     "in a body": b"POST /v1/digits HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n1234",
 }
 
@@ -214,8 +216,10 @@ def test_connections_are_limited_in_all_and_from_one_address(tmp_path: Path, beg
                 with contextlib.suppress(OSError):  # it may have been refused already
                     connection.sendall(beginning)
                 connection.settimeout(0.2)
+                answer = b""
                 try:
-                    answer = connection.recv(1000)
+                    while part := connection.recv(1000):
+                        answer += part
                     assert answer.startswith(b"HTTP/1.1 503 "), answer
                     assert b"too many connections" in answer
                 except TimeoutError:
@@ -231,7 +235,8 @@ def test_connections_are_limited_in_all_and_from_one_address(tmp_path: Path, beg
         assert service.ask("/v2/health/ready").status == 200
         first.settimeout(5)
         with contextlib.suppress(ConnectionResetError):  # what it had sent was not read
-            assert first.recv(1000) == b""
+            while first.recv(1000):
+                pass  # the answer of its first request
         stack.close()
         wait_until(lambda: service.ask("/v2/health/ready").status == 200, 5, "there is room again")
 
