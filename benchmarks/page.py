@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import os
 import statistics
 import subprocess
@@ -27,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 RESULTS = ROOT / "benchmarks" / "results" / "page.md"
 TARGET_MS = 100
-# Corners of digits in fractions of the pad; the pen moves between them in `PARTS` steps.
+# Corners of digits in fractions of the pad.
 STROKES = {
     "1": [(0.5, 0.2), (0.5, 0.8)],
     "7": [(0.25, 0.25), (0.45, 0.24), (0.7, 0.25), (0.62, 0.4), (0.52, 0.6), (0.45, 0.8)],
@@ -35,7 +34,6 @@ STROKES = {
           (0.5, 0.2)],
     "2": [(0.3, 0.35), (0.38, 0.24), (0.55, 0.22), (0.67, 0.33), (0.6, 0.5), (0.45, 0.65), (0.3, 0.78), (0.7, 0.78)],
 }  # fmt: skip
-PARTS = 5
 # Collects the times of the answers after each `pointerup`.
 WATCH = """
 window.answers = [];
@@ -116,32 +114,13 @@ def opened(url: str, folder: Path, width: int) -> Iterator[Any]:
 
 
 def answer_ms(driver: Any, digit: str, touch: bool) -> float:
-    """Draw a digit, lift the pen, and wait for the last answer."""
+    """Milliseconds from lifting the pen, after drawing a digit, to the last answer."""
+    from tests.browser import draw_line
+
     driver.execute_script("document.getElementById('clear').click()")
     time.sleep(0.4)
     driver.execute_script("begin()")
-    left, top, wide, high = driver.execute_script(
-        "const b = pad.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]"
-    )
-    corners = [(left + x * wide, top + y * high) for x, y in STROKES[digit]]
-    steps = [
-        tuple(a + (b - a) * part / PARTS for a, b in zip(one, two, strict=True))
-        for one, two in itertools.pairwise(corners)
-        for part in range(PARTS + 1)
-    ]
-    send = driver.execute_cdp_cmd
-    for at, (x, y) in enumerate(steps):
-        if touch:
-            point = {"type": "touchMove" if at else "touchStart", "touchPoints": [{"x": x, "y": y}]}
-            send("Input.dispatchTouchEvent", point)
-        else:
-            common = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
-            send("Input.dispatchMouseEvent", {"type": "mouseMoved" if at else "mousePressed", **common})
-    if touch:
-        send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    else:
-        x, y = steps[-1]
-        send("Input.dispatchMouseEvent", {"type": "mouseReleased", "x": x, "y": y, "button": "left"})
+    draw_line(driver, STROKES[digit], touch)
     time.sleep(2.0)  # longer than any answer: those of the strokes before must not be taken for the last
     answers = driver.execute_script("return isDone() ? answers : []")  # without the last one there is no figure
     if not answers:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from tests.conftest import unavailable
 
 OPTIONS = ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
            "disable-component-update", "disable-sync")  # fmt: skip
+
+PARTS = 5
 
 
 @contextlib.contextmanager
@@ -44,6 +47,36 @@ def browser(folder: Path, width: int, dark: bool, *words: str, insecure: bool = 
         yield driver
     finally:
         driver.quit()
+
+
+def draw_line(driver: Any, corners: Sequence[tuple[float, float]], touch: bool = False) -> None:
+    """Draw one line on the page's pad with the mouse or a finger, and lift it.
+
+    Args:
+        corners: where it goes, in fractions of the pad's width and height; between two of them it takes `PARTS` steps.
+    """
+    left, top, width, height = driver.execute_script(
+        "const b = pad.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]"
+    )
+    path = [(left + x * width, top + y * height) for x, y in corners]
+    steps = [
+        tuple(a + (b - a) * part / PARTS for a, b in zip(one, two, strict=True))
+        for one, two in itertools.pairwise(path)
+        for part in range(PARTS + 1)
+    ]
+    send = driver.execute_cdp_cmd
+    for at, (x, y) in enumerate(steps):
+        if touch:
+            kind = "touchMove" if at else "touchStart"
+            send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        else:
+            common = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
+            send("Input.dispatchMouseEvent", {"type": "mouseMoved" if at else "mousePressed", **common})
+    if touch:
+        send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    else:
+        x, y = steps[-1]
+        send("Input.dispatchMouseEvent", {"type": "mouseReleased", "x": x, "y": y, "button": "left"})
 
 
 def requests_of(driver: Any, page: str) -> list[str]:

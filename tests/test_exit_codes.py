@@ -69,15 +69,21 @@ def test_a_process_ends_with_it(code: int, tmp_path: Path, mnist: object, cli: C
         assert cli(*words, "--json").json["error"]["code"] == code
 
 
-def test_an_interrupt_is_130(mnist: object) -> None:
-    command = [sys.executable, "-m", "mnist_edge", "evaluate", SHIPPED / "cnn" / "cnn-int8.tflite", "--engine"]
-    command = [sys.executable, "-c", INTERRUPTIBLE, *command, "tflite-runtime"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def interrupted(command: str, *options: object) -> tuple[str, str]:
+    """Standard output and error of a command about the shipped cnn that is interrupted at work; it ends with 130."""
+    words = [sys.executable, "-m", "mnist_edge", command, SHIPPED / "cnn" / "cnn-int8.tflite", *options]
+    words = [sys.executable, "-c", INTERRUPTIBLE, *words, "--engine", "tflite-runtime"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert process.stderr.readline()  # the progress has begun
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    out, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
+    return out, said
+
+
+def test_an_interrupt_is_130(mnist: object) -> None:
+    _, said = interrupted("evaluate")
     assert "Traceback" not in said
     assert "Interrupted" in said

@@ -7,7 +7,6 @@ import concurrent.futures
 import contextlib
 import gzip
 import io
-import itertools
 import json
 import os
 import shutil
@@ -31,7 +30,7 @@ from mnist_edge import data
 from mnist_edge.artifacts import Manifest
 from mnist_edge.runtime import open_session
 from mnist_edge.workspace import SHIPPED
-from tests.browser import assert_accessible, browser, requests_of
+from tests.browser import assert_accessible, browser, draw_line, requests_of
 from tests.conftest import Run, assert_two_lines
 from tests.serving_process import Server, png, running
 
@@ -348,27 +347,7 @@ def test_the_page(server: Server, tmp_path: Path, width: int, dark: bool) -> Non
     assert len(httpx.get(server.url).content) < 60_000
     with browser(tmp_path, width, dark) as driver:
         driver.get(server.url)
-        box = driver.execute_script("const b = pad.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]")
-        path = [(box[0] + x * box[2], box[1] + y * box[3]) for x, y in SEVEN]
-        steps = [
-            tuple(a + (b - a) * part / 5 for a, b in zip(one, two, strict=True))
-            for one, two in itertools.pairwise(path)
-            for part in range(6)
-        ]
-        touch = width < 500
-        send = driver.execute_cdp_cmd
-        for at, (x, y) in enumerate(steps):
-            if touch:
-                kind = "touchMove" if at else "touchStart"
-                send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
-            else:
-                common = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
-                send("Input.dispatchMouseEvent", {"type": "mouseMoved" if at else "mousePressed", **common})
-        if touch:
-            send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-        else:
-            x, y = steps[-1]
-            send("Input.dispatchMouseEvent", {"type": "mouseReleased", "x": x, "y": y, "button": "left"})
+        draw_line(driver, SEVEN, touch=width < 500)
         for _ in range(100):
             if driver.execute_script("return document.getElementById('label').textContent") == "7":
                 break

@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +24,7 @@ from mnist_edge.results import ParityReport
 from mnist_edge.serialize import from_json, to_json
 from mnist_edge.workspace import SHIPPED
 from tests.conftest import Run, assert_two_lines
-from tests.test_exit_codes import INTERRUPTIBLE
+from tests.test_exit_codes import interrupted
 
 TFLITE, ONNX = "dense-int8.tflite", "dense-int8.onnx"
 OPTIONS = {"--markdown": "v.md", "--junit": "v.xml", "--benchmark-json": "v.bench.json", "--report": "v.html"}
@@ -380,19 +377,7 @@ def test_a_workspace_stands_for_the_files_of_all_its_models(
 
 @pytest.mark.parametrize("command", ["verify", "evaluate"])
 def test_an_interrupt_prints_one_json_object(command: str, tmp_path: Path, mnist: object) -> None:
-    words = [sys.executable, "-m", "mnist_edge", command, SHIPPED / "cnn" / "cnn-int8.tflite", "--json"]
-    words += ["--engine", "tflite-runtime"]
-    if command == "verify":
-        words += ["--junit", tmp_path / "v.xml"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTIBLE, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    assert process.stderr.readline()  # the progress has begun
-    time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    out, _ = interrupted(command, "--json", *(["--junit", tmp_path / "v.xml"] if command == "verify" else []))
     value = json.loads(out)
     assert (value["schema_version"], value["command"]) == (1, command)
     assert (value["error"]["code"], value["error"]["kind"]) == (130, "interrupted")

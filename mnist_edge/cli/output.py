@@ -171,7 +171,7 @@ class Output:
 def chosen_files(
     output: Output, paths: Sequence[Path], workspace: Path, model: str | None, engine: str, shipped: bool
 ) -> tuple[list[Path], list[str]]:
-    """The files that a command's arguments mean, and a note, shown already, about those that are left out.
+    """Files that a command's arguments select, and notes about those that are left out, which were printed.
 
     Args:
         output: where the note goes. paths, workspace, model, shipped: the command's arguments of these names.

@@ -43,7 +43,7 @@ def _outcome(check: Check) -> str:
 
 
 def verdict_lines(checks: Sequence[Check]) -> list[str]:
-    """A sentence for every check that did not pass, or one for all of them."""
+    """A sentence for each check that did not pass; if all passed, one sentence."""
     failed = [line for check in checks if not check.passed for line in _sentences(check)]
     passed = [check.now for check in checks if check.passed and check.now is not None]
     if failed or not passed:

@@ -113,7 +113,7 @@ class Verdicts:
 
     @property
     def has_baseline(self) -> bool:
-        """Whether a check is to be compared with an earlier one."""
+        """Whether any check has a counterpart in the baseline."""
         return any(check.before is not None for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:

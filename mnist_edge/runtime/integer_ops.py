@@ -23,7 +23,7 @@ def mean_axes(axes: NDArray[Any], rank: int) -> list[int]:
 
 
 def mean_multiplier(source: TensorInfo, out: TensorInfo, count: int) -> tuple[int, int]:
-    """What brings a sum of ``count`` values to the mean's grid, as (m, shift).
+    """Multiplier that rescales a sum of ``count`` values to the scale of their mean, as (m, shift).
 
     The reference kernels of LiteRT 2.3 and tflite-runtime 2.14 divide the 31-bit multiplier by the count, truncating,
     and multiply the sum once. Others differ by one at times: LiteRT's default kernels (XNNPACK), and versions that use
@@ -35,18 +35,18 @@ def mean_multiplier(source: TensorInfo, out: TensorInfo, count: int) -> tuple[in
 
 
 def product_multiplier(a: TensorInfo, b: TensorInfo, out: TensorInfo) -> tuple[int, int]:
-    """What brings a product to the output's grid, as (m, shift)."""
+    """Multiplier that rescales a product to the output's scale, as (m, shift)."""
     return multiplier(float(np.float32(a.scale[0]) * np.float32(b.scale[0]) / np.float32(out.scale[0])))
 
 
 def leaky_relu_multipliers(op: OpInfo, source: TensorInfo, out: TensorInfo) -> tuple[tuple[int, int], tuple[int, int]]:
-    """What brings negative and other values to the output's grid, as (m, shift) each."""
+    """Multipliers that rescale negative and other values to the output's scale, as (m, shift) each."""
     slope = np.float32(source.scale[0]) * np.float32(op.numbers["alpha"]) / np.float32(out.scale[0])
     return multiplier(float(slope)), multiplier(float(np.float32(source.scale[0]) / np.float32(out.scale[0])))
 
 
 def logistic_table(source: TensorInfo, out: TensorInfo) -> Integers | None:
-    """LOGISTIC of -128 .. 127, or None if it depends on how a C library rounds its float32 ``exp``.
+    """Look-up table of LOGISTIC for the inputs -128 to 127; None if it depends on a C library's float32 ``exp``.
 
     LiteRT computes this table with the C library of the machine. That of glibc errs by less than 0.502 units in the
     last place; here the table must be the same for every error below 0.6.

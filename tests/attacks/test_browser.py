@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.service import Service, drawing, serving
-from tests.browser import browser
+from tests.browser import browser, draw_line
 
 pytestmark = pytest.mark.slow
 IMAGES = 'mnist_edge_images_total{model="dense"}'
@@ -57,15 +57,7 @@ def complaints(driver: Any) -> list[str]:
 
 def draw(driver: Any) -> str:
     """Draw a one with the mouse; the label that the page shows, as soon as it shows one."""
-    box = driver.execute_script("const b = pad.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]")
-    points = [(box[0] + 0.5 * box[2], box[1] + (0.15 + 0.07 * step) * box[3]) for step in range(11)]
-    for at, (x, y) in enumerate(points):
-        kind = "mouseMoved" if at else "mousePressed"
-        common = {"x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
-        driver.execute_cdp_cmd("Input.dispatchMouseEvent", {"type": kind, **common})
-    driver.execute_cdp_cmd(
-        "Input.dispatchMouseEvent", {"type": "mouseReleased", "x": points[-1][0], "y": points[-1][1], "button": "left"}
-    )
+    draw_line(driver, [(0.5, 0.15), (0.5, 0.85)])
     end = time.monotonic() + 15
     label = ""
     while not label.isdigit() and time.monotonic() < end:

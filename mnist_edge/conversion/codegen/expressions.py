@@ -9,7 +9,7 @@ from mnist_edge.conversion.codegen.plan import Plan
 
 
 def array(kind: str, name: str, values: Iterable[Any], attribute: str = "") -> str:
-    """The definition of a constant array."""
+    """C definition of a constant array."""
     numbers = [str(int(value)) for value in values]
     lines = [", ".join(numbers[at : at + 32]) for at in range(0, len(numbers), 32)]
     return f"static const {attribute}{kind} {name}[{len(numbers)}] = {{\n" + ",\n".join(lines) + "};\n"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.conversion.codegen.order import GROUP, reorder
-from mnist_edge.conversion.codegen.step import BLOCK, OFFSET, Buffer, Step, layer_input, place
+from mnist_edge.conversion.codegen.step import BLOCK, OFFSET, Buffer, Step, layer_input, place, stored_offset
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
 from mnist_edge.runtime import integer_graph
@@ -157,9 +157,8 @@ def _is_plain_pool(op: OpInfo, source: TensorInfo) -> bool:
 
 
 def _same_bytes(source: TensorInfo, out: TensorInfo) -> bool:
-    """Whether the stored bytes, q + 128 of int8 and uint8 as it is, stand for the same numbers."""
-    shifts = {"uint8": 0, "int8": OFFSET}
-    zeros = [end.zero_point[0] + shifts[end.dtype] for end in (source, out)]
+    """Whether two tensors store equal numbers as equal bytes (q + 128 for int8, q for uint8)."""
+    zeros = [end.zero_point[0] + stored_offset(end) for end in (source, out)]
     return source.scale == out.scale and zeros[0] == zeros[1]
 
 
@@ -209,7 +208,7 @@ def packed(step: Step, made: Plan) -> dict[str, Any]:
     groups, blocks = -(-width // GROUP), -(-channels // BLOCK)
     filled = np.zeros((blocks * BLOCK, runs, groups * GROUP), np.int8)
     filled[:channels, :, :width] = stretches
-    zero = source.zero_point[0] + OFFSET * (source.dtype == "int8")
+    zero = source.zero_point[0] + stored_offset(source)
     bias = np.zeros(blocks * BLOCK, np.int64)
     given = made.constants[step.op.inputs[2]].astype(np.int64) if len(step.op.inputs) > 2 and step.op.inputs[2] else 0
     sums = stretches.sum(axis=(1, 2))

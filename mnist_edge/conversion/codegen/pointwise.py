@@ -1,4 +1,4 @@
-"""The C of steps without weights: look-up tables, sums and products of two tensors, means, concatenation."""
+"""C code of steps without weights: look-up tables, sums and products of two tensors, means, concatenation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.conversion.codegen.expressions import address, array
 from mnist_edge.conversion.codegen.plan import PIXELS_TABLE, Plan
-from mnist_edge.conversion.codegen.step import OFFSET, Step
+from mnist_edge.conversion.codegen.step import OFFSET, Step, stored_offset
 from mnist_edge.runtime.engines.reference import bounds, table
 from mnist_edge.runtime.fixed_point import multiplier
 from mnist_edge.runtime.integer_ops import (
@@ -25,7 +25,7 @@ _TABLES = ("LEAKY_RELU", "LOGISTIC", "PIXELS", "QUANTIZE")
 
 
 def look_up(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    """A step whose outputs depend on one input each."""
+    """C code of a step in which each output depends on one input alone: a look-up table."""
     size = math.prod(made.tensors[step.target].shape[1:])
     ends = f"{address(made, step.sources[0])}, {address(made, step.target)}"
     return array("uint8_t", f"{name}_table", _table(made, step)), f"    edge_lookup({ends}, {size}, {name}_table);\n"
@@ -35,12 +35,11 @@ def _table(made: Plan, step: Step) -> NDArray[Any]:
     if step.kind == "PIXELS":
         return made.constants[PIXELS_TABLE]
     source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
-    # int8 is stored with an offset, uint8 as it is.
-    return table(step.op, source, out) + (OFFSET if out.dtype == "int8" else 0)
+    return table(step.op, source, out) + stored_offset(out)
 
 
 def add(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    """ADD or SUB, of tensors or of one and a constant."""
+    """C code of ADD or SUB, of two tensors or of a tensor and a constant."""
     a, b, out = (made.tensors[key] for key in (*step.op.inputs[:2], step.target))
     twice = 2.0 * max(a.scale[0], b.scale[0])
     numbers: list[int] = [-1 if step.kind == "SUB" else 1]
@@ -51,7 +50,7 @@ def add(made: Plan, step: Step, name: str) -> tuple[str, str]:
 
 
 def multiply(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    """MUL, of tensors or of one and a constant."""
+    """C code of MUL, of two tensors or of a tensor and a constant."""
     a, b, out = (made.tensors[key] for key in (*step.op.inputs[:2], step.target))
     numbers = [a.zero_point[0] + OFFSET, b.zero_point[0] + OFFSET, *product_multiplier(a, b, out)]
     return _pair("edge_multiply", made, step, name, numbers)
@@ -72,7 +71,7 @@ def _pair(kernel: str, made: Plan, step: Step, name: str, numbers: list[int]) ->
 
 
 def mean(made: Plan, step: Step, _: str) -> tuple[str, str]:
-    """MEAN over neighbouring dimensions."""
+    """C code of MEAN over neighbouring dimensions."""
     source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
     axes = mean_axes(made.constants[step.op.inputs[1]], len(source.shape))
     before, count, after = (
@@ -86,7 +85,7 @@ def mean(made: Plan, step: Step, _: str) -> tuple[str, str]:
 
 
 def concatenate(made: Plan, step: Step, _: str) -> tuple[str, str]:
-    """CONCATENATION: one call an input, which copies its rows to where they lie in the output's."""
+    """C code of CONCATENATION: one call for each input, which copies its rows to where they lie in the output's."""
     out = made.tensors[step.target]
     axis = step.op.attributes["axis"][0] % len(out.shape)
     rows, row, at, calls = math.prod(out.shape[1:axis]), math.prod(out.shape[axis:]), 0, ""

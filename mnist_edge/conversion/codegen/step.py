@@ -14,6 +14,11 @@ OFFSET = 128  # activations are stored as q + 128
 _ALIGN = 64
 
 
+def stored_offset(tensor: TensorInfo) -> int:
+    """Number that is added to the values of a computed tensor, int8 or uint8, to store them as unsigned bytes."""
+    return {"uint8": 0, "int8": OFFSET}[tensor.dtype]
+
+
 @dataclass
 class Buffer:
     """A region of the scratch buffer, of a tensor or of one step's padded input."""
