@@ -101,6 +101,10 @@ class Service:
     def decoders(self) -> list[int]:
         return [pid for pid in children(self.process.pid) if _is_decoder(pid)]
 
+    def has_decoders(self, each: int) -> bool:
+        """Whether each server has so many decoders; one that was forked but has no limit yet counts as a server."""
+        return each * len(self.servers()) == len(self.decoders()) > 0
+
     def memory(self) -> int:
         """Bytes of memory of all processes; what they share is counted once."""
         return sum(_proportional_bytes(pid) for pid in self.processes())
@@ -158,12 +162,15 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = ""
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *words: object, stderr: Any = None, port: int = 0, **environment: str) -> Iterator[Service]:
+def serving(
+    folder: Path, *words: object, stderr: Any = None, port: int = 0, decoders: int = 2, **environment: str
+) -> Iterator[Service]:
     """``mnist-edge serve`` with one model, until the block ends; whatever is left is then ended.
 
     Args:
         folder: the workspace. words: more options. stderr: where its standard error goes; then ``port`` must be given.
-        port: to listen on; 0: one that is free. environment: more variables.
+        port: to listen on; 0: one that is free. decoders: processes that decode for each server.
+        environment: more variables.
     """
     command = [sys.executable, "-m", "mnist_edge", "serve", "--port", str(port), "-o", str(folder)]
     command += [] if "--model" in words else ["--model", "dense"]
@@ -178,7 +185,8 @@ def serving(folder: Path, *words: object, stderr: Any = None, port: int = 0, **e
             port = int(address.rpartition(":")[2].partition("/")[0])
         service = Service(process, port, address)
         tls = address.startswith("https")
-        wait_until(lambda: service.decoders() if tls else _answers(service), what="the service starts")
+        wait_until(lambda: tls or _answers(service), what="the service starts")
+        wait_until(lambda: service.has_decoders(decoders), what="the decoders start")
         yield service
     finally:
         process.send_signal(signal.SIGCONT)

@@ -187,7 +187,7 @@ def swapping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service
         shutil.copytree(SHIPPED / "dense", workspace / name)
         change(workspace / name)
     words = [word for name in NAMES.values() for word in ("--model", name)]
-    with serving(workspace, *words, "--threads", 1) as service:
+    with serving(workspace, *words, "--threads", 1, decoders=1) as service:
         yield service, workspace
 
 
