@@ -27,7 +27,7 @@ def command(
         bool, typer.Option("--calibration-study", help="Show the verdict over numbers and draws of calibration images.")
     ] = False,
     max_drop_pp: options.MaxDrop = 0.2,
-    min_agreement: options.MinAgreement = 0.995,
+    min_agreement: options.MinAgreement = None,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
     max_brier_increase: options.MaxBrierIncrease = 0.002,
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import answers
 from mnist_edge.parity.changes import changes
-from mnist_edge.parity.gate import ClassCounts, Decision, Gate, decide
+from mnist_edge.parity.expected_changes import expected_changes
+from mnist_edge.parity.gate import ClassCounts, Decision, Gate, allowed_changes, decide
 from mnist_edge.parity.probabilities import ProbabilityChange, probability_change
 from mnist_edge.results import Flips, ParityReport, TwinReport
 from mnist_edge.runtime import Session
@@ -49,8 +51,10 @@ def report(
     names = session.contract.class_names
     comparable = before.shape == after.shape and bool(np.isfinite(after).all())
     change = probability_change(before, after, labels) if comparable else None
-    decision = _verdict(before, after, names, labels, gate, change)
-    return _report(before, after, labels, names, decision, change, session.path, session.engine, session.verified)
+    expected = expected_changes(before) if comparable else 0.0
+    decision = _verdict(before, after, names, labels, gate, change, expected)
+    made = _report(before, after, labels, names, decision, change, session.path, session.engine, session.verified)
+    return replace(made, allowed_changes=allowed_changes(gate, len(labels), expected)) if comparable else made
 
 
 def refused(
@@ -69,6 +73,7 @@ def _verdict(
     labels: NDArray[np.int64],
     gate: Gate,
     change: ProbabilityChange | None,
+    expected: float,
 ) -> Decision:
     n = len(labels)
     if before.shape != after.shape:
@@ -82,7 +87,7 @@ def _verdict(
         ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()))
         for name, of in ((name, labels == label) for label, name in enumerate(class_names))
     ]
-    return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes, change)
+    return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes, change, expected)
 
 
 def _report(
