@@ -13,8 +13,8 @@ from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import answers
 from mnist_edge.parity.changes import changes
-from mnist_edge.parity.expected_changes import expected_changes
-from mnist_edge.parity.gate import ClassCounts, Decision, Gate, allowed_changes, decide
+from mnist_edge.parity.gate import NO_NOISE, ClassCounts, Decision, Gate, allowed_changes, decide
+from mnist_edge.parity.label_noise import LabelNoise, label_noise
 from mnist_edge.parity.probabilities import ProbabilityChange, probability_change
 from mnist_edge.results import Flips, ParityReport, TwinReport
 from mnist_edge.runtime import Session
@@ -51,10 +51,13 @@ def report(
     names = session.contract.class_names
     comparable = before.shape == after.shape and bool(np.isfinite(after).all())
     change = probability_change(before, after, labels) if comparable else None
-    expected = expected_changes(before) if comparable else 0.0
-    decision = _verdict(before, after, names, labels, gate, change, expected)
+    noise = label_noise(before, after, labels) if comparable else NO_NOISE
+    decision = _verdict(before, after, names, labels, gate, change, noise)
     made = _report(before, after, labels, names, decision, change, session.path, session.engine, session.verified)
-    return replace(made, allowed_changes=allowed_changes(gate, len(labels), expected)) if comparable else made
+    if not comparable:
+        return made
+    allowed = max(allowed_changes(gate, len(labels), noise.expected), 0)
+    return replace(made, allowed_changes=allowed, tied_changes=noise.tied)
 
 
 def refused(
@@ -73,7 +76,7 @@ def _verdict(
     labels: NDArray[np.int64],
     gate: Gate,
     change: ProbabilityChange | None,
-    expected: float,
+    noise: LabelNoise,
 ) -> Decision:
     n = len(labels)
     if before.shape != after.shape:
@@ -87,7 +90,7 @@ def _verdict(
         ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()))
         for name, of in ((name, labels == label) for label, name in enumerate(class_names))
     ]
-    return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes, change, expected)
+    return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes, change, noise)
 
 
 def _report(

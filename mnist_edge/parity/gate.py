@@ -8,6 +8,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from mnist_edge.parity import statistics
+from mnist_edge.parity.label_noise import LabelNoise
 from mnist_edge.parity.probabilities import ProbabilityChange
 
 # The score bound is an approximation: by enumeration, a bound at 95 % passes a model at the margin in up to 5.2 % of
@@ -19,8 +20,9 @@ CLASS_ALPHA = 0.05
 CLASS_LOSS_P = 0.05
 # Share of answers that must be the same if nobody names one and the float model's margins explain no more changes.
 MIN_AGREEMENT = 0.995
-# Probability that a file whose noise is what `expected_changes` assumes changes more labels than are allowed.
+# Probability that a file whose noise is what `label_noise` assumes changes more labels than are allowed.
 CHANGES_ALPHA = 0.05
+NO_NOISE = LabelNoise()
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class _Drop:
 
 def decide(
     gate: Gate, n: int, broken: int, fixed: int, agreeing: int, classes: list[ClassCounts],
-    probabilities: ProbabilityChange | None = None, expected_changes: float = 0.0,
+    probabilities: ProbabilityChange | None = None, noise: LabelNoise = NO_NOISE,
 ) -> Decision:  # fmt: skip
     """The rule that decided, and the verdict. The rule ``non-inferior`` is the only pass.
 
@@ -110,13 +112,11 @@ def decide(
     Args:
         gate: the margins. n: all images. broken, fixed: answers that became wrong and right. agreeing: those unchanged.
         classes: the counts by class. probabilities: None if they are not to be judged.
-        expected_changes: how many labels the float model's margins let quantization change:
-            `mnist_edge.parity.expected_changes`.
+        noise: what the float model's margins and the file's grid explain of the changed answers.
     """
     drop = _Drop(gate, n, broken, fixed)
     gained = drop.upper() < 0
-    changed = n - agreeing - fixed
-    disagreement = _disagreement(drop, changed, expected_changes)
+    disagreement = _disagreement(drop, n - agreeing - fixed, noise)
     if disagreement is not None and disagreement.rule == "agreement":
         return disagreement
     for counts in classes:
@@ -188,10 +188,10 @@ def _lost(drop: _Drop) -> Decision:
 def allowed_changes(gate: Gate, n: int, expected: float) -> int:
     """How many of n answers may change without being corrected.
 
-    If the gate names a share, that share. Else 0.5 % of the images, or as many as noise explains that changes
-    ``expected`` labels: the largest count that the exact binomial test with a mean of ``expected`` does not reject at
-    `CHANGES_ALPHA`. An image changes with a probability of its own, and the upper tail of such a sum is at most that of
-    the binomial distribution with the same mean.
+    If the gate names a share, that share. Else 0.5 % of the images, or more if noise explains more: the largest count
+    that the exact binomial test with a mean of ``expected`` does not reject at `CHANGES_ALPHA`. The images have
+    different probabilities of a change; the upper tail of the sum is at most that of the binomial distribution with
+    the same mean.
 
     Source: W. Hoeffding, On the distribution of the number of successes in independent trials, Annals of Mathematical
     Statistics 27 (1956), theorem 5.
@@ -209,26 +209,31 @@ def allowed_changes(gate: Gate, n: int, expected: float) -> int:
     return low
 
 
-def _disagreement(drop: _Drop, changed: int, expected: float) -> Decision | None:
+def _disagreement(drop: _Drop, changed: int, noise: LabelNoise) -> Decision | None:
     """Whether too many answers changed for the worse, or from one wrong class to another.
 
-    An answer that was fixed does not count. The rule fails if there are more changes than `allowed_changes` and their
-    share is above the allowed one with 95 % confidence (exact binomial test); if the latter is not shown, it is
-    undecidable.
+    An answer that was fixed does not count, nor does a tie unless the gate names a share. The rule fails if there are
+    more changes than `allowed_changes` and their share is above the allowed one with 95 % confidence (exact binomial
+    test); if the latter is not shown, it is undecidable.
     """
-    gate, n = drop.gate, drop.n
-    most = allowed_changes(gate, n, expected)
+    n, named = drop.n, drop.gate.min_agreement
+    most, ties = allowed_changes(drop.gate, n, noise.expected), ""
+    if named is None and noise.tied:
+        changed, ties = changed - noise.tied, " or tied"
     if changed <= most:
         return None
-    share, named = changed / n, gate.min_agreement
-    allowed = 1 - named if named is not None else max(1 - MIN_AGREEMENT, min(expected / n, 1.0))
-    found = f"it {drop.change}, and {changed:,} of {n:,} answers changed without being corrected; allowed are {max(most, 0):,}"
+    share = changed / n
+    allowed = 1 - named if named is not None else max(1 - MIN_AGREEMENT, min(noise.expected / n, 1.0))
+    found = (
+        f"it {drop.change}, and {changed:,} of {n:,} answers changed without being corrected{ties}; allowed are "
+        f"{max(most, 0):,}"
+    )
     if statistics.binomial_upper_tail(changed, n, allowed) <= CHANGES_ALPHA:
         return Decision("agreement", f"Failed (agreement): {found}.")
     z = NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.8)
     wanted = min(statistics.MANY_IMAGES, math.ceil(z * z * share * (1 - share) / (share - allowed) ** 2))
     verdict = f"Undecidable: {found}, which chance can do on {n:,} images."
-    return Decision("undecidable", verdict, max(wanted, n + 1, statistics.images_needed(gate.max_drop_pp / 100)))
+    return Decision("undecidable", verdict, max(wanted, n + 1, statistics.images_needed(drop.margin)))
 
 
 def _brier(gate: Gate, n: int, change: ProbabilityChange) -> Decision | None:
