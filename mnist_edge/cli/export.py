@@ -99,7 +99,7 @@ def command(
     page = verification.write_page(artifacts, splits.test.images)
     signature = signing.sign(page.parent, sign) if sign else None
     sizes = footprint.footprints(artifacts)
-    error = gate_error(checks) or footprint.over_budget(sizes, max_flash, max_ram)
+    error = gate_error(checks, data) or footprint.over_budget(sizes, max_flash, max_ram)
     facts = {"artifacts": artifacts, "footprints": sizes, "signature": str(signature) if signature else None}
     shown = [footprint_table(sizes)] if sizes else []
     code = output.result(facts, files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)

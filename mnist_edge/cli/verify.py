@@ -96,4 +96,4 @@ def command(
     }  # fmt: skip
     shown = (verdict_table(verdicts.checks), *verdict_lines(verdicts.checks), *baseline_table(verdicts))
     tables = (*kernel_table(verdicts.kernels), *layer_tables(verdicts.layers))
-    return output.result(payload, *shown, *tables, error=gate_error(verdicts.checks))
+    return output.result(payload, *shown, *tables, error=gate_error(verdicts.checks, data))

@@ -52,7 +52,7 @@ def report(
     comparable = before.shape == after.shape and bool(np.isfinite(after).all())
     change = probability_change(before, after, labels) if comparable else None
     noise = label_noise(before, after, labels) if comparable else NO_NOISE
-    decision = _verdict(before, after, names, labels, gate, change, noise)
+    decision = decision_on(before, after, names, labels, gate, change, noise)
     made = _report(before, after, labels, names, decision, change, session.path, session.engine, session.verified)
     if not comparable:
         return made
@@ -69,7 +69,7 @@ def refused(
     return _report(before, after, labels, (), decision, None, path, engine, verified=False)
 
 
-def _verdict(
+def decision_on(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     class_names: tuple[str, ...],
@@ -78,6 +78,7 @@ def _verdict(
     change: ProbabilityChange | None,
     noise: LabelNoise,
 ) -> Decision:
+    """The gate's decision on answers that are there already, float32 (n, classes) before and after."""
     n = len(labels)
     if before.shape != after.shape:
         return Decision("shape", f"Failed (shape): its answers are {after.shape}, the reference's {before.shape}.")
