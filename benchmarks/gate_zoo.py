@@ -49,7 +49,7 @@ HEAD = """# The gate on other people's models
 `python benchmarks/gate_zoo.py collect FOLDER`, then `python benchmarks/gate_zoo.py report FOLDER`, on {machine}:
 {count} nets of `tests/zoo.py`, trained for {epochs} epochs on {mnist:,} images of MNIST, {fashion:,} of Fashion-MNIST
 or {pairs:,} pairs of MNIST's digits (100 classes), exported to int8. The old rule is `--min-agreement 0.995`, the new
-one is the default of mnist-edge. "changes" are labels that changed without being corrected; "tied" are those of them for
+one is the default. "changes" are labels that changed without being corrected; "tied" are those of them for
 which the file gives the float model's label the same probability; "allowed" is how many others the new rule allows.
 "explained by": signal-to-quantization-noise ratio of the logits at which the float model's margins let noise make that
 many changes. The rule allows what 30 dB makes.
