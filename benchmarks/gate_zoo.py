@@ -36,7 +36,7 @@ from mnist_edge.errors import MnistEdgeError  # noqa: E402
 from mnist_edge.models.backend import import_keras  # noqa: E402
 from mnist_edge.parity.compare import decision_on  # noqa: E402
 from mnist_edge.parity.gate import Gate, allowed_changes  # noqa: E402
-from mnist_edge.parity.label_noise import expected_changes, label_noise  # noqa: E402
+from mnist_edge.parity.label_noise import change_probabilities, label_noise  # noqa: E402
 from mnist_edge.parity.probabilities import probability_change  # noqa: E402
 from tests.zoo import ZOO  # noqa: E402
 
@@ -231,9 +231,9 @@ def _judged(before: Probabilities, after: Probabilities, labels: NDArray[np.int6
 def _explaining_noise(before: Probabilities, changes: int) -> float:
     """The ratio in dB at which the float model's margins let noise change so many labels."""
     low, high = 0.0, 100.0
-    for _ in range(12):
+    for _ in range(10):
         middle = (low + high) / 2
-        low, high = (middle, high) if expected_changes(before, middle) > changes else (low, middle)
+        low, high = (middle, high) if change_probabilities(before, middle).sum() > changes else (low, middle)
     return high
 
 

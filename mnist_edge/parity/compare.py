@@ -88,8 +88,11 @@ def decision_on(
     old, new = answers(before), answers(after)
     broken, fixed = (old == labels) & (new != labels), (old != labels) & (new == labels)
     classes = [
-        ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()))
-        for name, of in ((name, labels == label) for label, name in enumerate(class_names))
+        ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()), expected)
+        for name, of, expected in (
+            (name, labels == label, expected)
+            for label, (name, expected) in enumerate(zip(class_names, noise.expected_broken, strict=False))
+        )
     ]
     return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes, change, noise)
 
