@@ -161,7 +161,7 @@ def test_the_noise_of_a_class_is_that_of_its_right_answers() -> None:
 
 
 def test_a_class_with_small_margins_passes_in_the_verdict() -> None:
-    """Class 0 is hardly more probable than class 1 in all of its images, and noise at 32 dB breaks its answers alone."""
+    """Class 0 is hardly more probable than class 1 in its images, and noise at 32 dB breaks its answers alone."""
     logits, labels = sample(10_000, spread=6.0)
     rows = labels == 0
     logits[rows] = -5
