@@ -62,8 +62,10 @@ def test_more_changes_are_allowed_if_more_are_expected_and_never_fewer_than_half
     n, *expected = case
     fewer, more = (allowed_changes(Gate(), n, value) for value in sorted(expected))
     assert math.floor(n * 0.005) <= fewer <= more <= n
-    if n * 0.005 < more < n:  # the smallest bound, not any
+    if n * 0.005 < more < n:  # the next count is rejected, this one is not
         assert statistics.binomial_upper_tail(more + 1, n, max(expected) / n) <= CHANGES_ALPHA
+        if more > max(expected):
+            assert statistics.binomial_upper_tail(more, n, max(expected) / n) > CHANGES_ALPHA
 
 
 @given(
