@@ -55,8 +55,8 @@ the file gives the float model's label the same probability; "allowed" is how ma
 many changes. The rule allows what 30 dB makes.
 
 A file that fails on the validation images and on the test images, which have no image in common, has lost something: no
-false alarm. In the nets that end in a pooling, whole classes lose: most of their logits are closer than a step of the
-file's grid.
+false alarm. Most answers that such a class loses are ties: the file gives several classes the same probability, and the
+label is the lowest of them.
 """
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 TRAIN, EPOCHS = {"mnist": 4000, "fashion": 4000, "pairs": 8000}, 2
