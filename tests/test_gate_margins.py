@@ -251,6 +251,8 @@ def test_a_remedy_offers_only_what_works_for_the_file(exported: Path) -> None:
     path = exported / "net-int8.tflite"
     (exported / "net-float32.tflite").unlink()
     assert "--layers" not in remedy(failed("drop", path))
+    assert "--calibration-study" in remedy(failed("drop", exported / "net-int8.c"))
+    assert "float16" not in remedy(failed("drop", exported / "net-int8.c"))
     (exported / "model.keras").unlink()
     assert commands_in(remedy(failed("drop", path))) == []
     assert "no number of images" in remedy(replace(failed("undecidable", path), images_needed=None)).lower()
