@@ -23,6 +23,11 @@ with contextlib.suppress(ImportError):
     importlib.import_module("tflite_runtime.interpreter")
 
 ROOT = Path(__file__).resolve().parent.parent
+# Whether the extra "dev" has tflite-runtime: it has no wheel for a later Python, and was built against numpy 1.
+TFLITE_RUNTIME = sys.version_info < (3, 12) and np.__version__.startswith("1.")
+needs_tflite_runtime = pytest.mark.skipif(
+    not TFLITE_RUNTIME, reason="tflite-runtime works with Python 3.11 and numpy 1 alone"
+)
 # Short trainings: what is tested here is the pipeline, not the accuracy.
 EPOCHS = {"dense": 2, "cnn": 1}
 INT8_BYTES_FLOOR = {"dense": 102_184, "cnn": 422_344}
