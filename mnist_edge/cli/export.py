@@ -27,7 +27,7 @@ def command(
         bool, typer.Option("--calibration-study", help="Show the verdict over numbers and draws of calibration images.")
     ] = False,
     max_drop_pp: options.MaxDrop = 0.2,
-    min_agreement: options.MinAgreement = 0.995,
+    min_agreement: options.MinAgreement = None,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
     max_brier_increase: options.MaxBrierIncrease = 0.002,
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
@@ -99,7 +99,7 @@ def command(
     page = verification.write_page(artifacts, splits.test.images)
     signature = signing.sign(page.parent, sign) if sign else None
     sizes = footprint.footprints(artifacts)
-    error = gate_error(checks) or footprint.over_budget(sizes, max_flash, max_ram)
+    error = gate_error(checks, data) or footprint.over_budget(sizes, max_flash, max_ram)
     facts = {"artifacts": artifacts, "footprints": sizes, "signature": str(signature) if signature else None}
     shown = [footprint_table(sizes)] if sizes else []
     code = output.result(facts, files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)

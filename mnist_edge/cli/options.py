@@ -29,7 +29,14 @@ Trust = Annotated[bool, typer.Option("--trust", help="Go on with a file that is 
 AsJson = Annotated[bool, typer.Option("--json", help="Exactly one JSON object on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 MaxDrop = Annotated[float, typer.Option("--max-drop-pp", help="Accuracy that may be lost, in percentage points.")]
-MinAgreement = Annotated[float, typer.Option("--min-agreement", help="Share of answers that must be the same.")]
+MinAgreement = Annotated[
+    float | None,
+    typer.Option(
+        "--min-agreement",
+        help="Share of answers that must be the same or corrected: a hard bound. Else 0.995, or less if the float "
+        "model's margins are so small that quantization changes more.",
+    ),
+]
 MaxClassDrop = Annotated[
     float, typer.Option("--max-class-drop-pp", help="Recall that a class may lose, in percentage points.")
 ]

@@ -31,7 +31,7 @@ def command(
     model: Annotated[str | None, typer.Option("--model", help="Only this model's files.")] = None,
     reference: Annotated[Path | None, typer.Option("--reference", help="The float answers (reference.npz).")] = None,
     max_drop_pp: options.MaxDrop = 0.2,
-    min_agreement: options.MinAgreement = 0.995,
+    min_agreement: options.MinAgreement = None,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
     max_brier_increase: options.MaxBrierIncrease = 0.002,
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
@@ -96,4 +96,4 @@ def command(
     }  # fmt: skip
     shown = (verdict_table(verdicts.checks), *verdict_lines(verdicts.checks), *baseline_table(verdicts))
     tables = (*kernel_table(verdicts.kernels), *layer_tables(verdicts.layers))
-    return output.result(payload, *shown, *tables, error=gate_error(verdicts.checks))
+    return output.result(payload, *shown, *tables, error=gate_error(verdicts.checks, data))
