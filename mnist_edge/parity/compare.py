@@ -87,9 +87,11 @@ def decision_on(
         return Decision("nan", f"Failed (nan): {rows:,} of {n:,} answers are NaN or infinite.")
     old, new = answers(before), answers(after)
     broken, fixed = (old == labels) & (new != labels), (old != labels) & (new == labels)
+    expected = noise.expected_broken or (0.0,) * len(class_names)
+    groups = [labels == label for label in range(len(class_names))]
     classes = [
-        ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()))
-        for name, of in ((name, labels == label) for label, name in enumerate(class_names))
+        ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()), expected[label])
+        for label, (name, of) in enumerate(zip(class_names, groups, strict=True))
     ]
     return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes, change, noise)
 

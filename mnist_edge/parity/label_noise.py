@@ -23,12 +23,14 @@ LEAST_PROBABILITY = 1e-30
 class LabelNoise:
     """What the float model's margins and the file's grid explain.
 
-    ``expected``: number of labels that noise is expected to change. ``tied``: labels that changed without being
-    corrected, for which the file gives the float model's label the same probability as its own.
+    ``expected``: number of labels that noise is expected to change; ``expected_broken``: of those that are right, by
+    class. ``tied``: labels that changed without being corrected, for which the file gives the float model's label the
+    same probability as its own.
     """
 
     expected: float = 0.0
     tied: int = 0
+    expected_broken: tuple[float, ...] = ()
 
 
 def label_noise(before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]) -> LabelNoise:
@@ -42,19 +44,25 @@ def label_noise(before: NDArray[np.float32], after: NDArray[np.float32], labels:
     """
     old, new = answers(before), answers(after)
     ties = after[np.arange(len(old)), old] == after.max(axis=1)
-    return LabelNoise(expected_changes(before), int((ties & (old != new) & (new != labels)).sum()))
+    odds, right = change_probabilities(before), old == labels
+    broken = np.bincount(labels[right], odds[right], before.shape[1])
+    return LabelNoise(
+        expected=math.fsum(odds.tolist()),
+        tied=int((ties & (old != new) & (new != labels)).sum()),
+        expected_broken=tuple(broken.tolist()),
+    )
 
 
-def expected_changes(probabilities: NDArray[np.float32], sqnr_db: float = SQNR_DB) -> float:
-    """Expected number of changed labels if the logits carry noise at this signal-to-quantization-noise ratio.
+def change_probabilities(probabilities: NDArray[np.float32], sqnr_db: float = SQNR_DB) -> NDArray[np.float64]:
+    """Probability for each image that its label changes if the logits carry noise at this ratio of signal to noise.
 
     The logits are the logarithms of the probabilities, up to a constant for each image, which the variance removes:
 
         signal  = mean over images of the variance of log(p) over the classes
         noise   = signal * 10 ** (-sqnr_db / 10): the variance of independent normal noise on every logit
-        changes = sum over images of Phi(-(log(p1) - log(p2)) / sqrt(2 * noise))
+        change  = Phi(-(log(p1) - log(p2)) / sqrt(2 * noise))
 
-    p1 and p2 are the two largest probabilities of an image, and Phi is the normal distribution function: the noise of
+    p1 and p2 are the image's two largest probabilities, and Phi is the normal distribution function: the noise of
     the difference of two logits has twice the variance. The other classes are left out, so this is a lower estimate.
 
     Source of the noise model: B. Widrow and I. Kollár, Quantization Noise, Cambridge University Press 2008: rounding
@@ -67,5 +75,5 @@ def expected_changes(probabilities: NDArray[np.float32], sqnr_db: float = SQNR_D
     noise = float(logits.var(axis=1, dtype=np.float64).mean()) * 10 ** (-sqnr_db / 10)
     best = np.partition(logits, -2, axis=1)[:, -2:].astype(np.float64)
     if noise <= 0:
-        return 0.0
-    return math.fsum(math.erfc(margin / math.sqrt(4 * noise)) / 2 for margin in (best[:, 1] - best[:, 0]).tolist())
+        return np.zeros(len(probabilities))
+    return np.array([math.erfc(margin / math.sqrt(4 * noise)) / 2 for margin in (best[:, 1] - best[:, 0]).tolist()])
