@@ -14,7 +14,7 @@ NAME = "sweep"
 
 
 def command(
-    model: Annotated[str, typer.Option("--model", help="dense, cnn, or a .keras file to go on from.")] = DEFAULT_MODEL,
+    model: options.Trainable = DEFAULT_MODEL,
     recipe: options.Recipe = "quick",
     trials: Annotated[int, typer.Option("--trials", min=1, help="How many the study shall have in the end.")] = 20,
     epochs: options.Epochs = None,
@@ -37,10 +37,12 @@ def command(
 
     Example: mnist-edge sweep --model dense --trials 20 --epochs 5
     """
-    from mnist_edge import experiments, training
+    from mnist_edge import experiments, models, training
     from mnist_edge.data import load
+    from mnist_edge.selection import keras_model
 
     output = Output(NAME, as_json, debug)
+    model = keras_model(model, workspace, models.names())
     config = training.configure(model, recipe, epochs=epochs, seed=seed)
     with output.progress() as progress:
         splits = load(data, progress=progress)
