@@ -58,6 +58,7 @@ def command(
     from mnist_edge.data import Splits, load
     from mnist_edge.errors import UsageError, suggest
     from mnist_edge.parity import Gate
+    from mnist_edge.parity.reports import VIEWERS
     from mnist_edge.parity.verdict import judge
     from mnist_edge.selection import exported_in_place, keras_model
 
@@ -108,7 +109,8 @@ def command(
     error = gate_error(checks, data) or footprint.over_budget(sizes, max_flash, max_ram)
     facts = {"artifacts": artifacts, "footprints": sizes, "signature": str(signature) if signature else None}
     shown = [footprint_table(sizes)] if sizes else []
-    shown += [f"Report: {page}"]
+    outcome = verification.recorded_in(page.parent).outcome
+    shown += [f"Report on all files in {page.parent}, {outcome}: {page}", f"{VIEWERS}."]
     code = output.result(facts, files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
     output.next(*_offers([check.path for check in checks if not check.passed], artifacts), *opening(page))
     return code
