@@ -35,6 +35,9 @@ Epochs = Annotated[int | None, typer.Option("--epochs")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size")]
 Optimizer = Annotated[str | None, typer.Option("--optimizer", help="sgd, adam, adamw, nadam or rmsprop.")]
 LearningRate = Annotated[float | None, typer.Option("--learning-rate")]
+AugmentationStrength = Annotated[
+    float | None, typer.Option("--augmentation", help="The recipe's augmentation times this; 0 for none.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 Shipped = Annotated[
     bool, typer.Option("--shipped", help="The models that came with this package, as far as an engine here runs them.")

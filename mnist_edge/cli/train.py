@@ -21,6 +21,7 @@ def command(
     batch_size: options.BatchSize = None,
     optimizer: options.Optimizer = None,
     learning_rate: options.LearningRate = None,
+    augmentation: options.AugmentationStrength = None,
     seed: options.Seed = 0,
     time_budget: Annotated[
         float | None, typer.Option("--time-budget", help="Minutes; the recipe's epochs are scaled to them.")
@@ -43,7 +44,7 @@ def command(
     model = keras_model(model, workspace, models.names())
     config = training.configure(
         model, recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate,
-        seed=seed, time_budget=time_budget,
+        augmentation=augmentation, seed=seed, time_budget=time_budget,
     )  # fmt: skip
     with output.progress() as progress:
         result = experiments.train(config, load(data, progress=progress), workspace, progress, tensorboard=tensorboard)
