@@ -84,7 +84,7 @@ def nothing_exported(folders: Sequence[Path], word: str) -> NotInWorkspaceError:
         how = how_to_export(folders[0].name, folders[0].parent)
         return NotInWorkspaceError(f"There is no exported file in {folders[0]}.", how)
     how = how_to_export(None, Path(word))
-    return NotInWorkspaceError(f"There is no exported file in {word}, nor in a folder in it.", how)
+    return NotInWorkspaceError(f"There is no exported file in {Path(word)}, nor in a folder in it.", how)
 
 
 def how_to_export(model: str | None, workspace: Path) -> str:

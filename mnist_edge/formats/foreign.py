@@ -5,7 +5,9 @@ A file is recognized by its suffix, a SavedModel by the file that every SavedMod
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
+import sys
 from pathlib import Path
 
 from mnist_edge.errors import UsageError
@@ -27,13 +29,10 @@ def not_a_keras_model(path: Path) -> UsageError:
 
     if path.suffix not in suffixes():
         return unknown_file(path)
-    run = f"mnist-edge evaluate {_quoted(path)}"
-    prove = f"mnist-edge verify {_quoted(path)}"
-    if not path.with_name("reference.npz").is_file():
-        prove += " --reference FILE, the float model's answers"
+    with_answers = "" if path.with_name("reference.npz").is_file() else " --reference FILE (the float model's answers)"
     return UsageError(
         f"{path} is no Keras model but a {path.suffix} file, which is what export makes of one.",
-        f"Run this file: {run}, or mnist-edge predict --model {_quoted(path)} PICTURE. Verify it: {prove}",
+        f"Run it: mnist-edge evaluate {_quoted(path)}. Verify it: mnist-edge verify {_quoted(path)}{with_answers}",
     )
 
 
@@ -55,7 +54,7 @@ def unknown_file(path: Path) -> UsageError:
         code = f'import keras; keras.models.load_model("{path}", compile=False).save("{new}")'
         return UsageError(
             f"{path} is an HDF5 file, the older format of Keras.",
-            f"Save it as {KERAS_SUFFIX}: python -c {shlex.quote(code)} && {then}",
+            f"Save it as {KERAS_SUFFIX}: {_python()} -c {shlex.quote(code)} && {then}",
         )
     if is_saved_model(path):
         return UsageError(
@@ -72,6 +71,11 @@ def unknown_file(path: Path) -> UsageError:
     from mnist_edge.formats import suffixes
 
     return UsageError(f"{path} has no known model suffix.", f"Known: {', '.join(suffixes())}.")
+
+
+def _python() -> str:
+    """The Python that has Keras: this one if it has."""
+    return shlex.quote(sys.executable) if importlib.util.find_spec("keras") else "python"
 
 
 def _quoted(path: Path) -> str:
