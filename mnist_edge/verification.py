@@ -194,7 +194,8 @@ def recorded_in(folder: Path) -> Verdicts:
     reports = [report for verdict in recorded.verdicts.values() for report in verdict.reports]
     kernels = tuple(kernel for verdict in recorded.verdicts.values() for kernel in verdict.kernels)
     old = ", ".join(recorded.outdated)
-    notes = (f"Made from an earlier model.keras, and not shown: {old}. Export again what you need.",) if old else ()
+    why = "Made from another model.keras, or judged by another version of mnist-edge, and not shown"
+    notes = (f"{why}: {old}. Export again what you need.",) if old else ()
     return Verdicts(judge(reports), kernels, notes=notes)
 
 

@@ -43,7 +43,8 @@ def _at(report: Report, path: Path) -> Report:
 class Recorded(NamedTuple):
     """The stored verdicts of all files in a folder that were made from its ``model.keras``, by file.
 
-    ``outdated`` names the files that were made from an earlier ``model.keras``, whose verdicts say nothing of this one.
+    ``outdated`` names the other exported files: made from an earlier ``model.keras``, whose verdicts say nothing of this
+    one, or without a verdict that this version reads.
     """
 
     verdicts: dict[Path, Stored]
@@ -56,10 +57,10 @@ def recorded_verdicts(manifest: Manifest) -> Recorded:
     found, outdated = {}, []
     for name, entry in sorted(manifest.files.items()):
         path = manifest.folder / name
-        verdict = stored_verdict(path, entry)
-        if verdict is None or not path.is_file():
+        if "format" not in entry or not path.is_file():
             continue
-        if entry.get("made_by", {}).get("model_sha256") == model:
+        verdict = stored_verdict(path, entry)
+        if verdict is not None and entry.get("made_by", {}).get("model_sha256") == model:
             found[path] = verdict
         else:
             outdated.append(name)
