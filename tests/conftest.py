@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,7 +65,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def cli() -> Callable[..., Run]:
-    """``mnist-edge ARGUMENTS`` in a process of its own."""
+    """``mnist-edge ARGUMENTS`` in a process of its own; commands in its messages begin with ``mnist-edge`` too."""
 
     def run(*arguments: object, python: str = sys.executable, **options: Any) -> Run:
         environment = {**os.environ, **options.pop("env", {})}
@@ -72,7 +73,9 @@ def cli() -> Callable[..., Run]:
             [python, "-m", "mnist_edge", *map(str, arguments)],
             capture_output=True, text=True, check=False, timeout=600, env=environment, **options,
         )  # fmt: skip
-        return Run(done.returncode, done.stdout, done.stderr)
+        called = f"{shlex.quote(python)} -m mnist_edge"
+        out, err = (text.replace(called, "mnist-edge") for text in (done.stdout, done.stderr))
+        return Run(done.returncode, out, err)
 
     return run
 
