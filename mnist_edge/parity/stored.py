@@ -43,8 +43,8 @@ def _at(report: Report, path: Path) -> Report:
 class Recorded(NamedTuple):
     """The stored verdicts of all files in a folder that were made from its ``model.keras``, by file.
 
-    ``outdated`` names the other exported files: made from an earlier ``model.keras``, whose verdicts say nothing of this
-    one, or without a verdict that this version reads.
+    ``outdated`` names the other exported files: made from an earlier ``model.keras``, whose verdicts say nothing of
+    this one, or without a verdict that this version reads.
     """
 
     verdicts: dict[Path, Stored]
