@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, table
+from mnist_edge.cli.output import Output, line, opening, table
 from mnist_edge.cli.verdict import footprint_table, gate_error, study_table, verdict_lines, verdict_table
 from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
@@ -19,7 +20,9 @@ QUANTIZATIONS = {"int8": "int8", "float16": "float16", "none": "float32"}
 
 def command(
     format_: Annotated[str, typer.Option("--format", help="tflite, onnx, all (of these), or c.")] = "all",
-    model: Annotated[str, typer.Option("--model", help="A name, as cnn, or a .keras file.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str, typer.Option("--model", help=f"The Keras model: {options.MODEL_WORDS}. A folder is exported in place.")
+    ] = DEFAULT_MODEL,
     quantize: Annotated[str, typer.Option("--quantize", help="int8, float16 or none.")] = "int8",
     calibration_images: Annotated[int, typer.Option("--calibration-images", min=1)] = 512,
     calibration_seed: Annotated[int, typer.Option("--calibration-seed", min=0)] = 0,
@@ -51,11 +54,13 @@ def command(
 
     Example: mnist-edge export --format tflite
     """
-    from mnist_edge import calibration_study, conversion, footprint, pipeline, signing, verification
+    from mnist_edge import calibration_study, conversion, footprint, models, pipeline, signing, verification
     from mnist_edge.data import Splits, load
     from mnist_edge.errors import UsageError, suggest
     from mnist_edge.parity import Gate
+    from mnist_edge.parity.reports import VIEWERS
     from mnist_edge.parity.verdict import judge
+    from mnist_edge.selection import exported_in_place, keras_model
 
     output = Output(NAME, as_json, debug)
     if build and format_ != "c":
@@ -66,6 +71,8 @@ def command(
         raise suggest(backend, list(conversion.BACKENDS), "backend")
     if quantize not in QUANTIZATIONS:
         raise suggest(quantize, list(QUANTIZATIONS), "quantization")
+
+    workspace, model = exported_in_place(keras_model(model, workspace, models.names()), workspace)
 
     def splits_of(images: int, seed: int) -> Splits:
         return load(data, calibration_images=images, calibration_seed=seed, progress=progress)
@@ -102,12 +109,20 @@ def command(
     error = gate_error(checks, data) or footprint.over_budget(sizes, max_flash, max_ram)
     facts = {"artifacts": artifacts, "footprints": sizes, "signature": str(signature) if signature else None}
     shown = [footprint_table(sizes)] if sizes else []
+    outcome = verification.recorded_in(page.parent).outcome
+    shown += [f"Report on all files in {page.parent}, {outcome}: {page}", f"{VIEWERS}."]
     code = output.result(facts, files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
-    best = next((item.path for item in artifacts if item.quantization != "float32"), artifacts[0].path)
-    output.next(
-        f"mnist-edge predict --model {best} digit.png",
-        f"mnist-edge verify {Path(best).parent}",
-        f"mnist-edge info {best}",
-        f"open {page}",
-    )
+    output.next(*_offers([check.path for check in checks if not check.passed], artifacts), *opening(page))
     return code
+
+
+def _offers(failed: Sequence[str], artifacts: Sequence[Any]) -> list[str]:
+    """Commands to go on with: with the first file of the precision asked for that passed and that an engine runs."""
+    from mnist_edge.runtime import engine_names
+
+    asked = [item for item in artifacts if item.quantization == artifacts[-1].quantization]
+    path = next((item.path for item in asked if item.path not in failed and engine_names(Path(item.path).suffix)), None)
+    if path is None:
+        return []
+    predict = line("predict", "--model", path, "PICTURE.png")
+    return [f"{predict}    # PICTURE.png: one of yours", line("bench", path), line("info", path)]

@@ -7,6 +7,20 @@ from typing import Annotated
 
 import typer
 
+from mnist_edge.workspace import DEFAULT_WORKSPACE
+
+# What every command takes for a model, in the same words.
+MODEL_WORDS = "a name (cnn), a model's folder, a file or a workspace"
+MODELS_WORDS = "names (cnn), models' folders, files or workspaces"
+Models = Annotated[
+    list[str] | None, typer.Argument(metavar="[MODEL]...", help=f"Models: {MODELS_WORDS}. Else the workspace.")
+]
+OneModel = Annotated[str, typer.Option("--model", help=f"The model: {MODEL_WORDS}.")]
+Trainable = Annotated[
+    str,
+    typer.Option("--model", help=f"What to train: {MODEL_WORDS}. A .keras file in any of them is trained further."),
+]
+OnlyModel = Annotated[str | None, typer.Option("--model", help="Only this model: its name.")]
 Workspace = Annotated[Path, typer.Option("--output-dir", "-o", help="The workspace: one folder a model.")]
 Data = Annotated[
     Path | None,
@@ -21,6 +35,9 @@ Epochs = Annotated[int | None, typer.Option("--epochs")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size")]
 Optimizer = Annotated[str | None, typer.Option("--optimizer", help="sgd, adam, adamw, nadam or rmsprop.")]
 LearningRate = Annotated[float | None, typer.Option("--learning-rate")]
+AugmentationStrength = Annotated[
+    float | None, typer.Option("--augmentation", help="The recipe's augmentation times this; 0 for none.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0)]
 Shipped = Annotated[
     bool, typer.Option("--shipped", help="The models that came with this package, as far as an engine here runs them.")
@@ -49,3 +66,13 @@ MaxProbabilityDistance = Annotated[
         "--max-probability-distance", help="Distance from the float probabilities, as a share of their uncertainty."
     ),
 ]
+
+
+def of_workspace(workspace: Path) -> list[str]:
+    """The words that name a workspace in a suggested command; none for the default one."""
+    return [] if workspace == DEFAULT_WORKSPACE else ["-o", str(workspace)]
+
+
+def of_data(data: Path | None) -> list[str]:
+    """The words that name the data in a suggested command; none if none were named."""
+    return [] if data is None else ["--data", str(data)]
