@@ -195,7 +195,7 @@ def test_a_keras_file_given_to_an_engine_is_to_be_exported_first(tmp_path: Path)
 
 
 @pytest.fixture
-def trained(own: Path) -> Path:
+def unexported(own: Path) -> Path:
     """The same workspace, with what stands for the trained model."""
     manifest = Manifest.load(own / "mine")
     manifest.commit({"model.keras": (b"weights", {"key": ""})})
@@ -203,18 +203,18 @@ def trained(own: Path) -> Path:
 
 
 @pytest.mark.parametrize("word", ["mine", "w/mine", "w/mine/model.keras", "w"])
-def test_a_trained_model_is_exported_where_it_is_by_any_word_for_it(word: str, trained: Path) -> None:
-    workspace = trained if word == "mine" else Path("artifacts")
+def test_a_trained_model_is_exported_where_it_is_by_any_word_for_it(word: str, unexported: Path) -> None:
+    workspace = unexported if word == "mine" else Path("artifacts")
     where, model = exported_in_place(keras_model(word, workspace, ["cnn", "dense"]), workspace)
-    assert (where.resolve(), model) == (trained.resolve(), "mine")
+    assert (where.resolve(), model) == (unexported.resolve(), "mine")
     # Into another workspace that was named, it goes by the same name.
     if word != "mine":
         where, model = exported_in_place(keras_model(word, Path("v"), ["cnn", "dense"]), Path("v"))
         assert (where, folder_of(where, model)) == (Path("v"), Path("v/mine"))
 
 
-def test_in_training_a_built_in_name_comes_before_a_folder_of_that_name(trained: Path) -> None:
-    (trained / "mine").rename("cnn")
+def test_in_training_a_built_in_name_comes_before_a_folder_of_that_name(unexported: Path) -> None:
+    (unexported / "mine").rename("cnn")
     assert keras_model("cnn", Path("artifacts"), ["cnn"]) == "cnn"
     assert keras_model("./cnn", Path("artifacts"), ["cnn"]) == "cnn/model.keras"
     with pytest.raises(UsageError, match="no model 'cn'"):
