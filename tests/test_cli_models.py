@@ -22,7 +22,7 @@ from mnist_edge.cli import options
 from mnist_edge.errors import UsageError
 from mnist_edge.selection import exported_in_place, folders_to_copy, keras_model, pick_file, select
 from mnist_edge.serving.models import Source
-from mnist_edge.workspace import SHIPPED, folder_of
+from mnist_edge.workspace import SHIPPED, folder_of, shown_path
 from tests.conftest import Run, assert_two_lines
 
 DENSE = "dense-int8.tflite"
@@ -153,6 +153,11 @@ def test_an_answer_names_the_model_and_the_file_shortly_and_the_json_has_the_pat
         assert cli("predict", picture, *words, "--json", cwd=tmp_path).json["model"] == str(path)
 
 
+def test_a_table_names_a_shipped_file_shortly_and_others_by_their_path(own: Path) -> None:
+    assert shown_path(SHIPPED / "dense" / DENSE) == f"{DENSE} in the wheel"
+    assert shown_path(own / "mine" / DENSE) == str(own / "mine" / DENSE)
+
+
 FOREIGN = {
     "flat.h5": ("HDF5", ".save("),
     "saved": ("SavedModel", "model.save('saved.keras')"),
@@ -217,7 +222,7 @@ def test_in_training_a_built_in_name_comes_before_a_folder_of_that_name(unexport
     (unexported / "mine").rename("cnn")
     assert keras_model("cnn", Path("artifacts"), ["cnn"]) == "cnn"
     assert keras_model("./cnn", Path("artifacts"), ["cnn"]) == "cnn/model.keras"
-    with pytest.raises(UsageError, match="no model 'cn'"):
+    with pytest.raises(UsageError, match="no file, folder or model 'cn'"):
         keras_model("cn", Path("artifacts"), ["cnn"])
 
 
