@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mnist_edge.cli.app import app
@@ -46,6 +46,7 @@ def noisy(logits: np.ndarray, sqnr_db: float) -> np.ndarray:
 
 
 @given(st.lists(st.floats(0, 0.5), min_size=5, max_size=60))
+@example([0.0] * 4 + [0.0508])  # Hoeffding's theorem does not hold below one above the mean
 def test_as_much_noise_as_is_assumed_changes_more_labels_than_allowed_in_at_most_5_per_cent(odds: list[float]) -> None:
     """The distribution of the number of changes is computed exactly, image by image."""
     counts = np.array([1.0])
@@ -64,7 +65,7 @@ def test_more_changes_are_allowed_if_more_are_expected_and_never_fewer_than_half
     assert math.floor(n * 0.005) <= fewer <= more <= n
     if n * 0.005 < more < n:  # the next count is rejected, this one is not
         assert statistics.binomial_upper_tail(more + 1, n, max(expected) / n) <= CHANGES_ALPHA
-        if more > max(expected):
+        if more >= max(expected) + 1:
             assert statistics.binomial_upper_tail(more, n, max(expected) / n) > CHANGES_ALPHA
 
 

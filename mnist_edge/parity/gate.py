@@ -194,8 +194,8 @@ def allowed_changes(gate: Gate, n: int, expected: float) -> int:
 
     If the gate names a share, that share. Else 0.5 % of the images, or more if noise explains more: the largest count
     that the exact binomial test with a mean of ``expected`` does not reject at `CHANGES_ALPHA`. The images have
-    different probabilities of a change; the upper tail of the sum is at most that of the binomial distribution with
-    the same mean.
+    different probabilities of a change; from one above the mean on, the upper tail of the sum is at most that of the
+    binomial distribution with the same mean.
 
     Source: W. Hoeffding, On the distribution of the number of successes in independent trials, Annals of Mathematical
     Statistics 27 (1956), theorem 5.
@@ -206,7 +206,7 @@ def allowed_changes(gate: Gate, n: int, expected: float) -> int:
     share = min(expected / n, 1.0)
     while low < high:
         middle = (low + high + 1) // 2
-        if middle <= expected or statistics.binomial_upper_tail(middle, n, share) > CHANGES_ALPHA:
+        if middle < expected + 1 or statistics.binomial_upper_tail(middle, n, share) > CHANGES_ALPHA:
             low = middle
         else:
             high = middle - 1
