@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, table
+from mnist_edge.cli.output import Output, error_facts, table
 from mnist_edge.cli.verdict import footprint_table, gate_error, study_table, verdict_lines, verdict_table
 from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
@@ -56,6 +56,7 @@ def command(
     from mnist_edge.errors import UsageError, suggest
     from mnist_edge.parity import Gate
     from mnist_edge.parity.verdict import judge
+    from mnist_edge.quiet import native_output
 
     output = Output(NAME, as_json, debug)
     if build and format_ != "c":
@@ -77,6 +78,7 @@ def command(
             payload = [{"images": images, "seed": seed, "result": report} for images, seed, report in rows]
             return output.result({"study": payload}, study_table(rows))
         splits = splits_of(calibration_images, calibration_seed)
+        failures: list[pipeline.FormatFailure] = []
         artifacts, trained = pipeline.export(
             workspace,
             model,
@@ -88,6 +90,7 @@ def command(
             engine=engine,
             threads=threads,
             progress=progress,
+            failures=failures,
         )
     if trained is not None:
         output.note(f"There was no trained {model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%}).")
@@ -95,14 +98,27 @@ def command(
     for item in artifacts:
         made = "now" if item.fresh else "before"
         files.add_row(item.path, f"{item.size_bytes:,}", made, item.sha256[:12])
+    for failure in failures:
+        files.add_row(failure.path, "", "FAILED", "")
+    causes = [f"{Path(item.path).name}: {item.error.cause}" for item in failures] if failures[1:] else []
+    failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in failures]
+    worst = max((item.error for item in failures), key=lambda error: error.exit_code, default=None)
+    if not artifacts:
+        return output.result({"artifacts": [], "failures": failed}, *([files, *causes] if causes else []), error=worst)
     checks = judge([report for item in artifacts for report in item.parity])
-    page = verification.write_page(artifacts, splits.test.images)
+    with native_output(Path(artifacts[0].path).parent / conversion.LOG_NAME):
+        page = verification.write_page(artifacts, splits.test.images)
     signature = signing.sign(page.parent, sign) if sign else None
     sizes = footprint.footprints(artifacts)
-    error = gate_error(checks) or footprint.over_budget(sizes, max_flash, max_ram)
-    facts = {"artifacts": artifacts, "footprints": sizes, "signature": str(signature) if signature else None}
+    error = worst or gate_error(checks) or footprint.over_budget(sizes, max_flash, max_ram)
+    facts = {
+        "artifacts": artifacts,
+        "failures": failed,
+        "footprints": sizes,
+        "signature": str(signature) if signature else None,
+    }
     shown = [footprint_table(sizes)] if sizes else []
-    code = output.result(facts, files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
+    code = output.result(facts, files, *causes, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
     best = next((item.path for item in artifacts if item.quantization != "float32"), artifacts[0].path)
     output.next(
         f"mnist-edge predict --model {best} digit.png",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.conversion.naming import layer_of
+from mnist_edge.conversion.naming import layer_names, layer_of
 from mnist_edge.conversion.request import INPUT_NAME, ConversionRequest, calibration_inputs, inference_function
 from mnist_edge.errors import StageError
 from mnist_edge.formats import METADATA_KEY
@@ -27,6 +27,7 @@ SOURCES = ("conversion/onnx.py", "conversion/request.py", "conversion/naming.py"
 
 OPSET = 17
 CALIBRATION_BATCH = 64
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Ops that move values without changing them: a quantization may be exchanged with them.
 _MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
 
@@ -68,7 +69,7 @@ def unedited(model: Any, request: ConversionRequest) -> Any:
     function, signature = inference_function(model, None, request.contract.output)
     graph, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
     _simplify_reshapes(graph)
-    _rename(graph, [layer.name for layer in model.layers])
+    _rename(graph, layer_names(model))
     if request.quantization == "int8":
         return _quantize(graph, model, request)
     if request.quantization == "float16":
@@ -124,15 +125,19 @@ def _prune(graph: Any) -> None:
 def _rename(model: Any, layers: list[str]) -> None:
     """Names and order that depend on the graph alone: tf2onnx numbers them by what else the process has converted.
 
-    A node is ``layer/Op``, where its constants or its result tell the Keras layer, and its result has its name.
+    A node is ``layer/Op``, if its weights or its result tell the Keras layer, and its result has its name.
     """
     graph = model.graph
     ends = {value.name for value in [*graph.input, *graph.output]}
     constants = {item.name for item in graph.initializer}
     names: dict[str, str] = {}
     for index, node in enumerate(graph.node):
-        told = (layer_of(name, layers) for name in [*(name for name in node.input if name in constants), *node.output])
-        layer = next((found for found in told if found), None)
+        # tf2onnx merges equal constants of layers; weights are a layer's own.
+        own = node.input[1:2] if node.op_type in _WEIGHTED else []
+        others = [name for name in node.input if name in constants]
+        layer = layer_of([*own, *node.output], layers) or layer_of(others, layers)
+        if node.op_type in _MOVES and "__" in node.output[0]:  # put there by tf2onnx, for another layout
+            layer = None
         node.name = f"{layer or 'graph'}/{node.op_type}_{index}"
         for position, output in enumerate(node.output):
             if output not in ends:
