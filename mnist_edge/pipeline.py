@@ -129,8 +129,11 @@ def export(
             ]
             for config in configs:
                 path = folder / conversion.file_name(folder.name, config)
+                before = len(made)
                 with _collected(failures, path, name):
                     made.append(conversion.export(folder, config, splits, progress))
+                if len(made) == before:  # the float export failed: the int8 file has nothing to be compared with
+                    break
         with native_output(log):
             for artifact in made:
                 with _collected(failures, Path(artifact.path), artifact.format):

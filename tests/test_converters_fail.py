@@ -180,9 +180,9 @@ def test_what_ends_a_converter_is_an_error_with_its_last_words(
     _chain(import_keras().layers.GaussianNoise(0.1), *_head()).save(tmp_path / "net.keras")
     failures: list[pipeline.FormatFailure] = []
     made, _ = pipeline.export(
-        tmp_path / "out", str(tmp_path / "net.keras"), ["tflite", "onnx"], data.load(slice_npz), failures=failures
+        tmp_path / "out", str(tmp_path / "net.keras"), ["tflite"], data.load(slice_npz), failures=failures
     )
-    assert {item.format for item in made} == {"onnx"}
+    assert made == []
     (failure,) = failures
     assert isinstance(failure.error, StageError)
     assert cause in failure.error.cause
@@ -213,7 +213,9 @@ def test_a_child_process_makes_the_file_that_this_process_makes(tmp_path: Path, 
 def test_layers_keep_their_names_in_the_files(tmp_path: Path, mnist: data.Splits) -> None:
     """Batch normalization is folded into the layer before it; TensorFlow calls the first of a kind ``_1``."""
     layers = import_keras().layers
-    inner = _chain(layers.Conv2D(4, 3, strides=2, name="conv"), layers.BatchNormalization(name="norm"))
+    inner = _chain(
+        layers.Conv2D(4, 3, strides=2, name="conv"), layers.BatchNormalization(name="norm"), shape=(28, 28, 4)
+    )
     inner.name = "inner"
     model = _chain(
         layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv2d"), layers.BatchNormalization(name="bn"),
