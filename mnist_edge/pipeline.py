@@ -121,7 +121,8 @@ def export(
         folder, trained = ensure_model(workspace, model, splits, progress)
         log = folder / conversion.LOG_NAME
         log.write_bytes(b"")
-        made, ready, judged = [], [], []
+        made: list[Artifact] = []
+        ready, judged = [], []
         for name in formats:
             twin = (TWIN,) if TWIN in known[name].QUANTIZATIONS else ()
             configs = [
