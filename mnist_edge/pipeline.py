@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -24,14 +23,15 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ImageShapeError, MissingError, MnistEdgeError, RefusedError, UsageError, suggest
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
+from mnist_edge.parity.stored import stored_verdict
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.quiet import native_output
-from mnist_edge.results import SCHEMA_VERSION, Artifact, Evaluation, KernelReport, ParityReport, TrainResult
+from mnist_edge.results import SCHEMA_VERSION, Artifact, Evaluation, TrainResult
 from mnist_edge.runtime import engine_names, engines, open_session
 from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.quantize import softmax
 from mnist_edge.runtime.selftest import Golden, golden_path
-from mnist_edge.serialize import from_json, to_json
+from mnist_edge.serialize import to_json
 from mnist_edge.storage import locked
 from mnist_edge.workspace import KERAS_SUFFIX, TWIN, folder_of
 
@@ -47,9 +47,6 @@ class FormatFailure:
     path: str
     format: str
     error: MnistEdgeError
-
-
-Report = TypeVar("Report", ParityReport, KernelReport)
 
 
 def ensure_model(
@@ -213,13 +210,9 @@ def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads:
             "mnist-edge": [__version__, SCHEMA_VERSION],
         }
     )
-    stored = manifest.files[path.name].get("verdict", {})
-    # One that somebody edited is no verdict: a new one is made.
-    with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
-        if stored["key"] == key:
-            reports = tuple(_at(from_json(ParityReport, item), path.parent) for item in stored["results"])
-            kernels = tuple(_at(from_json(KernelReport, item), path.parent) for item in stored["kernels"])
-            return replace(artifact, parity=reports, kernels=kernels)
+    stored = stored_verdict(path, manifest.files[path.name])
+    if stored is not None and stored.key == key:  # one that somebody edited is no verdict: a new one is made
+        return replace(artifact, parity=stored.reports, kernels=stored.kernels)
     found, compared = verify(
         path, splits.test, splits.sha256["test_images"], gate=gate, engine=engine, threads=threads, progress=progress
     )
@@ -228,11 +221,6 @@ def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads:
     }  # fmt: skip
     manifest.save()
     return replace(artifact, parity=tuple(found), kernels=tuple(compared))
-
-
-def _at(report: Report, folder: Path) -> Report:
-    """A stored report where the workspace is now: it can be moved as a whole."""
-    return replace(report, path=str(folder / Path(report.path).name))
 
 
 def _engine_versions(suffix: str) -> dict[str, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.layers import layer_errors
 from mnist_edge.parity.reports import benchmark, evaluation, html, junit, markdown
+from mnist_edge.parity.stored import recorded_verdicts
 from mnist_edge.parity.verdict import Baseline, Verdicts, judge
 from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import Artifact, Evaluation, LayerError, SelfTest
@@ -159,14 +160,18 @@ def _add_to_summary(verdicts: Verdicts) -> None:
 def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path:
     """``report.html`` in the folder of what was exported, with the int8 files' layer errors where they can be had.
 
+    The page shows the verdict on every exported file in the folder, so that an export of another precision does not
+    replace a failed verdict by one that passed. The worst of them heads the page.
+
     Args:
-        artifacts: of one model, with their verdicts. images: the test images, uint8 (n, h, w, 1).
+        artifacts: of one model; their verdicts are stored. images: the test images, uint8 (n, h, w, 1).
     """
-    files = [Path(item.path) for item in artifacts]
-    target = files[0].parent / REPORT_NAME
-    reports = tuple(report for item in artifacts for report in item.parity)
+    target = Path(artifacts[0].path).parent / REPORT_NAME
     manifest = Manifest.load(target.parent)
-    key = fingerprint([manifest.files[path.name]["verdict"]["key"] for path in files])
+    recorded = recorded_verdicts(manifest)
+    files = list(recorded.verdicts)
+    facts = [[path.name, verdict.key] for path, verdict in recorded.verdicts.items()]
+    key = fingerprint([facts, list(recorded.outdated)])
     if manifest.is_current(REPORT_NAME, key):
         return target
     traced, notes = [], []
@@ -175,11 +180,23 @@ def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path
             traced.append((str(path), _layers(path)))
         except MnistEdgeError as error:
             notes.append(error.cause)
-    kernels = tuple(kernel for item in artifacts for kernel in item.kernels)
-    page = _page(Verdicts(judge(reports), kernels, tuple(traced), tuple(notes)), images, files)
+    verdicts = recorded_in(target.parent)
+    verdicts = replace(verdicts, layers=tuple(traced), notes=(*verdicts.notes, *notes))
+    page = _page(verdicts, images, files)
     with locked(target.parent.parent, "export"):
         manifest.commit({REPORT_NAME: (page, {"key": key})})
     return target
+
+
+def recorded_in(folder: Path) -> Verdicts:
+    """The stored verdicts of all exported files in a model's folder that were made from its ``model.keras``."""
+    recorded = recorded_verdicts(Manifest.load(folder))
+    reports = [report for verdict in recorded.verdicts.values() for report in verdict.reports]
+    kernels = tuple(kernel for verdict in recorded.verdicts.values() for kernel in verdict.kernels)
+    old = ", ".join(recorded.outdated)
+    why = "Made from another model.keras, or judged by another version of mnist-edge, and not shown"
+    notes = (f"{why}: {old}. Export again what you need.",) if old else ()
+    return Verdicts(judge(reports), kernels, notes=notes)
 
 
 def _page(verdicts: Verdicts, images: NDArray[np.uint8], files: Sequence[Path]) -> bytes:

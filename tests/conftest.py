@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,11 @@ with contextlib.suppress(ImportError):
     importlib.import_module("tflite_runtime.interpreter")
 
 ROOT = Path(__file__).resolve().parent.parent
+# Whether the extra "dev" has tflite-runtime: it has no wheel for a later Python, and was built against numpy 1.
+TFLITE_RUNTIME = sys.version_info < (3, 12) and np.__version__.startswith("1.")
+needs_tflite_runtime = pytest.mark.skipif(
+    not TFLITE_RUNTIME, reason="tflite-runtime works with Python 3.11 and numpy 1 alone"
+)
 # Short trainings: what is tested here is the pipeline, not the accuracy.
 EPOCHS = {"dense": 2, "cnn": 1}
 INT8_BYTES_FLOOR = {"dense": 102_184, "cnn": 422_344}
@@ -59,7 +65,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def cli() -> Callable[..., Run]:
-    """``mnist-edge ARGUMENTS`` in a process of its own."""
+    """``mnist-edge ARGUMENTS`` in a process of its own; commands in its messages begin with ``mnist-edge`` too."""
 
     def run(*arguments: object, python: str = sys.executable, **options: Any) -> Run:
         environment = {**os.environ, **options.pop("env", {})}
@@ -67,7 +73,9 @@ def cli() -> Callable[..., Run]:
             [python, "-m", "mnist_edge", *map(str, arguments)],
             capture_output=True, text=True, check=False, timeout=600, env=environment, **options,
         )  # fmt: skip
-        return Run(done.returncode, done.stdout, done.stderr)
+        called = f"{shlex.quote(python)} -m mnist_edge"
+        out, err = (text.replace(called, "mnist-edge") for text in (done.stdout, done.stderr))
+        return Run(done.returncode, out, err)
 
     return run
 

@@ -76,7 +76,8 @@ def picture(content: bytes) -> None:
 def manifest(content: bytes) -> None:
     from mnist_edge.artifacts import MANIFEST_NAME, fact_of, read_vouched
     from mnist_edge.parity.verify import _leaked
-    from mnist_edge.workspace import artifact_paths, pick_file
+    from mnist_edge.selection import pick_file
+    from mnist_edge.workspace import artifact_paths
 
     folder = _scratch() / "dense"
     folder.mkdir(exist_ok=True)

@@ -320,7 +320,9 @@ def _by_its_mean(net: Net) -> None:
 def _factor(net: Net) -> np.float32:
     """A scale or slope whose product with the net's scale is larger in float32 than it is exactly."""
     scale = np.float32(net.scale)
-    return next(item for item in np.float32(np.linspace(0.2, 0.9, 99)) if float(scale) * float(item) < scale * item)
+    return next(
+        item for item in np.float32(np.linspace(0.2, 0.9, 99)) if float(scale) * float(item) < float(scale * item)
+    )
 
 
 def _halves_by_mul(net: Net) -> None:

@@ -61,7 +61,7 @@ WRONG = [
     (["export", "--data", "BAD/empty"], 3, "IDX files"),
     (["export", "--data", "BAD/text.npz"], 4, "x_train"),
     (["predict"], 2, "--help"),
-    (["predict", "BAD/whole.png", "-o", "BAD/empty", "--model", "mine"], 2, "mnist-edge export"),
+    (["predict", "BAD/whole.png", "-o", "BAD/empty", "--model", "mine"], 2, "Known: cnn, dense."),
     (["predict", "BAD/empty", "--model", "WORKSPACE/dense/dense-int8.tflite"], 2, ".png"),
     (["predict", "BAD/cut.png", "--model", "WORKSPACE/dense/dense-int8.tflite"], 4, "PNG"),
     (["predict", "BAD/whole.png", "--model", "BAD/text.tflite"], 4, "copied whole"),

@@ -72,7 +72,7 @@ def test_a_process_ends_with_it(code: int, tmp_path: Path, mnist: object, cli: C
 def interrupted(command: str, *options: object) -> tuple[str, str]:
     """Standard output and error of a command about the shipped cnn that is interrupted at work; it ends with 130."""
     words = [sys.executable, "-m", "mnist_edge", command, SHIPPED / "cnn" / "cnn-int8.tflite", *options]
-    words = [sys.executable, "-c", INTERRUPTIBLE, *words, "--engine", "tflite-runtime"]
+    words = [sys.executable, "-c", INTERRUPTIBLE, *words, "--engine", "reference"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert process.stderr.readline()  # the progress has begun

@@ -103,4 +103,4 @@ def test_any_bytes_are_refused(content: bytes, start: bytes) -> None:
 
 def test_an_unknown_suffix_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="no known model suffix"):
-        formats.read(b"", Path("x.pt"))
+        formats.read(b"", Path("x.xyz"))

@@ -22,7 +22,7 @@ from mnist_edge.runtime.engines import found
 from mnist_edge.storage import MAX_BYTES
 from mnist_edge.workspace import SHIPPED
 from tests import bad_models
-from tests.conftest import ROOT, Run, assert_two_lines, unavailable
+from tests.conftest import ROOT, Run, assert_two_lines, needs_tflite_runtime, unavailable
 
 READERS = {".tflite": tflite, ".onnx": onnx}
 
@@ -126,7 +126,11 @@ CONSTRUCTORS = {
     "reference": None,
 }
 # Engines of compiled code open only files that a manifest names: see tests/test_c.py.
-ENGINES = [name for name, module in found().items() if not getattr(module, "IS_CODE", False)]
+ENGINES = [
+    pytest.param(name, marks=needs_tflite_runtime if name == "tflite-runtime" else ())
+    for name, module in found().items()
+    if not getattr(module, "IS_CODE", False)
+]
 
 
 def _file_for(engine: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from mnist_edge.workspace import SHIPPED
 from tests import int8_nets
 from tests.architectures import ARCHITECTURES, int8_file
 from tests.backends import ALL_IMAGES
-from tests.conftest import unavailable
+from tests.conftest import needs_tflite_runtime
 
 N = {} if ALL_IMAGES else {"cnn": 2000}  # of the others all 10,000
 Q31 = 1 << 31
@@ -72,9 +71,8 @@ def test_other_architectures_are_as_in_litert(name: str, mnist: data.Splits, tmp
 
 
 @pytest.mark.slow
+@needs_tflite_runtime
 def test_the_other_rounding_is_tflite_runtimes(mnist: data.Splits, tmp_path: Path) -> None:
-    if importlib.util.find_spec("tflite_runtime") is None:
-        unavailable("tflite-runtime")
     path = SHIPPED / "dense" / "dense-int8.tflite"
     images, found = tmp_path / "images.npy", tmp_path / "found.npy"
     np.save(images, mnist.test.images[:2000])

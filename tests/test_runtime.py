@@ -13,6 +13,7 @@ from PIL import Image
 from mnist_edge import data, runtime
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError
 from mnist_edge.runtime.quantize import dequantize, quantize
+from tests.conftest import needs_tflite_runtime
 
 INT8, UINT8 = np.dtype(np.int8), np.dtype(np.uint8)
 grids = st.tuples(st.floats(1e-4, 10), st.sampled_from([(INT8, -128), (INT8, 0), (INT8, 5), (UINT8, 0), (UINT8, 128)]))
@@ -73,6 +74,7 @@ def test_other_images_are_refused(workspace: Path, images: np.ndarray) -> None:
         runtime.open_session(workspace / "dense" / "dense-int8.tflite").predict(images)
 
 
+@needs_tflite_runtime
 def test_auto_takes_the_first_engine_that_works(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = workspace / "dense" / "dense-int8.tflite"
     assert runtime.open_session(path).engine == "litert"
@@ -84,6 +86,7 @@ def test_auto_takes_the_first_engine_that_works(workspace: Path, monkeypatch: py
     assert "pip install 'mnist-edge[litert]'" in caught.value.remedy
 
 
+@needs_tflite_runtime
 def test_numpy_2_under_tflite_runtime_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tflite_runtime.interpreter
 

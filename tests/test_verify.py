@@ -12,7 +12,7 @@ import pytest
 from mnist_edge import conversion, data
 from mnist_edge.data.splits import take
 from mnist_edge.workspace import artifact_paths
-from tests.conftest import INT8_BYTES_FLOOR, Run, assert_two_lines
+from tests.conftest import INT8_BYTES_FLOOR, Run, assert_two_lines, needs_tflite_runtime
 
 pytestmark = pytest.mark.slow
 
@@ -147,6 +147,7 @@ def test_a_reference_that_is_not_the_manifests_is_refused(copy: Path, workspace:
     assert trusted.json["results"][0]["rule"] == "agreement"
 
 
+@needs_tflite_runtime
 def test_an_engine_that_refuses_the_twin_still_judges_the_file(copy: Path, cli: Callable[..., Run]) -> None:
     from tensorflow.lite.tools import flatbuffer_utils
 

@@ -1,8 +1,13 @@
 #!/usr/bin/env python3
-"""Install mnist-edge with the oldest or the newest packages that pyproject.toml allows, and run its tests there.
+"""Run the tests with the oldest or the newest packages that pyproject.toml allows.
 
-python tools/ranges.py lowest          # every requirement of ours at its lower bound
-python tools/ranges.py highest         # as pip resolves it today
+    python tools/ranges.py lowest                        # every requirement of ours at its lower bound
+    python tools/ranges.py highest --python python3.13   # as pip resolves it today
+    .venv/bin/python tools/ranges.py numpy [--short]     # the environment that runs this, with the newest numpy
+
+On Python 3.11 the extra "dev" has tflite-runtime, which limits numpy to version 1; a device install with another engine
+has numpy 2. "numpy" tests that combination: it copies the environment without tflite-runtime and numpy, by links, and
+installs the newest numpy. With --short it runs only the tests that use no TensorFlow.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import tomllib
 import venv
@@ -18,47 +24,53 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
+UNIT_TESTS = ["-m", "not slow", "tests"]
 # Unit tests, the conversions, the engines, the service: what a package's version can break.
-TESTS = ["-m", "not slow", "tests"], ["tests/test_conformance.py", "tests/test_verify.py", "tests/test_serving.py"]
+TESTS = UNIT_TESTS, ["tests/test_conformance.py", "tests/test_verify.py", "tests/test_serving.py"]
+# What a device runs, and the arithmetic that numpy 2's rules of promotion can change (NEP 50).
+SHORT = ["cli", "runtime", "digit", "reference", "c_ops", "confidence", "statistics", "gate", "serving_requests"]
 # What a contributor alone installs is tested at its newest.
 NOT_OURS = ("dev", "fuzz")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("end", choices=["lowest", "highest"])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("end", choices=["lowest", "highest", "numpy"])
     parser.add_argument("--python", default=sys.executable, help="the interpreter to test with")
+    parser.add_argument("--short", action="store_true", help="with numpy: only tests that use no TensorFlow")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder, pins = Path(scratch) / "venv", Path(scratch) / "constraints.txt"
-        pins.write_text("\n".join(lowest() if options.end == "lowest" else []) + "\n")
-        if options.python == sys.executable:
-            venv.create(folder, with_pip=True)
-        else:
-            subprocess.run([options.python, "-m", "venv", folder], check=True)
         python = folder / "bin" / "python"
         print(f"installing: {options.end}", flush=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--constraint", pins, "--editable", f"{ROOT}[dev]"]
-        if subprocess.run(install, check=False).returncode:
+        if options.end == "numpy":
+            venv.create(folder)
+            link_packages(Path(sysconfig.get_path("purelib")), next(folder.glob("lib/python*/site-packages")))
+            pip, words = [sys.executable, "-m", "pip", "--python", python], ["--no-deps", "numpy>=2,<3"]
+        else:
+            pins.write_text("\n".join(lowest() if options.end == "lowest" else []) + "\n")
+            subprocess.run([options.python, "-m", "venv", folder], check=True)
+            pip, words = [python, "-m", "pip"], ["--constraint", pins, "--editable", f"{ROOT}[dev]"]
+        if subprocess.run([*pip, "install", "--quiet", *words], check=False).returncode:
             return 1
-        subprocess.run([python, "-m", "pip", "check"], check=False)
-        # Old packages beside newer ones of their own warn of each other.
+        versions = "import numpy, sys; print('Python', sys.version, 'numpy', numpy.__version__, flush=True)"
+        subprocess.run([python, "-c", versions], check=True)
+        # Old packages next to newer ones of their own warn of each other.
         loud = ["-W", "ignore::DeprecationWarning"] if options.end == "lowest" else []
-        pytest = [
-            python,
-            "-m",
-            "pytest",
-            "-q",
-            *loud,
-            "-n",
-            "2",
-            "--dist",
-            "loadscope",
-            "--deselect",
-            "tests/test_project.py",
-        ]
-        codes = [subprocess.run([*pytest, *words], cwd=ROOT, check=False).returncode for words in TESTS]
+        pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *loud, "-n", "2", "--dist", "loadscope"]
+        pytest += ["--deselect", "tests/test_project.py"]
+        runs = (UNIT_TESTS,) if options.end == "numpy" else TESTS
+        if options.short:
+            runs = ([*UNIT_TESTS[:2], *(f"tests/test_{name}.py" for name in SHORT)],)
+        codes = [subprocess.run([*pytest, *words], cwd=ROOT, check=False).returncode for words in runs]
     return max(codes)
+
+
+def link_packages(source: Path, target: Path) -> None:
+    """Link an environment's packages into another one, all but numpy and tflite-runtime, which excludes numpy 2."""
+    for item in source.iterdir():
+        if not item.name.startswith(("numpy", "tflite_runtime")):
+            (target / item.name).symlink_to(item)
 
 
 def lowest() -> list[str]:

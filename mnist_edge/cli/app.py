@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in words if not word.startswith("-")), "")
     output = Output(name, as_json="--json" in words, debug="--debug" in words)
-    Output.json_begun = False
+    Output.json_begun, Output.words = False, tuple(words)
     try:
         _prepare_streams()
         result = app(words, prog_name="mnist-edge", standalone_mode=False)

@@ -16,10 +16,8 @@ NAME = "bench"
 
 
 def command(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files, or folders of the workspace. Else all of it.")
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Only this model's files.")] = None,
+    models: options.Models = None,
+    model: options.OnlyModel = None,
     shipped_: options.Shipped = False,
     engine: options.Engine = "auto",
     threads: Annotated[list[int] | None, typer.Option("--threads", min=1, max=256, help="May be given often.")] = None,
@@ -88,7 +86,7 @@ def command(
         with output.progress() as progress:
             (before, reports, after), ratios = benching.bench_pair(compare, *asked, progress)
     else:
-        files, _ = chosen_files(output, paths or [], workspace, model, engine, shipped_)
+        files, _ = chosen_files(output, models or [], workspace, model, engine, shipped_)
         with output.progress() as progress:
             before, reports, after = benching.bench(files, *asked, progress)
     throttled = was_throttled(before, after)

@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
-from mnist_edge.workspace import DEFAULT_WORKSPACE, folder_of
+from mnist_edge.workspace import DEFAULT_WORKSPACE
 
 NAME = "bundle"
 
@@ -17,7 +17,7 @@ NAME = "bundle"
 def command(
     target: Annotated[str, typer.Option("--target", help="bookworm-arm64, trixie-arm64, ...-amd64.")],
     model: Annotated[
-        list[str] | None, typer.Option("--model", help="Also this model of the workspace. May be given often.")
+        list[str] | None, typer.Option("--model", help=f"Also this model: {options.MODEL_WORDS}. May be given often.")
     ] = None,
     extra: Annotated[
         list[str] | None, typer.Option("--extra", help="Also onnx, litert or tflite-runtime. May be given often.")
@@ -38,10 +38,11 @@ def command(
     from mnist_edge import data as data_
     from mnist_edge.artifacts import sha256_of_file
     from mnist_edge.bundling import bundle
+    from mnist_edge.selection import folders_to_copy
 
     output = Output(NAME, as_json, debug)
     path = file or Path(f"mnist-edge-{target}.tar.gz")
-    folders = [folder_of(workspace, name) for name in model or []]
+    folders = [folder for word in model or [] for folder in folders_to_copy(word, workspace)]
     with output.progress() as progress:
         test, _ = data_.load_test(data, progress)
         files = bundle(target, path, extra or [], folders, test, wheel, progress)

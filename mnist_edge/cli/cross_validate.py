@@ -15,7 +15,7 @@ NAME = "cross-validate"
 
 
 def command(
-    model: Annotated[str, typer.Option("--model", help="dense, cnn, or a .keras file to go on from.")] = DEFAULT_MODEL,
+    model: options.Trainable = DEFAULT_MODEL,
     recipe: options.Recipe = "quick",
     folds: Annotated[int, typer.Option("--folds", help="Parts, each left out once.")] = 5,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often all of it is done, from seed 0 on.")] = 1,
@@ -32,10 +32,12 @@ def command(
 
     Example: mnist-edge cross-validate --model dense --folds 5
     """
-    from mnist_edge import experiments, training
+    from mnist_edge import experiments, models, training
     from mnist_edge.data import load
+    from mnist_edge.selection import keras_model
 
     output = Output(NAME, as_json, debug)
+    model = keras_model(model, workspace, models.names())
     config = training.configure(
         model, recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate
     )

@@ -33,7 +33,8 @@ def command(as_json: options.AsJson = False, debug: options.Debug = False) -> in
     first = next((item for item in findings if item.status == "failed"), None)
     error = None
     if first is not None:
-        error = _KINDS.get(first.code, StageError)(f"{first.check}: {first.found}.", first.remedy or "See above.")
+        cause = f"{first.check}: {first.found.removesuffix('.')}."
+        error = _KINDS.get(first.code, StageError)(cause, first.remedy or "See above.")
     return output.result(
         {"checks": findings, "machine": here, "packages": packages},
         f"{here.board or here.processor}, {here.cores} cores, {here.system}, kernel {here.kernel}",

@@ -8,27 +8,28 @@ from typing import Annotated
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, table
-from mnist_edge.workspace import KERAS_SUFFIX
+from mnist_edge.cli.output import Output, chosen_files, table
+from mnist_edge.workspace import DEFAULT_WORKSPACE, KERAS_SUFFIX, short_name
 
 NAME = "evaluate"
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(help=".keras, .tflite or .onnx files.")],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help=f"Models: {options.MODELS_WORDS}.")],
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
     data: options.Data = None,
     report: Annotated[
         Path | None, typer.Option("--report", help="Write a page with the confusion matrix and all mistakes here.")
     ] = None,
+    workspace: options.Workspace = DEFAULT_WORKSPACE,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
     """Accuracy of any model file on the test images, with its 95 % interval.
 
-    Example: mnist-edge evaluate artifacts/cnn/model.keras artifacts/cnn/cnn-int8.tflite
+    Example: mnist-edge evaluate cnn artifacts/cnn/model.keras
     """
     from mnist_edge import parity, pipeline, verification
     from mnist_edge.data import load_test
@@ -37,13 +38,14 @@ def command(
     output = Output(NAME, as_json, debug)
     if report is not None:
         check_target(report)
+    files, _ = chosen_files(output, models, workspace, None, engine, shipped=False)
     with output.progress() as progress:
         test, hashes = load_test(data, progress)
         results = [
             pipeline.evaluate_keras(path, test)
             if path.suffix == KERAS_SUFFIX
             else parity.evaluate(path, test, engine, threads, trust, progress)
-            for path in paths
+            for path in files
         ]
     if report is not None:
         verification.write_evaluation(report, results, test.images, hashes)
@@ -51,7 +53,7 @@ def command(
     for item in results:
         low, high = item.accuracy_ci95
         shown.add_row(
-            item.path,
+            short_name(Path(item.path)),
             item.engine,
             f"{item.n:,}",
             f"{item.correct:,}",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, error_facts, table
+from mnist_edge.cli.output import Output, error_facts, line, opening, table
 from mnist_edge.cli.verdict import footprint_table, gate_error, study_table, verdict_lines, verdict_table
 from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
@@ -19,7 +20,9 @@ QUANTIZATIONS = {"int8": "int8", "float16": "float16", "none": "float32"}
 
 def command(
     format_: Annotated[str, typer.Option("--format", help="tflite, onnx, all (of these), or c.")] = "all",
-    model: Annotated[str, typer.Option("--model", help="A name, as cnn, or a .keras file.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str, typer.Option("--model", help=f"The Keras model: {options.MODEL_WORDS}. A folder is exported in place.")
+    ] = DEFAULT_MODEL,
     quantize: Annotated[str, typer.Option("--quantize", help="int8, float16 or none.")] = "int8",
     calibration_images: Annotated[int, typer.Option("--calibration-images", min=1)] = 512,
     calibration_seed: Annotated[int, typer.Option("--calibration-seed", min=0)] = 0,
@@ -27,7 +30,7 @@ def command(
         bool, typer.Option("--calibration-study", help="Show the verdict over numbers and draws of calibration images.")
     ] = False,
     max_drop_pp: options.MaxDrop = 0.2,
-    min_agreement: options.MinAgreement = 0.995,
+    min_agreement: options.MinAgreement = None,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
     max_brier_increase: options.MaxBrierIncrease = 0.002,
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
@@ -51,12 +54,14 @@ def command(
 
     Example: mnist-edge export --format tflite
     """
-    from mnist_edge import calibration_study, conversion, footprint, pipeline, signing, verification
+    from mnist_edge import calibration_study, conversion, footprint, models, pipeline, signing, verification
     from mnist_edge.data import Splits, load
     from mnist_edge.errors import UsageError, suggest
     from mnist_edge.parity import Gate
+    from mnist_edge.parity.reports import VIEWERS
     from mnist_edge.parity.verdict import judge
     from mnist_edge.quiet import native_output
+    from mnist_edge.selection import exported_in_place, keras_model
 
     output = Output(NAME, as_json, debug)
     if build and format_ != "c":
@@ -67,6 +72,8 @@ def command(
         raise suggest(backend, list(conversion.BACKENDS), "backend")
     if quantize not in QUANTIZATIONS:
         raise suggest(quantize, list(QUANTIZATIONS), "quantization")
+
+    workspace, model = exported_in_place(keras_model(model, workspace, models.names()), workspace)
 
     def splits_of(images: int, seed: int) -> Splits:
         return load(data, calibration_images=images, calibration_seed=seed, progress=progress)
@@ -94,36 +101,47 @@ def command(
         )
     if trained is not None:
         output.note(f"There was no trained {model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%}).")
-    files = table("", "file", ">bytes", "made", "sha256")
-    for item in artifacts:
-        made = "now" if item.fresh else "before"
-        files.add_row(item.path, f"{item.size_bytes:,}", made, item.sha256[:12])
-    for failure in failures:
-        files.add_row(failure.path, "", "FAILED", "")
-    causes = [f"{Path(item.path).name}: {item.error.cause}" for item in failures] if failures[1:] else []
+    files = _file_lines(artifacts, failures)
     failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in failures]
     worst = max((item.error for item in failures), key=lambda error: error.exit_code, default=None)
     if not artifacts:
-        return output.result({"artifacts": [], "failures": failed}, *([files, *causes] if causes else []), error=worst)
+        return output.result({"artifacts": [], "failures": failed}, *(files if failures[1:] else []), error=worst)
     checks = judge([report for item in artifacts for report in item.parity])
     with native_output(Path(artifacts[0].path).parent / conversion.LOG_NAME):
         page = verification.write_page(artifacts, splits.test.images)
     signature = signing.sign(page.parent, sign) if sign else None
     sizes = footprint.footprints(artifacts)
-    error = worst or gate_error(checks) or footprint.over_budget(sizes, max_flash, max_ram)
+    error = worst or gate_error(checks, data) or footprint.over_budget(sizes, max_flash, max_ram)
     facts = {
-        "artifacts": artifacts,
-        "failures": failed,
-        "footprints": sizes,
+        "artifacts": artifacts, "failures": failed, "footprints": sizes,
         "signature": str(signature) if signature else None,
-    }
+    }  # fmt: skip
     shown = [footprint_table(sizes)] if sizes else []
-    code = output.result(facts, files, *causes, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
-    best = next((item.path for item in artifacts if item.quantization != "float32"), artifacts[0].path)
-    output.next(
-        f"mnist-edge predict --model {best} digit.png",
-        f"mnist-edge verify {Path(best).parent}",
-        f"mnist-edge info {best}",
-        f"open {page}",
-    )
+    outcome = verification.recorded_in(page.parent).outcome
+    shown += [f"Report on all files in {page.parent}, {outcome}: {page}", f"{VIEWERS}."]
+    code = output.result(facts, *files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
+    asked = [item for item in artifacts if item.quantization == QUANTIZATIONS[quantize]]
+    output.next(*_offers([check.path for check in checks if not check.passed], asked), *opening(page))
     return code
+
+
+def _file_lines(artifacts: Sequence[Any], failures: Sequence[Any]) -> list[Any]:
+    """A table of the files that were made and of those that could not be, and the causes if there are several."""
+    files = table("", "file", ">bytes", "made", "sha256")
+    for item in artifacts:
+        made = "now" if item.fresh else "before"
+        files.add_row(item.path, f"{item.size_bytes:,}", made, item.sha256[:12])
+    for item in failures:
+        files.add_row(item.path, "", "FAILED", "")
+    return [files, *(f"{Path(item.path).name}: {item.error.cause}" for item in failures if failures[1:])]
+
+
+def _offers(failed: Sequence[str], asked: Sequence[Any]) -> list[str]:
+    """Commands to go on with: with the first file of the precision asked for that passed and that an engine runs."""
+    from mnist_edge.runtime import engine_names
+
+    path = next((item.path for item in asked if item.path not in failed and engine_names(Path(item.path).suffix)), None)
+    if path is None:
+        return []
+    predict = line("predict", "--model", path, "PICTURE.png")
+    return [f"{predict}    # PICTURE.png: one of yours", line("bench", path), line("info", path)]

@@ -10,6 +10,7 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
 from mnist_edge.errors import one_line
+from mnist_edge.workspace import DEFAULT_WORKSPACE, short_name
 
 NAME = "info"
 # What the manifest next to the file says about the file.
@@ -21,25 +22,31 @@ _MANIFEST = {
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="A .tflite, .onnx or .keras file.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=f"The model: {options.MODEL_WORDS}.")],
+    workspace: options.Workspace = DEFAULT_WORKSPACE,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """What is in this file: ops, tensors, scales, metadata, hash. It is read, not run.
+    """What is in a model's file: ops, tensors, scales, metadata, hash. It is read, not run.
+
+    Of a model with several files, the one that predict takes.
 
     A file that differs from what its manifest says is shown all the same, and the exit code is 4.
 
     Example: mnist-edge info artifacts/cnn/cnn-int8.tflite
     """
     from mnist_edge import artifacts, formats
+    from mnist_edge.selection import pick_file
 
     output = Output(NAME, as_json, debug)
+    path = Path(model) if Path(model).is_file() else pick_file(workspace, model)
     content, verified = artifacts.read_vouched(path, trust=True)
     file = formats.read(content, path)
     manifest = "agrees" if verified else "none" if artifacts.is_vouched(path, content) is None else "disagrees"
     sha256 = artifacts.sha256_of(content)
+    name = model if str(path) == model else short_name(path, workspace)
     facts = [
-        f"{path}: {file.format}, {len(content):,} bytes, {_MANIFEST[manifest]}",
+        f"{name}: {file.format}, {len(content):,} bytes, {_MANIFEST[manifest]}",
         f"sha256 {sha256}",
         *(f"input  {_tensor(item)}" for item in file.inputs),
         *(f"output {_tensor(item)}" for item in file.outputs),

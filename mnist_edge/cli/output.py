@@ -12,12 +12,16 @@ import contextlib
 import io
 import json
 import os
+import re
+import shlex
+import shutil
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import mnist_edge
 from mnist_edge.errors import MnistEdgeError, StageError, printable
 from mnist_edge.results import SCHEMA_VERSION
 from mnist_edge.serialize import to_json
@@ -64,6 +68,38 @@ def discard(stream: Any) -> None:
         os.close(null)
 
 
+def line(*words: object) -> str:
+    """A command of this program, with words that a shell would split or expand in quotes."""
+    return shlex.join(["mnist-edge", *map(str, words)])
+
+
+def opening(page: Path) -> list[str]:
+    """The command that opens a page in a browser, if this system has one."""
+    program = "open" if sys.platform == "darwin" else "xdg-open"
+    return [shlex.join([program, str(page)])] if shutil.which(program) else []
+
+
+def with_program(text: str) -> str:
+    """A text whose commands begin with what calls this program here, so that they work when pasted."""
+    return re.sub(r"(?<![\w/-])mnist-edge(?= [a-z])", lambda _: _program(), text)
+
+
+def _program() -> str:
+    """What a shell takes to call this program again: its name, its path, or Python and the module."""
+    called = Path(sys.argv[0])
+    if called == Path(mnist_edge.__file__).with_name("__main__.py"):
+        return f"{_shortest(Path(sys.executable))} -m mnist_edge"
+    return _shortest(called) if called.stem == "mnist-edge" else "mnist-edge"
+
+
+def _shortest(program: Path) -> str:
+    """The name of a program if a shell finds it by that, else its path."""
+    found = shutil.which(program.name)
+    if found is not None and Path(found).absolute() == program.absolute():
+        return program.name
+    return shlex.quote(str(program))
+
+
 def note(text: str) -> None:
     """Write a line to standard error. If that cannot be written, the line is lost and the command goes on."""
     _to_stderr(printable(text))
@@ -88,6 +124,8 @@ class Output:
 
     # Whether this command has begun to print its JSON object. An interrupt after that must not add a second one.
     json_begun: ClassVar[bool] = False
+    # What the user typed after the program's name.
+    words: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, command: str, as_json: bool = False, debug: bool = False) -> None:
         self._command = command
@@ -112,11 +150,15 @@ class Output:
                     print(_rendered(item), end="")
         return self.fail(error) if error else 0
 
+    def command_line(self) -> str:
+        """The command as the user typed it, for a remedy that changes it."""
+        return shlex.join(["mnist-edge", *self.words])
+
     def next(self, *commands: str) -> None:
-        """Say what to try next."""
-        if not self._as_json:
+        """Say what to try next. ``mnist-edge`` in a command is printed as this program was called."""
+        if commands and not self._as_json:
             with writing_output():
-                print("\n".join(["", "Next:", *(f"  {printable(command)}" for command in commands)]))
+                print("\n".join(["", "Next:", *(f"  {printable(with_program(command))}" for command in commands)]))
 
     def note(self, text: str) -> None:
         """A line about what is going on, on stderr."""
@@ -129,7 +171,8 @@ class Output:
             traceback.print_exception(error, file=text)
             _to_stderr("\n".join(printable(line) for line in text.getvalue().splitlines()))
         note(f"mnist-edge: {error.cause}")
-        note(f"  remedy: {error.remedy}")
+        # What doctor prints is made to be sent to others, and names no folder.
+        note(f"  remedy: {error.remedy if self._command == 'doctor' else with_program(error.remedy)}")
         if self._as_json and not isinstance(error, OutputError) and not Output.json_begun:
             try:
                 self._json({**(payload or {}), "error": error_facts(error)}, error.exit_code)
@@ -173,33 +216,44 @@ class Output:
 
 
 def chosen_files(
-    output: Output, paths: Sequence[Path], workspace: Path, model: str | None, engine: str, shipped: bool
+    output: Output,
+    words: Sequence[str],
+    workspace: Path,
+    model: str | None,
+    engine: str,
+    shipped: bool,
+    gate: bool = False,
 ) -> tuple[list[Path], list[str]]:
     """Files that a command's arguments select, and notes about those that are left out, which were printed.
 
     Args:
-        output: where the note goes. paths, workspace, model, shipped: the command's arguments of these names.
+        output: where the note goes. words, workspace, model, shipped: the command's arguments of these names.
         engine: files of folders that it does not run are left out.
+        gate: whether the command is a gate, which takes the package's models only with ``shipped``.
     """
-    from mnist_edge.workspace import SHIPPED, named_files, runnable, shipped_files
+    from mnist_edge.selection import select, select_shipped
+    from mnist_edge.workspace import NotInWorkspaceError
 
-    no_engine: list[Path] = []
     if shipped:
-        files, no_engine = shipped_files(model)
-        files, left_out = runnable(files, engine, SHIPPED)
+        chosen = select_shipped([*words, *([model] if model else [])], engine)
     else:
-        files, left_out = named_files(paths, workspace, model, engine)
+        within = [str(Path(word) / model) for word in words] or [model] if model else words
+        try:
+            chosen = select(within, workspace, engine, shipped=not gate)
+        except NotInWorkspaceError as error:
+            how = f"{error.remedy.removesuffix('.')}; or take what the wheel has: {output.command_line()} --shipped"
+            raise NotInWorkspaceError(error.cause, how) from None
     notes = [
         f"{why}: {', '.join(path.name for path in found)}."
         for why, found in (
-            ("Left out, no engine installed here runs them", no_engine),
-            (f"Left out, the engine {engine} does not run them", left_out),
+            ("Left out, no engine installed here runs them", chosen.no_engine),
+            (f"Left out, the engine {engine} does not run them", chosen.not_by_engine),
         )
         if found
     ]
     for text in notes:
         output.note(text)
-    return files, notes
+    return list(chosen.files), notes
 
 
 def table(title: str, *columns: str) -> Any:

@@ -10,16 +10,15 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
 from mnist_edge.results import Prediction
-from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, pick_file
+from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, short_name
 
 NAME = "predict"
-STDIN = "-"
 READ_BYTES = 1 << 20
 
 
 def command(
     sources: Annotated[list[str], typer.Argument(help="Pictures, folders of pictures, or - for one on stdin.")],
-    model: Annotated[str, typer.Option("--model", help="A name, as cnn, or a model file.")] = DEFAULT_MODEL,
+    model: options.OneModel = DEFAULT_MODEL,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
@@ -35,7 +34,8 @@ def command(
     Example: mnist-edge predict digit.png
     """
     from mnist_edge.runtime import open_session
-    from mnist_edge.runtime.predict import as_text, find_pictures, predict_picture, unread
+    from mnist_edge.runtime.predict import STDIN, as_text, find_pictures, predict_picture, unread
+    from mnist_edge.selection import pick_file
 
     output = Output(NAME, as_json, debug)
     pictures = find_pictures(sources)
@@ -52,7 +52,8 @@ def command(
             lines += as_text(item.pixels).splitlines()
         lines.append(_line(item.prediction, multi))
     unverified = "" if session.verified else ", unverified"
-    lines.append(f"model {session.path}{unverified}, engine {session.engine} ({session.reason})")
+    file = f"{short_name(session.path, workspace)}{unverified}"
+    lines.append(f"model {session.contract.model}: {file}, engine {session.engine} ({session.reason})")
     if session.temperature is None:
         lines.append("The confidence is not calibrated: the manifest has no temperature for this file.")
     payload = {

@@ -16,7 +16,10 @@ NAME = "serve"
 
 
 def command(
-    model: Annotated[list[str] | None, typer.Option("--model", help="May be given often. Else cnn and dense.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help=f"The model: {options.MODEL_WORDS}. May be given often. Else cnn and dense."),
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535)] = 8080,
     grpc_port: Annotated[

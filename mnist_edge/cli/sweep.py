@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, table
+from mnist_edge.cli.output import Output, line, table
 from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "sweep"
 
 
 def command(
-    model: Annotated[str, typer.Option("--model", help="dense, cnn, or a .keras file to go on from.")] = DEFAULT_MODEL,
+    model: options.Trainable = DEFAULT_MODEL,
     recipe: options.Recipe = "quick",
     trials: Annotated[int, typer.Option("--trials", min=1, help="How many the study shall have in the end.")] = 20,
     epochs: options.Epochs = None,
@@ -37,10 +37,12 @@ def command(
 
     Example: mnist-edge sweep --model dense --trials 20 --epochs 5
     """
-    from mnist_edge import experiments, training
+    from mnist_edge import experiments, models, training
     from mnist_edge.data import load
+    from mnist_edge.selection import keras_model
 
     output = Output(NAME, as_json, debug)
+    model = keras_model(model, workspace, models.names())
     config = training.configure(model, recipe, epochs=epochs, seed=seed)
     with output.progress() as progress:
         splits = load(data, progress=progress)
@@ -48,7 +50,7 @@ def command(
     shown = table("", ">trial", "state", ">accuracy", ">epochs", ">s", "optimizer", ">rate", ">batch", ">augm.")
     for row in result.trials:
         values = row.parameters
-        rate = values.get("learning_rate", values.get("learning_rate_sgd"))
+        rate = _rate(values)
         shown.add_row(
             f"{row.number}{' *' if row.number == result.best else ''}",
             row.state,
@@ -56,15 +58,32 @@ def command(
             str(row.epochs),
             f"{row.seconds:.0f}",
             str(values.get("optimizer", "")),
-            "" if rate is None else f"{rate:.2g}",
+            "" if rate is None else f"{float(rate):.2g}",
             str(values.get("batch_size", "")),
             f"{values['augmentation']:.2f}" if "augmentation" in values else "",
         )
     shares = ", ".join(f"{name} {share:.0%}" for name, share in result.importance.items())
-    return output.result(
+    code = output.result(
         {"result": result},
         shown,
         f"Study {result.study} in {result.storage}; * is the best.",
         f"What mattered: {shares}" if shares else "Too few finished trials to say what mattered.",
         f"Plots: {', '.join(result.plots)}",
     )
+    best = next((row.parameters for row in result.trials if row.number == result.best), None)
+    if best is not None:
+        fixed = ["--model", model, "--recipe", recipe]
+        fixed += [] if epochs is None else ["--epochs", str(epochs)]
+        fixed += ["--seed", str(seed)] if seed else []
+        found = {
+            "--optimizer": best["optimizer"], "--learning-rate": _rate(best), "--batch-size": best["batch_size"],
+            "--augmentation": best["augmentation"],
+        }  # fmt: skip
+        options_found = [str(word) for pair in found.items() for word in pair]
+        where = [*options.of_workspace(workspace), *options.of_data(data)]
+        output.next(line("train", *fixed, *options_found, *where))
+    return code
+
+
+def _rate(parameters: dict[str, float | int | str]) -> float | int | str | None:
+    return parameters.get("learning_rate", parameters.get("learning_rate_sgd"))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output
+from mnist_edge.cli.output import Output, line
 from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "train"
 
 
 def command(
-    model: Annotated[str, typer.Option("--model", help="dense, cnn, or a .keras file to go on from.")] = DEFAULT_MODEL,
+    model: options.Trainable = DEFAULT_MODEL,
     recipe: options.Recipe = "quick",
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     optimizer: options.Optimizer = None,
     learning_rate: options.LearningRate = None,
+    augmentation: options.AugmentationStrength = None,
     seed: options.Seed = 0,
     time_budget: Annotated[
         float | None, typer.Option("--time-budget", help="Minutes; the recipe's epochs are scaled to them.")
@@ -34,13 +36,15 @@ def command(
 
     Example: mnist-edge train --model cnn --time-budget 5
     """
-    from mnist_edge import experiments, training
+    from mnist_edge import experiments, models, training
     from mnist_edge.data import load
+    from mnist_edge.selection import keras_model
 
     output = Output(NAME, as_json, debug)
+    model = keras_model(model, workspace, models.names())
     config = training.configure(
         model, recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate,
-        seed=seed, time_budget=time_budget,
+        augmentation=augmentation, seed=seed, time_budget=time_budget,
     )  # fmt: skip
     with output.progress() as progress:
         result = experiments.train(config, load(data, progress=progress), workspace, progress, tensorboard=tensorboard)
@@ -53,5 +57,9 @@ def command(
         f"({how})",
         f"Curves, mistakes and filters: {result.page}",
     )
-    output.next(f"mnist-edge export --format all --model {model}", f"mnist-edge evaluate {result.path}")
+    name = Path(result.path).parent.name
+    output.next(
+        line("export", "--format", "all", "--model", name, *options.of_workspace(workspace), *options.of_data(data)),
+        line("evaluate", result.path, *options.of_data(data)),
+    )
     return code

@@ -71,23 +71,23 @@ def baseline_table(verdicts: Verdicts) -> list[Any]:
     return ["", made]
 
 
-def gate_error(checks: Sequence[Check]) -> GateError | None:
-    """The error of checks that did not pass; None if all did. What the gate itself refused comes first."""
+def gate_error(checks: Sequence[Check], data: Path | None = None) -> GateError | None:
+    """The error of checks that did not pass; None if all did. What the gate itself refused comes first.
+
+    Its remedy is that of the first check's rule; commands in it repeat ``--data``.
+    """
+    from mnist_edge.parity.remedies import remedy
+
     failed = [check.now for check in checks if check.now is not None and not check.now.passed]
     if not failed:
         worse = [check.regression for check in checks if check.regression is not None]
         return GateError(worse[0], "Find out what changed since the baseline, or store a new one.") if worse else None
     first = next((item for item in failed if item.rule != "undecidable"), failed[0])
-    remedy = "Do not ship these files: look at their calibration and training, and see mnist-edge verify --json."
-    if first.rule == "undecidable":
-        remedy = "No number of images would decide: what was found lies at the margin. Choose another margin."
-        if first.images_needed is not None:
-            remedy = f"Verify on a larger test set with --data: about {first.images_needed:,} images would decide."
     judged = sum(check.now is not None for check in checks)
     return GateError(
         f"{len(failed)} of {judged} checks did not pass; the first is {Path(first.path).name} on {first.engine}, "
         f"by the rule {first.rule}.",
-        remedy,
+        remedy(first, data),
     )
 
 

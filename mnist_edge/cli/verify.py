@@ -25,13 +25,11 @@ NAME = "verify"
 
 
 def command(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files, model folders, or workspaces. Else ./artifacts.")
-    ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Only this model's files.")] = None,
+    models: options.Models = None,
+    model: options.OnlyModel = None,
     reference: Annotated[Path | None, typer.Option("--reference", help="The float answers (reference.npz).")] = None,
     max_drop_pp: options.MaxDrop = 0.2,
-    min_agreement: options.MinAgreement = 0.995,
+    min_agreement: options.MinAgreement = None,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
     max_brier_increase: options.MaxBrierIncrease = 0.002,
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
@@ -75,7 +73,7 @@ def command(
                 "--selftest writes no report and knows no baseline.", "Leave out --selftest, or the others."
             )
         before = Baseline.load(baseline, max_regression_pp) if baseline is not None else None
-        files, left_out = chosen_files(output, paths or [], workspace, model, engine, shipped_)
+        files, left_out = chosen_files(output, models or [], workspace, model, engine, shipped_, gate=True)
         if public_key is not None:
             signing.check_files(files, public_key, trust)
         if selftest:
@@ -96,4 +94,4 @@ def command(
     }  # fmt: skip
     shown = (verdict_table(verdicts.checks), *verdict_lines(verdicts.checks), *baseline_table(verdicts))
     tables = (*kernel_table(verdicts.kernels), *layer_tables(verdicts.layers))
-    return output.result(payload, *shown, *tables, error=gate_error(verdicts.checks))
+    return output.result(payload, *shown, *tables, error=gate_error(verdicts.checks, data))

@@ -12,14 +12,14 @@ from mnist_edge.runtime import engine_names, open_session, trial
 from mnist_edge.runtime import engines as known
 from mnist_edge.runtime.selftest import run_selftest
 from mnist_edge.storage import read_bytes
-from mnist_edge.workspace import DEFAULT_MODEL, shipped_files
+from mnist_edge.workspace import DEFAULT_MODEL, SHIPPED, artifact_paths
 
 _ILLEGAL = "SIGILL"
 
 
 def checks() -> list[Callable[[], Finding]]:
     """A check for every engine that could answer here, and one whether any does."""
-    files = [path for group in shipped_files(DEFAULT_MODEL) for path in group]
+    files = artifact_paths(SHIPPED, DEFAULT_MODEL)
     looked: list[Callable[[], Finding]] = []
     for name in engine_names():
         path = next((path for path in files if path.suffix in known.found()[name].SUFFIXES), None)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mnist_edge import discovery
-from mnist_edge.errors import UsageError
+from mnist_edge.formats.foreign import unknown_file
 from mnist_edge.formats.model_file import METADATA_KEY, Contract, ModelFile, OpInfo, TensorInfo
 
 __all__ = ["METADATA_KEY", "Contract", "ModelFile", "OpInfo", "TensorInfo", "read", "suffixes"]
@@ -32,7 +32,7 @@ def read(content: bytes, path: Path) -> ModelFile:
         if path.suffix == module.SUFFIX:
             file: ModelFile = module.read(content)
             return file
-    raise UsageError(f"{path} has no known model suffix.", f"Known: {', '.join(suffixes())}.")
+    raise unknown_file(path)
 
 
 def _readers() -> dict[str, ModuleType]:

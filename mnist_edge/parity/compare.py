@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import answers
 from mnist_edge.parity.changes import changes
-from mnist_edge.parity.gate import ClassCounts, Decision, Gate, decide
+from mnist_edge.parity.gate import NO_NOISE, ClassCounts, Decision, Gate, allowed_changes, decide
+from mnist_edge.parity.label_noise import LabelNoise, label_noise
 from mnist_edge.parity.probabilities import ProbabilityChange, probability_change
 from mnist_edge.results import Flips, ParityReport, TwinReport
 from mnist_edge.runtime import Session
@@ -49,8 +51,13 @@ def report(
     names = session.contract.class_names
     comparable = before.shape == after.shape and bool(np.isfinite(after).all())
     change = probability_change(before, after, labels) if comparable else None
-    decision = _verdict(before, after, names, labels, gate, change)
-    return _report(before, after, labels, names, decision, change, session.path, session.engine, session.verified)
+    noise = label_noise(before, after, labels) if comparable else NO_NOISE
+    decision = decision_on(before, after, names, labels, gate, change, noise)
+    made = _report(before, after, labels, names, decision, change, session.path, session.engine, session.verified)
+    if not comparable:
+        return made
+    allowed = max(allowed_changes(gate, len(labels), noise.expected), 0)
+    return replace(made, allowed_changes=allowed, tied_changes=noise.tied)
 
 
 def refused(
@@ -62,14 +69,16 @@ def refused(
     return _report(before, after, labels, (), decision, None, path, engine, verified=False)
 
 
-def _verdict(
+def decision_on(
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     class_names: tuple[str, ...],
     labels: NDArray[np.int64],
     gate: Gate,
     change: ProbabilityChange | None,
+    noise: LabelNoise,
 ) -> Decision:
+    """The gate's decision on answers that are there already, float32 (n, classes) before and after."""
     n = len(labels)
     if before.shape != after.shape:
         return Decision("shape", f"Failed (shape): its answers are {after.shape}, the reference's {before.shape}.")
@@ -78,11 +87,13 @@ def _verdict(
         return Decision("nan", f"Failed (nan): {rows:,} of {n:,} answers are NaN or infinite.")
     old, new = answers(before), answers(after)
     broken, fixed = (old == labels) & (new != labels), (old != labels) & (new == labels)
+    expected = noise.expected_broken or (0.0,) * len(class_names)
+    groups = [labels == label for label in range(len(class_names))]
     classes = [
-        ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()))
-        for name, of in ((name, labels == label) for label, name in enumerate(class_names))
+        ClassCounts(name, int(of.sum()), int(broken[of].sum()), int(fixed[of].sum()), expected[label])
+        for label, (name, of) in enumerate(zip(class_names, groups, strict=True))
     ]
-    return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes, change)
+    return decide(gate, n, int(broken.sum()), int(fixed.sum()), int((old == new).sum()), classes, change, noise)
 
 
 def _report(

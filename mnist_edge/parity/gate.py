@@ -8,6 +8,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from mnist_edge.parity import statistics
+from mnist_edge.parity.label_noise import LabelNoise
 from mnist_edge.parity.probabilities import ProbabilityChange
 
 # The score bound is an approximation: by enumeration, a bound at 95 % passes a model at the margin in up to 5.2 % of
@@ -17,11 +18,19 @@ PASS_CONFIDENCE = 0.955
 CLASS_ALPHA = 0.05
 # Largest probability of the losses of one class, taken alone, if its answers break and are fixed equally often.
 CLASS_LOSS_P = 0.05
+# Share of answers that must be the same if nobody names one and the float model's margins explain no more changes.
+MIN_AGREEMENT = 0.995
+# Probability that a file whose noise is what `label_noise` assumes changes more labels than are allowed.
+CHANGES_ALPHA = 0.05
+NO_NOISE = LabelNoise()
 
 
 @dataclass(frozen=True)
 class Gate:
     """Margins. ``max_drop_pp`` and ``max_class_drop_pp`` in percentage points, ``min_agreement`` a fraction.
+
+    ``min_agreement`` is a hard bound. None, the default, is 0.995, or less if the float model's margins are so small
+    that quantization changes more of its labels: see `allowed_changes`.
 
     ``max_brier_increase`` limits the rise of the Brier score, ``max_probability_distance`` the distance from the float
     model's probabilities: see `mnist_edge.parity.probabilities.ProbabilityChange`. Both defaults were chosen on
@@ -29,7 +38,7 @@ class Gate:
     """
 
     max_drop_pp: float = 0.2
-    min_agreement: float = 0.995
+    min_agreement: float | None = None
     max_class_drop_pp: float = 1.0
     max_brier_increase: float = 0.002
     max_probability_distance: float = 0.0125
@@ -37,16 +46,23 @@ class Gate:
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """One class of the test set: its name, its images, and how many answers on them broke or were fixed."""
+    """One class of the test set: its name, its images, and how many answers on them broke or were fixed.
+
+    ``expected_broken`` is how many answers noise is expected to break: `mnist_edge.parity.label_noise`.
+    """
 
     name: str
     n: int
     broken: int
     fixed: int
+    expected_broken: float = 0.0
 
 
 class Decision(NamedTuple):
-    """The rule that decided and the verdict. ``images_needed``: about how many would decide, if this set cannot."""
+    """The rule that decided and the verdict.
+
+    ``images_needed``: about how many would decide, if this set cannot or if the rule is ``drop-bound``.
+    """
 
     rule: str
     verdict: str
@@ -86,7 +102,7 @@ class _Drop:
 
 def decide(
     gate: Gate, n: int, broken: int, fixed: int, agreeing: int, classes: list[ClassCounts],
-    probabilities: ProbabilityChange | None = None,
+    probabilities: ProbabilityChange | None = None, noise: LabelNoise = NO_NOISE,
 ) -> Decision:  # fmt: skip
     """The rule that decided, and the verdict. The rule ``non-inferior`` is the only pass.
 
@@ -100,11 +116,11 @@ def decide(
     Args:
         gate: the margins. n: all images. broken, fixed: answers that became wrong and right. agreeing: those unchanged.
         classes: the counts by class. probabilities: None if they are not to be judged.
+        noise: what the float model's margins and the file's grid explain of the changed answers.
     """
     drop = _Drop(gate, n, broken, fixed)
     gained = drop.upper() < 0
-    changed = n - agreeing - fixed
-    disagreement = _disagreement(drop, changed)
+    disagreement = _disagreement(drop, n - agreeing - fixed, noise)
     if disagreement is not None and disagreement.rule == "agreement":
         return disagreement
     for counts in classes:
@@ -145,6 +161,7 @@ def _non_inferior(drop: _Drop, gained: bool) -> Decision:
         return Decision(
             "drop-bound",
             f"Failed (drop-bound): it {drop.change}, and {bound}; allowed are {allowed}.",
+            _images_for(n, drop.estimate, 2 * drop.estimate - upper, upper, margin),
         )
     wanted = statistics.images_to_decide(drop.broken / n, drop.fixed / n, margin)
     if n < least:
@@ -172,27 +189,55 @@ def _lost(drop: _Drop) -> Decision:
     return Decision("drop", f"Failed (drop): it {drop.change}, more than the {drop.gate.max_drop_pp:g} pp allowed.")
 
 
-def _disagreement(drop: _Drop, changed: int) -> Decision | None:
+def allowed_changes(gate: Gate, n: int, expected: float) -> int:
+    """How many of n answers may change without being corrected.
+
+    If the gate names a share, that share. Else 0.5 % of the images, or more if noise explains more: the largest count
+    that the exact binomial test with a mean of ``expected`` does not reject at `CHANGES_ALPHA`. The images have
+    different probabilities of a change; the upper tail of the sum is at most that of the binomial distribution with
+    the same mean.
+
+    Source: W. Hoeffding, On the distribution of the number of successes in independent trials, Annals of Mathematical
+    Statistics 27 (1956), theorem 5.
+    """
+    if gate.min_agreement is not None:
+        return math.floor(n * (1 - gate.min_agreement) + 1e-9)
+    low, high = math.floor(n * (1 - MIN_AGREEMENT) + 1e-9), n
+    share = min(expected / n, 1.0)
+    while low < high:
+        middle = (low + high + 1) // 2
+        if middle <= expected or statistics.binomial_upper_tail(middle, n, share) > CHANGES_ALPHA:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _disagreement(drop: _Drop, changed: int, noise: LabelNoise) -> Decision | None:
     """Whether too many answers changed for the worse, or from one wrong class to another.
 
-    An answer that was fixed does not count. The rule fails if the share of changed answers is above the allowed one
-    with 95 % confidence (exact binomial test); if it is above but not shown to be, it is undecidable.
+    An answer that was fixed does not count, nor does a tie unless the gate names a share. The rule fails if there are
+    more changes than `allowed_changes` and their share is above the allowed one with 95 % confidence (exact binomial
+    test); if the latter is not shown, it is undecidable.
     """
-    gate, n = drop.gate, drop.n
-    allowed = 1 - gate.min_agreement
-    if n - changed >= n * gate.min_agreement:
+    n, named = drop.n, drop.gate.min_agreement
+    most, ties = allowed_changes(drop.gate, n, noise.expected), ""
+    if named is None and noise.tied:
+        changed, ties = changed - noise.tied, " or tied"
+    if changed <= most:
         return None
     share = changed / n
+    allowed = 1 - named if named is not None else max(1 - MIN_AGREEMENT, min(noise.expected / n, 1.0))
     found = (
-        f"it {drop.change}, and {share:.2%} of {n:,} answers changed without being corrected; allowed are "
-        f"{max(allowed, 0):.2%}"
+        f"it {drop.change}, and {changed:,} of {n:,} answers changed without being corrected{ties}; allowed are "
+        f"{max(most, 0):,}"
     )
-    if statistics.binomial_upper_tail(changed, n, allowed) <= 0.05:
+    if statistics.binomial_upper_tail(changed, n, allowed) <= CHANGES_ALPHA:
         return Decision("agreement", f"Failed (agreement): {found}.")
     z = NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.8)
     wanted = min(statistics.MANY_IMAGES, math.ceil(z * z * share * (1 - share) / (share - allowed) ** 2))
     verdict = f"Undecidable: {found}, which chance can do on {n:,} images."
-    return Decision("undecidable", verdict, max(wanted, n + 1, statistics.images_needed(gate.max_drop_pp / 100)))
+    return Decision("undecidable", verdict, max(wanted, n + 1, statistics.images_needed(drop.margin)))
 
 
 def _brier(gate: Gate, n: int, change: ProbabilityChange) -> Decision | None:
@@ -248,7 +293,8 @@ def class_failure(gate: Gate, counts: ClassCounts, classes: int, n: int, broken:
     Two tests share the family-wise error. The first asks whether so many of the broken answers fall into this class by
     chance; its power hardly falls with the number of classes. It counts only if the class alone, without correction,
     breaks more than it fixes: a difficult class may have more changes of both kinds than others. The second asks
-    whether the class breaks more than it fixes; it finds what the first cannot if most images are of this class.
+    whether the class breaks more than it fixes; it finds what the first cannot if most images are of this class. A
+    class with small margins breaks more than others; what noise explains is no failure (see `allowed_changes`).
     """
     loss = counts.broken - counts.fixed
     if counts.n == 0 or 100 * loss <= gate.max_class_drop_pp * counts.n:
@@ -258,6 +304,11 @@ def class_failure(gate: Gate, counts: ClassCounts, classes: int, n: int, broken:
     if alone <= CLASS_LOSS_P:
         concentrated = statistics.concentration_p(counts.broken, counts.n, broken, n)
     if min(alone, concentrated) > CLASS_ALPHA / (2 * classes):
+        return None
+    if (
+        statistics.binomial_upper_tail(counts.broken, counts.n, counts.expected_broken / counts.n)
+        > CLASS_ALPHA / classes
+    ):
         return None
     return (
         f"Failed (class-drop): class {counts.name} lost {100 * loss / counts.n:.2f} pp ({counts.broken:,} broken, "

@@ -113,7 +113,9 @@ class ParityReport:
 
     The figures of the probabilities are explained at `mnist_edge.parity.probabilities.ProbabilityChange`; they are None
     if there is nothing to compare. ``images_needed``: about how many images would decide, if the rule is
-    ``undecidable``; None if no number would. ``seconds`` is the time of the whole check, ``image_us`` the time that the
+    ``undecidable`` or ``drop-bound``; None if no number would. ``allowed_changes``: how many answers may change without
+    being corrected; of those that did, ``tied_changes`` have the same probability for the float model's label and count
+    only if ``--min-agreement`` is given. ``seconds`` is the time of the whole check, ``image_us`` the time that the
     engine took for the test images, in batches, divided by their number: no latency, which is what ``bench`` measures.
     """
 
@@ -145,6 +147,8 @@ class ParityReport:
     size_bytes: int | None = None
     seconds: float | None = None
     image_us: float | None = None
+    allowed_changes: int | None = None
+    tied_changes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from mnist_edge.runtime.pictures import SUFFIXES, prepare, read_picture
 from mnist_edge.runtime.session import Session
 
 RAW = "resize"
+STDIN = "-"
 # Smallest calibrated confidence for which a label is returned.
 SURE = 0.5
 SHADES = " .:-=+*#%@"
@@ -30,11 +31,13 @@ def find_pictures(sources: Sequence[str]) -> list[str]:
     In a folder, whatever is not a regular file (a FIFO, a device, a folder) is left out, whatever its name.
 
     Raises:
-        UsageError: a folder holds no picture.
+        UsageError: there is no such file or folder, or a folder holds no picture.
     """
     found: list[str] = []
     for source in sources:
         path = Path(source)
+        if source != STDIN and not path.exists():
+            raise UsageError(f"There is no picture {source}.", "Check the path; - is standard input.")
         if not path.is_dir():
             found.append(source)
             continue

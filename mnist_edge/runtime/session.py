@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mnist_edge.artifacts import fact_of, read_vouched, sha256_of
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError, suggest
 from mnist_edge.formats import METADATA_KEY, Contract, structure
+from mnist_edge.formats.foreign import not_runnable
 from mnist_edge.runtime import choice, engines, trial
 from mnist_edge.runtime.engines import Port, Program
 from mnist_edge.runtime.quantize import dequantize, pixel_lookup, softmax
@@ -167,7 +168,7 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
     """
     names = engine_names(path.suffix)
     if not names:
-        raise UsageError(f"No engine runs {path.name}.", "Name a .tflite or .onnx file.")
+        raise not_runnable(path)
     if engine != "auto" and engine not in engines.found():
         raise suggest(engine, ["auto", *engines.found()], "engine")
     if engine != "auto" and path.suffix not in engines.found()[engine].SUFFIXES:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_edge.artifacts import MANIFEST_NAME, sha256_of_file
@@ -13,11 +13,12 @@ from mnist_edge.errors import ContentError, MnistEdgeError, UsageError, one_line
 from mnist_edge.formats import Contract
 from mnist_edge.runtime import Session, open_session
 from mnist_edge.runtime.selftest import golden_path, run_selftest
+from mnist_edge.selection import pick_file
 from mnist_edge.serving.batching import Batcher, images_on_loop
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.requests import Grid
-from mnist_edge.workspace import SHIPPED, pick_file
+from mnist_edge.workspace import SHIPPED
 
 POLL_SECONDS = 1.0
 
@@ -47,23 +48,34 @@ class Loaded:
 class Source:
     """Where models come from: a workspace, the engine that opens them, and their names.
 
-    ``own`` are the names of those that the workspace held when the service started.
+    ``own`` are the names of those that the workspace held when the service started. ``words`` holds the file or folder
+    that was given in place of a name, by the name under which it is served.
     """
 
     workspace: Path
     engine: str
     names: tuple[str, ...]
     own: frozenset[str] = frozenset()
+    words: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, workspace: Path, engine: str, names: tuple[str, ...]) -> Source:
+    def of(cls, workspace: Path, engine: str, words: tuple[str, ...]) -> Source:
         """Look where the models come from now.
 
+        Args:
+            workspace: where names are looked up. engine: what opens the files.
+            words: names, models' folders, files, or workspaces of one model.
+
         Raises:
-            UsageError: there is no such model.
+            UsageError: there is no such model, or two would be served under one name.
         """
-        own = (name for name in names if _from_workspace(pick_file(workspace, name, engine)))
-        return cls(workspace, engine, names, frozenset(own))
+        files = {word: pick_file(workspace, word, engine) for word in words}
+        names = tuple(_served_name(word, file) for word, file in files.items())
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"Two models would be served as {twice!r}.", "Rename the folder or file of one of them.")
+        own = (name for name, file in zip(names, files.values(), strict=True) if _from_workspace(file))
+        return cls(workspace, engine, names, frozenset(own), dict(zip(names, words, strict=True)))
 
     def pick(self, name: str, own: bool = False) -> Path:
         """The file of a model now; a model of the workspace, ``own``, never becomes the shipped one.
@@ -72,7 +84,7 @@ class Source:
             ContentError: the workspace holds it no more, or something that is no file is in its place.
             MnistEdgeError: what reading its manifest raises.
         """
-        path = pick_file(self.workspace, name, self.engine)
+        path = pick_file(self.workspace, self.words.get(name, name), self.engine)
         if (own or name in self.own) and not _from_workspace(path):
             raise ContentError(f"{self.workspace / name} holds no model any more.", "Export it again.")
         for item in (path, golden_path(path)):
@@ -213,6 +225,13 @@ class Models:
             raise UsageError(f"{path} takes no pictures.", "Serve an image classifier.")
         if golden_path(path).is_file() and not run_selftest(session).passed:
             raise ContentError(f"{path} does not answer here as it did where it was built.", "Export it again.")
+
+
+def _served_name(word: str, file: Path) -> str:
+    """The name of a model in addresses: the word if it is a name, the stem of a file, or the name of its folder."""
+    if Path(word).is_file():
+        return file.stem
+    return word if Path(word).name == word and not Path(word).is_dir() else file.parent.name
 
 
 def _from_workspace(path: Path) -> bool:

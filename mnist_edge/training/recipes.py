@@ -55,6 +55,9 @@ _QUICK = Recipe(
 )  # fmt: skip
 _QUICK_DENSE = replace(_QUICK, epochs=140, batch_size=512, learning_rate=4e-3, augmentation=_MILD)
 
+# What a strength of 1 is for a recipe that has no augmentation of its own.
+UNIT = Augmentation(rotation=12, scale=0.12, stretch=0.1, shear=0.2, shift=1.5)
+
 # By name, and then by architecture, with ANY for all others.
 RECIPES: dict[str, dict[str, Recipe]] = {
     "tutorial": {ANY: Recipe("tutorial", epochs=5, batch_size=64, optimizer="sgd", learning_rate=0.1)},
@@ -75,6 +78,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
 }
 DEFAULT_RECIPE = "quick"
+MAX_STRENGTH = 10
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class TrainConfig:
     time_budget: float | None = None
 
 
+def augmentation_of(recipe: Recipe, strength: float) -> Augmentation | None:
+    """A recipe's augmentation times a strength; None for 0."""
+    return (recipe.augmentation or UNIT).scaled(strength) if strength else None
+
+
 def configure(
     model: str,
     recipe: str = DEFAULT_RECIPE,
@@ -99,6 +108,7 @@ def configure(
     batch_size: int | None = None,
     optimizer: str | None = None,
     learning_rate: float | None = None,
+    augmentation: float | None = None,
     seed: int = 0,
     time_budget: float | None = None,
 ) -> TrainConfig:
@@ -117,7 +127,11 @@ def configure(
     for name, value in (*changes.items(), ("time_budget", time_budget)):
         if isinstance(value, int | float) and not 0 < value < 1e6:
             raise UsageError(f"{name} cannot be {value}.", "Give a positive number.")
+    if augmentation is not None and not 0 <= augmentation <= MAX_STRENGTH:
+        raise UsageError(f"augmentation cannot be {augmentation}.", f"Give a number from 0 to {MAX_STRENGTH}.")
     chosen = RECIPES[recipe].get(model, RECIPES[recipe][ANY])
+    if augmentation is not None:
+        chosen = replace(chosen, augmentation=augmentation_of(chosen, augmentation))
     if time_budget is not None:
         chosen = replace(chosen, teacher=None)  # whose training knows no budget
     given = {name: value for name, value in changes.items() if value is not None}

@@ -16,14 +16,11 @@ from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, StageError, UsageError, missing_extra
 from mnist_edge.models.backend import clear_session
-from mnist_edge.training.augment import Augmentation
 from mnist_edge.training.fit import fit
-from mnist_edge.training.recipes import OPTIMIZERS, Recipe, TrainConfig
+from mnist_edge.training.recipes import OPTIMIZERS, Recipe, TrainConfig, augmentation_of
 from mnist_edge.training.stage import facts_of
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
-# What a strength of 1 is for a recipe that has no augmentation of its own.
-UNIT = Augmentation(rotation=12, scale=0.12, stretch=0.1, shear=0.2, shift=1.5)
 # A worker that has not been heard of for so long is given up, and its trial is run again by another.
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
 # Machines that begin the same study at the same moment are in each other's way; all but the first try again.
@@ -42,7 +39,7 @@ def suggest_recipe(trial: Any, recipe: Recipe) -> Recipe:
         optimizer=optimizer,
         learning_rate=rate,
         batch_size=trial.suggest_categorical("batch_size", BATCH_SIZES),
-        augmentation=(recipe.augmentation or UNIT).scaled(strength) if strength else None,
+        augmentation=augmentation_of(recipe, strength),
     )
 
 

@@ -13,6 +13,9 @@ BASELINE_COLUMNS = (
     "µs an image before", "µs an image now", "outcome",
 )  # fmt: skip
 
+# As text: the page refers to nothing outside itself.
+VIEWERS = "The graph of a file: https://netron.app, or model-explorer FILE (pip install ai-edge-model-explorer)"
+
 
 def brier_change(report: ParityReport) -> str:
     """The Brier score and its change, as a cell of a table; empty if there is nothing to compare."""

@@ -11,10 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.page import coloured, confusion, document, gallery, table
-from mnist_edge.parity.reports import BASELINE_COLUMNS, baseline_rows, brier_change, distance, image_time, size
+from mnist_edge.parity.reports import (
+    BASELINE_COLUMNS,
+    VIEWERS,
+    baseline_rows,
+    brier_change,
+    distance,
+    image_time,
+    layers,
+    size,
+)
 from mnist_edge.parity.statistics import wilson
 from mnist_edge.parity.verdict import Verdicts
-from mnist_edge.results import Changes, LayerError, ParityReport
+from mnist_edge.results import Changes, ParityReport
 
 GALLERY = 60
 
@@ -50,7 +59,11 @@ def render(
         if item.changes is not None and item.twin is not None:
             parts += [_gallery(item, item.changes, images, class_names), _classes(item, item.changes)]
             parts += [_confusions(item, item.changes, class_names)]
-    parts += [_kernels(verdicts), *(_layers(name, errors) for name, errors in verdicts.layers), _origin(provenance)]
+    parts += [
+        _kernels(verdicts),
+        *(layers.render(name, errors) for name, errors in verdicts.layers),
+        _origin(provenance),
+    ]
     return document(f"mnist-edge: {word}", parts)
 
 
@@ -110,7 +123,8 @@ def _files(provenance: dict[str, dict[str, Any]]) -> str:
         )
         for name, entry in provenance.items()
     ]
-    return "<h2>Sizes</h2>" + table("Files and their hashes", ("file", "bytes", "quantization", "SHA-256"), rows)
+    sizes = "<h2>Sizes</h2>" + table("Files and their hashes", ("file", "bytes", "quantization", "SHA-256"), rows)
+    return f"{sizes}<p>{VIEWERS}.</p>"
 
 
 def _gallery(item: ParityReport, changes: Changes, images: NDArray[np.uint8], names: Sequence[str]) -> str:
@@ -172,30 +186,6 @@ def _kernels(verdicts: Verdicts) -> str:
     ]
     header = ("file", "kernels", "images", "labels that differ", "largest difference")
     return "<h2>Same file, other kernels</h2>" + table("Engines compared with each other", header, rows)
-
-
-def _layers(name: str, errors: Sequence[LayerError]) -> str:
-    def decibel(value: float | None) -> str:
-        return "exact" if value is None else f"{value:.1f}"
-
-    rows = [
-        (
-            escape(f"{item.layer}: {item.op}"),
-            " x ".join(map(str, item.shape)),
-            "" if item.scale is None else f"{item.scale:.4g}, {item.zero_point}",
-            decibel(item.isolated_sqnr_db),
-            f"{item.isolated_max_abs_error:.3g}",
-            decibel(item.sqnr_db),
-            f"{item.cosine:.5f}",
-            f"{item.max_abs_error:.3g}",
-            f"{item.saturated:.2%}",
-        )
-        for item in errors
-    ]
-    header = ("layer and op", "shape", "scale, zero point", "alone: SQNR dB", "alone: max error", "SQNR dB", "cosine",
-              "max error", "saturated")  # fmt: skip
-    title = f"Where it was lost: {escape(name)}"
-    return f"<h2>{title}</h2>" + table(f"Ops of {name} against the float twin, the worst alone first", header, rows)
 
 
 def _origin(provenance: dict[str, dict[str, Any]]) -> str:

@@ -72,7 +72,8 @@ def missing_engine(error: ImportError, what: str, extra: str, newest: int, machi
     python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
     return MissingError(
         f"{what} is not installed here, and has no wheel for {python} on {platform.machine()}.",
-        "Use 64-bit Raspberry Pi OS, or another 64-bit system with Python 3.11 to 3.14.",
+        "Use --engine auto, or a 64-bit system, such as 64-bit Raspberry Pi OS, with "
+        + ("Python 3.11." if newest == 11 else f"Python 3.11 to 3.{newest}."),
     )
 
 

@@ -1,0 +1,82 @@
+"""Model files of other tools: what they are, and how to get a file from them that mnist-edge takes.
+
+A file is recognized by its suffix, a SavedModel by the file that every SavedModel folder has. Nothing is opened.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+
+from mnist_edge.errors import UsageError
+
+KERAS_SUFFIX = ".keras"
+SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_HDF5 = (".h5", ".hdf5")
+_PYTORCH = (".pt", ".pth")
+
+
+def is_saved_model(path: Path) -> bool:
+    """Whether a folder is a SavedModel of TensorFlow."""
+    return any((path / name).is_file() for name in SAVED_MODEL_FILES)
+
+
+def not_a_keras_model(path: Path) -> UsageError:
+    """The error for a file or SavedModel folder that was given to a command that takes a Keras model."""
+    from mnist_edge.formats import suffixes
+
+    if path.suffix not in suffixes():
+        return unknown_file(path)
+    with_answers = "" if path.with_name("reference.npz").is_file() else " --reference FILE (the float model's answers)"
+    return UsageError(
+        f"{path} is no Keras model but a {path.suffix} file, which is what export makes of one.",
+        f"Run it: mnist-edge evaluate {_quoted(path)}. Verify it: mnist-edge verify {_quoted(path)}{with_answers}",
+    )
+
+
+def not_runnable(path: Path) -> UsageError:
+    """The error for a file or SavedModel folder that no engine runs."""
+    if path.suffix == KERAS_SUFFIX:
+        return UsageError(
+            f"{path} is a Keras model, which no engine here runs.",
+            f"Export it first: mnist-edge export --model {_quoted(path)}",
+        )
+    return unknown_file(path)
+
+
+def unknown_file(path: Path) -> UsageError:
+    """The error for a file that no command takes: what it is, if its suffix tells, and how to convert it."""
+    new = Path(path.name).with_suffix(KERAS_SUFFIX)
+    then = f"mnist-edge export --model {_quoted(new)}"
+    if path.suffix in _HDF5:
+        code = f'import keras; keras.models.load_model("{path}", compile=False).save("{new}")'
+        return UsageError(
+            f"{path} is an HDF5 file, the older format of Keras.",
+            f"Save it as {KERAS_SUFFIX}: {_python()} -c {shlex.quote(code)} && {then}",
+        )
+    if is_saved_model(path):
+        return UsageError(
+            f"{path} is a SavedModel folder of TensorFlow.",
+            f"Save the Keras model where it was made, model.save('{new}'), then: {then}",
+        )
+    if path.suffix in _PYTORCH:
+        onnx = Path(path.name).with_suffix(".onnx")
+        return UsageError(
+            f"{path} is a PyTorch file; mnist-edge exports Keras models and runs .tflite and .onnx files.",
+            f"Export it with torch.onnx.export(model, images, '{onnx}'), images of the shape (n, height, width, 1); "
+            f"then: mnist-edge evaluate {_quoted(onnx)}",
+        )
+    from mnist_edge.formats import suffixes
+
+    return UsageError(f"{path} has no known model suffix.", f"Known: {', '.join(suffixes())}.")
+
+
+def _python() -> str:
+    """The Python that has Keras: this one if it has."""
+    return shlex.quote(sys.executable) if importlib.util.find_spec("keras") else "python"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))

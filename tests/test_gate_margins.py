@@ -1,0 +1,261 @@
+"""The rule of changed labels: what the float model's margins allow, and the remedy of every rule."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnist_edge.cli.app import app
+from mnist_edge.cli.verdict import gate_error
+from mnist_edge.parity import statistics
+from mnist_edge.parity.gate import CHANGES_ALPHA, Gate, allowed_changes, decide
+from mnist_edge.parity.label_noise import LabelNoise, change_probabilities, label_noise
+from mnist_edge.parity.remedies import COMMANDS, REASONS, remedy
+from mnist_edge.parity.verdict import judge
+from mnist_edge.results import ParityReport
+from mnist_edge.workspace import SHIPPED
+from tests.conftest import Run
+from tests.test_gate import judged, on_grid, sample, softmax
+
+# Margins so wide that only the changed labels decide.
+LABELS_ONLY = Gate(
+    max_drop_pp=50, max_class_drop_pp=100, max_brier_increase=2, max_probability_distance=100, min_agreement=None
+)
+HARD = replace(LABELS_ONLY, min_agreement=0.995)
+
+
+def noisy(logits: np.ndarray, sqnr_db: float) -> np.ndarray:
+    """The logits with independent normal noise at this ratio."""
+    deviation = math.sqrt(logits.var(axis=1).mean() * 10 ** (-sqnr_db / 10))
+    return np.asarray(logits + np.random.default_rng(2).normal(0, deviation, logits.shape))
+
+
+# --- how many labels may change --------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 0.5), min_size=5, max_size=60))
+def test_as_much_noise_as_is_assumed_changes_more_labels_than_allowed_in_at_most_5_per_cent(odds: list[float]) -> None:
+    """The distribution of the number of changes is computed exactly, image by image."""
+    counts = np.array([1.0])
+    for odd in odds:
+        counts = np.convolve(counts, [1 - odd, odd])
+    allowed = allowed_changes(Gate(), len(odds), math.fsum(odds))
+    assert counts[allowed + 1 :].sum() <= CHANGES_ALPHA + 1e-9
+
+
+@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.just(n), st.floats(0, n / 2), st.floats(0, n / 2))))
+def test_more_changes_are_allowed_if_more_are_expected_and_never_fewer_than_half_a_per_cent(
+    case: tuple[int, float, float],
+) -> None:
+    n, *expected = case
+    fewer, more = (allowed_changes(Gate(), n, value) for value in sorted(expected))
+    assert math.floor(n * 0.005) <= fewer <= more <= n
+    if n * 0.005 < more < n:  # the smallest bound, not any
+        assert statistics.binomial_upper_tail(more + 1, n, max(expected) / n) <= CHANGES_ALPHA
+
+
+@given(
+    st.integers(1, 5000).flatmap(
+        lambda n: st.tuples(st.just(n), st.integers(0, n), st.floats(0, n / 2), st.integers(0, n))
+    ),
+    st.floats(0.5, 1),
+)
+def test_a_share_that_is_named_is_a_hard_bound(case: tuple[int, int, float, int], share: float) -> None:
+    """Whatever margins and ties would explain."""
+    n, changed, expected, tied = case
+    gate = replace(LABELS_ONLY, min_agreement=share)
+    found = decide(gate, n, 0, 0, n - changed, [], None, LabelNoise(expected, min(tied, changed)))
+    if changed > n * (1 - share) + 1e-6:
+        assert found.rule in ("agreement", "undecidable")
+    elif changed < n * (1 - share):
+        assert found.rule != "agreement"
+
+
+@pytest.mark.parametrize("sqnr_db", [10, 20, 30])
+@pytest.mark.parametrize("spread", [0.3, 4.0])
+def test_the_expected_changes_are_those_of_noise_at_that_ratio(spread: float, sqnr_db: float) -> None:
+    for classes, least in ((2, 0.93), (10, 0.7)):  # with more than two classes it is a lower estimate
+        logits, _ = sample(30_000, classes, spread)
+        changed = (noisy(logits, sqnr_db).argmax(axis=1) != logits.argmax(axis=1)).sum()
+        assert least * changed <= change_probabilities(softmax(logits), sqnr_db).sum() <= 1.07 * changed, classes
+
+
+def test_probabilities_of_zero_and_uniform_ones_have_an_expected_number_too() -> None:
+    assert change_probabilities(np.eye(10, dtype=np.float32)).sum() == 0
+    assert change_probabilities(np.full((5, 4), 0.25, np.float32)).sum() == 0
+    assert np.isfinite(change_probabilities(np.array([[0, 0, 1], [0.5, 0.5, 0]], np.float32))).all()
+
+
+# --- healthy files with small margins, and faulty ones ---------------------------------------------------------------
+
+
+def test_a_healthy_file_of_a_model_with_small_margins_passes_and_a_named_share_condemns_it() -> None:
+    logits, labels = sample(10_000, spread=0.5)
+    before, after = softmax(logits), softmax(noisy(logits, 33))
+    found = judged(before, after, labels, Gate(max_drop_pp=1, max_class_drop_pp=2))
+    assert found.agreement < 0.985
+    assert found.rule == "non-inferior", found.verdict
+    assert found.allowed_changes is not None
+    assert found.allowed_changes > 150
+    hard = judged(before, after, labels, Gate(1, 0.99, 2))
+    assert (hard.rule, hard.allowed_changes) == ("agreement", 100)
+
+
+@pytest.mark.parametrize(("classes", "spread"), [(2, 2.0), (10, 0.5), (10, 4.0), (100, 1.0)])
+def test_noise_that_quantization_does_not_explain_fails(classes: int, spread: float) -> None:
+    logits, labels = sample(5000, classes, spread)
+    found = judged(softmax(logits), softmax(noisy(logits, 18)), labels, LABELS_ONLY)
+    assert found.rule == "agreement", found.verdict
+    assert found.allowed_changes is not None
+    assert f"allowed are {found.allowed_changes:,}" in found.verdict
+
+
+def test_ties_on_the_output_grid_are_no_changed_labels_unless_a_share_is_named() -> None:
+    logits, labels = sample(5000, 100, 0.5)
+    before, after = softmax(logits), on_grid(softmax(logits))
+    found = judged(before, after, labels, LABELS_ONLY)
+    assert found.agreement < 0.85
+    assert found.rule == "non-inferior", found.verdict
+    assert found.tied_changes is not None
+    assert found.tied_changes > 800
+    assert judged(before, after, labels, HARD).rule == "agreement"
+
+
+def test_a_tie_counts_as_one_only_if_the_float_models_label_is_in_it_and_the_new_label_is_wrong() -> None:
+    before = np.array([[0.2, 0.3, 0.5]] * 3, np.float32)
+    after = np.array([[0.4, 0.2, 0.4], [0.4, 0.4, 0.2], [0.4, 0.2, 0.4]], np.float32)
+    assert label_noise(before, after, np.array([1, 1, 0])).tied == 1
+
+
+def test_a_label_that_is_exchanged_is_no_tie() -> None:
+    logits, labels = sample(10_000)
+    swapped = softmax(logits)[:, [0, 8, 2, 3, 4, 5, 6, 7, 1, 9]]
+    found = judged(softmax(logits), swapped, labels, LABELS_ONLY)
+    assert (found.rule, found.tied_changes) == ("agreement", 0)
+
+
+# --- remedies --------------------------------------------------------------------------------------------------------
+
+
+def failed(rule: str, path: Path) -> ParityReport:
+    logits, labels = sample(50)
+    found = judged(softmax(logits), softmax(logits), labels)
+    return replace(found, rule=rule, passed=False, path=str(path), images_needed=4321)
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Path:
+    """A folder that looks like one after ``export``, with a blank in its name."""
+    folder = tmp_path / "a workspace" / "net"
+    folder.mkdir(parents=True)
+    names = ("model.keras", *(f"net-{kind}{end}" for kind in ("int8", "float32") for end in (".tflite", ".onnx")))
+    for name in (*names, "net-int8.c", "net-int8.so"):
+        (folder / name).touch()
+    return folder
+
+
+def commands_in(text: str) -> list[str]:
+    return re.findall(r"mnist-edge .*?(?=; or mnist-edge|$)", text)
+
+
+def words_are_options(command: str) -> None:
+    """The program takes the command's words, and the paths in it exist."""
+    _, name, *words = shlex.split(command)
+    group: Any = typer.main.get_command(app)
+    found = group.commands[name]
+    context = found.make_context(name, list(words))
+    assert all(Path(path).exists() for path in context.params.get("paths") or context.params.get("models") or [])
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".c", ".so"])
+@pytest.mark.parametrize("rule", COMMANDS)
+def test_every_rule_has_a_reason_and_commands_that_the_program_takes(rule: str, suffix: str, exported: Path) -> None:
+    path = exported / f"net-int8{suffix}"
+    text = remedy(failed(rule, path), Path("my data"))
+    assert text.startswith(REASONS[rule])
+    for command in commands_in(text):
+        words_are_options(command)
+        assert command == "mnist-edge doctor" or "--data 'my data'" in command
+        assert "predict" not in command
+    assert commands_in(text) or rule == "drop-bound" or suffix in (".c", ".so")
+
+
+def test_the_reasons_differ_from_rule_to_rule() -> None:
+    assert len(set(REASONS.values())) == len(REASONS)
+    assert set(REASONS) == set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        ("agreement", ("--layers", "--calibration-study", "--quantize float16")),
+        ("drop", ("--layers", "--calibration-study", "--quantize float16")),
+        ("drop-bound", ("about 4,321 images", "--data", "--quantize float16")),
+        ("class-drop", ("--calibration-images 2048", "--layers", "--quantize float16")),
+        ("brier", ("--layers", "--quantize float16")),
+        ("probabilities", ("--layers", "--quantize float16")),
+        ("nan", ("mnist-edge export --model net",)),
+        ("shape", ("mnist-edge export --model net",)),
+        ("refused", ("mnist-edge doctor",)),
+        ("leakage", ("mnist-edge export --model net",)),
+        ("undecidable", ("about 4,321 images", "--data")),
+    ],
+)
+def test_the_remedy_of_a_rule_is_its_own(rule: str, wanted: tuple[str, ...], exported: Path) -> None:
+    text = remedy(failed(rule, exported / "net-int8.tflite"))
+    for part in wanted:
+        assert part in text
+
+
+def test_a_remedy_offers_only_what_works_for_the_file(exported: Path) -> None:
+    path = exported / "net-int8.tflite"
+    (exported / "net-float32.tflite").unlink()
+    assert "--layers" not in remedy(failed("drop", path))
+    (exported / "model.keras").unlink()
+    assert commands_in(remedy(failed("drop", path))) == []
+    assert "no number of images" in remedy(replace(failed("undecidable", path), images_needed=None)).lower()
+
+
+def test_a_float16_file_is_not_offered_what_is_for_int8(exported: Path) -> None:
+    path = exported / "net-float16.tflite"
+    path.touch()
+    text = remedy(failed("drop", path)) + remedy(failed("nan", path))
+    assert "--calibration" not in text
+    assert "--layers" not in text
+    assert "--quantize float16" in text  # it is made again
+
+
+def test_the_error_of_a_run_has_the_remedy_of_the_rule_that_failed(exported: Path) -> None:
+    undecidable, lost = (failed(rule, exported / "net-int8.onnx") for rule in ("undecidable", "drop"))
+    error = gate_error(judge([undecidable, lost]), Path("d"))
+    assert error is not None
+    assert error.remedy == remedy(lost, Path("d"))
+
+
+def test_a_named_share_is_passed_on_by_the_command_line(tmp_path: Path, mnist: object, cli: Callable[..., Run]) -> None:
+    """The int8 file of the wheel changes a few labels of 10,000: allowed without the option, not with it."""
+    shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
+    path = tmp_path / "dense" / "dense-int8.tflite"
+    default, hard = (
+        cli("verify", path, "--engine", "litert", "--json", *named) for named in ([], ["--min-agreement", 1])
+    )
+    assert default.code == 0
+    (result,) = default.json["results"]
+    assert result["allowed_changes"] >= 50
+    assert hard.code == 1
+    assert hard.json["results"][0]["rule"] == "agreement"
+    assert hard.json["results"][0]["allowed_changes"] == 0
+    assert hard.json["error"]["remedy"].startswith(REASONS["agreement"])
+    assert "a hard bound" in " ".join(re.sub("[│|]", " ", cli("verify", "--help").out).split())
