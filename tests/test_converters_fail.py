@@ -162,6 +162,31 @@ def test_an_op_that_stays_float_is_traced_to_its_layer(
     assert [Path(item["path"]).name for item in run.json["artifacts"]] == ["net-float32.tflite"]
 
 
+def test_errors_that_onnx_runtime_prints_stay_off_the_terminal(
+    tmp_path: Path, slice_npz: Path, cli: Callable[..., Run]
+) -> None:
+    """The layers of attention cannot be compared one by one in ONNX: the report says so, and no native library does."""
+    keras = import_keras()
+    layers = keras.layers
+    image = keras.Input((28, 28, 1))
+    strided = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(image)
+    tokens = layers.Reshape((49, 16))(layers.Conv2D(16, 3, strides=2, padding="same", activation="relu")(strided))
+    query, key, value = (layers.Dense(16)(tokens) for _ in range(3))
+    weights = layers.Softmax()(layers.Dot(axes=(2, 2))([query, key]))
+    mixed = layers.Dense(16)(layers.Dot(axes=(2, 1))([weights, value]))
+    flat, dense = _head()
+    keras.Model(image, dense(flat(layers.Add()([tokens, mixed])))).save(tmp_path / "net.keras")
+    command = ["--format", "onnx", "--model", tmp_path / "net.keras", "-o", tmp_path / "out", "--data", slice_npz]
+    run = cli("export", *command, "--json")
+    assert run.code in (0, 1), run.err
+    assert [line for line in run.err.splitlines() if line.endswith(" ...")][:2] == [
+        "converting net-float32.onnx ...", "converting net-int8.onnx ...",
+    ]  # fmt: skip
+    ours = ("mnist-edge: ", "  remedy: ")
+    assert not [line for line in run.err.splitlines() if not (line.endswith(" ...") or line.startswith(ours))]
+    assert "cannot be compared" in (tmp_path / "out" / "net" / "report.html").read_text()
+
+
 DYING = {
     "a crash": ("os.write(2, b'no kernel for this op\\n'); os.abort()", 600, "SIGABRT; its last words: no kernel for"),
     "an endless loop": ("import time; time.sleep(600)", 1, "no result in 1 s"),

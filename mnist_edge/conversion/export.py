@@ -98,14 +98,16 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
             log.write(f"== {name}\n".encode())
         model = models.load(folder / KERAS_NAME)
         request = _request(folder, model, manifest, config, splits.calibration.images)
-        content = isolation.run(config.format, converter.convert, folder / KERAS_NAME, model, request)
+        try:
+            content = isolation.run(config.format, converter.convert, folder / KERAS_NAME, model, request)
+        finally:
+            progress(f"converting {name}", 1, 1)
         if hasattr(converter, "finish"):
             content = converter.finish(content, splits.test)
         made = {"key": key, "format": config.format, "quantization": config.quantization, "model": folder.name}
         companions: Callable[[bytes, str], dict[str, bytes]] = getattr(converter, "companions", lambda *_: {})
         beside = {other: (text, {"key": key}) for other, text in companions(content, Path(name).stem).items()}
         manifest.commit({name: (content, {**made, "made_by": facts}), **beside})
-        progress(f"converting {name}", 1, 1)
     entry = manifest.files[name]
     return Artifact(
         path=str(folder / name), format=config.format, model=folder.name, quantization=config.quantization,

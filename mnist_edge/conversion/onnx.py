@@ -133,9 +133,9 @@ def _rename(model: Any, layers: list[str]) -> None:
     names: dict[str, str] = {}
     for index, node in enumerate(graph.node):
         # tf2onnx merges equal constants of layers; weights are a layer's own.
-        own = node.input[1:2] if node.op_type in _WEIGHTED else []
-        others = [name for name in node.input if name in constants]
-        layer = layer_of([*own, *node.output], layers) or layer_of(others, layers)
+        fixed = [name for name in node.input if name in constants]
+        own = fixed[:1] if node.op_type in _WEIGHTED else []
+        layer = layer_of([*own, *node.output], layers) or layer_of(fixed, layers)
         if node.op_type in _MOVES and "__" in node.output[0]:  # put there by tf2onnx, for another layout
             layer = None
         node.name = f"{layer or 'graph'}/{node.op_type}_{index}"

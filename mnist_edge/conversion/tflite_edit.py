@@ -49,9 +49,10 @@ def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
     taken: set[str] = set()
     for op in graph.operators:
         tensor = graph.tensors[op.outputs[0]]
-        # A name of the weights too: of a layer fused with the next one, the result has only the latter's name.
-        weights = [graph.tensors[op.inputs[1]].name.decode()] if _code(root, op) in _WEIGHTED else []
-        layer = layer_of([tensor.name.decode(), *weights], layers) or "graph"
+        # The weights too: the result of a layer that is fused with the next one has only the latter's name.
+        weights = graph.tensors[op.inputs[1]] if _code(root, op) in _WEIGHTED else None
+        own = [weights.name.decode()] if weights is not None and len(_data(root, weights)) > 0 else []
+        layer = layer_of([tensor.name.decode(), *own], layers) or "graph"
         plain = f"{layer}/{tflite.op_name(_code(root, op))}"
         numbered = (f"{plain}_{n}" for n in itertools.count(2))
         name = next(name for name in itertools.chain([plain], numbered) if name not in taken)
