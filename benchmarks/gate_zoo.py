@@ -53,6 +53,10 @@ class rule without noise. "changes" are labels that changed without being correc
 the file gives the float model's label the same probability; "allowed" is how many others the new rule allows.
 "explained by": signal-to-quantization-noise ratio of the logits at which the float model's margins let noise make that
 many changes. The rule allows what 30 dB makes.
+
+A file that fails on the validation images and on the test images, which have no image in common, has lost something: no
+false alarm. Most answers that such a class loses are ties: the file gives several classes the same probability, and the
+label is the lowest of them.
 """
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 TRAIN, EPOCHS = {"mnist": 4000, "fashion": 4000, "pairs": 8000}, 2
@@ -174,15 +178,23 @@ def _saturated(probabilities: Probabilities) -> Probabilities:
 
 
 def _swapped(probabilities: Probabilities) -> Probabilities:
-    order = np.arange(probabilities.shape[1])
-    order[[1, 8]] = [8, 1]
-    return probabilities[:, order]
+    """A fault: the two classes that are answered most often exchange their probabilities."""
+    first, second = _most_answered(probabilities)
+    changed = probabilities.copy()
+    changed[:, [first, second]] = probabilities[:, [second, first]]
+    return changed
 
 
 def _collapsed(probabilities: Probabilities) -> Probabilities:
+    """A fault: the class that is answered most often has no probability."""
     changed = probabilities.copy()
-    changed[:, 5] = 0
+    changed[:, _most_answered(probabilities)[0]] = 0
     return changed / np.maximum(changed.sum(axis=1, keepdims=True), np.float32(1e-6))
+
+
+def _most_answered(probabilities: Probabilities) -> list[int]:
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
+    return [int(label) for label in np.argsort(-counts, kind="stable")[:2]]
 
 
 def _softmax(logits: NDArray[np.float64]) -> Probabilities:
@@ -203,7 +215,6 @@ FAULTS: dict[str, Fault] = {
     "largest logits saturated": _saturated,
     "output grid of 1/16": lambda p: _on_grid(p, 16),
     "noise at 20 dB": _noisy(20),
-    "noise at 15 dB": _noisy(15),
 }
 
 
@@ -276,15 +287,23 @@ def _healthy(folder: Path, part: str) -> list[str]:
 
 
 def _faulty(folder: Path) -> list[str]:
-    lines = ["| fault | files | not passed, old rule | not passed, new rule | new rules |", "|" + "---|" * 5]
-    for fault, change in FAULTS.items():
-        found = [_judged(before, change(after), labels) for _, _, before, after, labels in _files(folder, "test")]
-        old, new = (
-            sum(rule != "non-inferior" for rule in rules)
-            for rules in zip(*((i.old, i.new) for i in found), strict=True)
-        )
-        kinds = ", ".join(f"{rule} {count}" for rule, count in Counter(item.new for item in found).most_common())
-        lines.append(f"| {fault} | {len(found)} | {old} | {new} | {kinds} |")
+    """A row a fault, over the files that pass without it: how many of them do not pass with it."""
+    caught: dict[str, list[tuple[bool, bool]]] = {fault: [] for fault in FAULTS}
+    passed = [0, 0]
+    rules: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
+    for _, _, before, after, labels in _files(folder, "test"):
+        sound = _judged(before, after, labels)
+        passes = [rule == "non-inferior" for rule in (sound.old, sound.new)]
+        passed = [count + ok for count, ok in zip(passed, passes, strict=True)]
+        for fault, change in FAULTS.items() if passes[1] else ():
+            item = _judged(before, change(after), labels)
+            caught[fault].append((passes[0] and item.old != "non-inferior", item.new != "non-inferior"))
+            rules[fault][item.new] += 1
+    head = f"| fault | old rules, of {passed[0]} | new rules, of {passed[1]} | new rules |"
+    lines = [head, "|" + "---|" * 4]
+    for fault, found in caught.items():
+        kinds = ", ".join(f"{rule} {count}" for rule, count in rules[fault].most_common())
+        lines.append(f"| {fault} | {sum(old for old, _ in found)} | {sum(new for _, new in found)} | {kinds} |")
     return lines
 
 
@@ -296,7 +315,8 @@ def page(folder: Path) -> str:
             "## Validation images (5,000 of the training images): what the constant was chosen on", "",
             *_healthy(folder, "validation"), "",
             "## Test images (10,000): what the chosen rule does", "", *_healthy(folder, "test"), "",
-            "## Faults, on the test images", "", *_faulty(folder), "",
+            "## Faults, on the test images: files that pass without the fault and do not pass with it", "",
+            *_faulty(folder), "",
         ]
     )  # fmt: skip
 

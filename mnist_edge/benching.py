@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
@@ -174,7 +175,7 @@ def _in_a_process(config: BenchConfig) -> ProcessReport:
     except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
         raise StageError(
             f"Measuring {Path(config.path).name} on {config.engine} ended without an answer.",
-            "Try another --engine, and see mnist-edge verify --selftest.",
+            f"Try another --engine, or test it: mnist-edge verify --selftest {shlex.quote(config.path)}",
         ) from error
     if "error" in answer:
         kind, cause, remedy = answer["error"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -75,7 +76,8 @@ def ensure_model(
         if manifest.files[KERAS_NAME]["data"] != splits.sha256:
             raise UsageError(
                 f"{folder / KERAS_NAME} was trained on other data than these.",
-                f"Name its data with --data, or train again: mnist-edge train --model {model}",
+                "Name its data with --data, or train again: "
+                + shlex.join(["mnist-edge", "train", "--model", model, "-o", str(workspace)]),
             )
         return folder, None
     if model not in models.names():

@@ -29,6 +29,9 @@ from mnist_edge.workspace import (
     nothing_exported,
 )
 
+# What a word for a model may be, in messages.
+MODEL = "file, folder or model"
+
 
 @dataclass(frozen=True)
 class Located:
@@ -189,7 +192,7 @@ def keras_model(word: str, workspace: Path, built_in: Sequence[str]) -> str:
         return word
     if path.suffix or not _is_name(word):
         raise UsageError(f"There is no file or folder {word}.", "Check the path.")
-    raise suggest(word, sorted({*built_in, *(folder.name for folder in model_folders(workspace))}), "model")
+    raise suggest(word, sorted({*built_in, *(folder.name for folder in model_folders(workspace))}), MODEL)
 
 
 def exported_in_place(model: str, workspace: Path) -> tuple[Path, str]:
@@ -248,6 +251,6 @@ def _nothing_like(word: str, workspace: Path, shipped: bool) -> UsageError:
         return NotInWorkspaceError(f"There is no model {word!r} in {workspace}.", how_to_export(word, workspace))
     places = (workspace, SHIPPED) if shipped else (workspace,)
     known = sorted({folder.name for place in places for folder in model_folders(place)})
-    error = suggest(word, known, f"file or folder {word}, and in {workspace} no model")
+    error = suggest(word, known, MODEL)
     own = Path(f"{word}{KERAS_SUFFIX}")
     return UsageError(error.cause, f"{error.remedy} {how_to_export(str(own), workspace)}") if own.is_file() else error

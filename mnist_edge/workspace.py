@@ -58,11 +58,16 @@ def model_folders(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for path in folder.glob("*") if is_model_folder(path)))
 
 
-def short_name(path: Path, workspace: Path | None = None) -> str:
-    """A model file as people are told of it: its name, and whether the package or the workspace has it."""
+def short_name(path: Path, workspace: Path) -> str:
+    """A model file in a few words: its name, and whether the package or the workspace has it."""
     if SHIPPED in path.parents:
         return f"{path.name} in the wheel"
-    return f"{path.name} in the workspace" if workspace is not None and workspace in path.parents else path.name
+    return f"{path.name} in the workspace" if workspace in path.parents else path.name
+
+
+def shown_path(path: Path) -> str:
+    """A model file's path as a table shows it, where names may repeat; a file in the package by its short name."""
+    return short_name(path, SHIPPED) if SHIPPED in path.parents else str(path)
 
 
 def is_model_folder(path: Path) -> bool:

@@ -22,7 +22,7 @@ from mnist_edge.cli import options
 from mnist_edge.errors import UsageError
 from mnist_edge.selection import exported_in_place, folders_to_copy, keras_model, pick_file, select
 from mnist_edge.serving.models import Source
-from mnist_edge.workspace import SHIPPED, folder_of
+from mnist_edge.workspace import SHIPPED, folder_of, shown_path
 from tests.conftest import Run, assert_two_lines
 
 DENSE = "dense-int8.tflite"
@@ -153,6 +153,11 @@ def test_an_answer_names_the_model_and_the_file_shortly_and_the_json_has_the_pat
         assert cli("predict", picture, *words, "--json", cwd=tmp_path).json["model"] == str(path)
 
 
+def test_a_table_names_a_shipped_file_shortly_and_others_by_their_path(own: Path) -> None:
+    assert shown_path(SHIPPED / "dense" / DENSE) == f"{DENSE} in the wheel"
+    assert shown_path(own / "mine" / DENSE) == str(own / "mine" / DENSE)
+
+
 FOREIGN = {
     "flat.h5": ("HDF5", ".save("),
     "saved": ("SavedModel", "model.save('saved.keras')"),
@@ -195,7 +200,7 @@ def test_a_keras_file_given_to_an_engine_is_to_be_exported_first(tmp_path: Path)
 
 
 @pytest.fixture
-def trained(own: Path) -> Path:
+def unexported(own: Path) -> Path:
     """The same workspace, with what stands for the trained model."""
     manifest = Manifest.load(own / "mine")
     manifest.commit({"model.keras": (b"weights", {"key": ""})})
@@ -203,21 +208,21 @@ def trained(own: Path) -> Path:
 
 
 @pytest.mark.parametrize("word", ["mine", "w/mine", "w/mine/model.keras", "w"])
-def test_a_trained_model_is_exported_where_it_is_by_any_word_for_it(word: str, trained: Path) -> None:
-    workspace = trained if word == "mine" else Path("artifacts")
+def test_a_trained_model_is_exported_where_it_is_by_any_word_for_it(word: str, unexported: Path) -> None:
+    workspace = unexported if word == "mine" else Path("artifacts")
     where, model = exported_in_place(keras_model(word, workspace, ["cnn", "dense"]), workspace)
-    assert (where.resolve(), model) == (trained.resolve(), "mine")
+    assert (where.resolve(), model) == (unexported.resolve(), "mine")
     # Into another workspace that was named, it goes by the same name.
     if word != "mine":
         where, model = exported_in_place(keras_model(word, Path("v"), ["cnn", "dense"]), Path("v"))
         assert (where, folder_of(where, model)) == (Path("v"), Path("v/mine"))
 
 
-def test_in_training_a_built_in_name_comes_before_a_folder_of_that_name(trained: Path) -> None:
-    (trained / "mine").rename("cnn")
+def test_in_training_a_built_in_name_comes_before_a_folder_of_that_name(unexported: Path) -> None:
+    (unexported / "mine").rename("cnn")
     assert keras_model("cnn", Path("artifacts"), ["cnn"]) == "cnn"
     assert keras_model("./cnn", Path("artifacts"), ["cnn"]) == "cnn/model.keras"
-    with pytest.raises(UsageError, match="no model 'cn'"):
+    with pytest.raises(UsageError, match="no file, folder or model 'cn'"):
         keras_model("cn", Path("artifacts"), ["cnn"])
 
 

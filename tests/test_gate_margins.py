@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mnist_edge.cli.app import app
 from mnist_edge.cli.verdict import gate_error
 from mnist_edge.parity import statistics
-from mnist_edge.parity.gate import CHANGES_ALPHA, Gate, allowed_changes, decide
+from mnist_edge.parity.gate import CHANGES_ALPHA, ClassCounts, Gate, allowed_changes, class_failure, decide
 from mnist_edge.parity.label_noise import LabelNoise, change_probabilities, label_noise
 from mnist_edge.parity.remedies import COMMANDS, REASONS, remedy
 from mnist_edge.parity.verdict import judge
@@ -62,8 +62,10 @@ def test_more_changes_are_allowed_if_more_are_expected_and_never_fewer_than_half
     n, *expected = case
     fewer, more = (allowed_changes(Gate(), n, value) for value in sorted(expected))
     assert math.floor(n * 0.005) <= fewer <= more <= n
-    if n * 0.005 < more < n:  # the smallest bound, not any
+    if n * 0.005 < more < n:  # the next count is rejected, this one is not
         assert statistics.binomial_upper_tail(more + 1, n, max(expected) / n) <= CHANGES_ALPHA
+        if more > max(expected):
+            assert statistics.binomial_upper_tail(more, n, max(expected) / n) > CHANGES_ALPHA
 
 
 @given(
@@ -146,6 +148,32 @@ def test_a_label_that_is_exchanged_is_no_tie() -> None:
     assert (found.rule, found.tied_changes) == ("agreement", 0)
 
 
+@pytest.mark.parametrize(("broken", "expected", "fails"), [(40, 0, True), (40, 35, False), (80, 35, True)])
+def test_a_class_may_lose_what_noise_explains_and_no_more(broken: int, expected: float, fails: bool) -> None:
+    counts = ClassCounts("shirt", 1000, broken, 2, expected)
+    assert (class_failure(Gate(), counts, 10, 10_000, broken) is not None) is fails
+
+
+def test_the_noise_of_a_class_is_that_of_its_right_answers() -> None:
+    before = np.array([[0.5, 0.499, 0.001], [0.5, 0.499, 0.001], [0.01, 0.98, 0.01]], np.float32)
+    noise = label_noise(before, before, np.array([0, 1, 1]))
+    assert noise.expected_broken[0] == pytest.approx(noise.expected / 2, rel=1e-3)
+    assert noise.expected_broken[1] < 1e-9
+    assert len(noise.expected_broken) == 3
+
+
+def test_a_class_with_small_margins_passes_in_the_verdict() -> None:
+    """Class 0 is hardly more probable than class 1 in its images, and noise at 32 dB breaks its answers alone."""
+    logits, labels = sample(10_000, spread=6.0)
+    rows = labels == 0
+    logits[rows] = -5
+    logits[rows, :2] = np.random.default_rng(3).uniform(0, 0.5, (rows.sum(), 1)) * [1, 0]
+    gate = Gate(max_drop_pp=50, max_brier_increase=2)
+    found = judged(softmax(logits), softmax(noisy(logits, 32)), labels, gate)
+    assert found.flips.broken > 100
+    assert found.rule == "non-inferior", found.verdict
+
+
 # --- remedies --------------------------------------------------------------------------------------------------------
 
 
@@ -223,6 +251,8 @@ def test_a_remedy_offers_only_what_works_for_the_file(exported: Path) -> None:
     path = exported / "net-int8.tflite"
     (exported / "net-float32.tflite").unlink()
     assert "--layers" not in remedy(failed("drop", path))
+    assert "--calibration-study" in remedy(failed("drop", exported / "net-int8.c"))
+    assert "float16" not in remedy(failed("drop", exported / "net-int8.c"))
     (exported / "model.keras").unlink()
     assert commands_in(remedy(failed("drop", path))) == []
     assert "no number of images" in remedy(replace(failed("undecidable", path), images_needed=None)).lower()

@@ -21,6 +21,7 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import StageError, UsageError, suggest
 from mnist_edge.runtime.selftest import golden_path
 from mnist_edge.storage import read_bytes, writing
+from mnist_edge.workspace import how_to_export
 
 SOURCE = Path(__file__).parent.parent.parent
 DISTRIBUTION = "mnist-edge"
@@ -119,7 +120,7 @@ def _copy_model(folder: Path, target: Path) -> None:
     source, manifest = Manifest.load(folder), Manifest(target)
     chosen = [item for item, entry in source.files.items() if entry.get("quantization") == "int8"]
     if not chosen:
-        raise UsageError(f"{folder} holds no int8 file.", "Make one first: mnist-edge export --format all")
+        raise UsageError(f"{folder} holds no int8 file.", how_to_export(folder.name, folder.parent))
     target.mkdir(parents=True)
     for item in [*chosen, *(golden_path(Path(item)).name for item in chosen), REFERENCE_NAME]:
         source.check(item)

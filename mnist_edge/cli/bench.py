@@ -10,7 +10,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, chosen_files, table
-from mnist_edge.workspace import DEFAULT_WORKSPACE
+from mnist_edge.workspace import DEFAULT_WORKSPACE, shown_path
 
 NAME = "bench"
 
@@ -140,7 +140,7 @@ def _tables(reports: Sequence[Any]) -> list[Any]:
             )
             times = (item.start_ms, item.import_ms, item.load_ms, item.first_ms)
             whole.add_row(item.engine, *map(_short, times), f"{item.peak_rss_bytes / 2**20:.0f}", item.delegate)
-        shown += [f"{path}  {rows[0].size_bytes:,} bytes", calls, whole, ""]
+        shown += [f"{shown_path(Path(path))}  {rows[0].size_bytes:,} bytes", calls, whole, ""]
     clock = max((item.clock_us for item in reports), default=0.0)
     return [
         *shown,

@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, chosen_files, table
-from mnist_edge.workspace import DEFAULT_WORKSPACE, KERAS_SUFFIX, short_name
+from mnist_edge.workspace import DEFAULT_WORKSPACE, KERAS_SUFFIX, shown_path
 
 NAME = "evaluate"
 
@@ -53,7 +53,7 @@ def command(
     for item in results:
         low, high = item.accuracy_ci95
         shown.add_row(
-            short_name(Path(item.path)),
+            shown_path(Path(item.path)),
             item.engine,
             f"{item.n:,}",
             f"{item.correct:,}",

@@ -12,7 +12,7 @@ from mnist_edge.results import ParityReport
 FORMATS = {".tflite": "--format tflite", ".onnx": "--format onnx", ".c": "--format c", ".so": "--format c --build"}
 HAVE_FLOAT16 = {".tflite", ".onnx"}
 REASONS = {
-    "agreement": "More labels changed than rounding explains: most often a layer's scale or unlike calibration images.",
+    "agreement": "More labels changed than are allowed: most often a layer's scale or unlike calibration images.",
     "drop": "Answers were lost: most often a layer's scale does not fit, or calibration images are unlike the data.",
     "drop-bound": "A loss is not ruled out: most often chance, or a small loss that is real.",
     "class-drop": "One class was lost: most often the calibration images hold too few of it.",
