@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from mnist_edge.artifacts import (
 )
 from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import ImageShapeError, MissingError, RefusedError, UsageError, suggest
+from mnist_edge.errors import ImageShapeError, MissingError, MnistEdgeError, RefusedError, UsageError, suggest
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.stored import stored_verdict
 from mnist_edge.parity.verify import evaluation_of
+from mnist_edge.quiet import native_output
 from mnist_edge.results import SCHEMA_VERSION, Artifact, Evaluation, TrainResult
 from mnist_edge.runtime import engine_names, engines, open_session
 from mnist_edge.runtime.confidence import choose_temperature
@@ -38,6 +39,15 @@ from mnist_edge.workspace import KERAS_SUFFIX, TWIN, folder_of
 # By how much a probability may differ on another processor: a step of the int8 logits, in the middle of the softmax,
 # moves one by about 0.03.
 TOLERANCES = {"int8": 0.06, "float16": 5e-3, TWIN: 1e-3}
+
+
+@dataclass(frozen=True)
+class FormatFailure:
+    """Why there is no verified file at a path."""
+
+    path: str
+    format: str
+    error: MnistEdgeError
 
 
 def ensure_model(
@@ -87,13 +97,18 @@ def export(
     engine: str = "auto",
     threads: int = 1,
     progress: Progress = no_progress,
+    failures: list[FormatFailure] | None = None,
 ) -> tuple[list[Artifact], TrainResult | None]:
     """From a model's name to verified files: the quantized one and its float twin, in every format asked for.
 
     Every stage looks whether its inputs have changed, and does nothing where they have not.
 
+    Args:
+        failures: if given, a format that fails is entered here, and the other formats are made all the same.
+
     Raises:
-        MnistEdgeError: what the stages raise. A verdict that is no is not raised: it is in the artifacts.
+        MnistEdgeError: what the stages raise, unless it is entered in ``failures``. A verdict that is no is not raised:
+            it is in the artifacts.
     """
     from mnist_edge import conversion
 
@@ -103,16 +118,43 @@ def export(
             raise suggest(name, ["all", *known], "format")
     with locked(workspace, "export"):
         folder, trained = ensure_model(workspace, model, splits, progress)
-        made = []
+        log = folder / conversion.LOG_NAME
+        log.write_bytes(b"")
+        made: list[Artifact] = []
+        ready, judged = [], []
         for name in formats:
             twin = (TWIN,) if TWIN in known[name].QUANTIZATIONS else ()
-            for wanted in dict.fromkeys((*twin, quantization)):
-                config = conversion.ExportConfig(name, wanted, backend)
-                made.append(conversion.export(folder, config, splits, progress))
-        for artifact in made:
-            _add_selftest(Path(artifact.path), threads)
-            _calibrate_confidence(Path(artifact.path), splits, threads)
-        return [_judge(artifact, splits, gate or Gate(), engine, threads, progress) for artifact in made], trained
+            configs = [
+                conversion.ExportConfig(name, wanted, backend) for wanted in dict.fromkeys((*twin, quantization))
+            ]
+            for config in configs:
+                path = folder / conversion.file_name(folder.name, config)
+                before = len(made)
+                with _collected(failures, path, name):
+                    made.append(conversion.export(folder, config, splits, progress))
+                if len(made) == before:  # the float export failed: the int8 file has nothing to be compared with
+                    break
+        with native_output(log):
+            for artifact in made:
+                with _collected(failures, Path(artifact.path), artifact.format):
+                    _add_selftest(Path(artifact.path), threads)
+                    _calibrate_confidence(Path(artifact.path), splits, threads)
+                    ready.append(artifact)
+            for artifact in ready:
+                with _collected(failures, Path(artifact.path), artifact.format):
+                    judged.append(_judge(artifact, splits, gate or Gate(), engine, threads, progress))
+        return judged, trained
+
+
+@contextlib.contextmanager
+def _collected(failures: list[FormatFailure] | None, path: Path, format_: str) -> Iterator[None]:
+    """Enter what this block raises in a list of failures; raise it if there is no list."""
+    try:
+        yield
+    except MnistEdgeError as error:
+        if failures is None:
+            raise
+        failures.append(FormatFailure(str(path), format_, error))
 
 
 def _add_selftest(path: Path, threads: int) -> None:

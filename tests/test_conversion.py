@@ -8,13 +8,14 @@ import pytest
 from mnist_edge import conversion, data
 from mnist_edge.conversion import tflite
 from mnist_edge.conversion.naming import layer_of
+from mnist_edge.conversion.onnx_graph import sort
 from mnist_edge.errors import StageError, UsageError
 
 
 def test_a_float_op_in_an_int8_file_is_refused_and_named(workspace: Path) -> None:
-    with pytest.raises(StageError, match=r"its op CONV_2D .* stays float"):
-        tflite._require_integer_ops((workspace / "cnn" / "cnn-float32.tflite").read_bytes())
-    tflite._require_integer_ops((workspace / "cnn" / "cnn-int8.tflite").read_bytes())
+    with pytest.raises(StageError, match=r"makes conv_1/CONV_2D needs the op CONV_2D, which stays float"):
+        tflite._require_integer_ops((workspace / "cnn" / "cnn-float32.tflite").read_bytes(), [])
+    tflite._require_integer_ops((workspace / "cnn" / "cnn-int8.tflite").read_bytes(), [])
 
 
 def test_a_converter_that_fails_names_its_log_and_leaves_no_file(
@@ -38,6 +39,7 @@ def test_a_converter_that_fails_names_its_log_and_leaves_no_file(
     log = tmp_path / "dense" / "export.log"
     assert str(log) in caught.value.remedy
     assert "pages of noise" in log.read_text()
+    assert "RuntimeError: no kernel" in log.read_text()
     assert "pages of noise" not in "".join(capfd.readouterr())
     assert not list((tmp_path / "dense").glob("*float16*"))
 
@@ -49,13 +51,31 @@ def test_unknown_formats_and_quantizations_are_usage_errors(workspace: Path, mni
 
 
 @pytest.mark.parametrize(
-    ("name", "layer"),
+    ("names", "layer"),
     [
-        ("cnn_1/conv_1_1/Relu;cnn_1/conv_1_1/BiasAdd;cnn_1/conv_1_1/convolution", "conv_1"),
-        ("cnn_1/hidden_1/Cast/ReadVariableOp:0", "hidden"),
-        ("dense/probabilities/MatMul", "probabilities"),
-        ("Identity", None),
+        (["cnn_1/conv_1.layer0_1/Relu;cnn_1/conv_1.layer0_1/BiasAdd"], "conv_1"),
+        (["cnn_1/re_lu_1.layer2_1/Relu;cnn_1/norm.layer1_1/add", "cnn_1/conv_1.layer0_1/convolution"], "conv_1"),
+        (["cnn_1/inner.layer3_1/conv.layer4_2/Relu:0"], "inner.conv"),
+        (["Identity", "net/hidden_1.layer9/MatMul"], None),
+        (["Identity"], None),
     ],
 )
-def test_a_converters_name_tells_the_layer(name: str, layer: str | None) -> None:
-    assert layer_of(name, ["conv_1", "conv_2", "hidden", "probabilities"]) == layer
+def test_the_marks_in_a_converters_names_tell_the_layer(names: list[str], layer: str | None) -> None:
+    assert layer_of(names, ["conv_1", "norm", "re_lu_1", "inner", "inner.conv"]) == layer
+
+
+def test_parallel_branches_of_an_onnx_graph_get_one_order() -> None:
+    import onnx
+
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Relu", ["image"], ["net/left"]),
+        helper.make_node("Neg", ["image"], ["net/right"]),
+        helper.make_node("Add", ["net/left", "net/right"], ["sum"]),
+    ]
+    orders = []
+    for nodes_then in (nodes, [nodes[1], nodes[0], nodes[2]]):
+        model = helper.make_model(helper.make_graph(nodes_then, "net", [], []))
+        sort(model)
+        orders.append([node.output[0] for node in model.graph.node])
+    assert orders == [["net/left", "net/right", "sum"]] * 2

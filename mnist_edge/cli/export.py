@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, line, opening, table
+from mnist_edge.cli.output import Output, error_facts, line, opening, table
 from mnist_edge.cli.verdict import footprint_table, gate_error, study_table, verdict_lines, verdict_table
 from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
@@ -60,6 +60,7 @@ def command(
     from mnist_edge.parity import Gate
     from mnist_edge.parity.reports import VIEWERS
     from mnist_edge.parity.verdict import judge
+    from mnist_edge.quiet import native_output
     from mnist_edge.selection import exported_in_place, keras_model
 
     output = Output(NAME, as_json, debug)
@@ -84,6 +85,7 @@ def command(
             payload = [{"images": images, "seed": seed, "result": report} for images, seed, report in rows]
             return output.result({"study": payload}, study_table(rows))
         splits = splits_of(calibration_images, calibration_seed)
+        failures: list[pipeline.FormatFailure] = []
         artifacts, trained = pipeline.export(
             workspace,
             model,
@@ -95,32 +97,49 @@ def command(
             engine=engine,
             threads=threads,
             progress=progress,
+            failures=failures,
         )
     if trained is not None:
         output.note(f"There was no trained {model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%}).")
+    files = _file_lines(artifacts, failures)
+    failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in failures]
+    worst = max((item.error for item in failures), key=lambda error: error.exit_code, default=None)
+    if not artifacts:
+        return output.result({"artifacts": [], "failures": failed}, *(files if failures[1:] else []), error=worst)
+    checks = judge([report for item in artifacts for report in item.parity])
+    with native_output(Path(artifacts[0].path).parent / conversion.LOG_NAME):
+        page = verification.write_page(artifacts, splits.test.images)
+    signature = signing.sign(page.parent, sign) if sign else None
+    sizes = footprint.footprints(artifacts)
+    error = worst or gate_error(checks, data) or footprint.over_budget(sizes, max_flash, max_ram)
+    facts = {
+        "artifacts": artifacts, "failures": failed, "footprints": sizes,
+        "signature": str(signature) if signature else None,
+    }  # fmt: skip
+    shown = [footprint_table(sizes)] if sizes else []
+    outcome = verification.recorded_in(page.parent).outcome
+    shown += [f"Report on all files in {page.parent}, {outcome}: {page}", f"{VIEWERS}."]
+    code = output.result(facts, *files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
+    asked = [item for item in artifacts if item.quantization == QUANTIZATIONS[quantize]]
+    output.next(*_offers([check.path for check in checks if not check.passed], asked), *opening(page))
+    return code
+
+
+def _file_lines(artifacts: Sequence[Any], failures: Sequence[Any]) -> list[Any]:
+    """A table of the files that were made and of those that could not be, and the causes if there are several."""
     files = table("", "file", ">bytes", "made", "sha256")
     for item in artifacts:
         made = "now" if item.fresh else "before"
         files.add_row(item.path, f"{item.size_bytes:,}", made, item.sha256[:12])
-    checks = judge([report for item in artifacts for report in item.parity])
-    page = verification.write_page(artifacts, splits.test.images)
-    signature = signing.sign(page.parent, sign) if sign else None
-    sizes = footprint.footprints(artifacts)
-    error = gate_error(checks, data) or footprint.over_budget(sizes, max_flash, max_ram)
-    facts = {"artifacts": artifacts, "footprints": sizes, "signature": str(signature) if signature else None}
-    shown = [footprint_table(sizes)] if sizes else []
-    outcome = verification.recorded_in(page.parent).outcome
-    shown += [f"Report on all files in {page.parent}, {outcome}: {page}", f"{VIEWERS}."]
-    code = output.result(facts, files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
-    output.next(*_offers([check.path for check in checks if not check.passed], artifacts), *opening(page))
-    return code
+    for item in failures:
+        files.add_row(item.path, "", "FAILED", "")
+    return [files, *(f"{Path(item.path).name}: {item.error.cause}" for item in failures if failures[1:])]
 
 
-def _offers(failed: Sequence[str], artifacts: Sequence[Any]) -> list[str]:
+def _offers(failed: Sequence[str], asked: Sequence[Any]) -> list[str]:
     """Commands to go on with: with the first file of the precision asked for that passed and that an engine runs."""
     from mnist_edge.runtime import engine_names
 
-    asked = [item for item in artifacts if item.quantization == artifacts[-1].quantization]
     path = next((item.path for item in asked if item.path not in failed and engine_names(Path(item.path).suffix)), None)
     if path is None:
         return []

@@ -114,6 +114,11 @@ def _to_stderr(text: str) -> None:
         discard(sys.stderr)
 
 
+def error_facts(error: MnistEdgeError) -> dict[str, Any]:
+    """An error as JSON has it."""
+    return {"code": error.exit_code, "kind": error.kind, "message": error.cause, "remedy": error.remedy}
+
+
 class Output:
     """Where a command's words go. stdout has the result, stderr all else."""
 
@@ -169,9 +174,8 @@ class Output:
         # What doctor prints is made to be sent to others, and names no folder.
         note(f"  remedy: {error.remedy if self._command == 'doctor' else with_program(error.remedy)}")
         if self._as_json and not isinstance(error, OutputError) and not Output.json_begun:
-            facts = {"code": error.exit_code, "kind": error.kind, "message": error.cause, "remedy": error.remedy}
             try:
-                self._json({**(payload or {}), "error": facts}, error.exit_code)
+                self._json({**(payload or {}), "error": error_facts(error)}, error.exit_code)
             except OutputError as lost:
                 return self.fail(lost)
         return error.exit_code

@@ -7,7 +7,7 @@ is given the test images to state the accuracy on them; ``companions(content, st
 ``ON_DEMAND = True``: made only if it is named, because it does not know every op that a Keras model may have.
 """
 
-from mnist_edge.conversion.export import BACKENDS, ExportConfig, export, file_name, formats
+from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, export, file_name, formats
 from mnist_edge.conversion.request import ConversionRequest
 
-__all__ = ["BACKENDS", "ConversionRequest", "ExportConfig", "export", "file_name", "formats"]
+__all__ = ["BACKENDS", "LOG_NAME", "ConversionRequest", "ExportConfig", "export", "file_name", "formats"]

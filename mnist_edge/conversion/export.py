@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mnist_edge import __version__, artifacts, discovery, models
 from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
-from mnist_edge.conversion import calibration
+from mnist_edge.conversion import calibration, isolation
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import MnistEdgeError, StageError, missing_extra, suggest
+from mnist_edge.errors import suggest
 from mnist_edge.formats import Contract
 from mnist_edge.models.backend import installed_versions
-from mnist_edge.quiet import quiet
 from mnist_edge.results import Artifact
 
 LOG_NAME = "export.log"
@@ -67,7 +68,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
 
     Raises:
         UsageError: no such format, quantization or backend.
-        StageError: the conversion failed; the converters' output is in ``export.log``.
+        StageError: the conversion failed; what the converter printed is appended to ``export.log``.
         MissingError: a package of the build machine is not installed.
     """
     converter = _converter(config)
@@ -93,15 +94,20 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
     fresh = not manifest.is_current(name, key)
     if fresh:
         progress(f"converting {name}", 0, 1)
-        log = folder / LOG_NAME
-        content = _convert(converter.convert, folder, source, reference["sha256"], config, splits, log)
+        with (folder / LOG_NAME).open("ab") as log:
+            log.write(f"== {name}\n".encode())
+        model = models.load(folder / KERAS_NAME)
+        request = _request(folder, model, manifest, config, splits.calibration.images)
+        try:
+            content = isolation.run(config.format, converter.convert, folder / KERAS_NAME, model, request)
+        finally:
+            progress(f"converting {name}", 1, 1)
         if hasattr(converter, "finish"):
             content = converter.finish(content, splits.test)
         made = {"key": key, "format": config.format, "quantization": config.quantization, "model": folder.name}
         companions: Callable[[bytes, str], dict[str, bytes]] = getattr(converter, "companions", lambda *_: {})
         beside = {other: (text, {"key": key}) for other, text in companions(content, Path(name).stem).items()}
         manifest.commit({name: (content, {**made, "made_by": facts}), **beside})
-        progress(f"converting {name}", 1, 1)
     entry = manifest.files[name]
     return Artifact(
         path=str(folder / name), format=config.format, model=folder.name, quantization=config.quantization,
@@ -127,42 +133,21 @@ def code_sha256(sources: Sequence[str]) -> str:
     )
 
 
-def _convert(
-    convert: Callable[[Any, ConversionRequest], bytes],
-    folder: Path,
-    source: dict[str, Any],
-    reference_sha256: str,
-    config: ExportConfig,
-    splits: Splits,
-    log: Path,
-) -> bytes:
-    model = models.load(folder / KERAS_NAME)
+def _request(
+    folder: Path, model: Any, manifest: Manifest, config: ExportConfig, images: NDArray[np.uint8]
+) -> ConversionRequest:
+    source = manifest.files[KERAS_NAME]
     contract = Contract(
         model=folder.name,
         class_names=tuple(source["class_names"]),
         quantization=config.quantization,
         preprocessor=source["preprocessor"],
-        reference_sha256=reference_sha256,
+        reference_sha256=manifest.files[REFERENCE_NAME]["sha256"],
         tool_version=__version__,
         pixel_scale=models.pixel_scale(model),
         output=source["output"],
     )
-    log.unlink(missing_ok=True)
-    request = ConversionRequest(config.quantization, splits.calibration.images, contract, log, config.backend)
-    try:
-        with quiet(log), warnings.catch_warnings():
-            warnings.simplefilter("default")  # into the log with them
-            return convert(model, request)
-    except MnistEdgeError:
-        raise
-    except ModuleNotFoundError as error:
-        raise missing_extra(error.name or "A converter", "train") from error
-    except Exception as error:  # converters raise whatever they like
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StageError(
-            f"The conversion of {folder.name} to {config.format} ({config.quantization}) failed: {first[:200]}",
-            f"What the converter said is in {log}.",
-        ) from error
+    return ConversionRequest(config.quantization, images, contract, folder / LOG_NAME, config.backend)
 
 
 def _converter(config: ExportConfig) -> ModuleType:

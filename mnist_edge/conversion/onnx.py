@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.conversion.naming import layer_of
+from mnist_edge.conversion.naming import layer_names
+from mnist_edge.conversion.onnx_graph import MOVES, prune, rename, simplify_reshapes, sort
 from mnist_edge.conversion.request import INPUT_NAME, ConversionRequest, calibration_inputs, inference_function
 from mnist_edge.errors import StageError
 from mnist_edge.formats import METADATA_KEY
@@ -23,12 +24,17 @@ NAME = "onnx"
 SUFFIX = ".onnx"
 QUANTIZATIONS = ("int8", "float16", "float32")
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
-SOURCES = ("conversion/onnx.py", "conversion/request.py", "conversion/naming.py", "formats", "models")
+SOURCES = (
+    "conversion/onnx.py",
+    "conversion/onnx_graph.py",
+    "conversion/request.py",
+    "conversion/naming.py",
+    "formats",
+    "models",
+)
 
 OPSET = 17
 CALIBRATION_BATCH = 64
-# Ops that move values without changing them: a quantization may be exchanged with them.
-_MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
 
 
 def convert(model: Any, request: ConversionRequest) -> bytes:
@@ -67,8 +73,9 @@ def unedited(model: Any, request: ConversionRequest) -> Any:
 
     function, signature = inference_function(model, None, request.contract.output)
     graph, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
-    _simplify_reshapes(graph)
-    _rename(graph, [layer.name for layer in model.layers])
+    simplify_reshapes(graph)
+    sort(graph)
+    rename(graph, layer_names(model))
     if request.quantization == "int8":
         return _quantize(graph, model, request)
     if request.quantization == "float16":
@@ -76,81 +83,8 @@ def unedited(model: Any, request: ConversionRequest) -> Any:
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         graph = convert_float_to_float16(graph, keep_io_types=True)
-        ONNXModel(graph).topological_sort()  # the casts at both ends were appended
+        ONNXModel(graph).topologicalsort()  # the casts at both ends were appended
     return graph
-
-
-def _simplify_reshapes(model: Any) -> None:
-    """Give every reshape that only leaves the batch free a constant shape; what computed it goes away.
-
-    The shapes are observed at two batch sizes: a computed shape is beyond static inference.
-    """
-    import onnx
-    import onnxruntime
-    from onnx import numpy_helper
-
-    graph = model.graph
-    reshapes = [node for node in graph.node if node.op_type == "Reshape"]
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.output[:]
-    probe.graph.output.extend(onnx.ValueInfoProto(name=node.output[0]) for node in reshapes)
-    session = onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
-    sizes = [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim][1:]
-    seen = [session.run(None, {INPUT_NAME: np.zeros((batch, *sizes), np.float32)}) for batch in (2, 3)]
-    for node, two, three in zip(reshapes, *seen, strict=True):
-        if two.ndim == three.ndim:
-            shape = [a if a == b else -1 for a, b in zip(two.shape, three.shape, strict=True)]
-            if shape.count(-1) == 1:
-                name = f"{node.name}_shape"
-                graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
-                node.input[1] = name
-    _prune(graph)
-
-
-def _prune(graph: Any) -> None:
-    """Drop nodes and constants that nothing reads."""
-    while True:
-        read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
-        dead = [node for node in graph.node if not read & set(node.output)]
-        for node in dead:
-            graph.node.remove(node)
-        if not dead:
-            break
-    for constant in [item for item in graph.initializer if item.name not in read]:
-        graph.initializer.remove(constant)
-
-
-def _rename(model: Any, layers: list[str]) -> None:
-    """Names and order that depend on the graph alone: tf2onnx numbers them by what else the process has converted.
-
-    A node is ``layer/Op``, where its constants or its result tell the Keras layer, and its result has its name.
-    """
-    graph = model.graph
-    ends = {value.name for value in [*graph.input, *graph.output]}
-    constants = {item.name for item in graph.initializer}
-    names: dict[str, str] = {}
-    for index, node in enumerate(graph.node):
-        told = (layer_of(name, layers) for name in [*(name for name in node.input if name in constants), *node.output])
-        layer = next((found for found in told if found), None)
-        node.name = f"{layer or 'graph'}/{node.op_type}_{index}"
-        for position, output in enumerate(node.output):
-            if output not in ends:
-                names[output] = f"{node.name}:{position}"
-        for position, name in enumerate(node.input):
-            if name in constants:
-                names.setdefault(name, f"{node.name}/input_{position}")
-    for node in graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    for constant in graph.initializer:
-        constant.name = names[constant.name]
-    ordered = sorted(graph.initializer, key=lambda constant: str(constant.name))
-    del graph.initializer[:]
-    graph.initializer.extend(ordered)
-    del graph.value_info[:]
-    for end in [*graph.input, *graph.output]:
-        end.type.tensor_type.shape.dim[0].dim_param = "batch"
 
 
 def _quantize(model: Any, keras_model: Any, request: ConversionRequest) -> Any:
@@ -216,7 +150,7 @@ def _keep_logits_float(model: Any) -> Any:
         readers = [node for node in graph.node if {*quantize.output, *dequantize.output} & set(node.input)]
         if len(readers) == 2:  # each other, and the softmax
             softmax.input[0] = quantize.input[0]
-            _prune(graph)
+            prune(graph)
     return edited
 
 
@@ -262,7 +196,7 @@ def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
         if len(nodes) != 1:
             return None
         node = nodes[0]
-        if node.op_type not in _MOVES:
+        if node.op_type not in MOVES:
             break
         name = node.output[0]
     if node.op_type != "QuantizeLinear":

@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.conversion.naming import layer_names, layer_of, marked_layers
+from mnist_edge.errors import StageError
 from mnist_edge.formats import Contract
 from mnist_edge.models.backend import import_tensorflow
 
 INPUT_NAME = "image"
+# Ops of TensorFlow that branch or repeat. TFLite's calibrator crashes on them, and no engine here is given them (see
+# `mnist_edge.formats`).
+_CONTROL_FLOW = ("Case", "For", "If", "StatelessCase", "StatelessIf", "StatelessWhile", "While")
 
 
 @dataclass(frozen=True)
@@ -50,11 +55,24 @@ def inference_function(model: Any, batch: int | None, output_name: str) -> tuple
     """The model in inference mode as a ``tf.function`` with stable names, and its input signature.
 
     Input ``image``: float32 (batch, *input shape).
+
+    Raises:
+        StageError: the model has a loop or a branch, as a recurrent layer has.
     """
     tf = import_tensorflow()
     signature = [tf.TensorSpec([batch, *model.inputs[0].shape[1:]], tf.float32, name=INPUT_NAME)]
 
     def infer(image: Any) -> dict[str, Any]:
-        return {output_name: model(image, training=False)}
+        with marked_layers(model):
+            return {output_name: model(image, training=False)}
 
-    return tf.function(infer, input_signature=signature, autograph=False), signature
+    function = tf.function(infer, input_signature=signature, autograph=False)
+    graph = function.get_concrete_function().graph
+    loops = [op.name for op in graph.get_operations() if op.type in _CONTROL_FLOW]
+    if loops:
+        layer = layer_of([loops[0]], layer_names(model))
+        raise StageError(
+            f"The model's layer {layer or loops[0]} loops or branches, which no engine here runs.",
+            "Put convolutions in its place; a recurrent layer with unroll=True can be exported with --format onnx.",
+        )
+    return function, signature

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from mnist_edge import models
 from mnist_edge.conversion import tflite_edit
+from mnist_edge.conversion.naming import layer_names, layer_of
 from mnist_edge.conversion.request import ConversionRequest, calibration_inputs, inference_function
 from mnist_edge.errors import StageError
 from mnist_edge.formats import tflite
@@ -39,12 +40,13 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         StageError: an op of the model has no int8 kernel.
     """
     content = unedited(model, request)
+    layers = layer_names(model)
     if request.quantization == "int8":
-        _require_integer_ops(content)
+        _require_integer_ops(content, layers)
         if request.contract.output == "probabilities":
             expected = models.outputs(model, request.calibration)
             content = tflite_edit.refine_logits(content, request.calibration, request.contract.pixel_scale, expected)
-    return tflite_edit.free_batch(tflite_edit.embed(content, request.contract, [layer.name for layer in model.layers]))
+    return tflite_edit.free_batch(tflite_edit.embed(content, request.contract, layers))
 
 
 def unedited(model: Any, request: ConversionRequest) -> bytes:
@@ -76,12 +78,27 @@ def unedited(model: Any, request: ConversionRequest) -> bytes:
     return content
 
 
-def _require_integer_ops(content: bytes) -> None:
+def _require_integer_ops(content: bytes, layers: Sequence[str]) -> None:
+    """Check that nothing in a converter's int8 file computes in float.
+
+    Args:
+        content: a file whose tensors have the converter's names. layers: see `layer_names`.
+
+    Raises:
+        StageError: an op has no int8 kernel. It is named with its layer.
+    """
     file = tflite.read(content)
     floats = {tensor.name for tensor in file.tensors if tensor.dtype.startswith("float")}
-    for op in file.ops:
-        if floats & {*op.inputs, *op.outputs}:
-            raise StageError(
-                f"The model cannot be made full-integer: its op {op.kind} ({op.outputs[0]}) stays float.",
-                "Replace that layer, or export with --quantize float16.",
-            )
+    found = [op for op in file.ops if floats & {*op.inputs, *op.outputs}]
+    if not found:
+        return
+    # The converter surrounds an op that has no int8 kernel with these two.
+    op = next((op for op in found if op.kind not in ("QUANTIZE", "DEQUANTIZE")), found[0])
+    # The converter replaces the name of what the last layer returns.
+    last = layers[-1] if op.outputs[0] == file.outputs[0].name else None
+    layer = layer_of([*op.outputs, *op.inputs[1:2]], layers) or last
+    where = f"its layer {layer}" if layer else f"what makes {op.outputs[0]}"
+    raise StageError(
+        f"The model cannot be made full-integer: {where} needs the op {op.kind}, which stays float here.",
+        "Replace that layer, or export with --quantize float16.",
+    )

@@ -18,7 +18,8 @@ from mnist_edge.runtime.interpreter import reference_kernels_abort
 from mnist_edge.runtime.quantize import dequantize, quantize
 
 # Codes of the schema: builtin ops, and the type of a tensor.
-_CONV_2D, _FULLY_CONNECTED, _RESHAPE, _SOFTMAX = 3, 9, 22, 25
+_CONV_2D, _DEPTHWISE_CONV_2D, _FULLY_CONNECTED, _RESHAPE, _SOFTMAX = 3, 4, 9, 22, 25
+_WEIGHTED = (_CONV_2D, _DEPTHWISE_CONV_2D, _FULLY_CONNECTED)
 _INT32, _INT8 = 2, 9
 # Ops whose output has the batch of their input; for some of them `_follows_batch` looks at their constants besides.
 _KEEP_BATCH = frozenset({
@@ -39,7 +40,7 @@ def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
     Args:
         content: a file as the converter made it.
         contract: to be embedded.
-        layers: names of the Keras model's layers.
+        layers: names of the Keras model's layers, see `layer_names`.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -48,7 +49,10 @@ def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
     taken: set[str] = set()
     for op in graph.operators:
         tensor = graph.tensors[op.outputs[0]]
-        layer = layer_of(tensor.name.decode(), layers) or "graph"
+        # The weights too: the result of a layer that is fused with the next one has only the latter's name.
+        weights = graph.tensors[op.inputs[1]] if _code(root, op) in _WEIGHTED else None
+        own = [weights.name.decode()] if weights is not None and len(_data(root, weights)) > 0 else []
+        layer = layer_of([tensor.name.decode(), *own], layers) or "graph"
         plain = f"{layer}/{tflite.op_name(_code(root, op))}"
         numbered = (f"{plain}_{n}" for n in itertools.count(2))
         name = next(name for name in itertools.chain([plain], numbered) if name not in taken)

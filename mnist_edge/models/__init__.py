@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from mnist_edge import discovery
 from mnist_edge.artifacts import KERAS_NAME
-from mnist_edge.errors import ContentError, UsageError, suggest
+from mnist_edge.errors import ContentError, UsageError, printable, suggest
 from mnist_edge.models.backend import import_keras
 
 __all__ = ["build", "load", "names", "outputs", "pixel_scale", "require_classifier", "saved"]
@@ -50,12 +51,28 @@ def load(path: Path) -> Any:
     try:
         model = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises whatever its layers raise
-        raise ContentError(
-            f"{path} cannot be loaded by Keras: {str(error).splitlines()[0] if str(error) else type(error).__name__}.",
-            "Save it again with model.save('name.keras'), with Keras 3 and without custom layers.",
-        ) from error
+        raise _unloadable(path, str(error) or type(error).__name__) from error
     require_classifier(model, path)
     return model
+
+
+def _unloadable(path: Path, text: str) -> ContentError:
+    """The error for a file that Keras refuses, from what Keras said."""
+    custom = re.search(r"Could not locate (?:class|function) '([^']+)'", text)
+    if custom:
+        return ContentError(
+            f"{path} needs {printable(custom[1])}, which is not of Keras.",
+            "Replace it by layers and functions of Keras, which mean the same on every machine.",
+        )
+    if "Lambda" in text and "unsafe" in text:
+        return ContentError(
+            f"{path} has a Lambda layer, whose Python code is not run here.",
+            "Replace it by a layer of Keras (Rescaling, Reshape, Activation, ...).",
+        )
+    return ContentError(
+        f"{path} cannot be loaded by Keras: {text.splitlines()[0].rstrip('.')}.",
+        "Save it again with model.save('name.keras'), with Keras 3 and without custom layers.",
+    )
 
 
 def saved(model: Any) -> bytes:
@@ -72,13 +89,15 @@ def require_classifier(model: Any, path: Path) -> None:
     Raises:
         ContentError: it is something else.
     """
+    remedy = "It must take one (n, h, w, 1) and return one (n, classes)."
+    if not getattr(model, "layers", None) or not model.built:
+        raise ContentError(f"{path} has no layers that are built.", f"{remedy} Begin it with keras.Input((h, w, 1)).")
     shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
     one_each = len(model.inputs) == len(model.outputs) == 1
     if not one_each or len(shapes[0]) not in (3, 4) or None in shapes[0][1:] or len(shapes[1]) != 2:
-        raise ContentError(
-            f"{path} takes and returns {shapes}, which is no image classifier.",
-            "It must take one (n, h, w, 1) and return one (n, classes).",
-        )
+        raise ContentError(f"{path} takes and returns {shapes}, which is no image classifier.", remedy)
+    if model.inputs[0].dtype == "string":
+        raise ContentError(f"{path} takes strings, which is no image classifier.", remedy)
     if len(shapes[0]) == 4 and shapes[0][-1] != 1:
         raise ContentError(f"{path} takes {shapes[0][-1]} channels.", "One channel (grey) is supported.")
 

@@ -63,7 +63,7 @@ def run(content: bytes, engine: str) -> str | None:
     except subprocess.TimeoutExpired:
         return f"no answer in {SECONDS} s"
     if done.returncode < 0:
-        return _name_of(-done.returncode)
+        return signal_name(-done.returncode)
     try:
         said = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
@@ -73,7 +73,8 @@ def run(content: bytes, engine: str) -> str | None:
     return None
 
 
-def _name_of(number: int) -> str:
+def signal_name(number: int) -> str:
+    """A signal's name, as ``SIGSEGV``."""
     try:
         return signal.Signals(number).name
     except ValueError:

@@ -17,7 +17,7 @@ PACKAGE = "onnxruntime"
 EXTRA = "onnx"
 RANK = 1
 
-_ERROR = 3
+_FATAL = 4  # an error is raised too, with the same words
 
 
 class _OnnxProgram:
@@ -51,7 +51,7 @@ def load(content: bytes, threads: int) -> Program:
     structure.check(file, onnx.ALLOWED)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = _ERROR
+    options.log_severity_level = _FATAL
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no public base

@@ -1,0 +1,120 @@
+"""Edits of the graph that tf2onnx makes: constant shapes, an order and names that depend on the model alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from mnist_edge.conversion.naming import layer_of
+from mnist_edge.conversion.request import INPUT_NAME
+
+# Ops that move values without changing them: a quantization may be exchanged with them.
+MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+def simplify_reshapes(model: Any) -> None:
+    """Give every reshape that only leaves the batch free a constant shape; what computed it goes away.
+
+    The shapes are observed at two batch sizes: a computed shape is beyond static inference.
+    """
+    import onnx
+    import onnxruntime
+    from onnx import numpy_helper
+
+    graph = model.graph
+    reshapes = [node for node in graph.node if node.op_type == "Reshape"]
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.output[:]
+    probe.graph.output.extend(onnx.ValueInfoProto(name=node.output[0]) for node in reshapes)
+    session = onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    sizes = [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim][1:]
+    seen = [session.run(None, {INPUT_NAME: np.zeros((batch, *sizes), np.float32)}) for batch in (2, 3)]
+    for node, two, three in zip(reshapes, *seen, strict=True):
+        if two.ndim == three.ndim:
+            shape = [a if a == b else -1 for a, b in zip(two.shape, three.shape, strict=True)]
+            if shape.count(-1) == 1:
+                name = f"{node.name}_shape"
+                graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), name))
+                node.input[1] = name
+    prune(graph)
+
+
+def prune(graph: Any) -> None:
+    """Drop nodes and constants that nothing reads."""
+    while True:
+        read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+        dead = [node for node in graph.node if not read & set(node.output)]
+        for node in dead:
+            graph.node.remove(node)
+        if not dead:
+            break
+    for constant in [item for item in graph.initializer if item.name not in read]:
+        graph.initializer.remove(constant)
+
+
+def sort(model: Any) -> None:
+    """Bring the nodes into an order that depends on the graph alone; tf2onnx mixes parallel branches as it comes.
+
+    Nodes are numbered by their place. The layers of an int8 file are compared with the float export's by these names.
+    """
+    graph = model.graph
+    waiting = list(graph.node)
+    made_by = {name for node in waiting for name in node.output}
+    place: dict[str, int] = {}
+
+    def rank(node: Any) -> tuple[str, list[int]]:
+        # TensorFlow's name, without the counter of tf2onnx; then the places of what it reads.
+        name = "" if node.op_type in MOVES else re.sub(r"__\d+", "", node.output[0])
+        return name, [place.get(name, -1) for name in node.input]
+
+    ordered: list[Any] = []
+    while waiting:
+        ready = [node for node in waiting if all(name in place for name in node.input if name in made_by)]
+        following = min(ready, key=rank)
+        waiting.remove(following)
+        place.update(dict.fromkeys(following.output, len(ordered)))
+        ordered.append(following)
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def rename(model: Any, layers: list[str]) -> None:
+    """Names and order that depend on the graph alone: tf2onnx numbers them by what else the process has converted.
+
+    A node is ``layer/Op``, if its weights or its result tell the Keras layer, and its result has its name.
+    """
+    graph = model.graph
+    ends = {value.name for value in [*graph.input, *graph.output]}
+    constants = {item.name for item in graph.initializer}
+    names: dict[str, str] = {}
+    for index, node in enumerate(graph.node):
+        # tf2onnx merges equal constants of layers; weights are a layer's own.
+        fixed = [name for name in node.input if name in constants]
+        own = fixed[:1] if node.op_type in _WEIGHTED else []
+        layer = layer_of([*own, *node.output], layers) or layer_of(fixed, layers)
+        readers = sum(bool(set(node.output) & set(other.input)) for other in graph.node)
+        # tf2onnx puts such nodes between layers, and merges equal ones of several layers under any of their names.
+        if node.op_type in MOVES and ("__" in node.output[0] or readers > 1):
+            layer = None
+        node.name = f"{layer or 'graph'}/{node.op_type}_{index}"
+        for position, output in enumerate(node.output):
+            if output not in ends:
+                names[output] = f"{node.name}:{position}"
+        for position, name in enumerate(node.input):
+            if name in constants:
+                names.setdefault(name, f"{node.name}/input_{position}")
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for constant in graph.initializer:
+        constant.name = names[constant.name]
+    ordered = sorted(graph.initializer, key=lambda constant: str(constant.name))
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
+    del graph.value_info[:]
+    for end in [*graph.input, *graph.output]:
+        end.type.tensor_type.shape.dim[0].dim_param = "batch"
