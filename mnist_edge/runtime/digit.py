@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.runtime.components import Box, Component, components, euler_number
 from mnist_edge.runtime.ink import FLAT, Ink, NoDigit, find_ink
+from mnist_edge.runtime.placement import check_placement
 from mnist_edge.runtime.strokes import FULL, SHARE, centre, normalize, resize
 
 __all__ = ["Found", "NoDigit", "find_digit", "find_digits", "is_normalized"]
@@ -25,6 +26,8 @@ TINY = 32
 NARROWER = 0.75
 # More pieces than this are no digits, nor a line of them.
 MOST = 200
+# Width by height from which on a figure in a photograph may be a digit turned by a quarter: chosen on training images.
+WIDE = 0.9
 # More holes than this has no digit.
 MOST_LOOPS = 3
 
@@ -33,12 +36,14 @@ MOST_LOOPS = 3
 class Found:
     """A digit as the network takes it, uint8 (h, w), and its box in the picture: left, top, width, height.
 
-    ``as_is`` says that the picture was that already.
+    ``as_is`` says that the picture was that already; ``may_be_turned`` that it is a photograph of a wide figure, which
+    may be a digit turned by a quarter.
     """
 
     pixels: NDArray[np.uint8]
     box: tuple[int, int, int, int]
     as_is: bool = False
+    may_be_turned: bool = False
 
 
 def is_normalized(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> bool:
@@ -79,7 +84,7 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
     if main.area < 0.5 * whole:
         raise NoDigit("scattered marks")
     _check_form(main, labels, ink)
-    return Found(_normalize(ink, labels, main, shape), main.box(ink.scale))
+    return _found(main, labels, ink, shape)
 
 
 def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
@@ -102,7 +107,7 @@ def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
             _check_form(figure, labels, ink)
         except NoDigit:
             continue
-        found.append(Found(_normalize(ink, labels, figure, shape), figure.box(ink.scale)))
+        found.append(_found(figure, labels, ink, shape))
     if not found:
         raise NoDigit("nothing of a digit's form")
     return found
@@ -201,6 +206,8 @@ def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: Ink) -> None:
         raise NoDigit("no clear stroke")
     mine = np.zeros((figure.height + 2, figure.width + 2), np.bool_)
     mine[1:-1, 1:-1] = _has_label(labels[box], figure)
+    if max(ink.shape) > FLAT:
+        check_placement(figure, mine[1:-1, 1:-1], ink)
     if len(figure.pieces) - euler_number(mine) <= MOST_LOOPS:
         return
     holes = [item for item in components(~mine)[1] if item.left > 0 and item.area >= max(2, 0.01 * mine.size)]
@@ -230,6 +237,11 @@ def _has_label(labels: NDArray[np.int32], figure: _Figure) -> NDArray[np.bool_]:
     for item in figure.pieces[1:]:
         mine |= labels == item.label
     return mine
+
+
+def _found(figure: _Figure, labels: NDArray[np.int32], ink: Ink, shape: tuple[int, ...]) -> Found:
+    wide = ink.is_photograph and figure.width > WIDE * figure.height
+    return Found(_normalize(ink, labels, figure, shape), figure.box(ink.scale), may_be_turned=wide)
 
 
 def _normalize(ink: Ink, labels: NDArray[np.int32], figure: _Figure, shape: tuple[int, ...]) -> NDArray[np.uint8]:
