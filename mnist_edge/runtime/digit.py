@@ -8,14 +8,15 @@ What is there already passes bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.runtime.components import Box, Component, components, euler_number
 from mnist_edge.runtime.ink import FLAT, Ink, NoDigit, find_ink
-from mnist_edge.runtime.placement import check_placement
+from mnist_edge.runtime.placement import SheetFound, check_placement
+from mnist_edge.runtime.sheets import inside_of_sheet
 from mnist_edge.runtime.strokes import FULL, SHARE, centre, normalize, resize
 
 __all__ = ["Found", "NoDigit", "find_digit", "find_digits", "is_normalized"]
@@ -71,7 +72,10 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
     """
     if is_normalized(grey, shape):
         return Found(grey, (0, 0, grey.shape[1], grey.shape[0]), as_is=True)
-    ink = find_ink(grey)
+    return _find_digit(find_ink(grey), grey, shape)
+
+
+def _find_digit(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_sheet: bool = False) -> Found:
     labels, pieces = _pieces(ink)
     figures = _figures(pieces, ink.shape)
     main, others = figures[0], figures[1:]
@@ -83,8 +87,29 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
     whole = sum(piece.area for piece in pieces)
     if main.area < 0.5 * whole:
         raise NoDigit("scattered marks")
-    _check_form(main, labels, ink)
+    try:
+        _check_form(main, labels, ink)
+    except SheetFound:
+        if on_sheet or not ink.is_photograph:
+            raise
+        return _find_on_sheet(main, labels, ink, grey, shape)
     return _found(main, labels, ink, shape)
+
+
+def _find_on_sheet(
+    sheet: _Figure, labels: NDArray[np.int32], ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...]
+) -> Found:
+    """The digit on a sheet of paper in a photograph."""
+    box = np.s_[sheet.top : sheet.bottom, sheet.left : sheet.right]
+    inside, (top, left) = inside_of_sheet(resize(grey, ink.shape)[box], _has_label(labels[box], sheet))
+    if max(inside.shape) <= FLAT:
+        raise NoDigit("a filled area")
+    # At the edge of the sheet a figure is cut, whatever the noise.
+    found = _find_digit(replace(find_ink(inside), is_photograph=True), inside, shape, on_sheet=True)
+    scale = ink.scale
+    x, y, width, height = found.box
+    corner = round((sheet.left + left + x) * scale), round((sheet.top + top + y) * scale)
+    return replace(found, box=(*corner, round(width * scale), round(height * scale)))
 
 
 def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
@@ -194,7 +219,7 @@ def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: Ink) -> None:
     if len(figure.pieces) > 6:
         raise NoDigit("scattered marks")
     if filled > 0.85 and figure.width > 0.4 * figure.height:
-        raise NoDigit("a filled area")
+        raise SheetFound("a filled area")
     box = np.s_[figure.top : figure.bottom, figure.left : figure.right]
     height, width = ink.shape
     upright = figure.height == height and (figure.left == 0) != (figure.right == width) and figure.width < width / 2

@@ -28,6 +28,10 @@ NEIGHBOURHOOD, OPPOSITE, EDGE_SHARE = 0.05, 0.3, 0.03
 PARTIAL, SQUARE, PARTIAL_SHARE = (0.2, 0.5), 5, 0.2
 
 
+class SheetFound(NoDigit):
+    """A figure is a sheet of paper, which may have a digit on it."""
+
+
 def check_placement(figure: Box, mask: NDArray[np.bool_], ink: Ink) -> None:
     """Refuse a figure that the geometry of the picture shows to be no whole digit.
 
@@ -41,7 +45,7 @@ def check_placement(figure: Box, mask: NDArray[np.bool_], ink: Ink) -> None:
             a photograph.
     """
     if _is_sheet(mask, 0.0 if ink.is_photograph else FREE_OF_INK):
-        raise NoDigit("a filled area")
+        raise SheetFound("a filled area")
     reach = round(NEIGHBOURHOOD * max(mask.shape))
     around = np.s_[
         max(0, figure.top - reach) : figure.bottom + reach, max(0, figure.left - reach) : figure.right + reach
