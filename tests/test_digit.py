@@ -266,6 +266,27 @@ def test_a_digit_turned_by_a_quarter_is_rarely_answered_wrong(session: runtime.S
     assert any("turned by a quarter" in str(prediction.reason) for _, prediction in seen)
 
 
+@pytest.mark.parametrize("multi", [False, True])
+def test_a_digit_on_a_sheet_is_read_and_its_box_is_in_the_picture(
+    session: runtime.Session, mnist: data.Splits, multi: bool
+) -> None:
+    right = 0
+    for image, label in zip(mnist.validation.images[:10, ..., 0], mnist.validation.labels[:10], strict=True):
+        ink = np.pad(scaled(image, 8) / 255, 40)
+        desk = Image.new("L", (1280, 960), 70)
+        sheet = Image.fromarray(np.uint8(220 - 180 * ink)).resize((608, 608))
+        desk.paste(sheet.rotate(10, expand=True, fillcolor=70), (300, 150))
+        desk = Image.fromarray(np.clip(np.asarray(desk) + draw().normal(0, 4, (960, 1280)), 0, 255).astype(np.uint8))
+        stream = io.BytesIO()
+        desk.save(stream, "PNG")
+        (seen, *_) = predict_picture(session, "x", stream.getvalue(), multi=multi)
+        right += int(seen.prediction.label == label)
+        if seen.prediction.box is not None:
+            left, top, width, height = seen.prediction.box
+            assert 300 + 80 < left < left + width < 300 + 625 and 150 + 80 < top < top + height < 150 + 625
+    assert right >= 8
+
+
 def photograph(ink: np.ndarray) -> np.ndarray:
     """Dark ink on paper, uint8 (h, w), with the noise of a camera."""
     return np.clip(220 - 180 * ink + draw().normal(0, 3, ink.shape), 0, 255).astype(np.uint8)

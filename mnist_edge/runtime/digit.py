@@ -8,6 +8,7 @@ What is there already passes bit for bit.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,7 +29,7 @@ NARROWER = 0.75
 # More pieces than this are no digits, nor a line of them.
 MOST = 200
 # Width by height from which on a figure in a photograph may be a digit turned by a quarter: chosen on training images.
-WIDE = 0.9
+WIDE = 1.0
 # More holes than this has no digit.
 MOST_LOOPS = 3
 
@@ -92,24 +93,35 @@ def _find_digit(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_sh
     except SheetFound:
         if on_sheet or not ink.is_photograph:
             raise
-        return _find_on_sheet(main, labels, ink, grey, shape)
+        sheet = _Sheet.of(main, labels, ink, grey)
+        return sheet.in_picture(_find_digit(sheet.ink, sheet.pixels, shape, on_sheet=True))
     return _found(main, labels, ink, shape)
 
 
-def _find_on_sheet(
-    sheet: _Figure, labels: NDArray[np.int32], ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...]
-) -> Found:
-    """The digit on a sheet of paper in a photograph."""
-    box = np.s_[sheet.top : sheet.bottom, sheet.left : sheet.right]
-    inside, (top, left) = inside_of_sheet(resize(grey, ink.shape)[box], _has_label(labels[box], sheet))
-    if max(inside.shape) <= FLAT:
-        raise NoDigit("a filled area")
-    # At the edge of the sheet a figure is cut, whatever the noise.
-    found = _find_digit(replace(find_ink(inside), is_photograph=True), inside, shape, on_sheet=True)
-    scale = ink.scale
-    x, y, width, height = found.box
-    corner = round((sheet.left + left + x) * scale), round((sheet.top + top + y) * scale)
-    return replace(found, box=(*corner, round(width * scale), round(height * scale)))
+@dataclass(frozen=True)
+class _Sheet:
+    """A sheet of paper in a photograph, uint8 (h, w), and its corner in the picture as that is analysed."""
+
+    pixels: NDArray[np.uint8]
+    ink: Ink
+    corner: tuple[int, int]
+    scale: float
+
+    @classmethod
+    def of(cls, figure: _Figure, labels: NDArray[np.int32], ink: Ink, grey: NDArray[np.uint8]) -> _Sheet:
+        box = np.s_[figure.top : figure.bottom, figure.left : figure.right]
+        inside, (top, left) = inside_of_sheet(resize(grey, ink.shape)[box], _has_label(labels[box], figure))
+        if max(inside.shape) <= FLAT:
+            raise NoDigit("a filled area")
+        # A figure is cut by the edge of the sheet as it is by the edge of a photograph, whatever the noise.
+        on_it = replace(find_ink(inside), is_photograph=True)
+        return cls(inside, on_it, (figure.left + left, figure.top + top), ink.scale)
+
+    def in_picture(self, found: Found) -> Found:
+        """What was found on the sheet, with its box in the picture."""
+        left, top, width, height = found.box
+        corner = round((self.corner[0] + left) * self.scale), round((self.corner[1] + top) * self.scale)
+        return replace(found, box=(*corner, round(width * self.scale), round(height * self.scale)))
 
 
 def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
@@ -122,7 +134,10 @@ def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
     """
     if is_normalized(grey, shape) or max(grey.shape) <= TINY:
         return [find_digit(grey, shape)]
-    ink = find_ink(grey)
+    return _find_digits(find_ink(grey), grey, shape)
+
+
+def _find_digits(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_sheet: bool = False) -> list[Found]:
     labels, pieces = _pieces(ink)
     figures = _figures(pieces, ink.shape)
     tallest = max(item.height for item in figures)
@@ -130,6 +145,13 @@ def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
     for figure in _reading_order([item for item in figures if item.height >= 0.35 * tallest]):
         try:
             _check_form(figure, labels, ink)
+        except SheetFound:
+            if not on_sheet and ink.is_photograph:
+                with contextlib.suppress(NoDigit):
+                    sheet = _Sheet.of(figure, labels, ink, grey)
+                    inside = _find_digits(sheet.ink, sheet.pixels, shape, on_sheet=True)
+                    found += [sheet.in_picture(item) for item in inside]
+            continue
         except NoDigit:
             continue
         found.append(_found(figure, labels, ink, shape))
