@@ -23,6 +23,7 @@ from mnist_edge.runtime.confidence import apply_temperature, fit_temperature
 from mnist_edge.runtime.digit import Found, NoDigit, find_digit, find_digits, is_normalized
 from mnist_edge.runtime.pictures import prepare, read_picture
 from mnist_edge.runtime.predict import as_text, grids_of, judge_found, predict_picture
+from mnist_edge.runtime.sheets import inside_of_sheet
 from mnist_edge.serving import decoding, requests
 from mnist_edge.workspace import SHIPPED
 from tests.conftest import Run
@@ -355,3 +356,13 @@ def test_a_service_tries_the_turned_grids_of_a_photograph_too(mnist: data.Splits
     result = decoding.do(job, contextlib.nullcontext)
     assert isinstance(result, decoding.Pictures)
     assert [item.may_be_turned for item in found] == [item.may_be_turned for item in result.found] == [True]
+
+
+def test_ink_that_is_cut_by_the_edge_of_a_sheet_is_cut_by_the_edge_of_its_picture() -> None:
+    values, sheet = np.full((200, 150), 200, np.uint8), np.ones((200, 150), np.bool_)
+    values[80:120, 120:] = 40
+    sheet[80:120, 120:] = False
+    inside, (top, left) = inside_of_sheet(values, sheet)
+    assert 0 < left < 10 and 0 < top < 10
+    assert (inside[80 - top : 120 - top, 120 - left :] == 40).all()
+    assert np.count_nonzero(inside == 40) == 40 * (inside.shape[1] - 120 + left)
