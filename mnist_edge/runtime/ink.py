@@ -72,7 +72,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     values, counts = _reduced(grey, scale)
     border = np.sort(_border(values))
     flat = _is_flat(values, border, counts)
-    is_photograph = max(values.shape) > FLAT and (not flat or counts.max() < DRAWN * values.size)
+    is_photograph = max(values.shape) > FLAT and (not flat or int(counts.max()) < DRAWN * values.size)
     # Everything that follows needs only how often each difference from the background occurs.
     if flat:
         index: NDArray[np.unsignedinteger[Any]] = values
