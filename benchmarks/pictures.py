@@ -1,19 +1,26 @@
 #!/usr/bin/env python3
 """What the preprocessor ``digit`` loses: test images as pictures of many kinds, and pictures that hold no digit.
 
-    python benchmarks/pictures.py [--images 2000] [--model cnn] [--split test]
+    python benchmarks/pictures.py [--images 2000] [--model cnn] [--split test] [--scenes 100] [--before FOLDER]
 
-With ``--split validation`` nothing is written: that is for changes to the preprocessor, before and after.
+With ``--split validation`` nothing is written, and the scenes are the development ones: that is for changes to the
+preprocessor, before and after. FOLDER is a checkout of an earlier version, whose answers to the scenes are put next to
+this one's.
 
 Each row is the same images, made into pictures (PNG or JPEG bytes) and read as `mnist-edge predict` reads them. The
 last rows are pictures without a digit, and how many of them are answered with ``null``. Nothing was chosen by these
-figures: the preprocessor was made on the validation split.
+figures: the preprocessor was made on the validation split. `scenes` says what the scenes are; they are answered in a
+process of their own for each version.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,13 +28,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # imported as a part of a package too, by tests
+
+import scenes
+
 from mnist_edge import data
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.machine import described_processor, machine
 from mnist_edge.runtime.predict import predict_picture
 from mnist_edge.workspace import SHIPPED
 
-RESULTS = Path(__file__).resolve().parent / "results" / "pictures.md"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "pictures.md"
 BICUBIC = Image.Resampling.BICUBIC
 Picture = Callable[[np.ndarray, np.random.Generator], bytes]
 
@@ -37,7 +49,18 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--model", default="cnn")
     parser.add_argument("--split", choices=("test", "validation"), default="test")
+    parser.add_argument("--scenes", type=int, default=100, help="of each kind")
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier version, to compare with")
+    parser.add_argument("--scenes-alone", action="store_true", help="keep the rest of the results as it is")
+    parser.add_argument("--answer", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.answer:
+        print(json.dumps(scene_answers(options)))
+        return
+    if options.scenes_alone:
+        kept = RESULTS.read_text().split(HEADING)[0]
+        RESULTS.write_text(kept.rstrip() + "\n\n" + "\n".join(scene_table(options)) + "\n")
+        return
     test = data.load_test()[0] if options.split == "test" else data.load().validation
     images, labels = test.images[: options.images, ..., 0], test.labels[: options.images]
     session = open_session(SHIPPED / options.model / f"{options.model}-int8.tflite", "litert")
@@ -64,8 +87,62 @@ def main() -> None:
         answers = [predict_picture(session, "x", other(draw))[0].prediction.label for _ in range(200)]
         lines.append(f"| {name} | {answers.count(None) / len(answers):.1%} of {len(answers)} |")
         print(lines[-1], flush=True)
+    lines += ["", *scene_table(options)]
     if options.split == "test":
         RESULTS.write_text("\n".join(lines) + "\n")
+
+
+HEADING = "## Scenes"
+
+
+def scene_answers(options: argparse.Namespace) -> dict[str, list[int]]:
+    """By kind, in this process's version: how many scenes are read right, answered null and answered wrong."""
+    seeds = scenes.REPORTED if options.split == "test" else scenes.DEVELOPMENT
+    validation = data.load().validation
+    session = open_session(SHIPPED / options.model / f"{options.model}-int8.tflite", "litert")
+    counts = {}
+    for kind in scenes.KINDS:
+        counts[kind] = [0, 0, 0]
+        made = scenes.scenes(kind, options.scenes, seeds, validation.images[..., 0], validation.labels)
+        for content, truth in made:
+            label = predict_picture(session, "x", content)[0].prediction.label
+            counts[kind][1 if label is None else 0 if label == truth else 2] += 1
+    return counts
+
+
+def scene_table(options: argparse.Namespace) -> list[str]:
+    """The table of the scenes, for one version or two."""
+    versions = {"before": options.before.resolve()} if options.before else {}
+    versions["now"] = ROOT
+    found = {}
+    for name, folder in versions.items():
+        command = [sys.executable, __file__, "--answer", "--split", options.split, "--scenes", str(options.scenes)]
+        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        done = subprocess.run(
+            [*command, "--model", options.model], env=environment, cwd=folder, stdout=subprocess.PIPE, check=True
+        )
+        found[name] = json.loads(done.stdout.splitlines()[-1])
+    arguments = f"--scenes {options.scenes} --model {options.model}" + (" --before FOLDER" if options.before else "")
+    lines = [
+        HEADING, "",
+        f"`python benchmarks/pictures.py {arguments}`: {options.scenes} photograph-like scenes of each kind "
+        "(`benchmarks/scenes.py`), of digits of the validation split, drawn strokes and printed digits. Confidently "
+        "wrong: a label other than the digit's, or any label where there is none.", "",
+        "| scene | " + " | ".join(f"{name}: {part}" for name in versions for part in PARTS) + " |",
+        "|---" * (1 + 3 * len(versions)) + "|",
+    ]  # fmt: skip
+    kinds = list(scenes.KINDS)
+    rows = {kind: {name: found[name][kind] for name in versions} for kind in kinds}
+    for title, chosen in (("all", kinds), ("all but turned ones", [kind for kind in kinds if "turn" not in kind])):
+        rows[title] = {name: np.sum([found[name][kind] for kind in chosen], axis=0).tolist() for name in versions}
+    for title, row in rows.items():
+        cells = [f"{count / sum(counts):.1%}" for counts in row.values() for count in counts]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    print("\n".join(lines), flush=True)
+    return lines
+
+
+PARTS = ("right", "`null`", "confidently wrong")
 
 
 def png(pixels: np.ndarray, mode: str | None = None) -> bytes:

@@ -8,13 +8,16 @@ What is there already passes bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.runtime.components import Box, Component, components, euler_number
 from mnist_edge.runtime.ink import FLAT, Ink, NoDigit, find_ink
+from mnist_edge.runtime.placement import SheetFound, check_placement
+from mnist_edge.runtime.sheets import inside_of_sheet
 from mnist_edge.runtime.strokes import FULL, SHARE, centre, normalize, resize
 
 __all__ = ["Found", "NoDigit", "find_digit", "find_digits", "is_normalized"]
@@ -25,6 +28,8 @@ TINY = 32
 NARROWER = 0.75
 # More pieces than this are no digits, nor a line of them.
 MOST = 200
+# Width by height from which on a figure in a photograph may be a digit turned by a quarter: chosen on training images.
+WIDE = 1.0
 # More holes than this has no digit.
 MOST_LOOPS = 3
 
@@ -33,12 +38,14 @@ MOST_LOOPS = 3
 class Found:
     """A digit as the network takes it, uint8 (h, w), and its box in the picture: left, top, width, height.
 
-    ``as_is`` says that the picture was that already.
+    ``as_is`` says that the picture was that already; ``may_be_turned`` that it is a photograph of a wide figure, which
+    may be a digit turned by a quarter.
     """
 
     pixels: NDArray[np.uint8]
     box: tuple[int, int, int, int]
     as_is: bool = False
+    may_be_turned: bool = False
 
 
 def is_normalized(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> bool:
@@ -66,7 +73,10 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
     """
     if is_normalized(grey, shape):
         return Found(grey, (0, 0, grey.shape[1], grey.shape[0]), as_is=True)
-    ink = find_ink(grey)
+    return _find_digit(find_ink(grey), grey, shape)
+
+
+def _find_digit(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_sheet: bool = False) -> Found:
     labels, pieces = _pieces(ink)
     figures = _figures(pieces, ink.shape)
     main, others = figures[0], figures[1:]
@@ -78,8 +88,40 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
     whole = sum(piece.area for piece in pieces)
     if main.area < 0.5 * whole:
         raise NoDigit("scattered marks")
-    _check_form(main, labels, ink)
-    return Found(_normalize(ink, labels, main, shape), main.box(ink.scale))
+    try:
+        _check_form(main, labels, ink)
+    except SheetFound:
+        if on_sheet or not ink.is_photograph:
+            raise
+        sheet = _Sheet.of(main, labels, ink, grey)
+        return sheet.in_picture(_find_digit(sheet.ink, sheet.pixels, shape, on_sheet=True))
+    return _found(main, labels, ink, shape)
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """A sheet of paper in a photograph, uint8 (h, w), and its corner in the picture as that is analysed."""
+
+    pixels: NDArray[np.uint8]
+    ink: Ink
+    corner: tuple[int, int]
+    scale: float
+
+    @classmethod
+    def of(cls, figure: _Figure, labels: NDArray[np.int32], ink: Ink, grey: NDArray[np.uint8]) -> _Sheet:
+        box = np.s_[figure.top : figure.bottom, figure.left : figure.right]
+        inside, (top, left) = inside_of_sheet(resize(grey, ink.shape)[box], _has_label(labels[box], figure))
+        if max(inside.shape) <= FLAT:
+            raise NoDigit("a filled area")
+        # A figure is cut by the edge of the sheet as it is by the edge of a photograph, whatever the noise.
+        on_it = replace(find_ink(inside), is_photograph=True)
+        return cls(inside, on_it, (figure.left + left, figure.top + top), ink.scale)
+
+    def in_picture(self, found: Found) -> Found:
+        """What was found on the sheet, with its box in the picture."""
+        left, top, width, height = found.box
+        corner = round((self.corner[0] + left) * self.scale), round((self.corner[1] + top) * self.scale)
+        return replace(found, box=(*corner, round(width * self.scale), round(height * self.scale)))
 
 
 def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
@@ -92,7 +134,10 @@ def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
     """
     if is_normalized(grey, shape) or max(grey.shape) <= TINY:
         return [find_digit(grey, shape)]
-    ink = find_ink(grey)
+    return _find_digits(find_ink(grey), grey, shape)
+
+
+def _find_digits(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_sheet: bool = False) -> list[Found]:
     labels, pieces = _pieces(ink)
     figures = _figures(pieces, ink.shape)
     tallest = max(item.height for item in figures)
@@ -100,9 +145,16 @@ def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
     for figure in _reading_order([item for item in figures if item.height >= 0.35 * tallest]):
         try:
             _check_form(figure, labels, ink)
+        except SheetFound:
+            if not on_sheet and ink.is_photograph:
+                with contextlib.suppress(NoDigit):
+                    sheet = _Sheet.of(figure, labels, ink, grey)
+                    inside = _find_digits(sheet.ink, sheet.pixels, shape, on_sheet=True)
+                    found += [sheet.in_picture(item) for item in inside]
+            continue
         except NoDigit:
             continue
-        found.append(Found(_normalize(ink, labels, figure, shape), figure.box(ink.scale)))
+        found.append(_found(figure, labels, ink, shape))
     if not found:
         raise NoDigit("nothing of a digit's form")
     return found
@@ -189,7 +241,7 @@ def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: Ink) -> None:
     if len(figure.pieces) > 6:
         raise NoDigit("scattered marks")
     if filled > 0.85 and figure.width > 0.4 * figure.height:
-        raise NoDigit("a filled area")
+        raise SheetFound("a filled area")
     box = np.s_[figure.top : figure.bottom, figure.left : figure.right]
     height, width = ink.shape
     upright = figure.height == height and (figure.left == 0) != (figure.right == width) and figure.width < width / 2
@@ -201,6 +253,8 @@ def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: Ink) -> None:
         raise NoDigit("no clear stroke")
     mine = np.zeros((figure.height + 2, figure.width + 2), np.bool_)
     mine[1:-1, 1:-1] = _has_label(labels[box], figure)
+    if max(ink.shape) > FLAT:
+        check_placement(figure, mine[1:-1, 1:-1], ink)
     if len(figure.pieces) - euler_number(mine) <= MOST_LOOPS:
         return
     holes = [item for item in components(~mine)[1] if item.left > 0 and item.area >= max(2, 0.01 * mine.size)]
@@ -230,6 +284,11 @@ def _has_label(labels: NDArray[np.int32], figure: _Figure) -> NDArray[np.bool_]:
     for item in figure.pieces[1:]:
         mine |= labels == item.label
     return mine
+
+
+def _found(figure: _Figure, labels: NDArray[np.int32], ink: Ink, shape: tuple[int, ...]) -> Found:
+    wide = ink.is_photograph and figure.width > WIDE * figure.height
+    return Found(_normalize(ink, labels, figure, shape), figure.box(ink.scale), may_be_turned=wide)
 
 
 def _normalize(ink: Ink, labels: NDArray[np.int32], figure: _Figure, shape: tuple[int, ...]) -> NDArray[np.uint8]:

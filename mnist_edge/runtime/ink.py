@@ -20,6 +20,8 @@ SMALLEST = 3
 GRID, WINDOW = 40, 22
 # Differences from a local background are told apart in steps of 1 / STEPS grey levels.
 STEPS = 8
+# In a drawing at least this share of all pixels have one value; in a photograph noise and light make them differ.
+DRAWN = 0.5
 # Grey levels of 255 by which ink must differ from its background, and how many times the background's own deviation.
 MIN_CONTRAST, MIN_SIGNAL = 18.0, 6.0
 
@@ -32,12 +34,15 @@ class NoDigit(Exception):  # noqa: N818 - an answer, no error
 class Ink:
     """How much ink is where: an index for each pixel, and by that index the ink, 0 none to FULL, which is monotonic.
 
-    ``scale`` is the factor back to the picture's own pixels.
+    ``scale`` is the factor back to the picture's own pixels. ``opposite`` is, by index, what differs from the
+    background the other way, in the same units. ``is_photograph`` says that the background is not one value.
     """
 
     index: NDArray[np.unsignedinteger[Any]]
     amounts: NDArray[np.uint8]
     scale: float
+    opposite: NDArray[np.uint8]
+    is_photograph: bool
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -67,6 +72,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     values, counts = _reduced(grey, scale)
     border = np.sort(_border(values))
     flat = _is_flat(values, border, counts)
+    is_photograph = max(values.shape) > FLAT and (not flat or int(counts.max()) < DRAWN * values.size)
     # Everything that follows needs only how often each difference from the background occurs.
     if flat:
         index: NDArray[np.unsignedinteger[Any]] = values
@@ -80,7 +86,8 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     # Background: pixels whose difference is at most half of the largest difference.
     near = distance <= distance[occurs].max() / 2
     spread = 1.4826 * _quantile(distance[near], counts[near], 0.5)
-    amounts = np.maximum(levels if float(counts @ levels**3) > 0 else -levels, 0)
+    signed = levels if float(counts @ levels**3) > 0 else -levels
+    amounts = np.maximum(signed, 0)
     count = max(3, round(0.001 * values.size))
     peak = _mean_of_largest(amounts, counts, count)
     if peak < max(MIN_CONTRAST, MIN_SIGNAL * spread):
@@ -88,7 +95,13 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     # What full ink is: under uneven light the middle of the strong values, so that a few specks do not decide it.
     strong = amounts > 0.35 * peak
     full = peak if flat else _quantile(amounts[strong], counts[strong], 0.6)
-    return Ink(index, np.rint(np.minimum(amounts / full, 1.0) * FULL).astype(np.uint8), scale)
+    return Ink(index, _share(amounts, full), scale, _share(np.maximum(-signed, 0), full), is_photograph)
+
+
+def _share(amounts: NDArray[np.float64], full: float) -> NDArray[np.uint8]:
+    """Amounts as shares of full ink, uint8, 0 to FULL."""
+    share: NDArray[np.uint8] = np.rint(np.minimum(amounts / full, 1.0) * FULL).astype(np.uint8)
+    return share
 
 
 def _quantile(values: NDArray[np.float64], counts: NDArray[np.int64], share: float) -> float:

@@ -89,8 +89,21 @@ def predict_picture(
         found = prepare(picture, preprocessor, session.image_shape, multi)
     except NoDigit as reason:
         return [Seen(Prediction(name, reason=str(reason)))]
-    answers = (predict or session.predict)(np.stack([item.pixels for item in found]))
+    answers = (predict or session.predict)(grids_of(found))
     return judge_found(session, name, found, answers, certain=preprocessor == RAW)
+
+
+def grids_of(found: Sequence[Found]) -> NDArray[np.uint8]:
+    """What the network is to see of what was found, uint8 (n, h, w).
+
+    First each grid as it is; then, for each of those that may be turned and are square, both of its quarter turns.
+    """
+    turned = [np.rot90(item.pixels, turn) for item in found if _is_tried_turned(item) for turn in (1, 3)]
+    return np.stack([item.pixels for item in found] + turned)
+
+
+def _is_tried_turned(item: Found) -> bool:
+    return item.may_be_turned and item.pixels.shape[0] == item.pixels.shape[1]
 
 
 class Judging(Protocol):
@@ -108,20 +121,28 @@ class Judging(Protocol):
 def judge_found(
     model: Judging, name: str, found: Sequence[Found], answers: NDArray[np.float32], certain: bool
 ) -> list[Seen]:
-    """What the network's answers, float32 (n, classes), say of what was found, with calibrated confidence.
+    """What the network's answers to `grids_of`, float32 (n, classes), say of what was found; confidence is calibrated.
 
-    If no class has half of the probability, the label is None: that is no digit, or none that this network reads.
-    ``certain`` says that there is one, and so does a picture that is as MNIST's own: then the likeliest is told.
+    If no class has half of the probability, the label is None: that is no digit, or none that this network reads. So
+    it is if a quarter turn of the grid is answered with another label and a higher probability. ``certain`` says that
+    there is a digit, upright, and so does a picture that is as MNIST's own: then the likeliest label is returned.
     """
     seen = []
-    for item, row in zip(found, answers, strict=True):
+    turned = iter(answers[len(found) :])
+    for item, row in zip(found, answers, strict=False):
+        turns = [next(turned), next(turned)] if _is_tried_turned(item) else []
         if not np.isfinite(row).all():
             seen.append(Seen(Prediction(name, error="The model answers with NaN."), item.pixels))
             continue
         probabilities = apply_temperature(row[np.newaxis], model.temperature or 1.0)[0]
         label = int(row.argmax())
         confidence = float(probabilities[label])
-        sure = certain or item.as_is or confidence >= SURE
+        reason = None
+        if confidence < SURE:
+            reason = f"no digit is likely ({confidence:.0%} at most)"
+        elif any(other.argmax() != label and other.max() > row[label] for other in turns):
+            reason = "the digit may be turned by a quarter"
+        sure = certain or item.as_is or reason is None
         seen.append(
             Seen(
                 Prediction(
@@ -131,7 +152,7 @@ def judge_found(
                     confidence=confidence,
                     probabilities=tuple(float(value) for value in probabilities),
                     box=item.box,
-                    reason=None if sure else f"no digit is likely ({confidence:.0%} at most)",
+                    reason=None if sure else reason,
                 ),
                 item.pixels,
             )

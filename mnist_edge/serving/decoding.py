@@ -81,6 +81,7 @@ class FoundImage(msgspec.Struct, frozen=True):
     pixels: bytes
     box: tuple[int, int, int, int]
     as_is: bool
+    may_be_turned: bool
 
 
 class Pictures(msgspec.Struct, frozen=True, tag=True):
@@ -159,7 +160,7 @@ def _found(job: PictureJob, content: bytes, max_pixels: int) -> Pictures:
         raise
     except MnistEdgeError as error:
         raise RequestRefusedError(400, error.cause) from None
-    return Pictures([FoundImage(item.pixels.tobytes(), item.box, item.as_is) for item in found])
+    return Pictures([FoundImage(item.pixels.tobytes(), item.box, item.as_is, item.may_be_turned) for item in found])
 
 
 def _first_file(content: bytes, content_type: str) -> bytes:

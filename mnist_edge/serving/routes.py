@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from mnist_edge.results import SCHEMA_VERSION, Prediction
-from mnist_edge.runtime.predict import judge_found
+from mnist_edge.runtime.predict import grids_of, judge_found
 from mnist_edge.serving import tfserving, triton, v2
 from mnist_edge.serving.access import COOKIE
 from mnist_edge.serving.bodies import body_of
@@ -135,9 +135,7 @@ class Routes:
             inference = None
             if found:
                 before = time.perf_counter()
-                answers = await service.predict(
-                    loaded, np.stack([item.pixels for item in found]), request.is_disconnected
-                )
+                answers = await service.predict(loaded, grids_of(found), request.is_disconnected)
                 inference = round(1e6 * (time.perf_counter() - before), 1)
             seen = judge_found(loaded, "picture", found, answers, certain=raw or loaded.grid.preprocessor == "resize")
             predictions = [item.prediction for item in seen]

@@ -180,4 +180,4 @@ def image_of(loaded: Loaded, pixels: bytes) -> NDArray[np.uint8]:
 
 def found_in(loaded: Loaded, pictures: Pictures) -> list[Found]:
     """What a decoder found, as the preprocessor returns it."""
-    return [Found(image_of(loaded, item.pixels), item.box, item.as_is) for item in pictures.found]
+    return [Found(image_of(loaded, item.pixels), item.box, item.as_is, item.may_be_turned) for item in pictures.found]
