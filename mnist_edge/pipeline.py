@@ -99,7 +99,7 @@ def export(
     progress: Progress = no_progress,
     failures: list[FormatFailure] | None = None,
 ) -> tuple[list[Artifact], TrainResult | None]:
-    """From a model's name to verified files: the quantized one and its float twin, in every format asked for.
+    """From a model's name to verified files: the quantized one and its float export, in every format asked for.
 
     Every stage looks whether its inputs have changed, and does nothing where they have not.
 
@@ -107,7 +107,7 @@ def export(
         failures: if given, a format that fails is entered here, and the other formats are made all the same.
 
     Raises:
-        MnistEdgeError: what the stages raise, unless it is entered in ``failures``. A verdict that is no is not raised:
+        MnistEdgeError: what the stages raise, unless it is entered in ``failures``. A failed verdict is not raised:
             it is in the artifacts.
     """
     from mnist_edge import conversion
@@ -213,7 +213,7 @@ def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads:
         }
     )
     stored = stored_verdict(path, manifest.files[path.name])
-    if stored is not None and stored.key == key:  # one that somebody edited is no verdict: a new one is made
+    if stored is not None and stored.key == key:
         return replace(artifact, parity=stored.reports, kernels=stored.kernels)
     found, compared = verify(
         path, splits.test, splits.sha256["test_images"], gate=gate, engine=engine, threads=threads, progress=progress

@@ -183,8 +183,8 @@ def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path
     verdicts = recorded_in(target.parent)
     verdicts = replace(verdicts, layers=tuple(traced), notes=(*verdicts.notes, *notes))
     page = _page(verdicts, images, files)
-    with locked(target.parent.parent, "export"):
-        manifest.commit({REPORT_NAME: (page, {"key": key})})
+    with locked(target.parent.parent, "export"):  # another export may have changed the manifest meanwhile
+        Manifest.load(target.parent).commit({REPORT_NAME: (page, {"key": key})})
     return target
 
 
@@ -194,7 +194,7 @@ def recorded_in(folder: Path) -> Verdicts:
     reports = [report for verdict in recorded.verdicts.values() for report in verdict.reports]
     kernels = tuple(kernel for verdict in recorded.verdicts.values() for kernel in verdict.kernels)
     old = ", ".join(recorded.outdated)
-    why = "Made from another model.keras, or judged by another version of mnist-edge, and not shown"
+    why = "Made from another model.keras, changed since, or judged by another version of mnist-edge, and not shown"
     notes = (f"{why}: {old}. Export again what you need.",) if old else ()
     return Verdicts(judge(reports), kernels, notes=notes)
 

@@ -208,6 +208,7 @@ DYING = {
     "a crash": ("os.write(2, b'no kernel for this op\\n'); os.abort()", 600, "SIGABRT; its last words: no kernel for"),
     "an endless loop": ("import time; time.sleep(600)", 1, "no result in 1 s"),
     "an exit": ("os._exit(3)", 600, "exit 3"),
+    "an exit as if all were well": ("os._exit(0)", 600, "exit 0"),
 }
 
 
@@ -250,6 +251,24 @@ def test_a_child_process_makes_the_file_that_this_process_makes(tmp_path: Path, 
     assert (child.ops, child.inputs, child.outputs, child.metadata) == (
         here.ops, here.inputs, here.outputs, here.metadata,
     )  # fmt: skip
+
+
+def test_a_layer_as_an_activation_is_not_among_the_known_ones() -> None:
+    layers = import_keras().layers
+    assert isolation.is_known(_chain(layers.Dense(3, activation="relu"), *_head()))
+    assert not isolation.is_known(_chain(layers.Dense(3, activation=layers.LeakyReLU(0.1)), *_head()))
+
+
+def test_the_child_process_imports_nothing_from_the_working_directory(
+    tmp_path: Path, mnist: data.Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "net.keras"
+    _chain(import_keras().layers.GaussianNoise(0.1), *_head()).save(path)
+    for name in ("random", "keras", "textwrap"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(4)\n")
+    monkeypatch.chdir(tmp_path)
+    request = _request(mnist.calibration.images[:5], tmp_path, "float32")
+    assert isolation.run("tflite", tflite.convert, path, models.load(path), request)
 
 
 def test_layers_keep_their_names_in_the_files(tmp_path: Path, mnist: data.Splits) -> None:

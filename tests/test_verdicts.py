@@ -15,10 +15,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from mnist_edge.artifacts import Manifest
+from mnist_edge.artifacts import KERAS_NAME, Manifest
 from mnist_edge.cli import app as program
 from mnist_edge.cli.output import Output
 from mnist_edge.errors import InterruptError
+from mnist_edge.parity.stored import recorded_verdicts
 from mnist_edge.parity.verdict import Baseline, Outcome, judge
 from mnist_edge.results import ParityReport
 from mnist_edge.serialize import from_json, to_json
@@ -259,6 +260,16 @@ def test_before_and_now_sizes_and_times_are_shown(
     assert 0 < sum(item["seconds"] for item in run.json["results"]) < took
     facts = {(Path(row["path"]).name, row["engine"]): row for row in run.json["checks"]}
     assert all(row["before"]["size_bytes"] == 123_456 and row["now"]["size_bytes"] for row in facts.values())
+
+
+def test_a_file_that_changed_since_it_was_judged_has_no_verdict(dense: Path) -> None:
+    manifest = Manifest.load(dense)
+    manifest.files[KERAS_NAME] = {"sha256": manifest.files[TFLITE]["made_by"]["model_sha256"]}
+    assert {path.name for path in recorded_verdicts(manifest).verdicts} >= {TFLITE, ONNX}
+    (dense / TFLITE).write_bytes(b"another")
+    recorded = recorded_verdicts(manifest)
+    assert TFLITE in recorded.outdated
+    assert ONNX in {path.name for path in recorded.verdicts}
 
 
 def test_a_check_is_compared_with_the_same_file_of_the_same_model() -> None:

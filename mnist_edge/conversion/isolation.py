@@ -76,7 +76,9 @@ def _is_known_layer(layer: Any) -> bool:
     if hasattr(layer, "layers"):
         return is_known(layer)
     own = type(layer).__module__.startswith("keras.src.layers.") and type(layer).__name__ in KNOWN_LAYERS
-    return own and layer.get_config().get("activation", "linear") in KNOWN_ACTIVATIONS
+    # The name of a function, or the configuration of a layer that serves as one.
+    activation = layer.get_config().get("activation", "linear")
+    return own and isinstance(activation, str) and activation in KNOWN_ACTIVATIONS
 
 
 def attempt(name: str, function: Convert, model: Any, request: ConversionRequest) -> bytes:
@@ -106,7 +108,7 @@ def _failure(name: str, request: ConversionRequest, how: str, layer: str | None 
     replace = f"Replace the layer {layer}, or choose" if layer else "Choose"
     return StageError(
         f"The conversion of {request.contract.model} to {name} ({request.quantization}) {how}",
-        f"{replace} another --format or --quantize. What the converter said is in {request.log}.",
+        f"{replace} another --format or --quantize. The converter's output is in {request.log}.",
     )
 
 
@@ -122,11 +124,11 @@ def _in_child(name: str, path: Path, request: ConversionRequest) -> bytes:
         ended = None
         try:
             done = subprocess.run(
-                [sys.executable, "-c", _CHILD], input=pickle.dumps((name, path.resolve(), request, result)),
+                [sys.executable, "-P", "-c", _CHILD], input=pickle.dumps((name, path.resolve(), request, result)),
                 stdout=log, stderr=log, timeout=SECONDS, check=False, env=environment,
             )  # fmt: skip
-            if done.returncode:
-                ended = f"exit {done.returncode}" if done.returncode > 0 else signal_name(-done.returncode)
+            if done.returncode or not result.exists():
+                ended = signal_name(-done.returncode) if done.returncode < 0 else f"exit {done.returncode}"
         except subprocess.TimeoutExpired:
             ended = f"no result in {SECONDS} s"
         if ended is not None:

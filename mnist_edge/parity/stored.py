@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from mnist_edge.artifacts import KERAS_NAME, Manifest
+from mnist_edge.artifacts import KERAS_NAME, Manifest, sha256_of_file
 from mnist_edge.results import KernelReport, ParityReport
 from mnist_edge.serialize import from_json
 
@@ -44,7 +44,7 @@ class Recorded(NamedTuple):
     """The stored verdicts of all files in a folder that were made from its ``model.keras``, by file.
 
     ``outdated`` names the other exported files: made from an earlier ``model.keras``, whose verdicts say nothing of
-    this one, or without a verdict that this version reads.
+    this one, changed since they were judged, or without a verdict that this version reads.
     """
 
     verdicts: dict[Path, Stored]
@@ -60,7 +60,8 @@ def recorded_verdicts(manifest: Manifest) -> Recorded:
         if "format" not in entry or not path.is_file():
             continue
         verdict = stored_verdict(path, entry)
-        if verdict is not None and entry.get("made_by", {}).get("model_sha256") == model:
+        is_judged = sha256_of_file(path) == entry["sha256"]
+        if verdict is not None and is_judged and entry.get("made_by", {}).get("model_sha256") == model:
             found[path] = verdict
         else:
             outdated.append(name)

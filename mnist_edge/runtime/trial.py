@@ -55,7 +55,7 @@ def run(content: bytes, engine: str) -> str | None:
         # Less address space than a pool of threads wants, and freed memory that does not look like good data.
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_PERTURB_": "165",
     }  # fmt: skip
-    command = [sys.executable, "-m", __name__, engine]
+    command = [sys.executable, "-P", "-m", __name__, engine]
     try:
         done = subprocess.run(
             command, input=content, capture_output=True, timeout=SECONDS, check=False, env=environment
