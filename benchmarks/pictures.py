@@ -58,8 +58,10 @@ def main() -> None:
         print(json.dumps(scene_answers(options)))
         return
     if options.scenes_alone:
-        kept = RESULTS.read_text().split(HEADING)[0]
-        RESULTS.write_text(kept.rstrip() + "\n\n" + "\n".join(scene_table(options)) + "\n")
+        table = scene_table(options)
+        if options.split == "test":
+            kept = RESULTS.read_text().split(HEADING)[0]
+            RESULTS.write_text(kept.rstrip() + "\n\n" + "\n".join(table) + "\n")
         return
     test = data.load_test()[0] if options.split == "test" else data.load().validation
     images, labels = test.images[: options.images, ..., 0], test.labels[: options.images]
@@ -67,7 +69,7 @@ def main() -> None:
     base = float((session.predict(images).argmax(axis=1) == labels).mean())
     lines = [
         "# Pictures of digits, and of other things", "",
-        f"`python benchmarks/pictures.py --images {options.images} --model {options.model}`: the shipped int8 file "
+        f"`{command_line(options)}`: the shipped int8 file "
         f"on LiteRT, the first {options.images:,} test images, {base:.2%} right as raw arrays; "
         f"{described_processor(machine())}.", "",
         "| picture | right | lost, pp | `null` | ms each |", "|---|---|---|---|---|",
@@ -93,6 +95,15 @@ def main() -> None:
 
 
 HEADING = "## Scenes"
+
+
+def command_line(options: argparse.Namespace) -> str:
+    """The command that makes these results, for the file that holds them."""
+    words = ["--scenes-alone"] if options.scenes_alone else ["--images", str(options.images)]
+    words += ["--model", options.model, "--scenes", str(options.scenes)]
+    words += ["--before", "FOLDER"] if options.before else []
+    words += [] if options.split == "test" else ["--split", options.split]
+    return " ".join(["python benchmarks/pictures.py", *words])
 
 
 def scene_answers(options: argparse.Namespace) -> dict[str, list[int]]:
@@ -122,10 +133,9 @@ def scene_table(options: argparse.Namespace) -> list[str]:
             [*command, "--model", options.model], env=environment, cwd=folder, stdout=subprocess.PIPE, check=True
         )
         found[name] = json.loads(done.stdout.splitlines()[-1])
-    arguments = f"--scenes {options.scenes} --model {options.model}" + (" --before FOLDER" if options.before else "")
     lines = [
         HEADING, "",
-        f"`python benchmarks/pictures.py {arguments}`: {options.scenes} photograph-like scenes of each kind "
+        f"`{command_line(options)}`: {options.scenes} photograph-like scenes of each kind "
         "(`benchmarks/scenes.py`), of digits of the validation split, drawn strokes and printed digits. Confidently "
         "wrong: a label other than the digit's, or any label where there is none.", "",
         "| scene | " + " | ".join(f"{name}: {part}" for name in versions for part in PARTS) + " |",

@@ -23,7 +23,7 @@ from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.results import CrossValidation, FoldResult, Sweep, TrainResult, Trial
 from mnist_edge.storage import locked, utf8, write_bytes
 from mnist_edge.training import TrainConfig
-from mnist_edge.workspace import folder_of
+from mnist_edge.workspace import folder_of, model_name
 
 TRAINING_PAGE = "training.html"
 CROSS_VALIDATION, SWEEP = "cross-validation", "sweep"
@@ -106,7 +106,7 @@ def cross_validate(
         # Several seeds read the same images: they narrow nothing, so that the interval is that of one reading.
         interval = wilson(round(correct / len(seeds)), n // len(seeds))
         accuracies = [row.accuracy for row in rows]
-        plot = folder / f"{Path(config.model).stem}-{config.recipe.name}.svg"
+        plot = folder / f"{model_name(config.model)}-{config.recipe.name}.svg"
         write_bytes(plot, utf8(plots.folds(rows, (correct / n, *interval))))
     return CrossValidation(
         config.model, config.recipe.name, rows, n, correct, correct / n, interval,
@@ -134,7 +134,7 @@ def sweep(
         progress: told of the steps of each trial.
     """
     folder = workspace / SWEEP
-    name = name or f"{Path(config.model).stem}-{config.recipe.name}"
+    name = name or f"{model_name(config.model)}-{config.recipe.name}"
     if storage is None:
         folder.mkdir(parents=True, exist_ok=True)
         storage = f"sqlite:///{folder / 'studies.db'}"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of_file
 from mnist_edge.errors import UsageError, suggest
 from mnist_edge.formats import foreign
 from mnist_edge.workspace import (
@@ -22,10 +22,11 @@ from mnist_edge.workspace import (
     TWIN,
     NotInWorkspaceError,
     exported,
-    folder_of,
     how_to_export,
     is_model_folder,
     model_folders,
+    model_name,
+    name_and_workspace,
     nothing_exported,
 )
 
@@ -125,7 +126,7 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
     """The one file that answers for a word, see `locate`.
 
     Of a folder, files of the first engine come before those of others, and int8 before float. A ``.keras`` file stands
-    for the model of the workspace that was exported from it.
+    for the model in its own folder or in the workspace whose ``model.keras`` has the same content.
 
     Raises:
         UsageError: there is none, or a workspace has several models.
@@ -135,7 +136,7 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
     located = locate(word, workspace)
     if located.file is not None and located.file.suffix != KERAS_SUFFIX:
         return located.file
-    folders = located.folders if located.file is None else (folder_of(workspace, word),)
+    folders = located.folders if located.file is None else _folders_with(located.file, workspace)
     found = {folder: files for folder in folders if (files := exported(folder))}
     if not found:
         raise (
@@ -154,6 +155,18 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
     return min(next(iter(found.values())), key=rank)
 
 
+def _folders_with(keras_file: Path, workspace: Path) -> tuple[Path, ...]:
+    """The first model's folder with exported files whose ``model.keras`` has the content of this file; or none.
+
+    The file's own folder comes first, then the folder of its name in the workspace.
+    """
+    content = sha256_of_file(keras_file)
+    for folder in (keras_file.parent, workspace / model_name(str(keras_file))):
+        if Manifest.load(folder).files.get(KERAS_NAME, {}).get("sha256") == content and exported(folder):
+            return (folder,)
+    return ()
+
+
 def folders_to_copy(word: str, workspace: Path) -> tuple[Path, ...]:
     """The models' folders that a word means, a file standing for its folder; never those in the package.
 
@@ -165,7 +178,7 @@ def folders_to_copy(word: str, workspace: Path) -> tuple[Path, ...]:
 
 
 def keras_model(word: str, workspace: Path, built_in: Sequence[str]) -> str:
-    """What a word means in commands that train or convert: a model's name, or the path of a ``.keras`` file.
+    """What a word means in commands that train or convert: a built-in model's name, or the path of a ``.keras`` file.
 
     Args:
         word: a name, a model's folder, a ``.keras`` file or a workspace of one model. workspace: where names are.
@@ -175,8 +188,10 @@ def keras_model(word: str, workspace: Path, built_in: Sequence[str]) -> str:
         UsageError: there is no such thing, or it is a file of another kind.
     """
     path = Path(word)
-    if _is_name(word) and (word in built_in or (workspace / word / KERAS_NAME).is_file()):
+    if word in built_in:
         return word
+    if _is_name(word) and (workspace / word / KERAS_NAME).is_file():
+        return str(workspace / word / KERAS_NAME)
     if path.is_dir():
         found = [folder for folder in model_folders(path) if (folder / KERAS_NAME).is_file()]
         if len(found) > 1:
@@ -201,11 +216,10 @@ def exported_in_place(model: str, workspace: Path) -> tuple[Path, str]:
     A model's folder is exported where it is, unless another workspace than the default one was named.
     """
     path = Path(model)
-    folder = path.absolute().parent
-    if path.name == KERAS_NAME and {KERAS_NAME, REFERENCE_NAME} <= set(Manifest.load(folder).files):
-        home = path.parent.parent if path.parent.name else folder.parent
+    if path.name == KERAS_NAME and {KERAS_NAME, REFERENCE_NAME} <= set(Manifest.load(path.parent).files):
+        name, home = name_and_workspace(path.parent)
         if workspace == DEFAULT_WORKSPACE or home.resolve() == workspace.resolve():
-            return home, folder.name
+            return home, name
     return workspace, model
 
 

@@ -113,7 +113,7 @@ def verify_all(
     if layers:
         quantized = _with_layers(files)
         if not quantized:
-            raise UsageError("None of these is an int8 file with its float twin beside it.", "Export the model again.")
+            raise UsageError("No int8 file here has its float export next to it.", "Export the model again.")
         traced = [(str(path), _layers(path, reference, trust)) for path in quantized]
     return Verdicts(judge(reports, baseline), tuple(kernels), tuple(traced), tuple(notes))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import shlex
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ DEFAULT_MODEL = "cnn"
 # The models that come with the package: a workspace like any other, but for reading only.
 SHIPPED = Path(__file__).parent / "shipped"
 KERAS_SUFFIX = foreign.KERAS_SUFFIX
-# The name that the float twin of a quantized file has in place of the quantization's.
+# The precision in the name of the float export next to a quantized file.
 TWIN = "float32"
 
 
@@ -40,15 +41,28 @@ def artifact_paths(workspace: Path, model: str | None = None) -> list[Path]:
 def folder_of(workspace: Path, model: str) -> Path:
     """A model's folder in a workspace, by its name or the path of a ``.keras`` file.
 
-    A file is called by its stem; ``model.keras`` in a model's folder of another workspace by that folder's name.
+    A file is called by `model_name`. If that is the folder that the file is in, it is called by its stem, so that what
+    is made of the file does not replace it.
+    """
+    path, folder = Path(model), workspace / model_name(model)
+    return workspace / path.stem if path.resolve() == (folder / KERAS_NAME).resolve() else folder
+
+
+def model_name(model: str) -> str:
+    """A model's name, from a name or the path of a ``.keras`` file.
+
+    A file is called by its stem, ``model.keras`` in a model's folder by the folder's name.
     """
     path = Path(model)
     if path.suffix != KERAS_SUFFIX:
-        return workspace / model
-    folder = path.absolute().parent
-    if path.name == KERAS_NAME and is_model_folder(folder) and folder != (workspace / folder.name).absolute():
-        return workspace / folder.name
-    return workspace / path.stem
+        return model
+    return name_and_workspace(path.parent)[0] if path.name == KERAS_NAME and is_model_folder(path.parent) else path.stem
+
+
+def name_and_workspace(folder: Path) -> tuple[str, Path]:
+    """A model's name and its workspace, from the model's folder, which may be ``.``."""
+    named = folder.resolve() if folder.name in ("", "..") else folder
+    return named.name, named.parent
 
 
 def model_folders(folder: Path) -> tuple[Path, ...]:
@@ -86,16 +100,30 @@ def exported(folder: Path) -> list[Path]:
 def nothing_exported(folders: Sequence[Path], word: str) -> NotInWorkspaceError:
     """The error for a model's folder without an exported file, or for a workspace without one in any folder."""
     if len(folders) == 1:
-        how = how_to_export(folders[0].name, folders[0].parent)
+        how = how_to_export(*name_and_workspace(folders[0]))
         return NotInWorkspaceError(f"There is no exported file in {folders[0]}.", how)
     how = how_to_export(None, Path(word))
     return NotInWorkspaceError(f"There is no exported file in {Path(word)}, nor in a folder in it.", how)
 
 
+def _is_exportable(model: str, workspace: Path) -> bool:
+    """Whether a name or ``.keras`` file is of a model that was trained or that ``export`` would train."""
+    if model.endswith(KERAS_SUFFIX) or (workspace / model / KERAS_NAME).is_file():
+        return True
+    # Not imported above: device code, which imports this module, must not depend on the training packages.
+    return model in importlib.import_module("mnist_edge.models").names()
+
+
 def how_to_export(model: str | None, workspace: Path) -> str:
-    """A remedy: the command that exports a model to a workspace, or where that can be done if not on this machine."""
+    """A remedy: the command that exports a model to a workspace, or what to do if that is not possible here.
+
+    Args:
+        model: a name or a ``.keras`` file, None for the default model. workspace: where the model's folder is.
+    """
     if importlib.util.find_spec("tensorflow") is None:
         return "Copy a model's folder here from the machine that exports it, and name it."
+    if model and not _is_exportable(model, workspace):
+        return f"There is no {KERAS_NAME} to export either: copy it or the exported files there, or name another model."
     words = ["mnist-edge", "export", "--format", "all"]
     words += ["--model", model] if model else []
     words += ["-o", str(workspace)] if workspace != DEFAULT_WORKSPACE else []

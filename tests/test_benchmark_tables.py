@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import binom
@@ -35,6 +40,28 @@ def test_accuracy_on_corrupted_images_is_that_of_the_table(name: str, mnist: dat
     right = int((open_session(CNN).predict(images).argmax(axis=1) == mnist.test.labels[:1000]).sum())
     low, high = range_of(float(row["cnn best, seed 0"]) / 100, 1000)
     assert low <= right <= high
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_scenes_alone_are_written_for_the_reported_split_with_the_command_that_made_them(
+    split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = json.dumps({kind: [1, 1, 0] for kind in pictures.scenes.KINDS})
+    monkeypatch.setattr(
+        subprocess, "run", lambda words, **_: subprocess.CompletedProcess(words, 0, stdout=counts.encode())
+    )
+    results = tmp_path / "pictures.md"
+    results.write_text("# Pictures\n\n## Scenes\n\nearlier\n")
+    monkeypatch.setattr(pictures, "RESULTS", results)
+    words = ["--scenes-alone", "--scenes", "2", "--split", split]
+    monkeypatch.setattr(sys, "argv", ["pictures.py", *words])
+    pictures.main()
+    if split == "validation":
+        assert "earlier" in results.read_text()
+        return
+    assert results.read_text().startswith("# Pictures\n\n## Scenes\n\n`python benchmarks/pictures.py --scenes-alone ")
+    assert "earlier" not in results.read_text()
+    assert "--model cnn --scenes 2`: 2 photograph-like scenes" in results.read_text()
 
 
 @pytest.mark.parametrize(("name", "n"), [("text", 200), ("a page of print", 30), ("a face", 50)])

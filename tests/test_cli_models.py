@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -17,12 +18,14 @@ import pytest
 from PIL import Image
 
 from mnist_edge import cli as program
+from mnist_edge import training
 from mnist_edge.artifacts import Manifest
 from mnist_edge.cli import options
 from mnist_edge.errors import UsageError
+from mnist_edge.formats import foreign
 from mnist_edge.selection import exported_in_place, folders_to_copy, keras_model, pick_file, select
 from mnist_edge.serving.models import Source
-from mnist_edge.workspace import SHIPPED, folder_of, shown_path
+from mnist_edge.workspace import SHIPPED, folder_of, model_name, nothing_exported, shown_path
 from tests.conftest import Run, assert_two_lines
 
 DENSE = "dense-int8.tflite"
@@ -123,6 +126,20 @@ def test_a_gate_without_a_workspace_offers_the_shipped_models_and_no_export_on_a
         assert "passed" in capsys.readouterr().out
 
 
+def test_shipped_is_added_to_the_command_only_if_its_words_are_names_of_shipped_models(
+    own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Manifest(own / "art").save()
+    for words, wanted in (
+        (["verify", "w/art", "--selftest"], "verify --shipped"),
+        (["verify", "--model", "art", "-o", "w"], "verify --shipped"),
+        (["bench", "w", "--model", "art"], "bench --shipped"),
+        (["verify", "--model", "cnn", "--selftest"], "verify --model cnn --selftest --shipped"),
+    ):
+        assert main(*words) == 2
+        assert capsys.readouterr().err.rstrip().endswith(f"take what the wheel has: mnist-edge {wanted}")
+
+
 def test_shipped_takes_names_of_shipped_models_alone(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(own / "mine", own.parent / "cnn")
     assert main("verify", "cnn", "--shipped", "--selftest") == 0
@@ -199,6 +216,67 @@ def test_a_keras_file_given_to_an_engine_is_to_be_exported_first(tmp_path: Path)
     assert "mnist-edge export --format all --model my.keras" in caught.value.remedy
 
 
+def test_a_keras_file_stands_for_the_model_that_has_its_content_alone(own: Path, tmp_path: Path) -> None:
+    folder = own / "mine"
+    Manifest.load(folder).commit({"model.keras": (b"weights", {"key": ""})})
+    (tmp_path / "elsewhere").mkdir()
+    adopted, other = tmp_path / "elsewhere" / "mine.keras", tmp_path / "mine.keras"
+    adopted.write_bytes(b"weights")
+    other.write_bytes(b"other weights")
+    assert pick_file(own, str(adopted)) == folder / DENSE
+    assert pick_file(own, "w/mine/model.keras") == pick_file(Path("v"), "w/mine/model.keras") == Path("w/mine") / DENSE
+    with pytest.raises(UsageError, match="is a Keras model"):
+        pick_file(own, "mine.keras")
+
+
+def test_commands_for_foreign_files_are_those_of_a_shell(tmp_path: Path) -> None:
+    (tmp_path / "net.tflite").touch()
+    remedy = foreign.not_a_keras_model(Path("net.tflite")).remedy
+    command = re.search(r"mnist-edge verify .*", remedy)
+    assert command is not None
+    assert command[0] == "mnist-edge verify net.tflite --reference FILE"
+    name = 'my "best" model\'s weights.h5'
+    remedy = foreign.unknown_file(Path(name)).remedy
+    program, flag, code, *paths = shlex.split(remedy.partition(": ")[2].partition(" && ")[0])
+    compile(code, "", "exec")
+    assert (Path(program).stem[:6], flag, paths) == ("python", "-c", [name, name.replace(".h5", ".keras")])
+    assert shlex.split(remedy.partition(" && ")[2])[-1] == paths[1]
+
+
+def test_nothing_is_suggested_to_export_if_there_is_no_keras_model_of_that_name(own: Path) -> None:
+    for name in ("dense", "nothing"):  # dense is built in: export trains it
+        Manifest(own / name).save()
+        with pytest.raises(UsageError, match="no exported file") as caught:
+            select([name], own, shipped=False)
+        assert ("mnist-edge export" in caught.value.remedy) == (name == "dense")
+    Manifest.load(own / "nothing").commit({"model.keras": (b"weights", {"key": ""})})
+    with pytest.raises(UsageError) as caught:
+        select(["nothing"], own, shipped=False)
+    assert caught.value.remedy.endswith(f"mnist-edge export --format all --model nothing -o {own}")
+
+
+def test_inside_a_model_folder_commands_name_the_model_and_its_workspace(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = own / "net"
+    Manifest(folder).commit({"model.keras": (b"weights", {"key": ""})})
+    monkeypatch.chdir(folder)
+    wanted = shlex.join(["mnist-edge", "export", "--format", "all", "--model", "net", "-o", str(own.resolve())])
+    assert nothing_exported([Path()], ".").remedy.endswith(wanted)
+    bundle = importlib.import_module("mnist_edge.bundling.bundle")  # its name in the package is that of a function
+    monkeypatch.setattr(bundle, "own_wheel", lambda given, _: given)
+    monkeypatch.setattr(bundle, "download", lambda *_: None)
+    archive = tmp_path / "bundle.tar.gz"
+    with pytest.raises(UsageError, match="no int8 file") as caught:
+        bundle.bundle("bookworm-arm64", archive, models=[Path()])
+    assert caught.value.remedy.endswith(wanted)
+    monkeypatch.chdir(own / "mine")
+    assert f"models/mine/{DENSE}" in bundle.bundle("bookworm-arm64", archive, models=[Path()])
+    (own / "mine" / "below").mkdir()
+    monkeypatch.chdir(own / "mine" / "below")
+    assert model_name("../model.keras") == "mine"
+
+
 @pytest.fixture
 def unexported(own: Path) -> Path:
     """The same workspace, with what stands for the trained model."""
@@ -216,6 +294,24 @@ def test_a_trained_model_is_exported_where_it_is_by_any_word_for_it(word: str, u
     if word != "mine":
         where, model = exported_in_place(keras_model(word, Path("v"), ["cnn", "dense"]), Path("v"))
         assert (where, folder_of(where, model)) == (Path("v"), Path("v/mine"))
+
+
+@pytest.mark.parametrize("command", ["train", "cross-validate", "sweep"])
+@pytest.mark.parametrize("word", ["mine", "w/mine"])
+def test_a_model_of_the_workspace_is_trained_further_by_its_name(
+    command: str, word: str, unexported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def configure(model: str, *_: object, **__: object) -> None:
+        begun.append(model)
+        raise UsageError("This is as far as the test goes.", "")
+
+    monkeypatch.setattr(training, "configure", configure)
+    assert main(command, "--model", word, "-o", "w") == 2
+    assert begun == ["w/mine/model.keras"]
+    assert model_name(begun[0]) == "mine"
+    assert folder_of(Path("w"), begun[0]) == Path("w/model")  # the model that it starts from is not replaced
 
 
 def test_in_training_a_built_in_name_comes_before_a_folder_of_that_name(unexported: Path) -> None:

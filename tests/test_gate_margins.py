@@ -18,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mnist_edge.cli.app import app
+from mnist_edge.cli.options import of_verify
 from mnist_edge.cli.verdict import gate_error
 from mnist_edge.parity import statistics
 from mnist_edge.parity.gate import CHANGES_ALPHA, ClassCounts, Gate, allowed_changes, class_failure, decide
@@ -189,7 +190,11 @@ def exported(tmp_path: Path) -> Path:
     """A folder that looks like one after ``export``, with a blank in its name."""
     folder = tmp_path / "a workspace" / "net"
     folder.mkdir(parents=True)
-    names = ("model.keras", *(f"net-{kind}{end}" for kind in ("int8", "float32") for end in (".tflite", ".onnx")))
+    names = (
+        "model.keras",
+        "reference.npz",
+        *(f"net-{kind}{end}" for kind in ("int8", "float32") for end in (".tflite", ".onnx")),
+    )
     for name in (*names, "net-int8.c", "net-int8.so"):
         (folder / name).touch()
     return folder
@@ -273,6 +278,29 @@ def test_the_error_of_a_run_has_the_remedy_of_the_rule_that_failed(exported: Pat
     error = gate_error(judge([undecidable, lost]), Path("d"))
     assert error is not None
     assert error.remedy == remedy(lost, Path("d"))
+
+
+def test_inside_a_model_folder_the_remedy_exports_that_model(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(exported)
+    for path in (Path("net-int8.tflite"), Path("../net/net-int8.tflite"), exported / "net-int8.tflite"):
+        (command,) = commands_in(remedy(failed("nan", path)).partition("; or ")[0])
+        words = shlex.split(command)
+        assert words[words.index("--model") + 1] == "net"
+        assert Path(words[words.index("-o") + 1]).resolve() == exported.parent.resolve()
+
+
+def test_layers_are_compared_with_the_options_of_the_verify_before(exported: Path) -> None:
+    lost = failed("drop", exported / "net-int8.tflite")
+    words = of_verify(Path("my answers.npz"), "litert", True)
+    command = commands_in(remedy(lost, Path("d"), words))[0]
+    assert command.endswith(" --layers --reference 'my answers.npz' --engine litert --trust --data d")
+    words_are_options(command)
+    error = gate_error(judge([lost]), Path("d"), words)
+    assert error is not None
+    assert command in error.remedy
+    (exported / "reference.npz").unlink()
+    assert "--layers" in remedy(lost, None, words)
+    assert "--layers" not in remedy(lost, None, of_verify(None, "auto", False))
 
 
 def test_a_named_share_is_passed_on_by_the_command_line(tmp_path: Path, mnist: object, cli: Callable[..., Run]) -> None:

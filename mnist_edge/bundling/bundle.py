@@ -21,7 +21,7 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import StageError, UsageError, suggest
 from mnist_edge.runtime.selftest import golden_path
 from mnist_edge.storage import read_bytes, writing
-from mnist_edge.workspace import how_to_export
+from mnist_edge.workspace import how_to_export, name_and_workspace
 
 SOURCE = Path(__file__).parent.parent.parent
 DISTRIBUTION = "mnist-edge"
@@ -70,7 +70,7 @@ def bundle(
         download(target, ["pip"], pip)
         progress(STEPS, 2, 3)
         for folder in models:
-            _copy_model(folder, root / "models" / folder.name)
+            _copy_model(folder, root / "models" / name_and_workspace(folder)[0])
         if test is not None:
             (root / "data").mkdir()
             for role, array in (("test_images", test.images[..., 0]), ("test_labels", test.labels)):
@@ -120,7 +120,7 @@ def _copy_model(folder: Path, target: Path) -> None:
     source, manifest = Manifest.load(folder), Manifest(target)
     chosen = [item for item, entry in source.files.items() if entry.get("quantization") == "int8"]
     if not chosen:
-        raise UsageError(f"{folder} holds no int8 file.", how_to_export(folder.name, folder.parent))
+        raise UsageError(f"{folder} holds no int8 file.", how_to_export(*name_and_workspace(folder)))
     target.mkdir(parents=True)
     for item in [*chosen, *(golden_path(Path(item)).name for item in chosen), REFERENCE_NAME]:
         source.check(item)

@@ -50,7 +50,7 @@ def command(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """Make int8 files of a model, with their float twins, and prove them on the test images; trains first if need be.
+    """Make int8 files of a model, with their float exports, and prove them on the test images; trains first if need be.
 
     Example: mnist-edge export --format tflite
     """

@@ -73,6 +73,13 @@ def of_workspace(workspace: Path) -> list[str]:
     return [] if workspace == DEFAULT_WORKSPACE else ["-o", str(workspace)]
 
 
+def of_verify(reference: Path | None, engine: str, trust: bool) -> list[str]:
+    """The words of a `verify` that a suggested `verify` of the same file repeats."""
+    words = [] if reference is None else ["--reference", str(reference)]
+    words += [] if engine == "auto" else ["--engine", engine]
+    return [*words, "--trust"] if trust else words
+
+
 def of_data(data: Path | None) -> list[str]:
     """The words that name the data in a suggested command; none if none were named."""
     return [] if data is None else ["--data", str(data)]

@@ -128,7 +128,7 @@ class Output:
     words: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, command: str, as_json: bool = False, debug: bool = False) -> None:
-        self._command = command
+        self.command = command
         self._as_json = as_json
         self._debug = debug
 
@@ -172,7 +172,7 @@ class Output:
             _to_stderr("\n".join(printable(line) for line in text.getvalue().splitlines()))
         note(f"mnist-edge: {error.cause}")
         # What doctor prints is made to be sent to others, and names no folder.
-        note(f"  remedy: {error.remedy if self._command == 'doctor' else with_program(error.remedy)}")
+        note(f"  remedy: {error.remedy if self.command == 'doctor' else with_program(error.remedy)}")
         if self._as_json and not isinstance(error, OutputError) and not Output.json_begun:
             try:
                 self._json({**(payload or {}), "error": error_facts(error)}, error.exit_code)
@@ -207,7 +207,7 @@ class Output:
             yield update
 
     def _json(self, payload: dict[str, Any], code: int) -> int:
-        whole = {"schema_version": SCHEMA_VERSION, "command": self._command, **to_json(payload)}
+        whole = {"schema_version": SCHEMA_VERSION, "command": self.command, **to_json(payload)}
         text = json.dumps(whole, allow_nan=False)
         Output.json_begun = True
         with writing_output():
@@ -232,7 +232,7 @@ def chosen_files(
         gate: whether the command is a gate, which takes the package's models only with ``shipped``.
     """
     from mnist_edge.selection import select, select_shipped
-    from mnist_edge.workspace import NotInWorkspaceError
+    from mnist_edge.workspace import SHIPPED, NotInWorkspaceError, model_folders
 
     if shipped:
         chosen = select_shipped([*words, *([model] if model else [])], engine)
@@ -241,7 +241,10 @@ def chosen_files(
         try:
             chosen = select(within, workspace, engine, shipped=not gate)
         except NotInWorkspaceError as error:
-            how = f"{error.remedy.removesuffix('.')}; or take what the wheel has: {output.command_line()} --shipped"
+            names = {*words, *([model] if model else [])}
+            typed = names <= {folder.name for folder in model_folders(SHIPPED)}  # or --shipped would refuse them
+            command = f"{output.command_line()} --shipped" if typed else line(output.command, "--shipped")
+            how = f"{error.remedy.removesuffix('.')}; or take what the wheel has: {command}"
             raise NotInWorkspaceError(error.cause, how) from None
     notes = [
         f"{why}: {', '.join(path.name for path in found)}."

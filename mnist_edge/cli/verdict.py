@@ -71,10 +71,10 @@ def baseline_table(verdicts: Verdicts) -> list[Any]:
     return ["", made]
 
 
-def gate_error(checks: Sequence[Check], data: Path | None = None) -> GateError | None:
+def gate_error(checks: Sequence[Check], data: Path | None = None, repeated: Sequence[str] = ()) -> GateError | None:
     """The error of checks that did not pass; None if all did. What the gate itself refused comes first.
 
-    Its remedy is that of the first check's rule; commands in it repeat ``--data``.
+    Its remedy is that of the first check's rule, see `mnist_edge.parity.remedies.remedy` for the other arguments.
     """
     from mnist_edge.parity.remedies import remedy
 
@@ -87,7 +87,7 @@ def gate_error(checks: Sequence[Check], data: Path | None = None) -> GateError |
     return GateError(
         f"{len(failed)} of {judged} checks did not pass; the first is {Path(first.path).name} on {first.engine}, "
         f"by the rule {first.rule}.",
-        remedy(first, data),
+        remedy(first, data, repeated),
     )
 
 
@@ -105,21 +105,19 @@ def kernel_table(kernels: Sequence[KernelReport]) -> list[Any]:
 
 def layer_tables(layers: Sequence[tuple[str, Sequence[LayerError]]]) -> list[Any]:
     """A table a file, the op that is worst by itself first."""
+    from mnist_edge.parity.reports.layers import decibels
+
     shown: list[Any] = []
     for path, errors in layers:
         made = table("", "layer", "op", ">scale", ">alone dB", ">SQNR dB", ">cosine", ">max err", ">saturated")
         for item in errors:
             scale = "" if item.scale is None else f"{item.scale:.4g}"
             made.add_row(
-                item.layer, item.op, scale, _decibel(item.isolated_sqnr_db), _decibel(item.sqnr_db),
+                item.layer, item.op, scale, decibels(item.isolated_sqnr_db), decibels(item.sqnr_db),
                 f"{item.cosine:.5f}", f"{item.max_abs_error:.3g}", f"{item.saturated:.1%}",
             )  # fmt: skip
         shown += ["", f"{Path(path).name} against its float export:", made]
     return shown
-
-
-def _decibel(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f}"
 
 
 def study_table(rows: Sequence[tuple[int, int, ParityReport]]) -> Any:
@@ -164,7 +162,7 @@ def selftest_error(tests: Sequence[SelfTest]) -> GateError | None:
     if failed is None:
         return None
     return GateError(
-        f"{Path(failed.path).name} on {failed.engine} does not say here what it said on the build machine: a "
+        f"{Path(failed.path).name} on {failed.engine} does not answer here as on the build machine: a "
         f"probability differs by {failed.max_abs_difference:.3f}, {failed.tolerance:g} is explained by rounding.",
         "Copy the file again, try another --engine, or verify it on the 10,000 images.",
     )

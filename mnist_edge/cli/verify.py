@@ -34,7 +34,9 @@ def command(
     max_brier_increase: options.MaxBrierIncrease = 0.002,
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
     shipped_: options.Shipped = False,
-    selftest: Annotated[bool, typer.Option("--selftest", help="A second, no data: does it say what it said?")] = False,
+    selftest: Annotated[
+        bool, typer.Option("--selftest", help="A second, no data: the same answers as where it was made?")
+    ] = False,
     layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float export.")] = False,
     baseline: Annotated[
         Path | None, typer.Option("--baseline", help="An earlier verify --json: fail on worse.")
@@ -94,4 +96,5 @@ def command(
     }  # fmt: skip
     shown = (verdict_table(verdicts.checks), *verdict_lines(verdicts.checks), *baseline_table(verdicts))
     tables = (*kernel_table(verdicts.kernels), *layer_tables(verdicts.layers))
-    return output.result(payload, *shown, *tables, error=gate_error(verdicts.checks, data))
+    error = gate_error(verdicts.checks, data, options.of_verify(reference, engine, trust))
+    return output.result(payload, *shown, *tables, error=error)

@@ -29,10 +29,12 @@ def not_a_keras_model(path: Path) -> UsageError:
 
     if path.suffix not in suffixes():
         return unknown_file(path)
-    with_answers = "" if path.with_name("reference.npz").is_file() else " --reference FILE (the float model's answers)"
+    verify = f"verify it: mnist-edge verify {_quoted(path)}"
+    if not path.with_name("reference.npz").is_file():
+        verify = f"verify it with the float model's answers in FILE: mnist-edge verify {_quoted(path)} --reference FILE"
     return UsageError(
         f"{path} is no Keras model but a {path.suffix} file, which is what export makes of one.",
-        f"Run it: mnist-edge evaluate {_quoted(path)}. Verify it: mnist-edge verify {_quoted(path)}{with_answers}",
+        f"Run it: mnist-edge evaluate {_quoted(path)}; or {verify}",
     )
 
 
@@ -51,22 +53,24 @@ def unknown_file(path: Path) -> UsageError:
     new = Path(path.name).with_suffix(KERAS_SUFFIX)
     then = f"mnist-edge export --model {_quoted(new)}"
     if path.suffix in _HDF5:
-        code = f'import keras; keras.models.load_model("{path}", compile=False).save("{new}")'
+        code = "import keras, sys; keras.models.load_model(sys.argv[1], compile=False).save(sys.argv[2])"
+        words = f"{_python()} -c {shlex.quote(code)} {_quoted(path)} {_quoted(new)}"
         return UsageError(
             f"{path} is an HDF5 file, the older format of Keras.",
-            f"Save it as {KERAS_SUFFIX}: {_python()} -c {shlex.quote(code)} && {then}",
+            f"Save it as {KERAS_SUFFIX}: {words} && {then}",
         )
     if is_saved_model(path):
         return UsageError(
             f"{path} is a SavedModel folder of TensorFlow.",
-            f"Save the Keras model where it was made, model.save('{new}'), then: {then}",
+            f"Save the Keras model where it was made, model.save({str(new)!r}), then: {then}",
         )
     if path.suffix in _PYTORCH:
         onnx = Path(path.name).with_suffix(".onnx")
+        code = f"torch.onnx.export(model, images, {str(onnx)!r})"
         return UsageError(
             f"{path} is a PyTorch file; mnist-edge exports Keras models and runs .tflite and .onnx files.",
-            f"Export it with torch.onnx.export(model, images, '{onnx}'), images of the shape (n, height, width, 1); "
-            f"then: mnist-edge evaluate {_quoted(onnx)}",
+            f"Export it with {code}, images of the shape (n, height, width, 1); then: "
+            f"mnist-edge evaluate {_quoted(onnx)}",
         )
     from mnist_edge.formats import suffixes
 

@@ -57,7 +57,7 @@ def layer_errors(path: Path, images: NDArray[np.uint8], trust: bool = False) -> 
     """
     twin = twin_path(path)
     if twin is None:
-        raise UsageError(f"{path} has no float twin beside it to compare layers with.", "Export it again.")
+        raise UsageError(f"{path} has no float export next to it to compare layers with.", "Export it again.")
     content, float_content = read_vouched(path, trust)[0], read_vouched(twin)[0]
     trace = _tracer(path.suffix)
     try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_edge.artifacts import KERAS_NAME
+from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME
 from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import ParityReport
+from mnist_edge.workspace import name_and_workspace
 
 FORMATS = {".tflite": "--format tflite", ".onnx": "--format onnx", ".c": "--format c", ".so": "--format c --build"}
 HAVE_FLOAT16 = {".tflite", ".onnx"}
@@ -39,29 +41,34 @@ COMMANDS = {
 }
 
 
-def remedy(report: ParityReport, data: Path | None = None) -> str:
+def remedy(report: ParityReport, data: Path | None = None, repeated: Sequence[str] = ()) -> str:
     """Reason and next commands for a report that did not pass.
 
     Args:
         report: of the gate. data: the value of ``--data``, which the commands repeat.
+        repeated: other options of ``verify`` that a further ``verify`` repeats.
     """
-    offered = _commands(Path(report.path), data)
+    offered = _commands(Path(report.path), data, repeated)
     commands = [offered[word] for word in COMMANDS.get(report.rule, ()) if word in offered]
     sentences = [REASONS.get(report.rule, ""), _images(report), f"Next: {'; or '.join(commands)}" if commands else ""]
     return " ".join(filter(None, sentences))
 
 
-def _commands(path: Path, data: Path | None) -> dict[str, str]:
-    """Commands by word. Left out is what does not work for this file: no float export, or no Keras model next to it."""
+def _commands(path: Path, data: Path | None, repeated: Sequence[str]) -> dict[str, str]:
+    """Commands by word, without those that do not work because a file next to this one is missing.
+
+    These files are the float export, the float answers if ``repeated`` does not name them, and the Keras model.
+    """
     words = f" --data {shlex.quote(str(data))}" if data is not None else ""
     found = {"doctor": "mnist-edge doctor"}
     is_int8 = path.stem.endswith("-int8")
-    if is_int8 and twin_path(path) is not None:
-        found["layers"] = f"mnist-edge verify {shlex.quote(str(path))} --layers{words}"
+    has_answers = "--reference" in repeated or (path.parent / REFERENCE_NAME).is_file()
+    if is_int8 and has_answers and twin_path(path) is not None:
+        found["layers"] = shlex.join(["mnist-edge", "verify", str(path), "--layers", *repeated]) + words
     if path.suffix not in FORMATS or not (path.parent / KERAS_NAME).is_file():
         return found
-    model, workspace = shlex.quote(path.absolute().parent.name), shlex.quote(str(path.parent.parent))
-    export = f"mnist-edge export --model {model} -o {workspace} {FORMATS[path.suffix]}"
+    model, workspace = name_and_workspace(path.parent)
+    export = shlex.join(["mnist-edge", "export", "--model", model, "-o", str(workspace)]) + f" {FORMATS[path.suffix]}"
     if not is_int8:
         precision = path.stem.rpartition("-")[2]
         found["again"] = f"{export} --quantize {'none' if precision == 'float32' else precision}{words}"

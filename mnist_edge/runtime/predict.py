@@ -127,9 +127,12 @@ def judge_found(
     it is if a quarter turn of the grid is answered with another label and a higher probability. ``certain`` says that
     there is a digit, upright, and so does a picture that is as MNIST's own: then the likeliest label is returned.
     """
+    grids = len(found) + 2 * sum(map(_is_tried_turned, found))
+    if len(answers) != grids:
+        raise ValueError(f"{len(answers)} answers to {grids} grids")
     seen = []
     turned = iter(answers[len(found) :])
-    for item, row in zip(found, answers, strict=False):
+    for item, row in zip(found, answers[: len(found)], strict=True):
         turns = [next(turned), next(turned)] if _is_tried_turned(item) else []
         if not np.isfinite(row).all():
             seen.append(Seen(Prediction(name, error="The model answers with NaN."), item.pixels))

@@ -26,9 +26,9 @@ def render(name: str, errors: Sequence[LayerError]) -> str:
             escape(f"{item.layer}: {item.op}"),
             " x ".join(map(str, item.shape)),
             "" if item.scale is None else f"{item.scale:.4g}, {item.zero_point}",
-            _decibel(item.isolated_sqnr_db),
+            decibels(item.isolated_sqnr_db),
             f"{item.isolated_max_abs_error:.3g}",
-            _decibel(item.sqnr_db),
+            decibels(item.sqnr_db),
             f"{item.cosine:.5f}",
             f"{item.max_abs_error:.3g}",
             f"{item.saturated:.2%}",
@@ -36,7 +36,7 @@ def render(name: str, errors: Sequence[LayerError]) -> str:
         for item in errors
     ]
     title = f"Where it was lost: {escape(name)}"
-    caption = f"Ops of {name} against the float twin, the worst alone first"
+    caption = f"Ops of {name} against the float export, the worst alone first"
     return f"<h2>{title}</h2>{chart(name, errors)}{table(caption, header, rows)}"
 
 
@@ -60,7 +60,7 @@ def chart(name: str, errors: Sequence[LayerError]) -> str:
             parts.append(
                 f'<rect x="{LABELS}" y="{top + offset}" width="{width:.1f}" height="10" '
                 f'style="fill: rgb(var(--mark)); opacity: {opacity}"/>'
-                f'<text x="{LABELS + width + 4:.1f}" y="{top + offset + 9}" class="tick">{_decibel(value)}</text>'
+                f'<text x="{LABELS + width + 4:.1f}" y="{top + offset + 9}" class="tick">{decibels(value)}</text>'
             )
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Chart of {escape(name)}">'
@@ -78,5 +78,6 @@ def _short(item: LayerError) -> str:
     return text if len(text) <= 34 else f"{text[:33]}…"
 
 
-def _decibel(value: float | None) -> str:
+def decibels(value: float | None) -> str:
+    """A signal-to-noise ratio as text; None, which is infinite, as ``exact``."""
     return "exact" if value is None else f"{value:.1f}"

@@ -50,7 +50,7 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
     ours = [op for op in enumerate(tflite.read(content).ops) if op[1].kind not in _CONVERSIONS]
     theirs = [op for op in enumerate(tflite.read(float_content).ops) if op[1].kind not in _CONVERSIONS]
     if [op.kind for _, op in ours] != [op.kind for _, op in theirs]:
-        raise UsageError("The int8 file and its float twin do not hold the same ops.", "Export both again.")
+        raise UsageError("The int8 file and its float export do not hold the same ops.", "Export both again.")
     found = []
     for (at, op), (twin_at, _) in zip(ours, theirs, strict=True):
         graph, twin = roots[0].subgraphs[0], roots[1].subgraphs[0]
