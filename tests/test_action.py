@@ -189,7 +189,7 @@ def test_a_failing_verdict_is_put_out_before_the_step_fails(
     wheel: Path, temp: Path, tmp_path: Path, mnist: object
 ) -> None:
     path = str(SHIPPED / "dense" / "dense-int8.onnx")
-    for given in ({"max_drop_pp": "0.001"}, {"min_agreement": "1.1"}):
+    for given in ({"max_drop_pp": "0.001"}, {"min_agreement": "1"}):
         outcome = act(tmp_path, temp, wheel, paths=path, **given)
         assert outcome.code == 1, outcome.err
         assert_told(outcome, "failed")

@@ -73,6 +73,7 @@ def command(
     if quantize not in QUANTIZATIONS:
         raise suggest(quantize, list(QUANTIZATIONS), "quantization")
 
+    gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance)
     workspace, model = exported_in_place(keras_model(model, workspace, models.names()), workspace)
 
     def splits_of(images: int, seed: int) -> Splits:
@@ -93,7 +94,7 @@ def command(
             splits,
             quantization=QUANTIZATIONS[quantize],
             backend=backend,
-            gate=Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance),
+            gate=gate,
             engine=engine,
             threads=threads,
             progress=progress,

@@ -50,12 +50,19 @@ MinAgreement = Annotated[
     float | None,
     typer.Option(
         "--min-agreement",
+        min=0,
+        max=1,
         help="Share of answers that must be the same or corrected: a hard bound. Else 0.995, or less if the float "
         "model's margins are so small that quantization changes more.",
     ),
 ]
 MaxClassDrop = Annotated[
-    float, typer.Option("--max-class-drop-pp", help="Recall that a class may lose, in percentage points.")
+    float,
+    typer.Option(
+        "--max-class-drop-pp",
+        help="Recall that a class may lose, in percentage points, besides what chance and the float model's margins "
+        "explain: no hard bound.",
+    ),
 ]
 MaxBrierIncrease = Annotated[
     float, typer.Option("--max-brier-increase", help="By how much the Brier score of the probabilities may rise.")

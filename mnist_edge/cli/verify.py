@@ -74,6 +74,7 @@ def command(
             raise UsageError(
                 "--selftest writes no report and knows no baseline.", "Leave out --selftest, or the others."
             )
+        gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance)
         before = Baseline.load(baseline, max_regression_pp) if baseline is not None else None
         files, left_out = chosen_files(output, models or [], workspace, model, engine, shipped_, gate=True)
         if public_key is not None:
@@ -83,7 +84,6 @@ def command(
             return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))
         with output.progress() as progress:
             test, hashes = load_test(data, progress)
-            gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance)
             verdicts = verification.verify_all(
                 files, test, hashes["test_images"], gate=gate, engine=engine, threads=threads, reference=reference,
                 trust=trust, layers=layers, baseline=before, notes=left_out, progress=progress,

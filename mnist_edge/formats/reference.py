@@ -39,7 +39,7 @@ class Reference:
         """The inverse of `to_bytes`.
 
         Raises:
-            ContentError: damaged, or another kind of file.
+            ContentError: damaged, another kind of file, or probabilities that are not finite.
         """
         try:
             found = npz.arrays(content, (field.name for field in fields(cls)))
@@ -51,4 +51,9 @@ class Reference:
                 raise ValueError
         except ValueError as error:
             raise ContentError("The reference is damaged or no reference.npz.", "Export the model again.") from error
+        if not (np.isfinite(reference.probabilities).all() and np.isfinite(reference.golden_probabilities).all()):
+            raise ContentError(
+                "The reference's float probabilities hold NaN or infinity.",
+                "Export the model again; if it computes NaN itself, train it again.",
+            )
         return reference

@@ -37,8 +37,10 @@ def compare(
         gate: margins; the defaults without one.
 
     Raises:
-        ValueError: the reference has another number of images.
+        ValueError: the reference has another number of images, or probabilities that are not finite.
     """
+    if not np.isfinite(reference.probabilities).all():
+        raise ValueError("the reference holds probabilities that are not finite")
     if len(reference.probabilities) != len(labels):
         raise ValueError(f"{len(reference.probabilities)} reference rows for {len(labels)} images")
     return report(reference.probabilities, session.predict(images), session, labels, gate or Gate())
@@ -47,7 +49,7 @@ def compare(
 def report(
     before: NDArray[np.float32], after: NDArray[np.float32], session: Session, labels: NDArray[np.int64], gate: Gate
 ) -> ParityReport:
-    """The verdict on answers that are there already: float32 (n, classes) before and after."""
+    """The verdict on the probabilities of the float model and of a file: float32 (n, classes) before and after."""
     names = session.contract.class_names
     comparable = before.shape == after.shape and bool(np.isfinite(after).all())
     change = probability_change(before, after, labels) if comparable else None
@@ -78,7 +80,7 @@ def decision_on(
     change: ProbabilityChange | None,
     noise: LabelNoise,
 ) -> Decision:
-    """The gate's decision on answers that are there already, float32 (n, classes) before and after."""
+    """The gate's decision on the probabilities of the float model and of a file, float32 (n, classes)."""
     n = len(labels)
     if before.shape != after.shape:
         return Decision("shape", f"Failed (shape): its answers are {after.shape}, the reference's {before.shape}.")

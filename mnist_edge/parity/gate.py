@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
 
+from mnist_edge.errors import UsageError
 from mnist_edge.parity import statistics
 from mnist_edge.parity.label_noise import LabelNoise
 from mnist_edge.parity.probabilities import ProbabilityChange
@@ -20,6 +21,9 @@ CLASS_ALPHA = 0.05
 CLASS_LOSS_P = 0.05
 # Share of answers that must be the same if nobody names one and the float model's margins explain no more changes.
 MIN_AGREEMENT = 0.995
+# Largest share of labels that noise is taken to change. A file that changes more than a tenth of all labels is not the
+# same classifier, whatever the float model's margins are. Healthy files change up to 6 % besides ties (gate_zoo.md).
+MOST_NOISE = 0.1
 # Probability that a file whose noise is what `label_noise` assumes changes more labels than are allowed.
 CHANGES_ALPHA = 0.05
 NO_NOISE = LabelNoise()
@@ -42,6 +46,13 @@ class Gate:
     max_class_drop_pp: float = 1.0
     max_brier_increase: float = 0.002
     max_probability_distance: float = 0.0125
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not math.isfinite(value):
+                raise UsageError(f"--{name.replace('_', '-')} is {value}.", "Name a finite number.")
+        if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
+            raise UsageError(f"--min-agreement is {self.min_agreement:g}.", "Name a share from 0 to 1, such as 0.995.")
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,7 @@ def _non_inferior(drop: _Drop, gained: bool) -> Decision:
         return Decision(
             "drop-bound",
             f"Failed (drop-bound): it {drop.change}, and {bound}; allowed are {allowed}.",
-            _images_for(n, drop.estimate, 2 * drop.estimate - upper, upper, margin),
+            statistics.images_for_mean(n, drop.estimate, 2 * drop.estimate - upper, upper, margin),
         )
     wanted = statistics.images_to_decide(drop.broken / n, drop.fixed / n, margin)
     if n < least:
@@ -193,9 +204,9 @@ def allowed_changes(gate: Gate, n: int, expected: float) -> int:
     """How many of n answers may change without being corrected.
 
     If the gate names a share, that share. Else 0.5 % of the images, or more if noise explains more: the largest count
-    that the exact binomial test with a mean of ``expected`` does not reject at `CHANGES_ALPHA`. The images have
-    different probabilities of a change; from one above the mean on, the upper tail of the sum is at most that of the
-    binomial distribution with the same mean.
+    that the exact binomial test with a mean of ``expected``, at most 10 % of the images, does not reject at
+    `CHANGES_ALPHA`. The images have different probabilities of a change; from one above the mean on, the upper tail of
+    the sum is at most that of the binomial distribution with the same mean.
 
     Source: W. Hoeffding, On the distribution of the number of successes in independent trials, Annals of Mathematical
     Statistics 27 (1956), theorem 5.
@@ -203,10 +214,10 @@ def allowed_changes(gate: Gate, n: int, expected: float) -> int:
     if gate.min_agreement is not None:
         return math.floor(n * (1 - gate.min_agreement) + 1e-9)
     low, high = math.floor(n * (1 - MIN_AGREEMENT) + 1e-9), n
-    share = min(expected / n, 1.0)
+    share = min(MOST_NOISE, expected / n)
     while low < high:
         middle = (low + high + 1) // 2
-        if middle < expected + 1 or statistics.binomial_upper_tail(middle, n, share) > CHANGES_ALPHA:
+        if middle < share * n + 1 or statistics.binomial_upper_tail(middle, n, share) > CHANGES_ALPHA:
             low = middle
         else:
             high = middle - 1
@@ -227,7 +238,7 @@ def _disagreement(drop: _Drop, changed: int, noise: LabelNoise) -> Decision | No
     if changed <= most:
         return None
     share = changed / n
-    allowed = 1 - named if named is not None else max(1 - MIN_AGREEMENT, min(noise.expected / n, 1.0))
+    allowed = 1 - named if named is not None else max(1 - MIN_AGREEMENT, min(MOST_NOISE, noise.expected / n))
     found = (
         f"it {drop.change}, and {changed:,} of {n:,} answers changed without being corrected{ties}; allowed are "
         f"{max(most, 0):,}"
@@ -255,7 +266,7 @@ def _brier(gate: Gate, n: int, change: ProbabilityChange) -> Decision | None:
         "undecidable",
         f"Undecidable: on {n:,} images the Brier score of its probabilities changed by {change.increase:+.4f}, and "
         f"with 95 % confidence the rise may be {high:.4f}; allowed are {allowed:g}.",
-        _images_for(n, change.increase, low, high, allowed),
+        statistics.images_for_mean(n, change.increase, low, high, allowed),
     )
 
 
@@ -274,17 +285,8 @@ def _distance(gate: Gate, n: int, change: ProbabilityChange) -> Decision | None:
         "undecidable",
         f"Undecidable: {found} on {n:,} images, and with 95 % confidence it may be {high:.2%}; allowed are "
         f"{allowed:.2%}.",
-        _images_for(n, change.distance, low, high, allowed),
+        statistics.images_for_mean(n, change.distance, low, high, allowed),
     )
-
-
-def _images_for(n: int, mean: float, low: float, high: float, margin: float) -> int:
-    """About how many images decide with 80 % probability whether a mean with these 95 % bounds is above the margin."""
-    distance = abs(margin - mean)
-    if not math.isfinite(high - low) or distance < 1e-9:
-        return statistics.MANY_IMAGES
-    growth = (1 + NormalDist().inv_cdf(0.8) / NormalDist().inv_cdf(0.95)) * (high - low) / 2 / distance
-    return min(statistics.MANY_IMAGES, max(n + 1, math.ceil(n * growth * growth)))
 
 
 def class_failure(gate: Gate, counts: ClassCounts, classes: int, n: int, broken: int) -> str | None:

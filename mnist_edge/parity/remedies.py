@@ -1,4 +1,4 @@
-"""What to do about a verdict that is no: for each rule of the gate, the likely reason and commands that work."""
+"""What to do about a failed verdict: for each rule of the gate, the likely reason and commands that work."""
 
 from __future__ import annotations
 

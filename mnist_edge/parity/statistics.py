@@ -81,6 +81,15 @@ def images_needed(margin: float, confidence: float = 0.95) -> int:
     return 1 if margin >= confidence else math.ceil(math.log(1 - confidence) / math.log1p(-margin))
 
 
+def images_for_mean(n: int, mean: float, low: float, high: float, margin: float) -> int:
+    """About how many images decide with 80 % probability whether a mean with these 95 % bounds is above the margin."""
+    distance = abs(margin - mean)
+    if not math.isfinite(high - low) or distance < 1e-9:
+        return MANY_IMAGES
+    growth = (1 + NormalDist().inv_cdf(0.8) / NormalDist().inv_cdf(0.95)) * (high - low) / 2 / distance
+    return min(MANY_IMAGES, max(n + 1, math.ceil(n * growth * growth)))
+
+
 def images_to_decide(broken_rate: float, fixed_rate: float, margin: float) -> int:
     """About how many images decide, with 80 % probability, whether a drop is above or below ``margin``.
 

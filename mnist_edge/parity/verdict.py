@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.errors import ContentError, MnistEdgeError, printable
+from mnist_edge.errors import ContentError, MnistEdgeError, UsageError, printable
 from mnist_edge.results import SCHEMA_VERSION, KernelReport, LayerError, ParityReport
 from mnist_edge.serialize import from_json
 from mnist_edge.storage import read_bytes
@@ -144,9 +145,11 @@ class Baseline:
         """The reports in the output of an earlier ``mnist-edge verify --json``.
 
         Raises:
-            UsageError: no such file.
+            UsageError: no such file, or a margin that is not finite.
             ContentError: the file is no such output.
         """
+        if not math.isfinite(max_regression_pp):
+            raise UsageError(f"--max-regression-pp is {max_regression_pp}.", "Name a finite number.")
         try:
             value = json.loads(read_bytes(path))
             if value["schema_version"] != SCHEMA_VERSION or value["command"] != "verify":
