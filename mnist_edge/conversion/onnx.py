@@ -83,7 +83,7 @@ def unedited(model: Any, request: ConversionRequest) -> Any:
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         graph = convert_float_to_float16(graph, keep_io_types=True)
-        ONNXModel(graph).topologicalsort()  # the casts at both ends were appended
+        ONNXModel(graph).topological_sort()  # the casts at both ends were appended
     return graph
 
 
