@@ -272,8 +272,8 @@ def test_a_full_queue_says_so_and_what_was_taken_is_answered(tmp_path: Path, tes
         def ask(_: int) -> httpx.Response:
             return httpx.post(f"{server.url}v1/models/cnn:predict", content=body, timeout=60)
 
-        with concurrent.futures.ThreadPoolExecutor(12) as pool:
-            answers = list(pool.map(ask, range(24)))
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(ask, range(12)))
         assert {answer.status_code for answer in answers} == {200, 503}
         assert all(answer.headers["Retry-After"] for answer in answers if answer.status_code == 503)
         # Stopped while it works: what was taken is answered.
