@@ -156,7 +156,7 @@ def _probabilities(folder: Path, source: Splits) -> dict[str, NDArray[Any]]:
 
 
 def _noisy(sqnr_db: float) -> Fault:
-    """A fault: noise on the logits at this ratio, then the grid of an int8 output."""
+    """Add noise to the logits at this ratio, then round to the grid of an int8 output."""
 
     def change(probabilities: Probabilities) -> Probabilities:
         logits = np.log(np.maximum(probabilities, 1e-30)).astype(np.float64)
@@ -172,14 +172,14 @@ def _tempered(temperature: float) -> Fault:
 
 
 def _saturated(probabilities: Probabilities) -> Probabilities:
-    """A fault: a fifth of the largest logits is cut to the same value, as by a range that is too small."""
+    """Clip logits at the 0.2 quantile of the images' largest ones, as an activation range that is too small does."""
     logits = np.log(np.maximum(probabilities, 1e-30)).astype(np.float64)
     logits -= logits.mean(axis=1, keepdims=True)
     return _softmax(np.minimum(logits, np.quantile(logits.max(axis=1), 0.2)))
 
 
 def _swapped(probabilities: Probabilities) -> Probabilities:
-    """A fault: the two classes that are answered most often exchange their probabilities."""
+    """Exchange the probabilities of the two classes that are predicted most often."""
     first, second = _most_answered(probabilities)
     changed = probabilities.copy()
     changed[:, [first, second]] = probabilities[:, [second, first]]
@@ -187,7 +187,7 @@ def _swapped(probabilities: Probabilities) -> Probabilities:
 
 
 def _collapsed(probabilities: Probabilities) -> Probabilities:
-    """A fault: the class that is answered most often has no probability."""
+    """Set the probability of the class that is predicted most often to zero."""
     changed = probabilities.copy()
     changed[:, _most_answered(probabilities)[0]] = 0
     return changed / np.maximum(changed.sum(axis=1, keepdims=True), np.float32(1e-6))

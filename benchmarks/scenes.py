@@ -154,7 +154,7 @@ def scenes(
 
 
 def ink_of(image: NDArray[np.uint8], label: int, rng: np.random.Generator) -> Values:
-    """A digit's ink in a square that its box fills: as MNIST has it, drawn with a pen, or printed.
+    """Ink of a digit that fills a square: from MNIST, drawn with a pen, or printed.
 
     The font's 1 is left out: the network reads that form as a 7, however it is photographed.
     """
@@ -416,7 +416,7 @@ def _strip_mask(width: int, height: int, ink: Values, rng: np.random.Generator) 
 def _shadow_mask(
     where: str, centre: tuple[float, float], size: float, shape: tuple[int, ...], rng: np.random.Generator
 ) -> Values:
-    """What of the light is left, with a straight edge at a random angle."""
+    """Share of the light at each pixel when a shadow with a straight edge covers a part of the picture."""
     angle = rng.uniform(0, 2 * np.pi)
     offset = {"through": rng.uniform(-0.3, 0.3), "next": rng.uniform(0.8, 1.1), "anywhere": rng.uniform(-1, 1)}[where]
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]

@@ -33,7 +33,7 @@ Key = tuple[str, str]
 
 
 def stored_reports() -> list[ParityReport]:
-    """The verdicts in the manifest of the wheel's dense model, of the engines that are here."""
+    """Verdicts from the manifest of the shipped dense model, of the engines that are installed."""
     files = Manifest.load(SHIPPED / "dense").files
     rows = [from_json(ParityReport, row) for name in (TFLITE, ONNX) for row in files[name]["verdict"]["results"]]
     return [row for row in rows if TFLITE_RUNTIME or row.engine != "tflite-runtime"]

@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.workspace import DEFAULT_WORKSPACE
 
-# What every command takes for a model, in the same words.
+# Help texts for the argument that names a model; all commands use the same ones.
 MODEL_WORDS = "a name (cnn), a model's folder, a file or a workspace"
 MODELS_WORDS = "names (cnn), models' folders, files or workspaces"
 Models = Annotated[
@@ -81,12 +81,12 @@ def of_workspace(workspace: Path) -> list[str]:
 
 
 def of_verify(reference: Path | None, engine: str, trust: bool) -> list[str]:
-    """The words of a `verify` that a suggested `verify` of the same file repeats."""
+    """Arguments that a suggested `verify` of the same file repeats: float answers, engine, trust."""
     words = [] if reference is None else ["--reference", str(reference)]
     words += [] if engine == "auto" else ["--engine", engine]
     return [*words, "--trust"] if trust else words
 
 
 def of_data(data: Path | None) -> list[str]:
-    """The words that name the data in a suggested command; none if none were named."""
+    """The ``--data`` arguments of a suggested command; empty if the user named no data."""
     return [] if data is None else ["--data", str(data)]

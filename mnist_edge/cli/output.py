@@ -80,7 +80,7 @@ def opening(page: Path) -> list[str]:
 
 
 def with_program(text: str) -> str:
-    """A text whose commands begin with what calls this program here, so that they work when pasted."""
+    """Replace ``mnist-edge`` in the commands of a text by the path or command that started this program."""
     return re.sub(r"(?<![\w/-])mnist-edge(?= [a-z])", lambda _: _program(), text)
 
 
@@ -115,7 +115,7 @@ def _to_stderr(text: str) -> None:
 
 
 def error_facts(error: MnistEdgeError) -> dict[str, Any]:
-    """An error as JSON has it."""
+    """The fields of an error in the JSON output."""
     return {"code": error.exit_code, "kind": error.kind, "message": error.cause, "remedy": error.remedy}
 
 

@@ -1,4 +1,4 @@
-"""Which Keras layer a tensor comes from, whatever converters make of its name.
+"""Names of the Keras layers that tensors come from, although converters change the names of tensors.
 
 TensorFlow numbers the scopes of layers (``conv2d`` becomes ``conv2d_1``, which may be another layer's name), and
 converters join the names of ops that they fuse. Layers are therefore marked with their position in the model while it

@@ -83,7 +83,7 @@ def sort(model: Any) -> None:
 
 
 def rename(model: Any, layers: list[str]) -> None:
-    """Names and order that depend on the graph alone: tf2onnx numbers them by what else the process has converted.
+    """Give nodes and tensors names that depend on the graph alone, which those of tf2onnx do not.
 
     A node is ``layer/Op``, if its weights or its result tell the Keras layer, and its result has its name.
     """

@@ -49,7 +49,7 @@ def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
     taken: set[str] = set()
     for op in graph.operators:
         tensor = graph.tensors[op.outputs[0]]
-        # The weights too: the result of a layer that is fused with the next one has only the latter's name.
+        # Weights keep their layer's name. The result of two fused layers has only the name of the second one.
         weights = graph.tensors[op.inputs[1]] if _code(root, op) in _WEIGHTED else None
         own = [weights.name.decode()] if weights is not None and len(_data(root, weights)) > 0 else []
         layer = layer_of([tensor.name.decode(), *own], layers) or "graph"

@@ -57,7 +57,7 @@ def load(path: Path) -> Any:
 
 
 def _unloadable(path: Path, text: str) -> ContentError:
-    """The error for a file that Keras refuses, from what Keras said."""
+    """The error for a file that Keras cannot load, made from the message of Keras."""
     custom = re.search(r"Could not locate (?:class|function) '([^']+)'", text)
     if custom:
         return ContentError(

@@ -70,7 +70,7 @@ class ClassCounts:
 
 
 class Decision(NamedTuple):
-    """The rule that decided and the verdict.
+    """Decision of the gate: the rule that decided, and the verdict in words.
 
     ``images_needed``: about how many would decide, if this set cannot or if the rule is ``drop-bound``.
     """
@@ -296,7 +296,7 @@ def class_failure(gate: Gate, counts: ClassCounts, classes: int, n: int, broken:
     chance; its power hardly falls with the number of classes. It counts only if the class alone, without correction,
     breaks more than it fixes: a difficult class may have more changes of both kinds than others. The second asks
     whether the class breaks more than it fixes; it finds what the first cannot if most images are of this class. A
-    class with small margins breaks more than others; what noise explains is no failure (see `allowed_changes`).
+    class with small margins breaks more than others; a loss that noise explains does not fail (see `allowed_changes`).
     """
     loss = counts.broken - counts.fixed
     if counts.n == 0 or 100 * loss <= gate.max_class_drop_pp * counts.n:

@@ -42,7 +42,7 @@ COMMANDS = {
 
 
 def remedy(report: ParityReport, data: Path | None = None, repeated: Sequence[str] = ()) -> str:
-    """Reason and next commands for a report that did not pass.
+    """Return the likely reason and the next commands for a file whose verdict is not a pass.
 
     Args:
         report: of the gate. data: the value of ``--data``, which the commands repeat.
