@@ -21,16 +21,17 @@ from statistics import median
 import numpy as np
 from contenders import bare, microseconds
 
-from mnist_edge import benching, latency_ratios
 from mnist_edge.conversion import tflite
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.formats import Contract
+from mnist_edge.measure import latency_ratios
+from mnist_edge.measure.latency import BenchConfig
+from mnist_edge.measure.machine import described_processor, machine
 from mnist_edge.models.backend import import_keras
-from mnist_edge.quiet import quiet
 from mnist_edge.results import Latency, Machine, Ratio
-from mnist_edge.runtime.latency import BenchConfig
-from mnist_edge.runtime.machine import described_processor, machine
-from mnist_edge.storage import write_bytes
+from mnist_edge.store.files import write_bytes
+from mnist_edge.store.streams import quiet
+from mnist_edge.workflows import bench
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WIDTH, STEP = 512, 16
@@ -42,7 +43,7 @@ WANTED = 17 / 20
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--processes", type=int, default=benching.PAIR_PROCESSES)
+    parser.add_argument("--processes", type=int, default=bench.PAIR_PROCESSES)
     options = parser.parse_args()
     begun, before = time.monotonic(), machine()
     config = BenchConfig("", processes=options.processes)
@@ -54,7 +55,7 @@ def main() -> int:
         print(f"width {width}: bare loop {bare_ratio:.3f}", flush=True)
         for run in range(options.runs):
             for found, other in ((same, base), (wider, wide)):
-                (_, reports, _), (ratio,) = benching.bench_pair((base, other), "litert", [1], [1], config)
+                (_, reports, _), (ratio,) = bench.bench_pair((base, other), "litert", [1], [1], config)
                 found.append((reports, ratio))
                 print(run + 1, other.name, f"{ratio.ratio:.3f}", ratio.ratio_ci95, flush=True)
             lines = page(before, options.processes, time.monotonic() - begun, (width, bare_ratio), same, wider)

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from mnist_edge import data
-from mnist_edge.artifacts import fact_of
+from mnist_edge.measure.machine import described_processor, machine
 from mnist_edge.parity.changes import calibration_error
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.confidence import apply_temperature, log_losses
-from mnist_edge.runtime.machine import described_processor, machine
-from mnist_edge.workspace import SHIPPED, artifact_paths
+from mnist_edge.runtime.exported import artifact_paths
+from mnist_edge.store.manifest import fact_of
+from mnist_edge.store.workspace import SHIPPED
 
 RESULTS = Path(__file__).parent / "results" / "confidence.md"
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge.quiet import quiet
+from mnist_edge.store.streams import quiet
 
 Call = Callable[[np.ndarray], Any]
 

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import conversion, data, models, parity
-from mnist_edge.artifacts import KERAS_NAME, MANIFEST_NAME, REFERENCE_NAME
 from mnist_edge.parity.compare import report
 from mnist_edge.parity.gate import Gate
 from mnist_edge.results import ParityReport
 from mnist_edge.runtime import open_session
+from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME, REFERENCE_NAME
 
 Probabilities = NDArray[np.float32]
 

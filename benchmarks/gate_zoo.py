@@ -4,8 +4,8 @@
     python benchmarks/gate_zoo.py collect FOLDER [MEMBER...]
     python benchmarks/gate_zoo.py report FOLDER
 
-``collect`` trains members of ``tests/zoo.py`` for seconds on MNIST, on Fashion-MNIST and on 100 classes (two digits of
-MNIST side by side), exports each to int8 TFLite and ONNX, and keeps the probabilities of the float model and of each
+``collect`` trains members of ``tests/support/zoo.py`` for seconds on MNIST, on Fashion-MNIST and on 100 classes (two
+digits of MNIST side by side), exports each to int8 TFLite and ONNX, and keeps the probabilities of the float model and of each
 file in FOLDER. ``report`` judges them without training anything.
 
 The constant of the rule ``agreement`` was chosen on the validation images, which are taken from the training images.
@@ -30,7 +30,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from mnist_edge import conversion, data, models, runtime, training  # noqa: E402
-from mnist_edge.artifacts import KERAS_NAME  # noqa: E402
 from mnist_edge.data.splits import Split, Splits  # noqa: E402
 from mnist_edge.errors import MnistEdgeError  # noqa: E402
 from mnist_edge.models.backend import import_keras  # noqa: E402
@@ -38,7 +37,8 @@ from mnist_edge.parity.compare import decision_on  # noqa: E402
 from mnist_edge.parity.gate import NO_NOISE, Gate, allowed_changes  # noqa: E402
 from mnist_edge.parity.label_noise import change_probabilities, label_noise  # noqa: E402
 from mnist_edge.parity.probabilities import probability_change  # noqa: E402
-from tests.zoo import ZOO  # noqa: E402
+from mnist_edge.store.manifest import KERAS_NAME  # noqa: E402
+from tests.support.zoo import ZOO  # noqa: E402
 
 Probabilities = NDArray[np.float32]
 Fault = Callable[[Probabilities], Probabilities]
@@ -47,8 +47,8 @@ RESULT = ROOT / "benchmarks" / "results" / "gate_zoo.md"
 HEAD = """# The gate on other people's models
 
 `python benchmarks/gate_zoo.py collect FOLDER`, then `python benchmarks/gate_zoo.py report FOLDER`, on {machine}:
-{count} nets of `tests/zoo.py`, trained for {epochs} epochs on {mnist:,} images of MNIST, {fashion:,} of Fashion-MNIST
-or {pairs:,} pairs of MNIST's digits (100 classes), exported to int8. The old rules are `--min-agreement 0.995` and a
+{count} nets of `tests/support/zoo.py`, trained for {epochs} epochs on {mnist:,} images of MNIST, {fashion:,} of
+Fashion-MNIST or {pairs:,} pairs of MNIST's digits (100 classes), exported to int8. The old rules are `--min-agreement 0.995` and a
 class rule without noise. "changes" are labels that changed without being corrected; "tied" are those of them for which
 the file gives the float model's label the same probability, and the float model's probabilities differ by at most
 2/256; "allowed" is how many others the new rule allows.

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-from attacks.processes import memory, peak_rss, tree
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.campaigns.attacks.processes import memory, peak_rss, tree
 
 HOST = "127.0.0.1"
 START_SECONDS = 90.0

@@ -25,12 +25,12 @@ from contenders import barest
 from numpy.typing import NDArray
 
 from mnist_edge import data
-from mnist_edge.artifacts import Manifest
 from mnist_edge.conversion import codegen
+from mnist_edge.measure.machine import described_processor, machine
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import native
-from mnist_edge.runtime.machine import described_processor, machine
-from mnist_edge.workspace import SHIPPED
+from mnist_edge.store.manifest import Manifest
+from mnist_edge.store.workspace import SHIPPED
 
 RESULTS = Path(__file__).parent / "results" / "native.md"
 ROUNDS, IMAGES = 9, {"dense": 3000, "cnn": 600}

@@ -21,7 +21,7 @@ import numpy as np
 
 from mnist_edge import conversion, data, models, training
 from mnist_edge.conversion import onnx as converter
-from mnist_edge.runtime.machine import described_processor, machine
+from mnist_edge.measure.machine import described_processor, machine
 
 
 def int8_onnx(net: Path, splits: data.Splits) -> bytes:

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--drawings", type=int, default=40, help="with mouse and with finger, each")
     parser.add_argument("--before", type=Path, help="a checkout of an earlier version, to compare with")
     options = parser.parse_args()
-    from mnist_edge.runtime.machine import described_processor, machine
+    from mnist_edge.measure.machine import described_processor, machine
 
     versions = {"before": options.before.resolve()} if options.before else {}
     versions["now"] = ROOT
@@ -105,7 +105,7 @@ def served(checkout: Path, folder: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def opened(url: str, folder: Path, width: int) -> Iterator[Any]:
     """The page in a browser of its own."""
-    from tests.browser import browser
+    from tests.support.browser import browser
 
     with browser(folder, width, dark=False) as driver:
         driver.get(url)
@@ -115,7 +115,7 @@ def opened(url: str, folder: Path, width: int) -> Iterator[Any]:
 
 def answer_ms(driver: Any, digit: str, touch: bool) -> float:
     """Milliseconds from lifting the pen, after drawing a digit, to the last answer."""
-    from tests.browser import draw_line
+    from tests.support.browser import draw_line
 
     driver.execute_script("document.getElementById('clear').click()")
     time.sleep(0.4)

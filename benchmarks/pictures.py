@@ -33,10 +33,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # imported as a part o
 import scenes
 
 from mnist_edge import data
+from mnist_edge.measure.machine import described_processor, machine
 from mnist_edge.runtime import open_session
-from mnist_edge.runtime.machine import described_processor, machine
 from mnist_edge.runtime.predict import predict_picture
-from mnist_edge.workspace import SHIPPED
+from mnist_edge.store.workspace import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "pictures.md"

@@ -38,7 +38,7 @@ def main() -> None:
         return
     import tempfile
 
-    from mnist_edge.runtime.machine import described_processor, machine
+    from mnist_edge.measure.machine import described_processor, machine
 
     versions = {"before": options.before.resolve()} if options.before else {}
     versions["now"] = ROOT
@@ -93,8 +93,8 @@ def in_a_process(version: Path, folder: Path) -> dict[str, list[float]]:
 
 def measured(folder: Path) -> dict[str, list[float]]:
     """Processor time in this process, after one pass that does not count."""
-    from mnist_edge.runtime.digit import NoDigit
-    from mnist_edge.runtime.pictures import prepare, read_picture
+    from mnist_edge.vision.digit import NoDigit
+    from mnist_edge.vision.pictures import prepare, read_picture
 
     def whole(content: bytes) -> None:
         try:

@@ -26,14 +26,14 @@ from contenders import BAREST, BY_KERAS, Cost, bare, barest, batches, keras, mic
 from PIL import Image
 
 from mnist_edge import data
-from mnist_edge.benching import bench
-from mnist_edge.plots import BLUE, GREY, ORANGE, figure
+from mnist_edge.measure.latency import BenchConfig
+from mnist_edge.measure.machine import described_processor, machine
+from mnist_edge.reports.plots import BLUE, GREY, ORANGE, figure
 from mnist_edge.results import Machine
 from mnist_edge.runtime import engine_names, open_session
-from mnist_edge.runtime.latency import BenchConfig
-from mnist_edge.runtime.machine import described_processor, machine
-from mnist_edge.storage import write_bytes
-from mnist_edge.workspace import SHIPPED
+from mnist_edge.store.files import write_bytes
+from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.workflows.bench import bench
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -14,8 +14,9 @@ import statistics
 import time
 from pathlib import Path
 
-from mnist_edge import data, pipeline, training
-from mnist_edge.artifacts import KERAS_NAME, Manifest
+from mnist_edge import data, training
+from mnist_edge.store.manifest import KERAS_NAME, Manifest
+from mnist_edge.workflows import export
 
 
 def share_teacher(first: Path, workspace: Path, config: training.TrainConfig) -> None:
@@ -45,7 +46,7 @@ def main() -> None:
         started = time.monotonic()
         trained = training.train(config, splits, workspace / arguments.model)
         wall = time.monotonic() - started
-        made, _ = pipeline.export(workspace, arguments.model, ["tflite"], splits)
+        made, _ = export.export(workspace, arguments.model, ["tflite"], splits)
         entry = Manifest.load(workspace / arguments.model).files[KERAS_NAME]
         verdicts = next(item for item in made if item.quantization == "int8").parity
         rows.append(

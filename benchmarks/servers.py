@@ -28,10 +28,10 @@ import load
 import platformdirs
 from http_servers import APPLICATION, HYPERCORN, SERVED, SERVERS, Server
 
-from mnist_edge.runtime.machine import described_processor, machine
+from mnist_edge.measure.machine import described_processor, machine
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-from attacks.wire import Deadline, Ledger, Target, flood, head, is_ready, long_header, many_headers
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.campaigns.attacks.wire import Deadline, Ledger, Target, flood, head, is_ready, long_header, many_headers
 
 RESULTS = Path(__file__).resolve().parent / "results" / "servers.md"
 BOUND_SECONDS = 40.0

@@ -30,10 +30,10 @@ from serving_peers import HERE, OURS, PEERS
 from serving_peers.page import CASES, CLIENT, DIGITS, GRPC, INFER, Results, page
 
 from mnist_edge.runtime.selftest import golden_path
-from mnist_edge.workspace import SHIPPED
+from mnist_edge.store.workspace import SHIPPED
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-from attacks.clients import STROKES, drawing
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.campaigns.attacks.clients import STROKES, drawing
 
 RESULTS = Path(__file__).resolve().parent / "results" / "serving.md"
 MODEL = SHIPPED / "cnn" / "cnn-int8.tflite"

@@ -16,7 +16,7 @@ from pathlib import Path
 from contenders import bare, batches, spread, timed
 
 from mnist_edge import data, parity
-from mnist_edge.runtime.machine import described_processor, machine
+from mnist_edge.measure.machine import described_processor, machine
 
 ROUNDS, BATCH = 3, 50
 

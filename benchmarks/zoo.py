@@ -1,7 +1,7 @@
 """Other people's architectures in every format, beside the plain converters: ``python benchmarks/zoo.py [NAME...]``.
 
-Trains each for seconds (see ``tests/zoo.py``), exports it to int8, and writes ``benchmarks/results/zoo.md``. Takes some
-15 minutes on two cores. With names, prints their rows only.
+Trains each for seconds (see ``tests/support/zoo.py``), exports it to int8, and writes ``benchmarks/results/zoo.md``. Takes
+some 15 minutes on two cores. With names, prints their rows only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.zoo import TEST, TRAIN, ZOO, Row, examine  # noqa: E402
+from tests.support.zoo import TEST, TRAIN, ZOO, Row, examine  # noqa: E402
 
 FORMATS = ("tflite", "onnx", "c")
 RESULT = ROOT / "benchmarks" / "results" / "zoo.md"
@@ -25,8 +25,8 @@ made of them), exported to int8, and compared with Keras on {test:,} validation 
 TensorFlow's or ONNX Runtime's quantizer without any edit of ours; C is compared with the plain TFLite file. |Δp| is the
 mean absolute difference of probabilities, ECE the calibration error. A row is sound if the file is as close to Keras as
 the plain one (|Δp| at most 1.05 times, plus 0.002 / classes; ECE at most 0.5 pp farther from Keras'), or if the export
-is refused with the cause and the remedy that are meant for it (`MEANT` in tests/zoo.py). `rule` is the gate's, which
-has few images here: "undecidable" is the best that so few allow.
+is refused with the cause and the remedy that are meant for it (`MEANT` in tests/support/zoo.py). `rule` is the gate's,
+which has few images here: "undecidable" is the best that so few allow.
 
 {count} architectures, {files} files, {refused} refusals, {unsound} unsound. {seconds:.0f} s.
 

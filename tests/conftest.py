@@ -17,7 +17,8 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
-from mnist_edge import data, pipeline, training
+from mnist_edge import data, training
+from mnist_edge.workflows import export
 
 # Before any test imports TensorFlow by itself: see `mnist_edge.models.backend`.
 with contextlib.suppress(ImportError):
@@ -104,7 +105,7 @@ def workspace(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("workspace")
     for model, epochs in EPOCHS.items():
         training.train(training.configure(model, "tutorial", epochs=epochs), mnist, folder / model)
-        pipeline.export(folder, model, ["tflite", "onnx"], mnist)
+        export.export(folder, model, ["tflite", "onnx"], mnist)
     return folder
 
 

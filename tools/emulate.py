@@ -30,10 +30,10 @@ from emulation import PARTS, NotHereError, Processor, haswell, here, install, ma
 from PIL import Image
 
 from mnist_edge import data
-from mnist_edge.artifacts import MANIFEST_NAME, sha256_of
 from mnist_edge.formats.reference import Reference
 from mnist_edge.runtime.selftest import golden_path
-from mnist_edge.workspace import SHIPPED
+from mnist_edge.store.manifest import MANIFEST_NAME, sha256_of
+from mnist_edge.store.workspace import SHIPPED
 
 FEW = 500
 PICTURES = 20

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mnist_edge.artifacts import Manifest
 from mnist_edge.cli.verdict import verdict_lines, verdict_table
 from mnist_edge.parity.verdict import judge
 from mnist_edge.results import ParityReport
-from mnist_edge.serialize import from_json
+from mnist_edge.results.serialization import from_json
+from mnist_edge.store.manifest import Manifest
 
 WIDTH = 80
 

@@ -26,9 +26,15 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).resolve().parent.parent
 UNIT_TESTS = ["-m", "not slow", "tests"]
 # Unit tests, the conversions, the engines, the service: what a package's version can break.
-TESTS = UNIT_TESTS, ["tests/test_conformance.py", "tests/test_verify.py", "tests/test_serving.py"]
+TESTS = (
+    UNIT_TESTS,
+    ["tests/project/test_conformance.py", "tests/workflows/test_verify.py", "tests/serving/test_serving.py"],
+)
 # What a device runs, and the arithmetic that numpy 2's rules of promotion can change (NEP 50).
-SHORT = ["cli", "runtime", "digit", "reference", "c_ops", "confidence", "statistics", "gate", "serving_requests"]
+SHORT = [
+    "cli/test_app", "runtime", "vision", "int8", "conversion/test_c_ops", "parity/test_statistics", "parity/test_gate",
+    "serving/test_requests",
+]  # fmt: skip
 # What a contributor alone installs is tested at its newest.
 NOT_OURS = ("dev", "fuzz")
 
@@ -60,10 +66,10 @@ def main() -> int:
         # Old packages next to newer ones of their own warn of each other.
         loud = ["-W", "ignore::DeprecationWarning"] if options.end == "lowest" else []
         pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *loud, "-n", "2", "--dist", "loadscope"]
-        pytest += ["--deselect", "tests/test_project.py"]
+        pytest += ["--deselect", "tests/project/test_project.py"]
         runs = (UNIT_TESTS,) if options.end == "numpy" else TESTS
         if options.short:
-            runs = ([*UNIT_TESTS[:2], *(f"tests/test_{name}.py" for name in SHORT)],)
+            runs = ([*UNIT_TESTS[:2], *(f"tests/{name}.py" if "/" in name else f"tests/{name}" for name in SHORT)],)
         codes = [subprocess.run([*pytest, *words], cwd=ROOT, check=False).returncode for words in runs]
     return int(any(codes))
 

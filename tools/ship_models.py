@@ -27,15 +27,16 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge import conversion, data, pipeline, training
-from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of
+from mnist_edge import conversion, data, training
 from mnist_edge.formats.reference import Reference
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.selftest import Golden, golden_path
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of
+from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.training.fit import fit, precision_of
 from mnist_edge.training.folding import function_of
-from mnist_edge.workspace import SHIPPED
+from mnist_edge.workflows import export
 
 SEED = 0
 SIGNIFICANT_BITS = 16
@@ -47,7 +48,7 @@ def ship(workspace: Path, model: str, splits: data.Splits, honest: Path) -> None
     """Train, export and verify a model where that is not done yet, and copy its int8 files into the package."""
     folder, target = workspace / model, SHIPPED / model
     training.train(training.configure(model, "best", seed=SEED), splits, folder)
-    made, _ = pipeline.export(workspace, model, FORMATS, splits)
+    made, _ = export.export(workspace, model, FORMATS, splits)
     failed = [item.path for item in made for report in item.parity if not report.passed]
     if failed:
         raise SystemExit(f"not shipped, the gate failed: {failed}")

@@ -8,7 +8,7 @@ from statistics import median
 
 from load import Load
 
-from mnist_edge.runtime.machine import described_processor, machine
+from mnist_edge.measure.machine import described_processor, machine
 from serving_peers import OURS, STARLETTE
 
 INFER, DIGITS = "/v2/models/cnn/infer", "/v1/digits"

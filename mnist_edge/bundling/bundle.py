@@ -13,15 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnist_edge import data
-from mnist_edge.artifacts import REFERENCE_NAME, Manifest, sha256_of_file
 from mnist_edge.bundling.targets import TARGETS, download
 from mnist_edge.data import idx
 from mnist_edge.data.catalog import FILES
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import StageError, UsageError, suggest
+from mnist_edge.runtime.exported import how_to_export
 from mnist_edge.runtime.selftest import golden_path
-from mnist_edge.storage import read_bytes, writing
-from mnist_edge.workspace import how_to_export, name_and_workspace
+from mnist_edge.store.files import read_bytes, writing
+from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, sha256_of_file
+from mnist_edge.store.workspace import name_and_workspace
 
 SOURCE = Path(__file__).parent.parent.parent
 DISTRIBUTION = "mnist-edge"

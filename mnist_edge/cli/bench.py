@@ -10,7 +10,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, chosen_files, table
-from mnist_edge.workspace import DEFAULT_WORKSPACE, shown_path
+from mnist_edge.store.workspace import DEFAULT_WORKSPACE, shown_path
 
 NAME = "bench"
 
@@ -57,19 +57,20 @@ def command(
 
     Example: mnist-edge bench artifacts/cnn --threads 1 --threads 2
     """
-    from mnist_edge import benching, latency_ratios
     from mnist_edge.errors import GateError
-    from mnist_edge.runtime.latency import BenchConfig
-    from mnist_edge.runtime.machine import was_throttled
-    from mnist_edge.storage import check_target
+    from mnist_edge.measure import latency_ratios
+    from mnist_edge.measure.latency import BenchConfig
+    from mnist_edge.measure.machine import was_throttled
+    from mnist_edge.store.files import check_target
+    from mnist_edge.workflows import bench
 
     output = Output(NAME, as_json, debug)
     for target in (markdown, plot):
         if target is not None:
             check_target(target)
-    measured_now = compare is not None and benching.are_models(compare)
+    measured_now = compare is not None and bench.are_models(compare)
     if compare is not None and not measured_now:
-        ratios = latency_ratios.compare(*map(benching.load_run, compare))
+        ratios = latency_ratios.compare(*map(bench.load_run, compare))
         error = _judged(ratios, gate, markdown, plot)
         return output.result({"ratios": ratios}, *_comparison(ratios), error=error)
     config = BenchConfig(
@@ -77,20 +78,20 @@ def command(
         seconds=seconds,
         count=count,
         warmup=warmup,
-        processes=processes or (benching.PAIR_PROCESSES if measured_now else BenchConfig.processes),
+        processes=processes or (bench.PAIR_PROCESSES if measured_now else BenchConfig.processes),
         trust=trust,
         samples=samples and as_json,
     )
     asked = engine, threads or [1], batch or [1], config
     if compare is not None:
         with output.progress() as progress:
-            (before, reports, after), ratios = benching.bench_pair(compare, *asked, progress)
+            (before, reports, after), ratios = bench.bench_pair(compare, *asked, progress)
     else:
         files, _ = chosen_files(output, models or [], workspace, model, engine, shipped_)
         with output.progress() as progress:
-            before, reports, after = benching.bench(files, *asked, progress)
+            before, reports, after = bench.bench(files, *asked, progress)
     throttled = was_throttled(before, after)
-    notes = benching.slower_than_float(reports)
+    notes = bench.slower_than_float(reports)
     if throttled:
         notes.append(f"The processor was throttled meanwhile ({before.throttled}, then {after.throttled}).")
     if before.load > before.cores / 2:
@@ -173,14 +174,14 @@ def _comparison(ratios: Sequence[Any]) -> list[Any]:
 
 def _judged(ratios: Sequence[Any], gate: float | None, markdown: Path | None, plot: Path | None) -> Any:
     """Write what was asked for, and return the gate's error or None."""
-    from mnist_edge import benching
     from mnist_edge.errors import GateError, UsageError
+    from mnist_edge.workflows import bench
 
     if not ratios:
         raise UsageError(
             "The two sides have no configuration in common.", "Measure the same files, engines and threads."
         )
-    benching.write_comparison(ratios, markdown, plot)
+    bench.write_comparison(ratios, markdown, plot)
     worst = max(ratios, key=lambda item: item.ratio)
     if gate is None or worst.ratio <= gate:
         return None

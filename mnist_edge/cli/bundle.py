@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
-from mnist_edge.workspace import DEFAULT_WORKSPACE
+from mnist_edge.store.workspace import DEFAULT_WORKSPACE
 
 NAME = "bundle"
 
@@ -36,9 +36,9 @@ def command(
     Example: mnist-edge bundle --target bookworm-arm64
     """
     from mnist_edge import data as data_
-    from mnist_edge.artifacts import sha256_of_file
     from mnist_edge.bundling import bundle
-    from mnist_edge.selection import folders_to_copy
+    from mnist_edge.runtime.selection import folders_to_copy
+    from mnist_edge.store.manifest import sha256_of_file
 
     output = Output(NAME, as_json, debug)
     path = file or Path(f"mnist-edge-{target}.tar.gz")

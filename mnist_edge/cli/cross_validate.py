@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
-from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "cross-validate"
 
@@ -32,9 +32,10 @@ def command(
 
     Example: mnist-edge cross-validate --model dense --folds 5
     """
-    from mnist_edge import experiments, models, training
+    from mnist_edge import models, training
     from mnist_edge.data import load
-    from mnist_edge.selection import keras_model
+    from mnist_edge.runtime.selection import keras_model
+    from mnist_edge.workflows.cross_validate import cross_validate
 
     output = Output(NAME, as_json, debug)
     model = keras_model(model, workspace, models.names())
@@ -43,7 +44,7 @@ def command(
     )
     with output.progress() as progress:
         splits = load(data, progress=progress)
-        result = experiments.cross_validate(config, splits, folds, range(seeds), Path(workspace), progress)
+        result = cross_validate(config, splits, folds, range(seeds), Path(workspace), progress)
     shown = table("", ">seed", ">fold", ">images", ">correct", ">accuracy", ">95 % interval", ">s")
     for row in result.folds:
         low, high = row.accuracy_ci95

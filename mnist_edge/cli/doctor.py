@@ -19,7 +19,7 @@ def command(as_json: options.AsJson = False, debug: options.Debug = False) -> in
     from rich.text import Text
 
     from mnist_edge import doctor
-    from mnist_edge.runtime.machine import machine
+    from mnist_edge.measure.machine import machine
 
     output = Output(NAME, as_json, debug)
     with output.progress() as progress:

@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, chosen_files, table
-from mnist_edge.workspace import DEFAULT_WORKSPACE, KERAS_SUFFIX, shown_path
+from mnist_edge.store.workspace import DEFAULT_WORKSPACE, KERAS_SUFFIX, shown_path
 
 NAME = "evaluate"
 
@@ -31,9 +31,10 @@ def command(
 
     Example: mnist-edge evaluate cnn artifacts/cnn/model.keras
     """
-    from mnist_edge import parity, pipeline, verification
+    from mnist_edge import parity
     from mnist_edge.data import load_test
-    from mnist_edge.storage import check_target
+    from mnist_edge.store.files import check_target
+    from mnist_edge.workflows import export, verify
 
     output = Output(NAME, as_json, debug)
     if report is not None:
@@ -42,13 +43,13 @@ def command(
     with output.progress() as progress:
         test, hashes = load_test(data, progress)
         results = [
-            pipeline.evaluate_keras(path, test)
+            export.evaluate_keras(path, test)
             if path.suffix == KERAS_SUFFIX
             else parity.evaluate(path, test, engine, threads, trust, progress)
             for path in files
         ]
     if report is not None:
-        verification.write_evaluation(report, results, test.images, hashes)
+        verify.write_evaluation(report, results, test.images, hashes)
     shown = table("", "file", "engine", ">images", ">correct", ">accuracy", ">95 % interval")
     for item in results:
         low, high = item.accuracy_ci95

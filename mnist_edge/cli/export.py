@@ -11,7 +11,7 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, error_facts, line, opening, table
 from mnist_edge.cli.verdict import footprint_table, gate_error, study_table, verdict_lines, verdict_table
-from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "export"
 # The word people know for it, and what it makes.
@@ -54,14 +54,17 @@ def command(
 
     Example: mnist-edge export --format tflite
     """
-    from mnist_edge import calibration_study, conversion, footprint, models, pipeline, signing, verification
+    from mnist_edge import conversion, models
     from mnist_edge.data import Splits, load
     from mnist_edge.errors import UsageError, suggest
     from mnist_edge.parity import Gate
-    from mnist_edge.parity.reports import VIEWERS
     from mnist_edge.parity.verdict import judge
-    from mnist_edge.quiet import native_output
-    from mnist_edge.selection import exported_in_place, keras_model
+    from mnist_edge.reports.verdict_cells import VIEWERS
+    from mnist_edge.runtime.selection import exported_in_place, keras_model
+    from mnist_edge.store import signing
+    from mnist_edge.store.streams import native_output
+    from mnist_edge.toolchains import footprint
+    from mnist_edge.workflows import calibration_study, export, verify
 
     output = Output(NAME, as_json, debug)
     if build and format_ != "c":
@@ -86,8 +89,8 @@ def command(
             payload = [{"images": images, "seed": seed, "result": report} for images, seed, report in rows]
             return output.result({"study": payload}, study_table(rows))
         splits = splits_of(calibration_images, calibration_seed)
-        failures: list[pipeline.FormatFailure] = []
-        artifacts, trained = pipeline.export(
+        failures: list[export.FormatFailure] = []
+        artifacts, trained = export.export(
             workspace,
             model,
             list(conversion.formats(every=False)) if format_ == "all" else [format_, "so"] if build else [format_],
@@ -109,7 +112,7 @@ def command(
         return output.result({"artifacts": [], "failures": failed}, *(files if failures[1:] else []), error=worst)
     checks = judge([report for item in artifacts for report in item.parity])
     with native_output(Path(artifacts[0].path).parent / conversion.LOG_NAME):
-        page = verification.write_page(artifacts, splits.test.images)
+        page = verify.write_page(artifacts, splits.test.images)
     signature = signing.sign(page.parent, sign) if sign else None
     sizes = footprint.footprints(artifacts)
     error = worst or gate_error(checks, data) or footprint.over_budget(sizes, max_flash, max_ram)
@@ -117,9 +120,12 @@ def command(
         "artifacts": artifacts, "failures": failed, "footprints": sizes,
         "signature": str(signature) if signature else None,
     }  # fmt: skip
-    shown = [footprint_table(sizes)] if sizes else []
-    outcome = verification.recorded_in(page.parent).outcome
-    shown += [f"Report on all files in {page.parent}, {outcome}: {page}", f"{VIEWERS}."]
+    outcome = verify.recorded_in(page.parent).outcome
+    shown = [
+        *([footprint_table(sizes)] if sizes else []),
+        f"Report on all files in {page.parent}, {outcome}: {page}",
+        f"{VIEWERS}.",
+    ]
     code = output.result(facts, *files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
     asked = [item for item in artifacts if item.quantization == QUANTIZATIONS[quantize]]
     output.next(*_offers([check.path for check in checks if not check.passed], asked), *opening(page))

@@ -10,7 +10,7 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
 from mnist_edge.errors import one_line
-from mnist_edge.workspace import DEFAULT_WORKSPACE, short_name
+from mnist_edge.store.workspace import DEFAULT_WORKSPACE, short_name
 
 NAME = "info"
 # What the manifest next to the file says about the file.
@@ -35,15 +35,16 @@ def command(
 
     Example: mnist-edge info artifacts/cnn/cnn-int8.tflite
     """
-    from mnist_edge import artifacts, formats
-    from mnist_edge.selection import pick_file
+    from mnist_edge import formats
+    from mnist_edge.runtime.selection import pick_file
+    from mnist_edge.store.manifest import is_vouched, other_content, read_vouched, sha256_of
 
     output = Output(NAME, as_json, debug)
     path = Path(model) if Path(model).is_file() else pick_file(workspace, model)
-    content, verified = artifacts.read_vouched(path, trust=True)
+    content, verified = read_vouched(path, trust=True)
     file = formats.read(content, path)
-    manifest = "agrees" if verified else "none" if artifacts.is_vouched(path, content) is None else "disagrees"
-    sha256 = artifacts.sha256_of(content)
+    manifest = "agrees" if verified else "none" if is_vouched(path, content) is None else "disagrees"
+    sha256 = sha256_of(content)
     name = model if str(path) == model else short_name(path, workspace)
     facts = [
         f"{name}: {file.format}, {len(content):,} bytes, {_MANIFEST[manifest]}",
@@ -65,7 +66,7 @@ def command(
         "verified": None if manifest == "none" else verified, "manifest": manifest,
         "file": file, "contract": file.contract,
     }  # fmt: skip
-    error = artifacts.other_content(path) if manifest == "disagrees" else None
+    error = other_content(path) if manifest == "disagrees" else None
     return output.result(payload, *facts, ops, error=error)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mnist_edge.workspace import DEFAULT_WORKSPACE
+from mnist_edge.store.workspace import DEFAULT_WORKSPACE
 
 # Help texts for the argument that names a model; all commands use the same ones.
 MODEL_WORDS = "a name (cnn), a model's folder, a file or a workspace"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import mnist_edge
 from mnist_edge.errors import MnistEdgeError, StageError, printable
 from mnist_edge.results import SCHEMA_VERSION
-from mnist_edge.serialize import to_json
+from mnist_edge.results.serialization import to_json
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -231,8 +231,9 @@ def chosen_files(
         engine: files of folders that it does not run are left out.
         gate: whether the command is a gate, which takes the package's models only with ``shipped``.
     """
-    from mnist_edge.selection import select, select_shipped
-    from mnist_edge.workspace import SHIPPED, NotInWorkspaceError, model_folders
+    from mnist_edge.runtime.exported import NotInWorkspaceError
+    from mnist_edge.runtime.selection import select, select_shipped
+    from mnist_edge.store.workspace import SHIPPED, model_folders
 
     if shipped:
         chosen = select_shipped([*words, *([model] if model else [])], engine)

@@ -10,7 +10,7 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
 from mnist_edge.results import Prediction
-from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, short_name
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, short_name
 
 NAME = "predict"
 READ_BYTES = 1 << 20
@@ -35,7 +35,7 @@ def command(
     """
     from mnist_edge.runtime import open_session
     from mnist_edge.runtime.predict import STDIN, as_text, find_pictures, predict_picture, unread
-    from mnist_edge.selection import pick_file
+    from mnist_edge.runtime.selection import pick_file
 
     output = Output(NAME, as_json, debug)
     pictures = find_pictures(sources)
@@ -74,7 +74,7 @@ def _standard_input() -> bytes:
         ContentError: more bytes than that, or no input at all.
     """
     from mnist_edge.errors import ContentError
-    from mnist_edge.runtime.pictures import MAX_FILE_BYTES
+    from mnist_edge.vision.pictures import MAX_FILE_BYTES
 
     remedy = "Give one whole PNG or JPEG file on standard input."
     if sys.stdin is None:

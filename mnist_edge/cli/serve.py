@@ -10,7 +10,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
-from mnist_edge.workspace import DEFAULT_WORKSPACE
+from mnist_edge.store.workspace import DEFAULT_WORKSPACE
 
 NAME = "serve"
 

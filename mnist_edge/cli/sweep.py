@@ -8,7 +8,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, line, table
-from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "sweep"
 
@@ -37,16 +37,17 @@ def command(
 
     Example: mnist-edge sweep --model dense --trials 20 --epochs 5
     """
-    from mnist_edge import experiments, models, training
+    from mnist_edge import models, training
     from mnist_edge.data import load
-    from mnist_edge.selection import keras_model
+    from mnist_edge.runtime.selection import keras_model
+    from mnist_edge.workflows.sweep import sweep
 
     output = Output(NAME, as_json, debug)
     model = keras_model(model, workspace, models.names())
     config = training.configure(model, recipe, epochs=epochs, seed=seed)
     with output.progress() as progress:
         splits = load(data, progress=progress)
-        result = experiments.sweep(config, splits, trials, workspace, name=study, storage=storage, progress=progress)
+        result = sweep(config, splits, trials, workspace, name=study, storage=storage, progress=progress)
     shown = table("", ">trial", "state", ">accuracy", ">epochs", ">s", "optimizer", ">rate", ">batch", ">augm.")
     for row in result.trials:
         values = row.parameters

@@ -9,7 +9,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, line
-from mnist_edge.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "train"
 
@@ -36,9 +36,10 @@ def command(
 
     Example: mnist-edge train --model cnn --time-budget 5
     """
-    from mnist_edge import experiments, models, training
+    from mnist_edge import models, training
     from mnist_edge.data import load
-    from mnist_edge.selection import keras_model
+    from mnist_edge.runtime.selection import keras_model
+    from mnist_edge.workflows.train import train
 
     output = Output(NAME, as_json, debug)
     model = keras_model(model, workspace, models.names())
@@ -47,7 +48,7 @@ def command(
         augmentation=augmentation, seed=seed, time_budget=time_budget,
     )  # fmt: skip
     with output.progress() as progress:
-        result = experiments.train(config, load(data, progress=progress), workspace, progress, tensorboard=tensorboard)
+        result = train(config, load(data, progress=progress), workspace, progress, tensorboard=tensorboard)
     how = (
         f"{result.epochs} epochs, {result.seconds:.0f} s" if result.fresh else "nothing has changed, not trained again"
     )

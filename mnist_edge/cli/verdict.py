@@ -11,7 +11,7 @@ from mnist_edge.errors import GateError
 from mnist_edge.results import Footprint, KernelReport, LayerError, ParityReport, SelfTest
 
 if TYPE_CHECKING:
-    from mnist_edge.parity.verdict import Check, Verdicts
+    from mnist_edge.results.verdicts import Check, Verdicts
 
 
 def verdict_table(checks: Sequence[Check]) -> Any:
@@ -59,7 +59,7 @@ def _sentences(check: Check) -> list[str]:
 
 def baseline_table(verdicts: Verdicts) -> list[Any]:
     """A row a check, before and now; nothing if there is no baseline."""
-    from mnist_edge.parity.reports import baseline_rows
+    from mnist_edge.reports.verdict_cells import baseline_rows
 
     rows = baseline_rows(verdicts)
     if not rows:
@@ -105,7 +105,7 @@ def kernel_table(kernels: Sequence[KernelReport]) -> list[Any]:
 
 def layer_tables(layers: Sequence[tuple[str, Sequence[LayerError]]]) -> list[Any]:
     """A table a file, the op that is worst by itself first."""
-    from mnist_edge.parity.reports.layers import decibels
+    from mnist_edge.reports.layers import decibels
 
     shown: list[Any] = []
     for path, errors in layers:

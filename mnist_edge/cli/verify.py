@@ -19,7 +19,7 @@ from mnist_edge.cli.verdict import (
     verdict_lines,
     verdict_table,
 )
-from mnist_edge.workspace import DEFAULT_WORKSPACE
+from mnist_edge.store.workspace import DEFAULT_WORKSPACE
 
 NAME = "verify"
 
@@ -61,15 +61,16 @@ def command(
 
     Example: mnist-edge verify artifacts/cnn --max-drop-pp 0.2
     """
-    from mnist_edge import signing, verification
     from mnist_edge.data import load_test
     from mnist_edge.errors import UsageError
     from mnist_edge.parity import Gate
     from mnist_edge.parity.verdict import Baseline
+    from mnist_edge.store import signing
+    from mnist_edge.workflows import verify
 
     output = Output(NAME, as_json, debug)
-    targets = verification.ReportFiles(markdown, junit, benchmark, report)
-    with verification.reporting_errors(targets):
+    targets = verify.ReportFiles(markdown, junit, benchmark, report)
+    with verify.reporting_errors(targets):
         if selftest and (targets.named() or baseline is not None):
             raise UsageError(
                 "--selftest writes no report and knows no baseline.", "Leave out --selftest, or the others."
@@ -80,15 +81,15 @@ def command(
         if public_key is not None:
             signing.check_files(files, public_key, trust)
         if selftest:
-            tests = verification.selftest(files, engine, threads, trust)
+            tests = verify.selftest(files, engine, threads, trust)
             return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))
         with output.progress() as progress:
             test, hashes = load_test(data, progress)
-            verdicts = verification.verify_all(
+            verdicts = verify.verify_all(
                 files, test, hashes["test_images"], gate=gate, engine=engine, threads=threads, reference=reference,
                 trust=trust, layers=layers, baseline=before, notes=left_out, progress=progress,
             )  # fmt: skip
-        verification.write_reports(verdicts, targets, test.images, files)
+        verify.write_reports(verdicts, targets, test.images, files)
     payload = {
         "results": verdicts.reports, "kernels": verdicts.kernels,
         "layers": [{"path": path, "ops": errors} for path, errors in verdicts.layers],

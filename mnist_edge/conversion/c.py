@@ -16,8 +16,7 @@ SUFFIX = ".c"
 QUANTIZATIONS = ("int8",)
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 SOURCES = (
-    *tflite.SOURCES, "conversion/c.py", "conversion/codegen", "runtime/engines/reference.py", "runtime/fixed_point.py",
-    "runtime/integer_graph.py", "runtime/integer_ops.py",
+    *tflite.SOURCES, "conversion/c.py", "conversion/codegen", "int8",
 )  # fmt: skip
 ON_DEMAND = True
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import __version__, artifacts, discovery, models
-from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge import __version__, discovery, models
 from mnist_edge.conversion import calibration, isolation
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Splits
@@ -22,6 +21,7 @@ from mnist_edge.errors import suggest
 from mnist_edge.formats import Contract
 from mnist_edge.models.backend import installed_versions
 from mnist_edge.results import Artifact
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
 
 LOG_NAME = "export.log"
 QUANTIZATIONS = ("int8", "float16", "float32")
@@ -89,7 +89,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         "versions": installed_versions(("tensorflow", "keras", *converter.PACKAGES)),
         "code_sha256": code_sha256(converter.SOURCES),
     }
-    key = artifacts.fingerprint(facts)
+    key = fingerprint(facts)
     name = file_name(folder.name, config)
     fresh = not manifest.is_current(name, key)
     if fresh:
@@ -128,9 +128,7 @@ def code_sha256(sources: Sequence[str]) -> str:
         if not found:
             raise FileNotFoundError(f"{source} holds no code")
         paths.update(found)
-    return artifacts.fingerprint(
-        {str(path.relative_to(PACKAGE_FOLDER)): artifacts.sha256_of(path.read_bytes()) for path in sorted(paths)}
-    )
+    return fingerprint({str(path.relative_to(PACKAGE_FOLDER)): sha256_of(path.read_bytes()) for path in sorted(paths)})
 
 
 def _request(

@@ -25,8 +25,8 @@ from mnist_edge import errors, models
 from mnist_edge.conversion.naming import layer_names, layer_of, without_marks
 from mnist_edge.conversion.request import ConversionRequest, inference_function
 from mnist_edge.errors import MnistEdgeError, StageError, missing_extra, one_line
-from mnist_edge.quiet import quiet
 from mnist_edge.runtime.trial import signal_name
+from mnist_edge.store.streams import quiet
 
 Convert = Callable[[Any, ConversionRequest], bytes]
 

@@ -21,7 +21,7 @@ QUANTIZATIONS = ("int8", "float16", "float32")
 PACKAGES = ("ai-edge-litert",)
 SOURCES = (
     "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py", "formats",
-    "models", "runtime/interpreter.py", "runtime/quantize.py",
+    "models", "runtime/interpreter.py", "int8/quantize.py",
 )  # fmt: skip
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from mnist_edge.conversion.naming import layer_of
 from mnist_edge.conversion.request import INPUT_NAME
 from mnist_edge.formats import METADATA_KEY, Contract, tflite
+from mnist_edge.int8.quantize import dequantize, quantize
 from mnist_edge.runtime.interpreter import reference_kernels_abort
-from mnist_edge.runtime.quantize import dequantize, quantize
 
 # Codes of the schema: builtin ops, and the type of a tensor.
 _CONV_2D, _DEPTHWISE_CONV_2D, _FULLY_CONNECTED, _RESHAPE, _SOFTMAX = 3, 4, 9, 22, 25

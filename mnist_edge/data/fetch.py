@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from mnist_edge.artifacts import sha256_of, sha256_of_file
 from mnist_edge.data import idx
 from mnist_edge.data.catalog import FILES, MNIST_SHA256
 from mnist_edge.errors import ContentError, MissingError
-from mnist_edge.storage import write_bytes
+from mnist_edge.store.files import write_bytes
+from mnist_edge.store.manifest import sha256_of, sha256_of_file
 
 # Told what is going on, how much is done and how much there is (bytes, epochs, files).
 Progress = Callable[[str, int, int], None]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import sha256_of
 from mnist_edge.data import fetch, idx, splits
 from mnist_edge.data.catalog import BY_TEST_LABELS, FILES, TEST_ROLES, Known
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ContentError, MissingError, UsageError
 from mnist_edge.formats import npz
-from mnist_edge.storage import read_bytes
+from mnist_edge.store.files import read_bytes
+from mnist_edge.store.manifest import sha256_of
 
 ENVIRONMENT_VARIABLE = "MNIST_EDGE_DATA"
 NPZ_KEYS = {"train_images": "x_train", "train_labels": "y_train", "test_images": "x_test", "test_labels": "y_test"}

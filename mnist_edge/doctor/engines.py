@@ -10,9 +10,10 @@ from mnist_edge.errors import MissingError, MnistEdgeError
 from mnist_edge.results import Finding
 from mnist_edge.runtime import engine_names, open_session, trial
 from mnist_edge.runtime import engines as known
+from mnist_edge.runtime.exported import artifact_paths
 from mnist_edge.runtime.selftest import run_selftest
-from mnist_edge.storage import read_bytes
-from mnist_edge.workspace import DEFAULT_MODEL, SHIPPED, artifact_paths
+from mnist_edge.store.files import read_bytes
+from mnist_edge.store.workspace import DEFAULT_MODEL, SHIPPED
 
 _ILLEGAL = "SIGILL"
 

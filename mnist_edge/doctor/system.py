@@ -10,8 +10,8 @@ import sysconfig
 import time
 from pathlib import Path
 
+from mnist_edge.measure.machine import machine
 from mnist_edge.results import Finding
-from mnist_edge.runtime.machine import machine
 
 # A clock that says less was never set: a Raspberry Pi has none that runs without power.
 EARLIEST = 1_790_000_000  # 2026-09-21

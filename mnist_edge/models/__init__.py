@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import discovery
-from mnist_edge.artifacts import KERAS_NAME
 from mnist_edge.errors import ContentError, UsageError, printable, suggest
 from mnist_edge.models.backend import import_keras
+from mnist_edge.store.manifest import KERAS_NAME
 
 __all__ = ["build", "load", "names", "outputs", "pixel_scale", "require_classifier", "saved"]
 

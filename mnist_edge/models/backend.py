@@ -10,7 +10,7 @@ from typing import Any
 
 from mnist_edge import __version__
 from mnist_edge.errors import missing_extra
-from mnist_edge.quiet import quiet
+from mnist_edge.store.streams import quiet
 
 
 def import_tensorflow() -> Any:

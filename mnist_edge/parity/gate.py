@@ -13,7 +13,7 @@ from mnist_edge.parity.label_noise import LabelNoise
 from mnist_edge.parity.probabilities import ProbabilityChange
 
 # The score bound is an approximation: by enumeration, a bound at 95 % passes a model at the margin in up to 5.2 % of
-# all test sets. At this confidence it does so in at most 5 % (tests/test_gate.py).
+# all test sets. At this confidence it does so in at most 5 % (tests/parity/test_gate.py).
 PASS_CONFIDENCE = 0.955
 # Family-wise error of the class rule, divided between its two tests and by the number of classes.
 CLASS_ALPHA = 0.05

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import read_vouched
 from mnist_edge.errors import MnistEdgeError, StageError, UsageError
 from mnist_edge.formats import ModelFile
 from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import LayerError
+from mnist_edge.store.manifest import read_vouched
 
 IMAGES = 64
 

@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME
 from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import ParityReport
-from mnist_edge.workspace import name_and_workspace
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME
+from mnist_edge.store.workspace import name_and_workspace
 
 FORMATS = {".tflite": "--format tflite", ".onnx": "--format onnx", ".c": "--format c", ".so": "--format c --build"}
 HAVE_FLOAT16 = {".tflite", ".onnx"}

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from mnist_edge.artifacts import KERAS_NAME, Manifest, sha256_of_file
 from mnist_edge.results import KernelReport, ParityReport
-from mnist_edge.serialize import from_json
+from mnist_edge.results.serialization import from_json
+from mnist_edge.store.manifest import KERAS_NAME, Manifest, sha256_of_file
 
 Report = TypeVar("Report", ParityReport, KernelReport)
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import REFERENCE_NAME, Manifest, read_vouched
 from mnist_edge.data import Split, image_digests
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, RefusedError, UsageError
@@ -24,7 +23,8 @@ from mnist_edge.parity.gate import Gate
 from mnist_edge.parity.kernels import compare_kernels
 from mnist_edge.results import Evaluation, KernelReport, Mistake, ParityReport
 from mnist_edge.runtime import Session, engine_names, open_session
-from mnist_edge.workspace import TWIN
+from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, read_vouched
+from mnist_edge.store.workspace import TWIN
 
 CHUNK = 1000
 

@@ -79,8 +79,8 @@ class Ratio:
     """Call time of one measurement divided by that of another, with its 95 % interval: below 1 is faster.
 
     ``before_us`` and ``after_us`` are medians of the processes' medians. ``ratio`` is the Hodges-Lehmann estimate, from
-    which ``after_us / before_us`` can differ a little; ``mnist_edge.latency_ratios`` has the method. ``name`` and
-    ``engine`` are of the second measurement. ``paired`` says that both were measured round by round in one run.
+    which ``after_us / before_us`` can differ a little; ``mnist_edge.measure.latency_ratios`` has the method. ``name``
+    and ``engine`` are of the second measurement. ``paired`` says that both were measured round by round in one run.
     ``processes`` are the numbers of processes before and after. ``no_interval`` says why there is none.
     """
 

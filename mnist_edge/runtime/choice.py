@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mnist_edge.runtime.machine import processor
-from mnist_edge.storage import write_json
+from mnist_edge.store.files import write_json
+from mnist_edge.toolchains.host import processor
 
 BY_RANK = "by default: bench has not compared the engines with this file here"
 ASKED = "asked for"

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import RefusedError
 from mnist_edge.formats import ModelFile, structure, tflite
-from mnist_edge.quiet import quiet
-from mnist_edge.runtime.engines import Port
+from mnist_edge.int8.quantize import Port
+from mnist_edge.store.streams import quiet
 
 REFERENCE_SOFTMAX_CLASSES = 511
 

@@ -14,9 +14,9 @@ from mnist_edge.errors import ContentError, MnistEdgeError, UsageError
 from mnist_edge.formats import Contract
 from mnist_edge.results import Prediction
 from mnist_edge.runtime.confidence import apply_temperature
-from mnist_edge.runtime.digit import Found, NoDigit
-from mnist_edge.runtime.pictures import SUFFIXES, prepare, read_picture
 from mnist_edge.runtime.session import Session
+from mnist_edge.vision.digit import Found, NoDigit
+from mnist_edge.vision.pictures import SUFFIXES, prepare, read_picture
 
 RAW = "resize"
 STDIN = "-"

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import read_vouched
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import npz
 from mnist_edge.results import SelfTest
 from mnist_edge.runtime.session import Session
+from mnist_edge.store.manifest import read_vouched
 
 SUFFIX = ".selftest.npz"
 IMAGES = 64

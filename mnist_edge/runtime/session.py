@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import fact_of, read_vouched, sha256_of
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError, suggest
 from mnist_edge.formats import METADATA_KEY, Contract, structure
 from mnist_edge.formats.foreign import not_runnable
+from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, softmax
 from mnist_edge.runtime import choice, engines, trial
-from mnist_edge.runtime.engines import Port, Program
-from mnist_edge.runtime.quantize import dequantize, pixel_lookup, softmax
+from mnist_edge.runtime.engines import Program
+from mnist_edge.store.manifest import fact_of, read_vouched, sha256_of
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor

@@ -21,12 +21,12 @@ from typing import IO
 import msgspec
 
 from mnist_edge.errors import MnistEdgeError, PictureTooLargeError
-from mnist_edge.runtime.digit import NoDigit
-from mnist_edge.runtime.pictures import prepare, read_picture
 from mnist_edge.serving import tfserving, v2
 from mnist_edge.serving.limits import MIB, RequestRefusedError
 from mnist_edge.serving.memory import DECODER_RETURNED_BYTES, return_large_blocks
 from mnist_edge.serving.requests import Grid, ImageRequest
+from mnist_edge.vision.digit import NoDigit
+from mnist_edge.vision.pictures import prepare, read_picture
 
 # A job begins with two lengths, its own and that of its content; a result with its length and whether the decoder ends.
 JOB_HEAD, RESULT_HEAD = struct.Struct("<II"), struct.Struct("<I?")

@@ -8,17 +8,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mnist_edge.artifacts import MANIFEST_NAME, sha256_of_file
 from mnist_edge.errors import ContentError, MnistEdgeError, UsageError, one_line
 from mnist_edge.formats import Contract
 from mnist_edge.runtime import Session, open_session
+from mnist_edge.runtime.selection import pick_file
 from mnist_edge.runtime.selftest import golden_path, run_selftest
-from mnist_edge.selection import pick_file
 from mnist_edge.serving.batching import Batcher, images_on_loop
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.requests import Grid
-from mnist_edge.workspace import SHIPPED
+from mnist_edge.store.manifest import MANIFEST_NAME, sha256_of_file
+from mnist_edge.store.workspace import SHIPPED
 
 POLL_SECONDS = 1.0
 

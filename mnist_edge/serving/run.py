@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from mnist_edge.errors import ContentError, MissingError, StageError, UsageError, missing_extra
 from mnist_edge.serving.settings import Settings
-from mnist_edge.storage import read_bytes
+from mnist_edge.store.files import read_bytes
 
 if TYPE_CHECKING:
     from mnist_edge.serving.limits import Limits
@@ -50,13 +50,13 @@ def serve(settings: Settings) -> None:
 
 def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
     try:
-        from mnist_edge.runtime.pictures import import_decoders
         from mnist_edge.serving import worker
         from mnist_edge.serving.access import Access, check_token
         from mnist_edge.serving.limits import Limits
         from mnist_edge.serving.log import say
         from mnist_edge.serving.models import Source
         from mnist_edge.serving.supervisor import Supervisor
+        from mnist_edge.vision.pictures import import_decoders
     except ImportError as error:
         raise missing_extra("The HTTP service", "serve") from error
 

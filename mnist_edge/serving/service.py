@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.runtime.digit import Found
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.batching import BATCH
 from mnist_edge.serving.decoders import Decoding, Gone
@@ -23,6 +22,7 @@ from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Loaded, Models
 from mnist_edge.serving.requests import ImageRequest
 from mnist_edge.serving.turns import Turns
+from mnist_edge.vision.digit import Found
 
 
 @dataclass

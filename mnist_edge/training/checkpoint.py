@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import storage
+from mnist_edge.store import files
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Checkpoint:
         values = {f"v{at}": np.asarray(variable) for at, variable in enumerate(_variables(model))}
         content = io.BytesIO()
         np.savez(content, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **values)
-        storage.write_bytes(self.path, content.getvalue())
+        files.write_bytes(self.path, content.getvalue())
 
     def planned(self) -> int | None:
         """How many epochs the run that is kept here shall have; None where there is none."""

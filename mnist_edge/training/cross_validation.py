@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from mnist_edge import artifacts, models, storage
+from mnist_edge import models
 from mnist_edge.data import Split, Splits, joined, take
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import UsageError, missing_extra
 from mnist_edge.models.backend import clear_session
+from mnist_edge.store import files
+from mnist_edge.store.manifest import fingerprint
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import fit
 from mnist_edge.training.recipes import TrainConfig
@@ -67,7 +69,7 @@ def cross_validate(
         run = TrainConfig(config.model, config.recipe, seed)
         facts = facts_of(run, splits)
         for number, (kept, out) in enumerate(folds_of(everything, folds, seed)):
-            key = artifacts.fingerprint({**facts, "folds": folds, "fold": number})
+            key = fingerprint({**facts, "folds": folds, "fold": number})
             path = folder / f"{Path(config.model).stem}-{config.recipe.name}-seed{seed}-fold{number}-{key[:12]}.json"
             if not path.is_file():
                 started = time.monotonic()
@@ -83,6 +85,6 @@ def cross_validate(
                 right = models.outputs(model, out.images).argmax(axis=1) == out.labels
                 row = {"fold": number, "seed": seed, "n": len(out), "correct": int(right.sum()),
                        "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
-                storage.write_json(path, row)
+                files.write_json(path, row)
                 checkpoint.path.unlink(missing_ok=True)
             yield json.loads(path.read_text())

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import artifacts, models
-from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge import models
 from mnist_edge.data import Splits
 from mnist_edge.errors import ContentError
 from mnist_edge.formats.reference import Reference
-from mnist_edge.runtime.quantize import softmax
+from mnist_edge.int8.quantize import softmax
 from mnist_edge.runtime.selftest import choose
-from mnist_edge.storage import read_bytes
+from mnist_edge.store.files import read_bytes
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
 
 
 def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
@@ -63,7 +63,7 @@ def adopt(path: Path, splits: Splits, folder: Path) -> None:
     """
     manifest = Manifest.load(folder)
     content = read_bytes(path)
-    key = artifacts.fingerprint({"source": artifacts.sha256_of(content), "data": splits.sha256})
+    key = fingerprint({"source": sha256_of(content), "data": splits.sha256})
     if manifest.is_current(KERAS_NAME, key) and manifest.is_current(REFERENCE_NAME, key):
         return
     reference, output = reference_of(models.load(path), splits)

@@ -6,13 +6,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mnist_edge import artifacts, models
-from mnist_edge.artifacts import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge import models
 from mnist_edge.data import Splits, joined
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.models.backend import import_keras, installed_versions
 from mnist_edge.results import TrainResult
-from mnist_edge.storage import read_bytes
+from mnist_edge.store.files import read_bytes
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
 from mnist_edge.training.budget import within_budget
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import fit, precision_of
@@ -46,7 +46,7 @@ def train(
     """
     manifest = Manifest.load(folder)
     facts = facts_of(config, splits)
-    key = artifacts.fingerprint(facts)
+    key = fingerprint(facts)
     if manifest.is_current(KERAS_NAME, key) and manifest.is_current(REFERENCE_NAME, key):
         return artifacts_result(manifest)
     progress("loading TensorFlow", 0, 1)
@@ -115,7 +115,7 @@ def _ensure_teacher(config: TrainConfig, splits: Splits, folder: Path, progress:
     """The teacher's ``.keras`` file: the workspace's own model where it is that very one, else one of the folder's."""
     teacher = _teacher_config(config)
     assert teacher is not None
-    key = artifacts.fingerprint(facts_of(teacher, splits))
+    key = fingerprint(facts_of(teacher, splits))
     beside = Manifest.load(folder.parent / teacher.model)
     if not beside.is_current(KERAS_NAME, key):
         train(teacher, splits, folder / TEACHER_FOLDER, lambda what, at, of: progress(f"teacher: {what}", at, of))
@@ -128,9 +128,9 @@ def facts_of(config: TrainConfig, splits: Splits) -> dict[str, Any]:
     start, teacher = Path(config.model), _teacher_config(config)
     return {
         "model": config.model if start.suffix != ".keras" else start.name,
-        "start": artifacts.sha256_of(read_bytes(start)) if start.suffix == ".keras" else None,
+        "start": sha256_of(read_bytes(start)) if start.suffix == ".keras" else None,
         "recipe": asdict(config.recipe) | ({"epochs": None} if config.time_budget else {}),
-        "teacher": artifacts.fingerprint(facts_of(teacher, splits)) if teacher else None,
+        "teacher": fingerprint(facts_of(teacher, splits)) if teacher else None,
         "time_budget": config.time_budget,
         "precision": precision_of(config.recipe),
         "seed": config.seed,

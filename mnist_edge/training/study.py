@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from mnist_edge import models
-from mnist_edge.artifacts import fingerprint
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, StageError, UsageError, missing_extra
 from mnist_edge.models.backend import clear_session
+from mnist_edge.store.manifest import fingerprint
 from mnist_edge.training.fit import fit
 from mnist_edge.training.recipes import OPTIMIZERS, Recipe, TrainConfig, augmentation_of
 from mnist_edge.training.stage import facts_of

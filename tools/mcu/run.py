@@ -91,7 +91,7 @@ def run(text: bytes, images: np.ndarray, board: str, folder: Path) -> dict:
 
 def expected_answers(path: Path, text: bytes, images: np.ndarray) -> np.ndarray | None:
     """What the TFLite file beside it answers in NumPy integers; None where that is not the one it was made from."""
-    from mnist_edge.artifacts import sha256_of
+    from mnist_edge.store.manifest import sha256_of
 
     facts = c.facts_of(text)
     beside = path.with_suffix(".tflite")

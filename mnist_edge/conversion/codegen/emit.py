@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import sha256_of
 from mnist_edge.conversion.codegen import backends, misra, pointwise
 from mnist_edge.conversion.codegen.expressions import address, array
 from mnist_edge.conversion.codegen.header import facts_line, header, prefix
@@ -16,9 +15,10 @@ from mnist_edge.conversion.codegen.order import GROUP
 from mnist_edge.conversion.codegen.plan import Plan, packed, plan
 from mnist_edge.conversion.codegen.step import OFFSET, Step, layer_input
 from mnist_edge.formats import Contract
-from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers
-from mnist_edge.runtime.fixed_point import TWICE, softmax_table
-from mnist_edge.runtime.integer_graph import padding
+from mnist_edge.int8.fixed_point import TWICE, softmax_table
+from mnist_edge.int8.graph import padding
+from mnist_edge.int8.program import ROUNDING, bounds, multipliers
+from mnist_edge.store.manifest import sha256_of
 
 _LAYERS = ("CONV_2D", "FULLY_CONNECTED")  # what the backends compute; the rest is plain C everywhere
 _WEIGHTED = (*_LAYERS, "DEPTHWISE_CONV_2D")  # ops with weights and biases

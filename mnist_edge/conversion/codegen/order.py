@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo
-from mnist_edge.runtime.engines.reference import ROUNDING, IntegerProgram
+from mnist_edge.int8.program import ROUNDING, IntegerProgram
 
 GROUP = 4  # neighbouring inputs that a kernel multiplies at once, or leaves out
 _IMAGES = 64

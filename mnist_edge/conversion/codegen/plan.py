@@ -14,12 +14,11 @@ from mnist_edge.conversion.codegen.order import GROUP, reorder
 from mnist_edge.conversion.codegen.step import BLOCK, OFFSET, Buffer, Step, layer_input, place, stored_offset
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
-from mnist_edge.runtime import integer_graph
-from mnist_edge.runtime.engines import Port
-from mnist_edge.runtime.engines.reference import ROUNDING, bounds, multipliers
-from mnist_edge.runtime.fixed_point import TWICE
-from mnist_edge.runtime.integer_graph import padding
-from mnist_edge.runtime.quantize import pixel_lookup
+from mnist_edge.int8 import graph
+from mnist_edge.int8.fixed_point import TWICE
+from mnist_edge.int8.graph import padding
+from mnist_edge.int8.program import ROUNDING, bounds, multipliers
+from mnist_edge.int8.quantize import Port, pixel_lookup
 
 # The image on the file's own grid, if that is not the grid of the pixels, and the table that puts it there.
 PIXELS, PIXELS_TABLE = "pixels", "pixels table"
@@ -57,7 +56,7 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float) -> Plan:
     if (file.inputs[0].dtype, file.outputs[0].dtype) != ("uint8", "int8"):
         raise StageError("C code takes pixels as uint8 and answers in int8.", "Export the model with mnist-edge.")
     constants = tflite.constants(content)
-    why = integer_graph.problem(file, constants)
+    why = graph.problem(file, constants)
     if why:
         raise StageError(f"C code cannot compute this model: {why}.", "Export it with --format tflite or onnx.")
     image = file.inputs[0]

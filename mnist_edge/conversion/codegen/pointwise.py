@@ -11,15 +11,9 @@ from numpy.typing import NDArray
 from mnist_edge.conversion.codegen.expressions import address, array
 from mnist_edge.conversion.codegen.plan import PIXELS_TABLE, Plan
 from mnist_edge.conversion.codegen.step import OFFSET, Step, stored_offset
-from mnist_edge.runtime.engines.reference import bounds, table
-from mnist_edge.runtime.fixed_point import multiplier
-from mnist_edge.runtime.integer_ops import (
-    ADD_SHIFT,
-    mean_axes,
-    mean_multiplier,
-    product_multiplier,
-    repeated_size,
-)
+from mnist_edge.int8.fixed_point import multiplier
+from mnist_edge.int8.operators import ADD_SHIFT, mean_axes, mean_multiplier, product_multiplier, repeated_size
+from mnist_edge.int8.program import bounds, table
 
 _TABLES = ("LEAKY_RELU", "LOGISTIC", "PIXELS", "QUANTIZE")
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import missing_extra
 from mnist_edge.formats import onnx as onnx_format
+from mnist_edge.int8.quantize import dequantize, quantize
 from mnist_edge.parity.layers import Trace, pixel_scale_of
-from mnist_edge.runtime.quantize import dequantize, quantize
 
 _MOVES = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
 

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import UsageError, missing_extra
 from mnist_edge.formats import tflite
+from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, quantize
 from mnist_edge.parity.layers import Trace, pixel_scale_of
-from mnist_edge.runtime.engines import Port
 from mnist_edge.runtime.interpreter import reference_kernels_abort
-from mnist_edge.runtime.quantize import dequantize, pixel_lookup, quantize
 
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 

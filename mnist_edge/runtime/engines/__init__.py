@@ -14,28 +14,14 @@ import platform
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import discovery
 from mnist_edge.errors import MissingError, missing_extra
-
-
-@dataclass(frozen=True)
-class Port:
-    """An input or output of a loaded file: real = (q - zero_point) * scale where ``scale`` is not None.
-
-    ``shape`` is that of one image or one answer, without the batch dimension.
-    """
-
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-    scale: float | None = None
-    zero_point: int = 0
+from mnist_edge.int8.quantize import Port
 
 
 class Program(Protocol):

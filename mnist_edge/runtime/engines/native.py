@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.artifacts import Manifest, fingerprint, read_vouched, sha256_of
 from mnist_edge.errors import ContentError, MissingError, RefusedError, UsageError
 from mnist_edge.formats import METADATA_KEY, c
-from mnist_edge.runtime.engines import Port, Program
-from mnist_edge.storage import locked
+from mnist_edge.int8.quantize import Port
+from mnist_edge.runtime.engines import Program
+from mnist_edge.store.files import locked
+from mnist_edge.store.manifest import Manifest, fingerprint, read_vouched, sha256_of
 
 NAME = "native"
 SUFFIXES = (".c", ".so")

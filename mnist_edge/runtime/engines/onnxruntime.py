@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import RefusedError
 from mnist_edge.formats import ModelFile, onnx, structure
-from mnist_edge.runtime.engines import Port, Program, missing_engine
+from mnist_edge.int8.quantize import Port
+from mnist_edge.runtime.engines import Program, missing_engine
 
 NAME = "onnxruntime"
 SUFFIXES = (".onnx",)

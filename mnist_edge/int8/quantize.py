@@ -1,0 +1,61 @@
+"""The conversions where numbers cross from a model to us: the two of a quantized boundary, and the softmax.
+
+Formulas: B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference
+(2018), section 2.1: real = scale * (q - zero_point).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a loaded file: real = (q - zero_point) * scale where ``scale`` is not None.
+
+    ``shape`` is that of one image or one answer, without the batch dimension.
+    """
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    scale: float | None = None
+    zero_point: int = 0
+
+
+def quantize(real: NDArray[np.float32], scale: float, zero_point: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Real values on an integer grid: rounded to the nearest step, half to even, and clipped to the dtype's range."""
+    limits = np.iinfo(dtype)
+    steps = np.rint(np.asarray(real, np.float64) / scale) + zero_point
+    return np.asarray(np.clip(steps, limits.min, limits.max), dtype)
+
+
+def dequantize(steps: NDArray[Any], scale: float, zero_point: int) -> NDArray[np.float32]:
+    """Integers of a grid as real values, float32."""
+    return (steps.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of logits as probabilities, shifted by their maximum so that nothing overflows."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def pixel_lookup(port: Port, pixel_scale: float) -> NDArray[np.generic] | None:
+    """The value of an input for each of the 256 pixels, of the input's dtype; None if the pixel already is that value.
+
+    Args:
+        port: the input. pixel_scale: from a pixel to the model's real input.
+    """
+    pixels = np.arange(256, dtype=np.uint8)
+    if port.dtype.kind == "f":
+        return (pixels * np.float32(pixel_scale)).astype(port.dtype)
+    if port.scale is None:
+        # An integer input without a grid takes the pixels themselves.
+        lookup = pixels.astype(port.dtype)
+    else:
+        lookup = quantize(pixels * np.float32(pixel_scale), port.scale, port.zero_point, port.dtype)
+    return None if port.dtype == np.uint8 and bool((lookup == pixels).all()) else lookup

@@ -1,0 +1,1 @@
+"""How long a file takes on this machine, and in what state the machine is."""

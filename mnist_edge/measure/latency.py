@@ -1,0 +1,187 @@
+"""Latency of `Session.predict`, in a process of its own: ``python -m mnist_edge.measure.latency JSON``."""
+
+from __future__ import annotations
+
+import time
+
+STARTED = time.monotonic_ns()
+
+import base64  # noqa: E402
+import gc  # noqa: E402
+import json  # noqa: E402
+import resource  # noqa: E402
+import sys  # noqa: E402
+from dataclasses import asdict, dataclass, replace  # noqa: E402
+from importlib.metadata import version  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import numpy as np  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
+
+from mnist_edge.errors import MnistEdgeError  # noqa: E402
+from mnist_edge.runtime import engines, open_session  # noqa: E402
+from mnist_edge.runtime.selftest import Golden, golden_path  # noqa: E402
+from mnist_edge.runtime.session import Session  # noqa: E402
+from mnist_edge.store.manifest import read_vouched  # noqa: E402
+
+KIB = 1024
+CLOCK_READINGS = 2000
+
+
+@dataclass(frozen=True)
+class BenchConfig:
+    """How a file is measured: at least ``count`` calls and ``seconds``, after ``warmup`` calls that do not count.
+
+    All three are shared by ``processes`` new processes. The default of seven is the smallest number with which a
+    single disturbed process sets no end of the interval that compares two runs: with seven and seven, the exact rank
+    test leaves out eight pairwise ratios at either end.
+    """
+
+    path: str
+    engine: str = "auto"
+    threads: int = 1
+    batch: int = 1
+    seconds: float = 1.0
+    count: int = 100
+    warmup: int = 50
+    processes: int = 7
+    trust: bool = False
+    samples: bool = False
+    # When the parent started this process, by the system's monotonic clock.
+    started_ns: int = 0
+
+
+@dataclass(frozen=True)
+class ProcessReport:
+    """What one process measured of one configuration."""
+
+    engine: str
+    delegate: str
+    version: str
+    clock_us: float
+    start_ms: float
+    import_ms: float
+    load_ms: float
+    first_ms: float
+    peak_rss_bytes: int
+    # Wall time of the measuring loop, from before the first call to after the last.
+    wall_ns: int
+    calls_ns: NDArray[np.int64]
+
+    def to_json(self) -> dict[str, Any]:
+        """Inverse of `from_json`; the calls are base64 of little-endian int64."""
+        return {**vars(self), "calls_ns": base64.b64encode(self.calls_ns.astype("<i8").tobytes()).decode()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> ProcessReport:
+        """Inverse of `to_json`."""
+        return cls(**{**value, "calls_ns": np.frombuffer(base64.b64decode(value["calls_ns"]), "<i8")})
+
+
+def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) -> tuple[NDArray[np.int64], int]:
+    """Time calls of ``session.predict`` on batches that go round the images.
+
+    The garbage collector is off meanwhile: its pauses are Python's, not the model's.
+
+    Args:
+        session: an open file.
+        images: uint8 (n, h, w, 1), at least one batch of them.
+        config: how long.
+
+    Returns:
+        Nanoseconds of each call, int64 (calls,), and nanoseconds of the whole loop.
+    """
+    starts = range(0, len(images) - config.batch + 1, config.batch)
+    batches = [np.ascontiguousarray(images[at : at + config.batch]) for at in starts]
+    predict, clock, turns = session.predict, time.perf_counter_ns, len(batches)
+    for at in range(config.warmup):
+        predict(batches[at % turns])
+    taken: list[int] = []
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        start = clock()
+        end = start + round(config.seconds * 1e9)
+        while len(taken) < config.count or clock() < end:
+            batch = batches[len(taken) % turns]
+            begun = clock()
+            predict(batch)
+            taken.append(clock() - begun)
+        wall = clock() - start
+    finally:
+        if collecting:
+            gc.enable()
+    return np.array(taken), wall
+
+
+def clock_overhead_ns() -> float:
+    """Median nanoseconds between two readings of the clock with nothing in between."""
+    clock = time.perf_counter_ns
+    gaps = []
+    for _ in range(CLOCK_READINGS):
+        begun = clock()
+        gaps.append(clock() - begun)
+    return float(np.median(gaps))
+
+
+def report(config: BenchConfig) -> ProcessReport:
+    """Measure one configuration in this process, from its start on.
+
+    Raises:
+        MnistEdgeError: what opening the file raises.
+    """
+    imported = time.monotonic_ns()
+    session = open_session(Path(config.path), config.engine, config.threads, config.trust)
+    loaded = time.monotonic_ns()
+    images = pictures(session, config.batch)
+    ready = time.monotonic_ns()
+    session.predict(images[: config.batch])
+    first = time.monotonic_ns()
+    calls_ns, wall_ns = measure(session, images, config)
+    began = config.started_ns or STARTED
+    return ProcessReport(
+        engine=session.engine,
+        delegate=session.delegate,
+        version=version(engines.found()[session.engine].PACKAGE),
+        clock_us=clock_overhead_ns() / 1e3,
+        start_ms=(first - ready + loaded - began) / 1e6,
+        import_ms=(imported - began) / 1e6,
+        load_ms=(loaded - imported) / 1e6,
+        first_ms=(first - ready) / 1e6,
+        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB,
+        wall_ns=wall_ns,
+        calls_ns=calls_ns,
+    )
+
+
+def pictures(session: Session, batch: int) -> NDArray[np.uint8]:
+    """Images to measure with: the file's golden images if they lie next to it, else noise; at least one batch."""
+    path = golden_path(session.path)
+    if path.is_file():
+        images = Golden.from_bytes(read_vouched(path)[0]).images
+    else:
+        images = np.random.default_rng(0).integers(0, 256, (64, *session.image_shape, 1), np.uint8)
+    return np.resize(images, (max(len(images), batch), *images.shape[1:]))
+
+
+def main() -> int:
+    """One configuration as JSON in, one report or error as JSON out."""
+    config = BenchConfig(**json.loads(sys.argv[1]))
+    answer: dict[str, Any]
+    try:
+        answer = {"process": report(config).to_json()}
+    except MnistEdgeError as error:
+        answer = {"error": [type(error).__name__, error.cause, error.remedy]}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    return 0
+
+
+def arguments(config: BenchConfig) -> list[str]:
+    """The command line of a process that measures this, begun now."""
+    asked = replace(config, started_ns=time.monotonic_ns())
+    return [sys.executable, "-m", "mnist_edge.measure.latency", json.dumps(asdict(asked))]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Verdicts for people and CI systems: one output format a module, each a function from `Verdicts` to text.
+
+Nothing here decides: what passed is written in `mnist_edge.parity.verdict`.
+"""
+
+from __future__ import annotations
+
+from mnist_edge.results import ParityReport
+from mnist_edge.results.verdicts import Check, Verdicts
+
+BASELINE_COLUMNS = (
+    "file", "engine", "accuracy before", "accuracy now", "drop pp before", "drop pp now", "bytes before", "bytes now",
+    "µs an image before", "µs an image now", "outcome",
+)  # fmt: skip
+
+# As text: the page refers to nothing outside itself.
+VIEWERS = "The graph of a file: https://netron.app, or model-explorer FILE (pip install ai-edge-model-explorer)"
+
+
+def brier_change(report: ParityReport) -> str:
+    """The Brier score and its change, as a cell of a table; empty if there is nothing to compare."""
+    if report.brier is None or report.brier_increase is None:
+        return ""
+    return f"{report.brier:.4f} ({report.brier_increase:+.4f})"
+
+
+def distance(report: ParityReport) -> str:
+    """The distance from the float model's probabilities, as a cell of a table."""
+    return "" if report.probability_distance is None else f"{report.probability_distance:.2%}"
+
+
+def size(report: ParityReport | None) -> str:
+    """The file's bytes, as a cell of a table; empty if they are not known."""
+    return "" if report is None or report.size_bytes is None else f"{report.size_bytes:,}"
+
+
+def image_time(report: ParityReport | None) -> str:
+    """Microseconds an image while verifying, as a cell of a table; empty if they are not known."""
+    return "" if report is None or report.image_us is None else f"{report.image_us:.1f}"
+
+
+def baseline_rows(verdicts: Verdicts) -> list[tuple[Check, tuple[str, ...]]]:
+    """A row a check under `BASELINE_COLUMNS`, without the outcome; none if there is no baseline."""
+    if not verdicts.has_baseline:
+        return []
+    return [(check, _before_and_now(check)) for check in verdicts.checks]
+
+
+def _before_and_now(check: Check) -> tuple[str, ...]:
+    pair = (check.before, check.now)
+    return (
+        check.file,
+        check.engine,
+        *("" if item is None else f"{item.accuracy:.2%}" for item in pair),
+        *("" if item is None else f"{item.drop_pp:+.2f}" for item in pair),
+        *map(size, pair),
+        *map(image_time, pair),
+    )

@@ -1,0 +1,263 @@
+"""Where models are, and which of their files a command's words mean.
+
+In every command a word for a model is a file, a model's folder, a workspace (a folder of models' folders) or a name.
+Commands that take exported files look for a path first, then for a name in the workspace, then for one in this package
+(`locate`). Commands that train or convert look for the name of a built-in model or of one in the workspace first, then
+for a path (`keras_model`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_edge.errors import UsageError, suggest
+from mnist_edge.formats import foreign
+from mnist_edge.runtime import engines
+from mnist_edge.runtime.exported import NotInWorkspaceError, exported, how_to_export, nothing_exported
+from mnist_edge.runtime.session import engine_names
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of_file
+from mnist_edge.store.workspace import (
+    DEFAULT_WORKSPACE,
+    KERAS_SUFFIX,
+    SHIPPED,
+    TWIN,
+    is_model_folder,
+    model_folders,
+    model_name,
+    name_and_workspace,
+)
+
+# What a word for a model may be, in messages.
+MODEL = "file, folder or model"
+
+
+@dataclass(frozen=True)
+class Located:
+    """What a word means: a file, or models' folders (one for a name or a model's folder, all those of a workspace)."""
+
+    file: Path | None = None
+    folders: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The files that a command's words mean, and files of the same folders that are left out.
+
+    ``not_by_engine`` are those that the engine named does not run, ``no_engine`` those in the package that no engine
+    installed here runs.
+    """
+
+    files: tuple[Path, ...]
+    not_by_engine: tuple[Path, ...] = ()
+    no_engine: tuple[Path, ...] = ()
+
+
+def locate(word: str, workspace: Path, shipped: bool = True) -> Located:
+    """What a word means in commands that take exported files.
+
+    Args:
+        word: a file, a model's folder, a workspace or a name. workspace: where names are looked up.
+        shipped: whether the name of a model that is not exported in the workspace means the one in the package.
+
+    Raises:
+        UsageError: there is no such thing.
+    """
+    path = Path(word)
+    if path.is_dir() and (folders := model_folders(path)):
+        return Located(folders=folders)
+    if path.exists() and not path.is_dir():
+        return Located(file=path)
+    places = (workspace, SHIPPED) if shipped else (workspace,)
+    found = [place / word for place in places if _is_name(word) and is_model_folder(place / word)]
+    if not found:
+        raise _nothing_like(word, workspace, shipped)
+    return Located(folders=(next(filter(exported, found), found[0]),))
+
+
+def select(words: Sequence[str], workspace: Path, engine: str = "auto", shipped: bool = True) -> Selection:
+    """The files that words mean, see `locate`; without words, those of the workspace.
+
+    A file is taken as it is, also if the engine will refuse it. A folder stands for the exported files in it.
+
+    Raises:
+        UsageError: a word means nothing, or a folder without an exported file, or with none that the engine runs.
+    """
+    parts = [_selected(locate(word, workspace, shipped), word, engine) for word in words]
+    if not words:
+        parts = [_selected(Located(folders=model_folders(workspace)), str(workspace), engine)]
+    return Selection(
+        tuple(path for part in parts for path in part.files),
+        tuple(path for part in parts for path in part.not_by_engine),
+        tuple(path for part in parts for path in part.no_engine),
+    )
+
+
+def _selected(located: Located, word: str, engine: str) -> Selection:
+    if located.file is not None:
+        return Selection((located.file,))
+    files = [path for folder in located.folders for path in exported(folder)]
+    if not files:
+        raise nothing_exported(located.folders, word)
+    run, others = _runnable(files, engine, word)
+    # Where no engine is installed none is left out, so that opening them says what is missing.
+    by_engine = [path for path in run if SHIPPED not in path.parents or engines.installed(path.suffix)] or run
+    return Selection(tuple(by_engine), tuple(others), tuple(path for path in run if path not in by_engine))
+
+
+def select_shipped(names: Sequence[str], engine: str = "auto") -> Selection:
+    """The package's own exported files, of the models with these names; without names, of all.
+
+    Raises:
+        UsageError: the package has no such model, or no file that the engine runs.
+    """
+    known = [folder.name for folder in model_folders(SHIPPED)]
+    for name in names:
+        if name not in known:
+            raise suggest(name, known, "shipped model")
+    return select([str(SHIPPED / name) for name in names or known], SHIPPED, engine)
+
+
+def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
+    """The one file that answers for a word, see `locate`.
+
+    Of a folder, files of the first engine come before those of others, and int8 before float. A ``.keras`` file stands
+    for the model in its own folder or in the workspace whose ``model.keras`` has the same content.
+
+    Raises:
+        UsageError: there is none, or a workspace has several models.
+    """
+    located = locate(word, workspace)
+    if located.file is not None and located.file.suffix != KERAS_SUFFIX:
+        return located.file
+    folders = located.folders if located.file is None else _folders_with(located.file, workspace)
+    found = {folder: files for folder in folders if (files := exported(folder))}
+    if not found:
+        raise (
+            foreign.not_runnable(located.file) if located.file is not None else nothing_exported(located.folders, word)
+        )
+    if len(found) > 1:
+        raise _several(word, list(found))
+    first = engine_names() if engine == "auto" else [engine]
+    order = {"int8": 0, "float16": 1, TWIN: 2}
+
+    def rank(path: Path) -> tuple[int, int]:
+        runs = [index for index, name in enumerate(first) if name in engine_names(path.suffix)]
+        quantization = Manifest.load(path.parent).files[path.name]["quantization"]
+        return (runs[0] if runs else len(first), order.get(quantization, len(order)))
+
+    return min(next(iter(found.values())), key=rank)
+
+
+def _folders_with(keras_file: Path, workspace: Path) -> tuple[Path, ...]:
+    """The first model's folder with exported files whose ``model.keras`` has the content of this file; or none.
+
+    The file's own folder comes first, then the folder of its name in the workspace.
+    """
+    content = sha256_of_file(keras_file)
+    for folder in (keras_file.parent, workspace / model_name(str(keras_file))):
+        if Manifest.load(folder).files.get(KERAS_NAME, {}).get("sha256") == content and exported(folder):
+            return (folder,)
+    return ()
+
+
+def folders_to_copy(word: str, workspace: Path) -> tuple[Path, ...]:
+    """The models' folders that a word means, a file standing for its folder; never those in the package.
+
+    Raises:
+        UsageError: there is no such thing.
+    """
+    located = locate(word, workspace, shipped=False)
+    return located.folders if located.file is None else (located.file.parent,)
+
+
+def keras_model(word: str, workspace: Path, built_in: Sequence[str]) -> str:
+    """What a word means in commands that train or convert: a built-in model's name, or the path of a ``.keras`` file.
+
+    Args:
+        word: a name, a model's folder, a ``.keras`` file or a workspace of one model. workspace: where names are.
+        built_in: names of the built-in models.
+
+    Raises:
+        UsageError: there is no such thing, or it is a file of another kind.
+    """
+    path = Path(word)
+    if word in built_in:
+        return word
+    if _is_name(word) and (workspace / word / KERAS_NAME).is_file():
+        return str(workspace / word / KERAS_NAME)
+    if path.is_dir():
+        found = [folder for folder in model_folders(path) if (folder / KERAS_NAME).is_file()]
+        if len(found) > 1:
+            raise _several(word, found)
+        if found:
+            return str(found[0] / KERAS_NAME)
+        if foreign.is_saved_model(path):
+            raise foreign.unknown_file(path)
+        raise UsageError(f"There is no {KERAS_NAME} in {path}, nor in a folder in it.", "Name a .keras file.")
+    if path.exists():
+        if path.suffix != KERAS_SUFFIX:
+            raise foreign.not_a_keras_model(path)
+        return word
+    if path.suffix or not _is_name(word):
+        raise UsageError(f"There is no file or folder {word}.", "Check the path.")
+    raise suggest(word, sorted({*built_in, *(folder.name for folder in model_folders(workspace))}), MODEL)
+
+
+def exported_in_place(model: str, workspace: Path) -> tuple[Path, str]:
+    """The workspace and the name of a model that `keras_model` returned.
+
+    A model's folder is exported where it is, unless another workspace than the default one was named.
+    """
+    path = Path(model)
+    if path.name == KERAS_NAME and {KERAS_NAME, REFERENCE_NAME} <= set(Manifest.load(path.parent).files):
+        name, home = name_and_workspace(path.parent)
+        if workspace == DEFAULT_WORKSPACE or home.resolve() == workspace.resolve():
+            return home, name
+    return workspace, model
+
+
+def _is_name(word: str) -> bool:
+    return Path(word).name == word and word not in ("", "..")
+
+
+def _runnable(files: Sequence[Path], engine: str, word: str) -> tuple[list[Path], list[Path]]:
+    """The files of a folder whose format an engine runs, and the others; with ``auto``, all are in the first.
+
+    Raises:
+        UsageError: no such engine, or one that runs none of them.
+    """
+    if engine == "auto":
+        return list(files), []
+    known = engines.found()
+    if engine not in known:
+        raise suggest(engine, ["auto", *known], "engine")
+    run = [path for path in files if path.suffix in known[engine].SUFFIXES]
+    if not run:
+        formats = ", ".join(sorted({path.suffix for path in files}))
+        raise UsageError(
+            f"The engine {engine} runs none of the files in {word}, which are {formats}.",
+            f"It runs {', '.join(known[engine].SUFFIXES)}: export that format, or name another --engine.",
+        )
+    return run, [path for path in files if path not in run]
+
+
+def _several(word: str, folders: Sequence[Path]) -> UsageError:
+    names = ", ".join(folder.name for folder in folders)
+    return UsageError(f"{word} holds several models: {names}.", f"Name one of them, as {folders[0]}.")
+
+
+def _nothing_like(word: str, workspace: Path, shipped: bool) -> UsageError:
+    path = Path(word)
+    if path.is_dir():
+        return foreign.unknown_file(path) if foreign.is_saved_model(path) else nothing_exported((), word)
+    if path.suffix or not _is_name(word):
+        return UsageError(f"There is no file or folder {word}.", "Check the path.")
+    if not shipped and is_model_folder(SHIPPED / word):
+        return NotInWorkspaceError(f"There is no model {word!r} in {workspace}.", how_to_export(word, workspace))
+    places = (workspace, SHIPPED) if shipped else (workspace,)
+    known = sorted({folder.name for place in places for folder in model_folders(place)})
+    error = suggest(word, known, MODEL)
+    own = Path(f"{word}{KERAS_SUFFIX}")
+    return UsageError(error.cause, f"{error.remedy} {how_to_export(str(own), workspace)}") if own.is_file() else error

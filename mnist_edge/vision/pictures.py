@@ -1,0 +1,163 @@
+"""A picture of any kind to the pixels that a model takes. Preprocessors are named in the model's contract."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mnist_edge.errors import ContentError, MnistEdgeError, PictureTooLargeError, UsageError
+from mnist_edge.store.files import read_bytes
+from mnist_edge.vision.containers import Container, inspect
+from mnist_edge.vision.digit import Found, find_digit, find_digits
+from mnist_edge.vision.grey import to_grey
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Suffixes of the formats that `containers` accepts.
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"}
+)
+MAX_PIXELS = 50_000_000
+# Memory that decoding may take for each pixel that is allowed: 80 MB for 16 million pixels.
+BYTES_PER_PIXEL = 5
+MAX_FILE_BYTES = 1 << 28
+PREPROCESSORS = ("digit", "resize")
+# A picture is reduced when it is read, as long as its longest side is not below this: four times what digits are
+# looked for in.
+KEPT = 1280
+ORIGINAL_SIZE = "original_size"
+
+
+def read_picture(source: Path | bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Image:
+    """A picture in mode L (grey, 0 to 255), upright; transparent parts get a ground that the drawing stands out from.
+
+    PNG, JPEG, WebP, GIF, BMP, TIFF and PNM are read, the first frame of each. A picture whose longest side is twice
+    `KEPT` or more is reduced; then ``info["original_size"]`` has its width and height.
+
+    Args:
+        source: a file, or a file's bytes.
+        name: how to call the bytes in a message.
+        max_pixels: the most pixels that are read. Formats that take more than `BYTES_PER_PIXEL` to decode (WebP, some
+            JPEG and TIFF files) are allowed fewer: no more than ``max_pixels * BYTES_PER_PIXEL`` bytes are taken.
+
+    Raises:
+        UsageError: no such file.
+        PictureTooLargeError: too many pixels; nothing was decoded.
+        ContentError: no picture of a known format, or a damaged one.
+    """
+    content = source if isinstance(source, bytes) else read_bytes(source, MAX_FILE_BYTES)
+    name = name or str(source)
+    try:
+        container = inspect(content)
+        _check_size(container, name, max_pixels)
+        return _decoded(container)
+    except MnistEdgeError:
+        raise
+    except MemoryError:
+        raise PictureTooLargeError(f"{name} takes more memory than there is.", "Make it smaller.") from None
+    except Exception as error:  # Pillow's plug-ins raise anything on damaged files
+        raise ContentError(f"{name} is no picture that can be read.", "Give a whole PNG or JPEG file.") from error
+
+
+def _check_size(container: Container, name: str, max_pixels: int) -> None:
+    pixels = container.width * container.height
+    if pixels == 0:
+        raise ValueError
+    allowed = min(max_pixels, max_pixels * BYTES_PER_PIXEL * pixels // max(1, container.decoder_bytes))
+    if pixels > allowed:
+        raise PictureTooLargeError(
+            f"{name} has {container.width} x {container.height} pixels, more than {allowed:,}.", "Make it smaller."
+        )
+
+
+def import_decoders() -> None:
+    """Import Pillow's plug-ins for the accepted formats, so that processes forked later share their memory."""
+    from PIL import Image as Pil
+
+    Pil.preinit()
+    for module in _PLUGINS.values():
+        importlib.import_module(module)
+
+
+def _decoded(container: Container) -> Image:
+    from PIL import Image as Pil
+
+    if container.format in _PLUGINS:
+        importlib.import_module(_PLUGINS[container.format])
+    with Pil.open(io.BytesIO(container.content), formats=(container.format,)) as picture:
+        if picture.size != (container.width, container.height):
+            raise ValueError
+        scale = next(scale for scale in (8, 4, 2, 1) if max(picture.size) // scale >= KEPT or scale == 1)
+        # Only JPEG can be decoded to grey and to a fraction of its size.
+        picture.draft("L", (max(1, picture.width // scale), max(1, picture.height // scale)) if scale > 1 else None)
+        picture.load()
+        grey = to_grey(picture, max(1, max(picture.size) // KEPT))
+    size = container.width, container.height
+    turned = _TURNS[container.orientation]
+    reduced = grey.size != size
+    if turned is not None:
+        grey = grey.transpose(Pil.Transpose[turned])
+        size = size if container.orientation < _FIRST_SIDEWAYS else size[::-1]
+    grey.info = {ORIGINAL_SIZE: size} if reduced else {}
+    return grey
+
+
+# Pillow loads the others with its first picture; without these it would load all the plug-ins that it has.
+_PLUGINS = {"WEBP": "PIL.WebPImagePlugin", "TIFF": "PIL.TiffImagePlugin"}
+# By EXIF orientation.
+_TURNS = (
+    None,
+    None,
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
+)
+_FIRST_SIDEWAYS = 5
+
+
+def prepare(picture: Image, preprocessor: str, image_shape: tuple[int, ...], multi: bool = False) -> list[Found]:
+    """The pixels of a grey picture as the network takes them, uint8 (h, w), 0 = background, with their box in it.
+
+    ``digit`` finds the digit and makes it what MNIST's are (see `digit`); ``resize`` scales the whole picture.
+
+    Args:
+        picture: grey. preprocessor: one of `PREPROCESSORS`. image_shape: (h, w) of the model's input.
+        multi: find every digit, in reading order; with ``digit`` only.
+
+    Raises:
+        NoDigit: ``digit`` found none; the message says why.
+        UsageError: the model names a preprocessor of a later version.
+    """
+    from PIL import Image as Pil
+
+    if preprocessor not in PREPROCESSORS:
+        raise UsageError(f"The model wants the preprocessor {preprocessor!r}.", "Upgrade mnist-edge.")
+    height, width = image_shape
+    pixels = np.asarray(picture, np.uint8)
+    if preprocessor == "digit":
+        found = find_digits(pixels, (height, width)) if multi else [find_digit(pixels, (height, width))]
+        return [_in_original(item, picture) for item in found]
+    if pixels.shape != (height, width):
+        pixels = np.asarray(Pil.fromarray(pixels).resize((width, height), Pil.Resampling.LANCZOS), np.uint8)
+    return [Found(pixels, (0, 0, *picture.info.get(ORIGINAL_SIZE, picture.size)))]
+
+
+def _in_original(found: Found, picture: Image) -> Found:
+    """A digit found in a reduced picture, with its box in the original."""
+    width, height = picture.info.get(ORIGINAL_SIZE, picture.size)
+    if (width, height) == picture.size:
+        return found
+    across, down = width / picture.width, height / picture.height
+    left, top, right, bottom = found.box[0], found.box[1], found.box[0] + found.box[2], found.box[1] + found.box[3]
+    corner = round(left * across), round(top * down)
+    return replace(found, box=(*corner, round(right * across) - corner[0], round(bottom * down) - corner[1]))

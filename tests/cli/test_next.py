@@ -1,0 +1,144 @@
+"""What a command suggests to do next works when it is pasted, and a report tells the worst verdict of its folder."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_edge.cli import output
+from mnist_edge.errors import UsageError
+from mnist_edge.reports import layers
+from mnist_edge.results import LayerError
+from mnist_edge.store.manifest import Manifest
+from mnist_edge.training import configure
+from mnist_edge.training.recipes import RECIPES, augmentation_of
+from mnist_edge.workflows import verify
+from tests.conftest import Run
+
+ANYTHING_PASSES = ["--max-drop-pp", "50", "--min-agreement", "0.1", "--max-class-drop-pp", "100",
+                   "--max-brier-increase", "2", "--max-probability-distance", "2"]  # fmt: skip
+NOTHING_PASSES = ["--max-drop-pp", "0.0001"]
+WORKSPACE = "my models"
+
+
+def suggested(run: Run) -> list[str]:
+    """The commands after ``Next:``, without their comments."""
+    _, _, after = run.out.partition("\nNext:\n")
+    return [line.split("    #")[0].strip() for line in after.splitlines()]
+
+
+def paste(command: str, folder: Path) -> Run:
+    words = shlex.join([sys.executable, "-m", "mnist_edge"])
+    pasted = re.sub("^mnist-edge", words, command)
+    done = subprocess.run(["sh", "-c", pasted], cwd=folder, capture_output=True, text=True, check=False)
+    return Run(done.returncode, done.stdout.replace(words, "mnist-edge"), done.stderr)
+
+
+@pytest.fixture
+def folder(slice_npz: Path, tmp_path: Path) -> Path:
+    """A folder with data and a picture of one's own."""
+    (tmp_path / "slice.npz").symlink_to(slice_npz)
+    Image.fromarray(np.pad(np.full((20, 3), 255, np.uint8), ((4, 4), (13, 12)))).save(tmp_path / "PICTURE.png")
+    return tmp_path
+
+
+def test_every_suggestion_from_the_sweep_to_the_prediction_works(folder: Path, cli: Callable[..., Run]) -> None:
+    words = ["--model", "dense", "--data", "slice.npz", "-o", WORKSPACE]
+    sweep = cli("sweep", "--trials", 1, "--epochs", 1, *words, cwd=folder)
+    assert sweep.code == 0, sweep.err
+    (train,) = suggested(sweep)
+    trained = paste(train, folder)
+    assert trained.code == 0, trained.err
+    made_by = Manifest.load(folder / WORKSPACE / "dense").files["model.keras"]["made_by"]
+    tried = cli("sweep", "--trials", 1, "--epochs", 1, *words, "--json", cwd=folder).json["result"]["trials"][0]
+    recipe = made_by["recipe"]
+    assert recipe["optimizer"] == tried["parameters"]["optimizer"]
+    assert recipe["learning_rate"] in tried["parameters"].values()
+    assert recipe["augmentation"]["rotation"] == pytest.approx(8 * tried["parameters"]["augmentation"])
+    export, evaluate = suggested(trained)
+    assert paste(evaluate, folder).code == 0
+    exported = paste(f"{export} --format tflite {shlex.join(ANYTHING_PASSES)}", folder)
+    assert exported.code == 0, exported.err
+    offers = suggested(exported)
+    assert [offer.split()[1] for offer in offers[:3]] == ["predict", "bench", "info"]
+    for offer in offers[:3]:
+        assert "dense-int8.tflite" in offer
+        if " bench " not in offer:
+            assert paste(offer, folder).code == 0, offer
+    short = paste(f"{offers[1]} --processes 1 --seconds 0 --count 1 --warmup 0", folder)
+    assert short.code == 0, short.err
+
+
+def test_a_failed_file_is_not_offered_and_heads_the_report_until_it_passes(
+    folder: Path, cli: Callable[..., Run]
+) -> None:
+    words = ["export", "--model", "dense", "--format", "tflite", "--data", "slice.npz", "-o", WORKSPACE]
+    start = ["--recipe", "tutorial", "--epochs", 1, "--model", "dense", "--data", "slice.npz", "-o", WORKSPACE]
+    assert cli("train", *start, cwd=folder).code == 0
+    page = folder / WORKSPACE / "dense" / verify.REPORT_NAME
+
+    def heading() -> str:
+        return re.findall(r"<h1>.*?<span[^>]*>(.*?)</span></h1>", page.read_text())[0]
+
+    failed = cli(*words, *NOTHING_PASSES, cwd=folder)
+    assert failed.code == 1
+    assert not [command for command in suggested(failed) if command.startswith("mnist-edge")]
+    assert heading() == "failed"
+    floats = cli(*words, "--quantize", "none", *ANYTHING_PASSES, cwd=folder)
+    assert floats.code == 0, floats.err
+    assert "dense-float32.tflite" in suggested(floats)[0]
+    assert heading() == "failed"
+    assert "Report on all files in my models/dense, failed: " in floats.out
+    assert page.read_text().count("dense-int8.tflite on litert") > 0
+    passed = cli(*words, *ANYTHING_PASSES, cwd=folder)
+    assert passed.code == 0, passed.err
+    assert heading() == "passed"
+    # A file of an earlier model says nothing of this one.
+    assert cli("train", *start, "--seed", 1, cwd=folder).code == 0
+    assert cli(*words, "--quantize", "none", *ANYTHING_PASSES, cwd=folder).code == 0
+    assert heading() == "passed"
+    assert "not shown: dense-int8.tflite" in page.read_text()
+
+
+@pytest.mark.parametrize(("system", "found", "command"), [
+    ("linux", [], []), ("linux", ["xdg-open"], ["xdg-open 'a b.html'"]), ("darwin", ["open"], ["open 'a b.html'"]),
+    ("linux", ["open"], []),
+])  # fmt: skip
+def test_a_page_is_opened_by_what_the_system_has(
+    system: str, found: list[str], command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(output.shutil, "which", lambda name: name if name in found else None)
+    assert output.opening(Path("a b.html")) == command
+
+
+def test_the_strength_of_augmentation_is_that_of_a_sweep() -> None:
+    for name in ("quick", "tutorial"):
+        recipe = RECIPES[name].get("dense", RECIPES[name]["*"])
+        assert configure("dense", name, augmentation=0.5).recipe.augmentation == augmentation_of(recipe, 0.5)
+        assert configure("dense", name, augmentation=0).recipe.augmentation is None
+        assert configure("dense", name).recipe.augmentation == recipe.augmentation
+    for wrong in (-1, 11, float("nan")):
+        with pytest.raises(UsageError, match="augmentation cannot be"):
+            configure("dense", augmentation=wrong)
+
+
+def error(layer: str, alone: float | None, in_place: float | None) -> LayerError:
+    return LayerError("CONV_2D", layer, layer, (4,), 0.1, 0, in_place, 1.0, 0.0, 0.0, alone, 1.0, 0.0, 0.0)
+
+
+def test_the_chart_of_layers_has_two_bars_an_op_as_long_as_their_decibels() -> None:
+    chart = layers.chart("x.tflite", [error("a<b", 20.0, 10.0), error("second", None, -3.0)])
+    bars = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', chart)]
+    assert bars == [layers.BARS * 20 / 40, layers.BARS * 10 / 40, layers.BARS, 0]
+    assert "a&lt;b: CONV_2D" in chart
+    assert ">exact</text>" in chart
+    assert layers.chart("x.tflite", []) == ""

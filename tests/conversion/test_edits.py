@@ -1,0 +1,304 @@
+"""Edits of a converter's file: made only if their preconditions hold, kept only if the file is no worse for them."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import mnist_edge
+from mnist_edge import conversion, data
+from mnist_edge.conversion import ConversionRequest, onnx, tflite, tflite_edit
+from mnist_edge.formats import Contract
+from mnist_edge.formats import onnx as onnx_format
+from mnist_edge.formats import tflite as tflite_format
+from mnist_edge.int8.quantize import dequantize, softmax
+from mnist_edge.parity.layers import layer_errors
+from mnist_edge.runtime.engines import reference
+from tests.support import int8_nets
+from tests.support.int8_nets import NONE, RELU, Net
+
+SCALE = 1 / 255
+DIGITS = tuple(map(str, range(10)))
+
+
+def images() -> NDArray[np.uint8]:
+    return np.random.default_rng(3).integers(0, 256, (40, 9, 8, 1)).astype(np.uint8)
+
+
+def begun() -> Net:
+    net = int8_nets.begun(5, 9, 8)
+    net.conv(6, (3, 3), (2, 2), int8_nets.VALID)
+    net.reshape(math.prod(net.shape))
+    return net
+
+
+def plain(net: Net) -> None:
+    net.dense(10, NONE)
+
+
+def behind_a_reshape(net: Net) -> None:
+    """The reshape copies bytes: a new grid behind it alone would change what they mean."""
+    net.dense(10, NONE)
+    net.reshape(10)
+
+
+def behind_a_pool(net: Net) -> None:
+    net.reshape(2, 2, net.shape[0] // 4)
+    net.conv(10, (1, 1), (1, 1), int8_nets.SAME, act=NONE)
+    net.pool("MAX_POOL_2D", (2, 2), (2, 2), int8_nets.VALID)
+    net.reshape(10)
+
+
+def with_an_activation(net: Net) -> None:
+    net.dense(10, RELU)
+
+
+def read_twice(net: Net) -> None:
+    net.dense(10, NONE)
+    logits = net.last
+    net.add(logits)
+    net.last, net.shape = logits, (10,)  # the softmax reads what the sum reads too
+
+
+def inside(net: Net) -> None:
+    """The only softmax is no output."""
+    net.dense(10, NONE)
+    net.softmax()
+    net.dense(10, NONE)
+
+
+def expected(content: bytes, sharper: float = 1.0) -> NDArray[np.float32]:
+    """Probabilities of a float model that the file stands for: the softmax of its own logits, not on a grid."""
+    program = reference.load(content, 1)
+    file = tflite_format.read(content)
+    logits = next(tensor for tensor in file.tensors if tensor.name == file.ops[-1].inputs[0])
+    values = program.values(images())[logits.name]
+    return softmax(sharper * dequantize(values, logits.scale[0], logits.zero_point[0]).reshape(len(values), -1))
+
+
+def ended(end: Callable[[Net], None]) -> bytes:
+    """A net whose logits have as wide a grid as calibration makes it, so that a finer one would be taken."""
+    net = begun()
+    net.grid = lambda: {"scale": 0.5, "zero_point": 0}  # type: ignore[method-assign]
+    end(net)
+    net.softmax()
+    return net.content()
+
+
+@pytest.mark.parametrize(
+    ("end", "allowed"),
+    [
+        (plain, True),
+        (behind_a_reshape, False),
+        (behind_a_pool, False),
+        (with_an_activation, False),
+        (read_twice, False),
+    ],
+)  # fmt: skip
+def test_only_logits_that_one_layer_makes_for_the_softmax_alone_get_another_grid(
+    end: Callable[[Net], None], allowed: bool
+) -> None:
+    content = ended(end)
+    assert (tflite_edit._logits_grid(tflite_edit._unpack(content)) is not None) is allowed
+    if not allowed:
+        assert tflite_edit.refine_logits(content, images(), SCALE, expected(content)) == content
+
+
+def test_a_softmax_inside_the_net_keeps_the_grid_of_its_input() -> None:
+    net = begun()
+    inside(net)
+    content = net.content()
+    anything = np.full((len(images()), 10), 0.1, np.float32)
+    assert tflite_edit.refine_logits(content, images(), SCALE, anything) == content
+
+
+def test_logits_of_a_dense_layer_get_a_finer_grid_that_comes_closer_to_the_float_model() -> None:
+    content = ended(plain)
+    wanted = softmax(dequantize(*_logits_in_float(content)))
+    refined = tflite_edit.refine_logits(content, images(), SCALE, wanted)
+    assert refined != content
+    before, after = (_probabilities(item) for item in (content, refined))
+    assert np.abs(after - wanted).mean() < np.abs(before - wanted).mean()
+
+
+def test_an_edit_that_leads_away_from_the_float_model_is_dropped() -> None:
+    content = ended(plain)
+    # If the float model answers exactly as the file does, any other file is farther from it.
+    assert tflite_edit.refine_logits(content, images(), SCALE, _probabilities(content)) == content
+
+
+def _probabilities(content: bytes) -> NDArray[np.float32]:
+    program = reference.load(content, 1)
+    assert program.output.scale is not None
+    return dequantize(program.run(images()), program.output.scale, program.output.zero_point)
+
+
+def _logits_in_float(content: bytes) -> tuple[NDArray[Any], float, int]:
+    """The last dense layer's sums before they are rounded: its values on a grid a thousand times as fine."""
+    program = reference.load(content, 1)
+    file = tflite_format.read(content)
+    op = file.ops[-2]
+    tensors = {tensor.name: tensor for tensor in file.tensors}
+    source, weights = tensors[op.inputs[0]], tensors[op.inputs[1]]
+    values = program.values(images())
+    sums = (values[op.inputs[0]] - source.zero_point[0]) @ values[op.inputs[1]].T + values[op.inputs[2]]
+    return sums * np.array(weights.scale) * source.scale[0], 1.0, 0
+
+
+@given(st.integers(1, 5000))
+def test_all_other_classes_together_leak_at_most_what_nine_do(classes: int) -> None:
+    distance = tflite_edit.negligible_distance(classes)
+    assert distance >= 8
+    assert (classes - 1) * math.exp(-distance) <= 9 * math.exp(-8) * (1 + 1e-9)
+
+
+def _request(calibration: NDArray[np.uint8], folder: Path, pixel_scale: float = SCALE) -> ConversionRequest:
+    contract = Contract("net", DIGITS, "int8", "digit", "", "0", pixel_scale=pixel_scale)
+    return ConversionRequest("int8", calibration, contract, folder / "log")
+
+
+def _model(first: Any = None, seed: int = 1) -> Any:
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((28, 28, 1))
+    x = image if first is None else first(image)
+    x = keras.layers.Conv2D(6, 3, strides=3, activation="relu")(x)
+    return keras.Model(image, keras.layers.Dense(10, activation="softmax")(keras.layers.Flatten()(x)))
+
+
+@pytest.mark.slow
+def test_the_inputs_grid_is_that_of_the_pixels_whatever_the_calibration_images(
+    mnist: data.Splits, tmp_path: Path
+) -> None:
+    faint = (mnist.calibration.images[:60] * (200 / 255)).astype(np.uint8)
+    assert faint.max() == 200
+    model = _model()
+    (source,) = tflite_format.read(tflite.convert(model, _request(faint, tmp_path))).inputs
+    assert (source.dtype, source.zero_point) == ("uint8", (0,))
+    assert source.scale[0] == pytest.approx(SCALE, rel=1e-6)
+    (source,) = onnx_format.read(onnx.convert(model, _request(faint, tmp_path))).inputs
+    assert source.dtype == "uint8"
+
+
+@pytest.mark.slow
+def test_an_onnx_input_on_another_grid_stays_float(mnist: data.Splits, tmp_path: Path) -> None:
+    """To call its pixels quantized values would scale the first layer's bias."""
+    request = _request(mnist.calibration.images[:60], tmp_path)
+    graph = onnx.unedited(_model(), request)
+    assert onnx._take_pixels(graph, SCALE) is not None
+    assert onnx._take_pixels(graph, SCALE * 1.3) is None
+
+
+@pytest.mark.slow
+def test_the_onnx_softmax_that_is_no_output_keeps_its_quantized_input(mnist: data.Splits, tmp_path: Path) -> None:
+    import keras
+
+    keras.utils.set_random_seed(1)
+    image = keras.Input((28, 28, 1))
+    inner = keras.layers.Softmax()(keras.layers.Dense(8)(keras.layers.Flatten()(image)))
+    model = keras.Model(image, keras.layers.Dense(10)(inner))
+    graph = onnx.unedited(model, _request(mnist.calibration.images[:60], tmp_path))
+    assert onnx._keep_logits_float(graph) == graph
+    outer = onnx.unedited(_model(), _request(mnist.calibration.images[:60], tmp_path))
+    assert onnx._keep_logits_float(outer) != outer
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["tflite", "onnx"])
+def test_layers_of_a_model_that_scales_pixels_itself_are_close_to_its_float_export(
+    suffix: str, mnist: data.Splits, tmp_path: Path
+) -> None:
+    import keras
+
+    model = _model(keras.layers.Rescaling(1 / 255))
+    request = _request(mnist.calibration.images[:60], tmp_path, pixel_scale=1.0)
+    converter = tflite if suffix == "tflite" else onnx
+    floats = dataclasses.replace(request, quantization="float32")
+    (tmp_path / f"net-int8.{suffix}").write_bytes(converter.convert(model, request))
+    (tmp_path / f"net-float32.{suffix}").write_bytes(converter.convert(model, floats))
+    found = layer_errors(tmp_path / f"net-int8.{suffix}", mnist.validation.images[:20], trust=True)
+    assert len(found) >= 2
+    assert min(item.sqnr_db for item in found if item.sqnr_db is not None) > 15
+
+
+def _package(folder: Path) -> Path:
+    """A copy of the package, to be edited."""
+    unneeded = shutil.ignore_patterns("__pycache__", "shipped")
+    shutil.copytree(Path(mnist_edge.__file__).parent, folder / "mnist_edge", ignore=unneeded)
+    return folder / "mnist_edge"
+
+
+@pytest.mark.slow
+def test_one_byte_of_a_kernel_template_makes_c_stale_and_nothing_else(
+    workspace: Path, tmp_path: Path, mnist: data.Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = _package(tmp_path)
+    # The package's attribute of that name is the function.
+    module = importlib.import_module("mnist_edge.conversion.export")
+    monkeypatch.setattr(module, "PACKAGE_FOLDER", package)
+    shutil.copytree(workspace / "dense", tmp_path / "dense")
+
+    def fresh(format_: str) -> bool:
+        return conversion.export(tmp_path / "dense", conversion.ExportConfig(format_), mnist).fresh
+
+    assert (fresh("c"), fresh("tflite")) == (True, False)
+    assert (fresh("c"), fresh("tflite")) == (False, False)
+    (package / "cli" / "verify.py").write_text("# edited")
+    assert fresh("c") is False
+    template = package / "conversion" / "codegen" / "kernels" / "base.c"
+    template.write_text(template.read_text().replace("Kernels.", "kernels.", 1))
+    assert (fresh("c"), fresh("tflite")) == (True, False)
+    edits = package / "conversion" / "tflite_edit.py"
+    edits.write_text(edits.read_text() + "\n")
+    assert (fresh("tflite"), fresh("c")) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["tflite", "onnx", "c", "so"])
+def test_every_module_that_a_converter_uses_is_in_its_key(name: str) -> None:
+    import grimp
+
+    graph = grimp.build_graph("mnist_edge")
+    used = graph.find_upstream_modules(f"mnist_edge.conversion.{name}") | {f"mnist_edge.conversion.{name}"}
+    sources = conversion.formats()[name].SOURCES
+    wanted = {module for module in used if module.startswith(("mnist_edge.conversion.", "mnist_edge.models"))}
+    for module in sorted(wanted):
+        path = module.removeprefix("mnist_edge.").replace(".", "/")
+        assert any(
+            path == item.removesuffix(".py") or path.startswith(f"{item}/") or path == item for item in sources
+        ), path
+
+
+def test_very_sure_logits_keep_a_grid_that_an_int8_zero_point_can_express() -> None:
+    """If the smallest best logit is far above 0, a grid that begins above 0 would saturate the largest logits."""
+    net = begun()
+    net.grid = lambda: {"scale": 0.5, "zero_point": 0}  # type: ignore[method-assign]
+    plain(net)
+    net.buffers[net.tensors[net.operators[-1].inputs[2]].buffer].data = np.frombuffer(
+        np.full(10, 210_000, np.int32).tobytes(), np.uint8
+    )
+    net.softmax()
+    content = net.content()
+    program = reference.load(content, 1)
+    (logits,) = (
+        t for t in tflite_format.read(content).tensors if t.name == tflite_format.read(content).ops[-1].inputs[0]
+    )
+    values = program.values(images())[logits.name]
+    best = (values.max(axis=1) - logits.zero_point[0]) * logits.scale[0]
+    assert best.min() > 20
+    assert 55 < best.max() < 63.5  # near the end of the grid, as after calibration
+    refined = tflite_edit.refine_logits(content, images(), SCALE, softmax(dequantize(*_logits_in_float(content))))
+    assert refined != content
+    (grid,) = (t for t in tflite_format.read(refined).tensors if t.name == logits.name)
+    assert (127 - grid.zero_point[0]) * grid.scale[0] >= best.max()

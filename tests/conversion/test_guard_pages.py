@@ -1,0 +1,195 @@
+"""Generated C reads and writes nothing outside of its buffers: each lies between two unreadable pages."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from numpy.typing import NDArray
+
+from mnist_edge.formats import tflite
+from mnist_edge.int8.quantize import pixel_lookup
+from mnist_edge.runtime.engines import litert_reference
+from tests.support import backends, int8_nets
+from tests.support.backends import Way
+
+pytestmark = pytest.mark.slow
+# MNIST_EDGE_NETS=200 pytest tests/conversion/test_guard_pages.py
+RANDOM_NETS = int(os.environ.get("MNIST_EDGE_NETS", "20"))
+IMAGES = 6
+PADS = {"same": int8_nets.SAME, "valid": int8_nets.VALID}
+NETS: dict[str, Callable[[], bytes]] = {
+    f"conv {kernel} x {kernel} by {stride} {pad}": functools.partial(
+        int8_nets.first_convolution, kernel, stride, PADS[pad]
+    )
+    for kernel in (1, 2, 3, 5, 7) for stride in (1, 2, 3) for pad in PADS
+} | {
+    f"depthwise {kernel} x {kernel} by {stride} {pad}": functools.partial(
+        int8_nets.first_depthwise, kernel, stride, PADS[pad]
+    )
+    for kernel, stride, pad in ((1, 1, "valid"), (3, 1, "same"), (3, 2, "valid"), (5, 3, "valid"))
+} | {
+    f"dense {height} x {width}": functools.partial(int8_nets.only_dense, height, width)
+    for height, width in ((1, 1), (3, 5), (5, 7), (27, 27), (28, 28), (31, 33))
+} | {
+    name: functools.partial(int8_nets.pointwise, name, dense=True)
+    for name in (
+        "MEAN over height and width", "MUL by a number a channel", "SUB from a number a channel",
+        "CONCATENATION of rows", "CONCATENATION of channels", "LOGISTIC", "LEAKY_RELU in five dimensions",
+    )
+}  # fmt: skip
+# What each compiler makes, and the ways to run it. One program holds all backends of its processor.
+X86 = ("C99", "AVX2", "AVX-VNNI", "AVX512-VNNI")
+PROGRAMS: dict[str, tuple[Way, tuple[str, ...]]] = {
+    "x86-64": (backends.every("AVX-VNNI modelled", "AVX512-VNNI modelled"), X86),
+    "arm64": (backends.every("Cortex-A76"), ("NEON", "NEON with dot product")),
+}
+if backends.WAYS.keys() >= {"AVX512-VNNI"}:
+    PROGRAMS["x86-64, the processor's own AVX512"] = (backends.every("AVX-VNNI by AVX512VL"), X86[2:])
+if backends.WAYS.keys() >= {"AVX-VNNI"}:
+    PROGRAMS["x86-64, the processor's own AVX-VNNI"] = (backends.every("AVX-VNNI"), ("AVX-VNNI",))
+SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+MAIN = """
+#define _DEFAULT_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "net.h"
+
+/* argv: the backend's number. Images on stdin; on stdout the answers with all buffers right before an unreadable page,
+ * and once more with all of them right behind one. */
+int edge_chosen;
+
+static unsigned char *guarded(size_t size, int behind) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (size + page - 1) / page * page;
+    unsigned char *const base = mmap(NULL, whole + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (base == MAP_FAILED || mprotect(base + page, whole, PROT_READ | PROT_WRITE))
+        exit(3);
+    return base + page + (behind ? 0 : whole - size);
+}
+
+int main(int argc, char **argv) {
+    static unsigned char images[IMAGES * PREFIX_INPUT_BYTES];
+    edge_chosen = argc > 1 ? atoi(argv[1]) : 0;
+    if (fread(images, PREFIX_INPUT_BYTES, IMAGES, stdin) != IMAGES)
+        return 4;
+    for (int behind = 0; behind < 2; behind++) {
+        unsigned char *const image = guarded(PREFIX_INPUT_BYTES, behind);
+        unsigned char *const answer = guarded(PREFIX_OUTPUT_BYTES, behind);
+        unsigned char *const scratch = guarded(PREFIX_SCRATCH_BYTES, behind);
+        for (int i = 0; i < IMAGES; i++) {
+            memcpy(image, images + i * PREFIX_INPUT_BYTES, PREFIX_INPUT_BYTES);
+            memset(scratch, 0x40 + i, PREFIX_SCRATCH_BYTES); /* what it holds before does not matter */
+            prefix_run(image, (int8_t *)answer, scratch);
+            fwrite(answer, PREFIX_OUTPUT_BYTES, 1, stdout);
+        }
+    }
+    fputs(prefix_backend(), stderr);
+    return 0;
+}
+""".replace("IMAGES", str(IMAGES))
+EXACT = """
+#include <stdio.h>
+#include <stdlib.h>
+#include "net.h"
+
+/* As above, with buffers of exactly the sizes in the header, from malloc: for the address sanitizer. */
+int edge_chosen;
+
+int main(int argc, char **argv) {
+    edge_chosen = argc > 1 ? atoi(argv[1]) : 0;
+    for (int i = 0; i < IMAGES; i++) {
+        unsigned char *const image = malloc(PREFIX_INPUT_BYTES), *const scratch = malloc(PREFIX_SCRATCH_BYTES);
+        int8_t *const answer = malloc(PREFIX_OUTPUT_BYTES);
+        if (fread(image, PREFIX_INPUT_BYTES, 1, stdin) != 1)
+            return 4;
+        prefix_run(image, answer, scratch);
+        fwrite(answer, PREFIX_OUTPUT_BYTES, 1, stdout);
+        free(image);
+        free(scratch);
+        free(answer);
+    }
+    fputs(prefix_backend(), stderr);
+    return 0;
+}
+""".replace("IMAGES", str(IMAGES))
+
+
+def pictures(content: bytes) -> NDArray[np.uint8]:
+    """Noise, a light and a dark image, and noise with many zeros."""
+    shape = tflite.read(content).inputs[0].shape[1:]
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (IMAGES, *shape)).astype(np.uint8)
+    images[0], images[1] = 255, 0
+    images[2:4][draw.random((2, *shape)) < 0.8] = 0
+    return images
+
+
+def check(content: bytes, program: str, folder: Path, main: str = MAIN, flags: tuple[str, ...] = ("-O1",)) -> None:
+    """Every backend of a program answers as LiteRT's reference kernels, and ends without a fault."""
+    way, names = PROGRAMS[program]
+    images, times = pictures(content), 2 if main is MAIN else 1
+    kernels = litert_reference.load(content, 1)
+    lookup = pixel_lookup(kernels.input, 1 / 255)
+    inputs = images if lookup is None else lookup[images]
+    wanted = np.concatenate([kernels.run(inputs[at : at + 1]) for at in range(IMAGES)]).reshape(IMAGES, -1)
+    built = backends.build(backends.source(content, "net", images), way, folder, *flags, main=main)
+    for name in names:
+        found = backends.answers(built, way, images, backends.NUMBERS[name], times=times, backend=name)
+        assert (found == np.tile(wanted, (times, 1))).all(), name
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("name", NETS)
+def test_no_backend_leaves_its_buffers(name: str, program: str, tmp_path: Path) -> None:
+    backends.runs_here(PROGRAMS[program][0])
+    check(NETS[name](), program, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["conv 3 x 3 by 1 valid", "conv 5 x 5 by 2 same", "depthwise 3 x 3 by 2 valid", "dense 5 x 7"]
+)
+def test_the_address_sanitizer_sees_no_access_outside_of_buffers_of_exact_size(name: str, tmp_path: Path) -> None:
+    backends.runs_here(PROGRAMS["x86-64"][0])
+    check(NETS[name](), "x86-64", tmp_path, EXACT, SANITIZED)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_random_net_leaves_its_buffers(program: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    backends.runs_here(PROGRAMS[program][0])
+
+    @settings(
+        max_examples=RANDOM_NETS,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(int8_nets.random_nets())
+    def look(content: bytes) -> None:
+        check(content, program, tmp_path_factory.mktemp("net"))
+
+    look()
+
+
+def test_a_read_behind_the_image_is_a_fault_here(tmp_path: Path) -> None:
+    """The test itself can fail: without the copy of the image, the plan's defect is found."""
+    content = NETS["conv 3 x 3 by 1 valid"]()
+    way, _ = PROGRAMS["x86-64"]
+    backends.runs_here(way)
+    images = pictures(content)
+    text = backends.source(content, "net", images).decode()
+    (copied,) = re.findall(r"    \(void\)memcpy\(&at\[\d+\], image, \d+\);.*\n", text)
+    target = copied.split("(")[2].split(",")[0]
+    careless = text.replace(copied, "").replace(f"_0_compute(backend, {target}", "_0_compute(backend, image")
+    built = backends.build(careless.encode(), way, tmp_path, "-O1", main=MAIN)
+    with pytest.raises(AssertionError, match="exit -11"):
+        backends.answers(built, way, images, 0, times=2, backend="C99")

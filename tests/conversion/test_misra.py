@@ -1,0 +1,75 @@
+"""Generated plain C, read by cppcheck's MISRA addon: nothing deviates but what the file itself names."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_edge.conversion.codegen.backends import KERNELS as TEMPLATES
+from mnist_edge.conversion.codegen.misra import DEVIATIONS
+from tests.conftest import unavailable
+from tests.support import backends, int8_nets
+
+# A shared object for a host and C++ are no matter of firmware.
+COMMAND = (
+    "cppcheck",
+    "--addon=misra",
+    "--std=c99",
+    "--quiet",
+    "-UEDGE_SHARED",
+    "-U__cplusplus",
+    "--template={id} {line}",
+)
+
+
+def every_kernel() -> bytes:
+    """A net that calls every kernel of plain C."""
+    net = int8_nets.begun(1, 9, 8, scale=0.01, zero_point=10)
+    net.pair("MUL", net.last, net.constant((1,)))
+    net.conv(5, (3, 3), (1, 1), int8_nets.SAME)
+    net.conv(4, (3, 3), (1, 1), int8_nets.SAME)
+    net.pool("MAX_POOL_2D", (2, 2), (2, 2), int8_nets.SAME)
+    net.depthwise(1, (3, 3), (1, 1), int8_nets.SAME)
+    net.pool("AVERAGE_POOL_2D", (2, 2), (1, 1), int8_nets.SAME)
+    net.pair("ADD", net.last, net.constant((4,)))
+    net.concatenate([net.last], -1)
+    net.leaky_relu(0.1)
+    net.mean((1, 2), keep=False)
+    return int8_nets.ended(net)
+
+
+def rules(code: str, folder: Path) -> set[str]:
+    """The rules of MISRA C:2012 from which a file deviates."""
+    (folder / "net.c").write_text(code)
+    done = subprocess.run([*COMMAND, "net.c"], cwd=folder, capture_output=True, text=True, check=False)
+    others = [line for line in done.stderr.splitlines() if not line.startswith("misra-")]
+    assert (done.returncode, done.stdout, others) == (0, "", []), done.stderr
+    return set(re.findall(r"^misra-c2012-([\d.]+) ", done.stderr, re.MULTILINE))
+
+
+@pytest.fixture
+def code() -> str:
+    if shutil.which("cppcheck") is None:
+        unavailable("cppcheck (Debian's package cppcheck)")
+    text = backends.source(every_kernel(), "net", np.zeros((1, 9, 8, 1), np.uint8), "c99").decode()
+    templates = "".join((TEMPLATES / name).read_text() for name in ("base.c", "others.c"))
+    kernels = set(re.findall(r"^static (?:inline )?\w+ (edge_\w+)\(", templates, re.MULTILINE))
+    assert kernels <= set(re.findall(r"edge_\w+", text))
+    return text
+
+
+def test_plain_c_deviates_from_misra_only_where_it_says_so(code: str, tmp_path: Path) -> None:
+    assert rules(code, tmp_path) == set(DEVIATIONS)
+    for rule, reason in DEVIATIONS.items():
+        assert f" *   {rule}: {reason}\n" in code
+
+
+def test_a_body_without_braces_is_found(code: str, tmp_path: Path) -> None:
+    """The test above can fail."""
+    careless = code.replace("uint8_t *const at = ", "if (scratch == NULL)\n        return;\n    uint8_t *const at = ")
+    assert {"15.6", "15.5"} <= rules(careless, tmp_path) - set(DEVIATIONS)

@@ -1,0 +1,134 @@
+"""The figures in the README and on the model cards, against the manifests of the shipped models."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnist_edge.formats import tflite
+from mnist_edge.store.manifest import Manifest
+from mnist_edge.store.workspace import SHIPPED
+from tests.conftest import INT8_BYTES_FLOOR, ROOT
+
+README_COLUMNS = ("file", "bytes", "floor", "engine", "accuracy", "float", "drop pp, 95 %")
+CARD_COLUMNS = ("file", "bytes", "SHA-256", "engine", "accuracy", "drop, 95 % interval (pp)", "verdict")
+SEEDS_COLUMNS = ("model", "seeds", "int8, litert %", "int8, tflite-runtime %")
+CORRUPTION_COLUMNS = ("corruption", "cnn best, seed 0", "cnn tutorial, seed 0")
+TRAINING = ROOT / "benchmarks" / "results" / "training.md"
+MODELS = ("dense", "cnn")
+
+
+def table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of the only Markdown table with these columns, others allowed. An empty cell repeats the one above."""
+    lines = path.read_text().splitlines()
+    starts = [at for at, line in enumerate(lines) if set(columns) <= set(cells(line))]
+    assert len(starts) == 1, f"{path.name} has {len(starts)} tables with the columns {columns}"
+    rows: list[dict[str, str]] = []
+    for line in lines[starts[0] + 2 :]:
+        if not line.startswith("|"):
+            break
+        row = dict(zip(cells(lines[starts[0]]), cells(line), strict=True))
+        rows.append({name: cell or rows[-1][name] for name, cell in row.items()})
+    return rows
+
+
+def cells(line: str) -> list[str]:
+    """The cells of a table's line, without code marks."""
+    return [cell.strip() for cell in line.replace("`", "").strip().strip("|").split("|")] if line[:1] == "|" else []
+
+
+def numbers(text: str) -> list[float]:
+    """All numbers in a text, without thousands separators: ``+0.03 (-0.01 to +0.09)`` has three."""
+    return [float(word) for word in re.findall(r"[+-]?\d+(?:\.\d+)?", text.replace(",", ""))]
+
+
+def entries(model: str) -> dict[str, dict[str, Any]]:
+    """Manifest entries of a shipped model's files, by name."""
+    return {name: entry for name, entry in Manifest.load(SHIPPED / model).files.items() if "verdict" in entry}
+
+
+def verdicts() -> dict[tuple[str, str], tuple[dict[str, Any], dict[str, Any]]]:
+    """Entry and verdict by file and engine, of all shipped files."""
+    return {
+        (name, result["engine"]): (entry, result)
+        for model in MODELS
+        for name, entry in entries(model).items()
+        for result in entry["verdict"]["results"]
+    }
+
+
+def assert_drop(text: str, result: dict[str, Any]) -> None:
+    assert numbers(text) == [round(value, 2) for value in (result["drop_pp"], *result["drop_ci95_pp"])]
+
+
+def test_the_readme_lists_every_shipped_file_on_every_engine_as_the_manifests_do() -> None:
+    found = {}
+    for row in table(ROOT / "README.md", README_COLUMNS):
+        for engine in row["engine"].split(", "):
+            found[row["file"], engine] = row
+    expected = verdicts()
+    assert set(found) == set(expected)
+    for key, (entry, result) in expected.items():
+        row = found[key]
+        assert numbers(row["bytes"]) == [entry["size_bytes"]], key
+        assert numbers(row["floor"]) == [INT8_BYTES_FLOOR[entry["model"]]], key
+        assert numbers(row["accuracy"]) == [round(100 * result["accuracy"], 2)], key
+        assert numbers(row["float"]) == [round(100 * result["reference_accuracy"], 2)], key
+        assert_drop(row["drop pp, 95 %"], result)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_card_says_what_its_manifest_says(model: str) -> None:
+    card = SHIPPED / model / "MODEL_CARD.md"
+    rows = {(row["file"], row["engine"]): row for row in table(card, CARD_COLUMNS)}
+    expected = {key: value for key, value in verdicts().items() if value[0]["model"] == model}
+    assert set(rows) == set(expected)
+    for key, (entry, result) in expected.items():
+        row = rows[key]
+        assert numbers(row["bytes"]) == [entry["size_bytes"]], key
+        assert row["SHA-256"] == entry["sha256"], key
+        assert numbers(row["accuracy"]) == [round(100 * result["accuracy"], 2)], key
+        assert_drop(row["drop, 95 % interval (pp)"], result)
+        assert row["verdict"] == ("passed" if result["passed"] else "failed"), key
+    trained = entries(model)[f"{model}-int8.tflite"]["trained"]
+    text = card.read_text()
+    assert f"{trained['parameters']:,} parameters" in text
+    assert f"Float model: {trained['test']['correct'] / trained['test']['n']:.2%}" in text
+    assert f"{trained['made_by']['recipe']['epochs']} epochs, {trained['seconds']:.0f} s" in text
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_model_card_says_what_the_results_say_of_several_seeds(model: str) -> None:
+    row = next(row for row in table(TRAINING, SEEDS_COLUMNS) if row["model"] == model)
+    text = (SHIPPED / model / "MODEL_CARD.md").read_text()
+    for engine in ("litert", "tflite-runtime"):
+        found = re.findall(rf"(\d+) seeds, int8 TFLite on {engine}: ([\d.]+) \+/- ([\d.]+) %", text)
+        assert found == [(row["seeds"], *row[f"int8, {engine} %"].split(" ± "))], engine
+
+
+def test_the_mean_over_corruptions_is_that_of_the_rows() -> None:
+    *rows, mean = table(TRAINING, CORRUPTION_COLUMNS)
+    assert (len(rows), mean["corruption"]) == (15, "mean")
+    for column in set(mean) - {"corruption"}:
+        values = [float(row[column]) for row in rows]
+        assert float(mean[column]) == pytest.approx(sum(values) / len(values), abs=0.011), column
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_manifest_gives_the_size_of_the_file_and_the_floor_is_its_weights(model: str) -> None:
+    for name, entry in entries(model).items():
+        assert (SHIPPED / model / name).stat().st_size == entry["size_bytes"], name
+    file = tflite.read((SHIPPED / model / f"{model}-int8.tflite").read_bytes())
+    # A shape constant of a Reshape has one dimension as biases have; it is no input of an op that multiplies.
+    read = {name for op in file.ops if op.kind in ("CONV_2D", "FULLY_CONNECTED") for name in op.inputs[1:]}
+    assert sum(tensor.size_bytes or 0 for tensor in file.tensors if tensor.name in read) == INT8_BYTES_FLOOR[model]
+
+
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md"])
+def test_every_file_that_a_page_links_to_exists(page: str) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

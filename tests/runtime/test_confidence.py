@@ -1,0 +1,165 @@
+"""The temperature of a file: when it is kept, that every file has its own, and what it does to the answers."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from mnist_edge import data
+from mnist_edge.data import Split
+from mnist_edge.parity.changes import CALIBRATION_BINS, calibration_error
+from mnist_edge.runtime.confidence import apply_temperature, choose_temperature, log_losses
+from mnist_edge.store.manifest import KERAS_NAME, Manifest
+from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.workflows import export
+from tests.conftest import ROOT, Run
+
+Sample = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+def calibrated(seed: int, n: int = 2000) -> Sample:
+    """Probabilities, and labels drawn from these very probabilities."""
+    numbers = np.random.default_rng(seed)
+    probabilities = numbers.dirichlet(np.full(10, 0.1), n)
+    labels = (probabilities.cumsum(axis=1) < numbers.random((n, 1))).sum(axis=1).clip(0, 9)
+    return probabilities.astype(np.float32), labels.astype(np.int64)
+
+
+def test_calibrated_probabilities_get_no_temperature() -> None:
+    """By a one-sided test at 95 %, two of forty may get one by chance."""
+    found = [choose_temperature(*calibrated(seed)) for seed in range(40)]
+    assert sum(temperature != 1.0 for temperature in found) <= 4
+
+
+@pytest.mark.parametrize("sharpening", [0.67, 1.5])
+def test_overconfident_and_underconfident_probabilities_get_the_inverse(sharpening: float) -> None:
+    probabilities, labels = calibrated(0, 5000)
+    found = choose_temperature(apply_temperature(probabilities, 1 / sharpening), labels)
+    assert found == pytest.approx(sharpening, rel=0.1)
+
+
+def test_a_temperature_that_helps_only_the_images_it_was_fitted_on_is_not_kept() -> None:
+    """One half is overconfident and the other as underconfident, so that each half's temperature harms the other."""
+    probabilities, labels = calibrated(0, 4000)
+    probabilities[::2] = apply_temperature(probabilities[::2], 1 / 2)
+    probabilities[1::2] = apply_temperature(probabilities[1::2], 2)
+    assert choose_temperature(probabilities, labels) == 1.0
+
+
+@given(st.integers(0, 10**6), st.floats(0.5, 2), st.integers(100, 400))
+@settings(max_examples=30, deadline=None)
+def test_a_kept_temperature_never_raises_the_log_loss_of_the_validation_images(
+    seed: int, sharpening: float, n: int
+) -> None:
+    probabilities, labels = calibrated(seed, n)
+    sharpened = apply_temperature(probabilities, 1 / sharpening)
+    found = choose_temperature(sharpened, labels)
+    assert found is not None
+    after = log_losses(apply_temperature(sharpened, found), labels).mean()
+    assert after <= log_losses(apply_temperature(sharpened, 1.0), labels).mean() + 1e-12
+
+
+def test_too_few_images_leave_a_file_uncalibrated() -> None:
+    probabilities, labels = calibrated(0, 99)
+    assert choose_temperature(apply_temperature(probabilities, 0.5), labels) is None
+
+
+def test_every_format_of_one_net_gets_its_own_temperature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probabilities, labels = calibrated(0, 5000)
+    answers = {".tflite": apply_temperature(probabilities, 1 / 1.5), ".onnx": probabilities}
+    manifest = Manifest(tmp_path)
+    content: tuple[bytes, dict[str, Any]] = (b"", {"made_by": {"recipe": {"refit": False}}})
+    manifest.commit({KERAS_NAME: content, "net-int8.tflite": (b"1", {}), "net-int8.onnx": (b"2", {})})
+
+    def opened(path: Path, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(predict=lambda images: answers[path.suffix])
+
+    monkeypatch.setattr(export, "open_session", opened)
+    images = np.zeros((len(labels), 28, 28, 1), np.uint8)
+    splits = SimpleNamespace(validation=Split(images, labels, np.arange(len(labels))))
+    for name in ("net-int8.tflite", "net-int8.onnx"):
+        export._calibrate_confidence(tmp_path / name, splits, 1)  # type: ignore[arg-type]
+    files = Manifest.load(tmp_path).files
+    assert files["net-int8.tflite"]["temperature"] == pytest.approx(1.5, rel=0.1)
+    assert files["net-int8.onnx"]["temperature"] == 1.0
+
+
+@pytest.mark.parametrize(("temperature", "said"), [(1.0, True), (None, False)])
+def test_a_file_that_needs_no_temperature_is_calibrated_and_one_without_an_entry_is_not(
+    temperature: float | None, said: bool, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
+    shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
+    path = tmp_path / "dense" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    entry = manifest["files"]["dense-int8.tflite"]
+    entry.pop("temperature", None)
+    if temperature is not None:
+        entry["temperature"] = temperature
+    path.write_text(json.dumps(manifest))
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "image.png")
+    words = ("predict", tmp_path / "image.png", "--raw", "--model", tmp_path / "dense" / "dense-int8.tflite")
+    assert cli(*words, "--json").json["calibrated"] is said
+    assert ("not calibrated" in cli(*words).out) is not said
+
+
+@given(st.integers(0, 10**6), st.integers(1, 300), st.integers(2, 12))
+@settings(max_examples=50, deadline=None)
+def test_calibration_error_is_that_of_its_definition(seed: int, n: int, classes: int) -> None:
+    numbers = np.random.default_rng(seed)
+    probabilities = numbers.dirichlet(np.full(classes, 0.3), n).astype(np.float32)
+    labels = numbers.integers(0, classes, n)
+    expected = 0.0
+    for number in range(CALIBRATION_BINS):
+        low, high = number / CALIBRATION_BINS, (number + 1) / CALIBRATION_BINS
+        inside = [
+            (float(max(row)), int(row.argmax()) == label)
+            for row, label in zip(probabilities, labels, strict=True)
+            if low <= float(max(row)) and (float(max(row)) < high or number == CALIBRATION_BINS - 1)
+        ]
+        if inside:
+            confidence = sum(value for value, _ in inside) / len(inside)
+            accuracy = sum(right for _, right in inside) / len(inside)
+            expected += len(inside) / n * abs(confidence - accuracy)
+    assert calibration_error(probabilities, labels) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def ship_models() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("ship_models", ROOT / "tools" / "ship_models.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("model", ["dense", "cnn"])
+def test_a_model_card_says_what_its_manifest_says(model: str, ship_models: ModuleType) -> None:
+    assert (SHIPPED / model / "MODEL_CARD.md").read_text() == ship_models.card(model, Manifest.load(SHIPPED / model))
+
+
+def test_shipped_files_get_the_temperatures_of_the_second_net_in_their_own_format(
+    workspace: Path, mnist: data.Splits, ship_models: ModuleType, tmp_path: Path
+) -> None:
+    """The second net is here one whose temperatures `export` has found already."""
+    shutil.copy(workspace / "dense" / KERAS_NAME, tmp_path / "dense.keras")
+    names = ("dense-int8.tflite", "dense-int8.onnx")
+    manifest = Manifest(tmp_path / "shipped", {name: {"sha256": "0" * 64} for name in names})
+    manifest.folder.mkdir()
+    ship_models.set_temperatures("dense", manifest, mnist, tmp_path)
+    expected = Manifest.load(workspace / "dense").files
+    found = Manifest.load(tmp_path / "shipped").files
+    for name in names:
+        assert found[name]["temperature"] == pytest.approx(expected[name]["temperature"], rel=1e-6)

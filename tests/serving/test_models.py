@@ -1,0 +1,64 @@
+"""Models of the service: which file answers while files change."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnist_edge.serving import models as module
+from mnist_edge.serving.limits import Limits
+from mnist_edge.serving.metrics import Metrics
+from mnist_edge.serving.models import Models, Source
+from mnist_edge.store.manifest import Manifest, sha256_of_file
+from mnist_edge.store.workspace import SHIPPED
+
+NAME = "dense-int8.tflite"
+
+
+def export(folder: Path, end: bytes) -> None:
+    """Another good file, with its manifest."""
+    facts = {
+        key: value for key, value in Manifest.load(folder).files[NAME].items() if key not in ("sha256", "size_bytes")
+    }
+    Manifest.load(folder).commit({NAME: ((SHIPPED / "dense" / NAME).read_bytes() + end, facts)})
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "dense"
+    shutil.copytree(SHIPPED / "dense", folder)
+    source, notes = Source.of(tmp_path, "auto", ("dense",)), list[str]()
+    models = Models(source, 1, Limits(), Metrics(), notes.append)
+    open_session = module.open_session
+
+    def replaced_meanwhile(*arguments: Any) -> Any:
+        session = open_session(*arguments)
+        export(folder, b"\0\0")
+        return session
+
+    export(folder, b"\0")
+    monkeypatch.setattr(module, "open_session", replaced_meanwhile)
+    models.refresh()
+    assert models.all()[0].version == 1
+    assert "replaced while it was opened" in models.problems["dense"]
+    monkeypatch.undo()
+    models.refresh()
+    assert models.all()[0].version == 2
+    assert models.all()[0].sha256 == sha256_of_file(folder / NAME)
+    assert models.problems == {}
+
+
+def test_a_model_whose_files_have_not_changed_is_not_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
+    models = Models(Source.of(tmp_path, "auto", ("dense",)), 1, Limits(), Metrics(), lambda _: None)
+    models.refresh()
+    looked: list[str] = []
+    monkeypatch.setattr(Source, "pick", lambda *arguments: looked.append(arguments[1]))
+    models.refresh()
+    assert looked == []
