@@ -5,8 +5,8 @@
     python benchmarks/gate_zoo.py report FOLDER
 
 ``collect`` trains members of ``tests/support/zoo.py`` for seconds on MNIST, on Fashion-MNIST and on 100 classes (two
-digits of MNIST side by side), exports each to int8 TFLite and ONNX, and keeps the probabilities of the float model and of each
-file in FOLDER. ``report`` judges them without training anything.
+digits of MNIST side by side), exports each to int8 TFLite and ONNX, and keeps the probabilities of the float model and
+of each file in FOLDER. ``report`` judges them without training anything.
 
 The constant of the rule ``agreement`` was chosen on the validation images, which are taken from the training images.
 The test images show what the chosen rule does; they chose nothing.
@@ -48,8 +48,8 @@ HEAD = """# The gate on other people's models
 
 `python benchmarks/gate_zoo.py collect FOLDER`, then `python benchmarks/gate_zoo.py report FOLDER`, on {machine}:
 {count} nets of `tests/support/zoo.py`, trained for {epochs} epochs on {mnist:,} images of MNIST, {fashion:,} of
-Fashion-MNIST or {pairs:,} pairs of MNIST's digits (100 classes), exported to int8. The old rules are `--min-agreement 0.995` and a
-class rule without noise. "changes" are labels that changed without being corrected; "tied" are those of them for which
+Fashion-MNIST or {pairs:,} pairs of MNIST's digits (100 classes), exported to int8. The old rules are
+`--min-agreement 0.995` and a class rule without noise. "changes" are labels that changed without being corrected; "tied" are those of them for which
 the file gives the float model's label the same probability, and the float model's probabilities differ by at most
 2/256; "allowed" is how many others the new rule allows.
 "explained by": signal-to-quantization-noise ratio of the logits at which the float model's margins let noise make that

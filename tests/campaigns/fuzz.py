@@ -1,6 +1,6 @@
 """Whatever comes in from outside, thrown at the code that reads it: it may refuse in the documented ways, no more.
 
-    python -m tests.campaigns.fuzz [TARGET ...] --seconds 60  # coverage-guided, by atheris: pip install 'mnist-edge[fuzz]'
+    python -m tests.campaigns.fuzz [TARGET ...] --seconds 60  # coverage-guided: pip install 'mnist-edge[fuzz]'
 
 `test_fuzz` runs every target on mutated seeds and on all that was ever found, the same each time.
 """

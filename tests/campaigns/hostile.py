@@ -152,8 +152,8 @@ def table(rows: list[dict], count: int, seed: int, seconds: float) -> list[str]:
     head = ["file", "engine", "manifest", "cases", "parent died", "exit 0", "exit 4", "other", *reasons]
     lines = [
         "# Damaged files", "",
-        f"`python -m tests.campaigns.hostile --count {count} --write`: {count:,} truncations and {count:,} edits of one",
-        f"to four bytes (half of them in the first and last 8 KiB), seed {seed}; {seconds:.0f} s. With a manifest",
+        f"`python -m tests.campaigns.hostile --count {count} --write`: {count:,} truncations and {count:,} edits of",
+        f"one to four bytes (half of them in the first and last 8 KiB), seed {seed}; {seconds:.0f} s. With a manifest",
         "every case must be refused before native code is entered: no engine is imported in that process.", "",
         f"{files} files x {2 * count:,} variants: {files * 2 * count:,} different damaged files. All engines of a",
         "file, with and without a manifest, get the same variants.", "",

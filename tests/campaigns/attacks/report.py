@@ -87,8 +87,8 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
     lines += [f"| {name} | {value} | {'yes' if met else '**no**'} |" for name, met, value in targets]
     lines += [
         "",
-        f"`python -m tests.campaigns.service {' '.join(words)}`: {described_processor(here)}, {here.cores} cores shared "
-        f"with clients and attackers, Python {here.python}.",
+        f"`python -m tests.campaigns.service {' '.join(words)}`: {described_processor(here)}, {here.cores} cores "
+        f"shared with clients and attackers, Python {here.python}.",
         "",
         f"Memory was {limited} and sampled {facts.samples:,} times. PSS counts a page that the service shares with the "
         "attackers' Pythons in part, so it grows a little when they end; RSS counts it in full.",
