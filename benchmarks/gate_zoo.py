@@ -49,7 +49,8 @@ HEAD = """# The gate on other people's models
 `python benchmarks/gate_zoo.py collect FOLDER`, then `python benchmarks/gate_zoo.py report FOLDER`, on {machine}:
 {count} nets of `tests/support/zoo.py`, trained for {epochs} epochs on {mnist:,} images of MNIST, {fashion:,} of
 Fashion-MNIST or {pairs:,} pairs of MNIST's digits (100 classes), exported to int8. The old rules are
-`--min-agreement 0.995` and a class rule without noise. "changes" are labels that changed without being corrected; "tied" are those of them for which
+`--min-agreement 0.995` and a class rule without noise. "changes" are labels that
+changed without being corrected; "tied" are those of them for which
 the file gives the float model's label the same probability, and the float model's probabilities differ by at most
 2/256; "allowed" is how many others the new rule allows.
 "explained by": signal-to-quantization-noise ratio of the logits at which the float model's margins let noise make that
