@@ -5,20 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from mnist_edge.conversion import codegen, tflite
+from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
 from mnist_edge.errors import MissingError
 from mnist_edge.formats import c
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
 
-NAME = "c"
-SUFFIX = ".c"
-QUANTIZATIONS = ("int8",)
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 SOURCES = (
     *tflite.SOURCES, "conversion/c.py", "conversion/codegen", "int8",
 )  # fmt: skip
-ON_DEMAND = True
 
 
 def convert(model: Any, request: ConversionRequest) -> bytes:
@@ -45,3 +43,8 @@ def finish(content: bytes, test: Split) -> bytes:
 def companions(content: bytes, stem: str) -> dict[str, bytes]:
     """The header beside a ``.c``, by its name."""
     return {f"{stem}.h": codegen.header(c.facts_of(content)).encode()}
+
+
+CONVERTER = Converter(
+    "c", ".c", (Precision.INT8,), PACKAGES, SOURCES, convert, finish=finish, companions=companions, on_demand=True
+)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import __version__, discovery, models
+from mnist_edge import __version__, models
 from mnist_edge.conversion import calibration, isolation
+from mnist_edge.conversion.converter import Converter
+from mnist_edge.conversion.registry import CONVERTERS, formats
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
@@ -24,7 +24,6 @@ from mnist_edge.results import Artifact
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
 
 LOG_NAME = "export.log"
-QUANTIZATIONS = ("int8", "float16", "float32")
 BACKENDS = ("all", "c99", "arm", "x86")  # of generated C
 PACKAGE_FOLDER = Path(__file__).parent.parent
 CODE_SUFFIXES = (".py", ".c")
@@ -39,19 +38,9 @@ class ExportConfig:
     backend: str = "all"
 
 
-def formats(every: bool = True) -> dict[str, ModuleType]:
-    """The converters by name; without ``every`` those that take any model, which is what ``all`` stands for."""
-    found = discovery.modules(
-        sys.modules["mnist_edge.conversion"],
-        marker="convert",
-        required=("SUFFIX", "QUANTIZATIONS", "PACKAGES", "SOURCES"),
-    )
-    return {name: item for name, item in found.items() if every or not getattr(item, "ON_DEMAND", False)}
-
-
 def file_name(model: str, config: ExportConfig) -> str:
     """The artifact's name in the model's folder."""
-    return f"{model}-{config.quantization}{_converter(config).SUFFIX}"
+    return f"{model}-{config.quantization}{_converter(config).suffix}"
 
 
 def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progress = no_progress) -> Artifact:
@@ -72,8 +61,8 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         MissingError: a package of the build machine is not installed.
     """
     converter = _converter(config)
-    if config.quantization not in converter.QUANTIZATIONS:
-        raise suggest(config.quantization, list(converter.QUANTIZATIONS), f"quantization for {config.format}")
+    if config.quantization not in converter.precisions:
+        raise suggest(config.quantization, list(converter.precisions), f"quantization for {config.format}")
     if config.backend not in BACKENDS:
         raise suggest(config.backend, list(BACKENDS), "backend")
     manifest = Manifest.load(folder)
@@ -86,8 +75,8 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         "reference_sha256": reference["sha256"],
         "class_names": source["class_names"],
         "calibration": calibration.record(splits) if config.quantization == "int8" else None,
-        "versions": installed_versions(("tensorflow", "keras", *converter.PACKAGES)),
-        "code_sha256": code_sha256(converter.SOURCES),
+        "versions": installed_versions(("tensorflow", "keras", *converter.packages)),
+        "code_sha256": code_sha256(converter.sources),
     }
     key = fingerprint(facts)
     name = file_name(folder.name, config)
@@ -102,11 +91,11 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
             content = isolation.run(config.format, converter.convert, folder / KERAS_NAME, model, request)
         finally:
             progress(f"converting {name}", 1, 1)
-        if hasattr(converter, "finish"):
+        if converter.finish is not None:
             content = converter.finish(content, splits.test)
         made = {"key": key, "format": config.format, "quantization": config.quantization, "model": folder.name}
-        companions: Callable[[bytes, str], dict[str, bytes]] = getattr(converter, "companions", lambda *_: {})
-        beside = {other: (text, {"key": key}) for other, text in companions(content, Path(name).stem).items()}
+        companions = converter.companions(content, Path(name).stem) if converter.companions is not None else {}
+        beside = {other: (text, {"key": key}) for other, text in companions.items()}
         manifest.commit({name: (content, {**made, "made_by": facts}), **beside})
     entry = manifest.files[name]
     return Artifact(
@@ -148,8 +137,7 @@ def _request(
     return ConversionRequest(config.quantization, images, contract, folder / LOG_NAME, config.backend)
 
 
-def _converter(config: ExportConfig) -> ModuleType:
-    found = formats()
-    if config.format not in found:
-        raise suggest(config.format, list(found), "format")
-    return found[config.format]
+def _converter(config: ExportConfig) -> Converter:
+    if config.format not in CONVERTERS:
+        raise suggest(config.format, formats(), "format")
+    return CONVERTERS[config.format]

@@ -151,14 +151,14 @@ def child() -> None:
     """The child process: what to do comes on standard input, the result goes to the file named there."""
     import faulthandler
 
-    from mnist_edge import conversion
+    from mnist_edge.conversion.registry import CONVERTERS
 
     faulthandler.enable()
     name, path, request, result = pickle.load(sys.stdin.buffer)
     model = models.load(path)
     _limit()
     try:
-        answer: tuple[Any, ...] = attempt(name, conversion.formats()[name].convert, model, request), ""
+        answer: tuple[Any, ...] = attempt(name, CONVERTERS[name].convert, model, request), ""
     except MnistEdgeError as error:
         answer = b"", type(error).__name__, error.cause, error.remedy
     result.write_bytes(pickle.dumps(answer))

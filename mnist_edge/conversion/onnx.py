@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.naming import layer_names
 from mnist_edge.conversion.onnx_graph import MOVES, prune, rename, simplify_reshapes, sort
 from mnist_edge.conversion.request import INPUT_NAME, ConversionRequest, calibration_inputs, inference_function
 from mnist_edge.errors import StageError
 from mnist_edge.formats import METADATA_KEY
+from mnist_edge.results.precision import Precision
 
-NAME = "onnx"
-SUFFIX = ".onnx"
-QUANTIZATIONS = ("int8", "float16", "float32")
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 SOURCES = (
     "conversion/onnx.py",
@@ -219,3 +218,6 @@ def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
     # Types of what lies between the input and here were float; the checker infers them again.
     del graph.value_info[:]
     return edited
+
+
+CONVERTER = Converter("onnx", ".onnx", tuple(Precision), PACKAGES, SOURCES, convert)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mnist_edge.conversion import c
-from mnist_edge.conversion.c import ON_DEMAND, PACKAGES, QUANTIZATIONS, convert
 from mnist_edge.data import Split
 from mnist_edge.runtime.engines import native
-
-__all__ = ["NAME", "ON_DEMAND", "PACKAGES", "QUANTIZATIONS", "SOURCES", "SUFFIX", "convert", "finish"]
-NAME = "so"
-SUFFIX = ".so"
-SOURCES = (*c.SOURCES, "conversion/so.py", "runtime/engines/native.py")
 
 
 def finish(content: bytes, test: Split) -> bytes:
@@ -20,3 +16,13 @@ def finish(content: bytes, test: Split) -> bytes:
         MissingError: there is no compiler.
     """
     return native.compiled(c.finish(content, test))
+
+
+CONVERTER = replace(
+    c.CONVERTER,
+    name="so",
+    suffix=".so",
+    sources=(*c.SOURCES, "conversion/so.py", "runtime/engines/native.py"),
+    finish=finish,
+    companions=None,
+)

@@ -9,15 +9,14 @@ import numpy as np
 
 from mnist_edge import models
 from mnist_edge.conversion import tflite_edit
+from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.naming import layer_names, layer_of
 from mnist_edge.conversion.request import ConversionRequest, calibration_inputs, inference_function
 from mnist_edge.errors import StageError
 from mnist_edge.formats import tflite
 from mnist_edge.models.backend import import_tensorflow
+from mnist_edge.results.precision import Precision
 
-NAME = "tflite"
-SUFFIX = ".tflite"
-QUANTIZATIONS = ("int8", "float16", "float32")
 PACKAGES = ("ai-edge-litert",)
 SOURCES = (
     "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py", "formats",
@@ -102,3 +101,6 @@ def _require_integer_ops(content: bytes, layers: Sequence[str]) -> None:
         f"The model cannot be made full-integer: {where} needs the op {op.kind}, which stays float here.",
         "Replace that layer, or export with --quantize float16.",
     )
+
+
+CONVERTER = Converter("tflite", ".tflite", tuple(Precision), PACKAGES, SOURCES, convert)

@@ -9,7 +9,7 @@ from pathlib import Path
 from mnist_edge.errors import MissingError, MnistEdgeError
 from mnist_edge.results import Finding
 from mnist_edge.runtime import engine_names, open_session, trial
-from mnist_edge.runtime import engines as known
+from mnist_edge.runtime.engines import ENGINES
 from mnist_edge.runtime.exported import artifact_paths
 from mnist_edge.runtime.selftest import run_selftest
 from mnist_edge.store.files import read_bytes
@@ -23,7 +23,7 @@ def checks() -> list[Callable[[], Finding]]:
     files = artifact_paths(SHIPPED, DEFAULT_MODEL)
     looked: list[Callable[[], Finding]] = []
     for name in engine_names():
-        path = next((path for path in files if path.suffix in known.found()[name].SUFFIXES), None)
+        path = next((path for path in files if path.suffix in ENGINES[name].suffixes), None)
         if path is not None:
             looked.append(functools.cache(functools.partial(_engine, name, path)))
     return [*looked, functools.partial(_any, looked)]
@@ -48,7 +48,7 @@ def _engine(name: str, path: Path) -> Finding:
 
 
 def _death(name: str, died: str) -> tuple[str, str]:
-    package = known.found()[name].PACKAGE
+    package = ENGINES[name].package
     if died == _ILLEGAL:
         return (
             f"{package} uses an instruction that this processor has not (illegal instruction)",

@@ -13,8 +13,6 @@ from typing import Any
 from mnist_edge.errors import ContentError
 from mnist_edge.formats.model_file import METADATA_KEY, ModelFile, TensorInfo
 
-NAME = "c"
-SUFFIX = ".c"
 _LINE = re.compile(rb"^const char mnist_edge_facts\[\] = (\".*\");$", re.MULTILINE)
 MAGIC = "mnist-edge-facts:"
 _SHARED = re.compile(re.escape(MAGIC.encode()) + rb"([^\0]*)\0")
@@ -32,7 +30,7 @@ def read(content: bytes) -> ModelFile:
         TensorInfo(name, end["dtype"], (-1, *end["shape"]), (end["scale"],), (end["zero_point"],))
         for name, end in (("image", facts["input"]), ("answer", facts["output"]))
     ]
-    return ModelFile(NAME, (ends[0],), (ends[1],), (), tuple(ends), {METADATA_KEY: facts["contract"]})
+    return ModelFile("c", (ends[0],), (ends[1],), (), tuple(ends), {METADATA_KEY: facts["contract"]})
 
 
 def facts_of(content: bytes) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from mnist_edge.errors import UsageError
 
 KERAS_SUFFIX = ".keras"
+# Those of `mnist_edge.formats.FORMATS`, which imports this module.
+KNOWN_SUFFIXES = (".c", ".keras", ".onnx", ".so", ".tflite")
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _HDF5 = (".h5", ".hdf5")
 _PYTORCH = (".pt", ".pth")
@@ -25,9 +27,7 @@ def is_saved_model(path: Path) -> bool:
 
 def not_a_keras_model(path: Path) -> UsageError:
     """The error for a file or SavedModel folder that was given to a command that takes a Keras model."""
-    from mnist_edge.formats import suffixes
-
-    if path.suffix not in suffixes():
+    if path.suffix not in KNOWN_SUFFIXES:
         return unknown_file(path)
     verify = f"verify it: mnist-edge verify {_quoted(path)}"
     if not path.with_name("reference.npz").is_file():
@@ -72,9 +72,7 @@ def unknown_file(path: Path) -> UsageError:
             f"Export it with {code}, images of the shape (n, height, width, 1); then: "
             f"mnist-edge evaluate {_quoted(onnx)}",
         )
-    from mnist_edge.formats import suffixes
-
-    return UsageError(f"{path} has no known model suffix.", f"Known: {', '.join(suffixes())}.")
+    return UsageError(f"{path} has no known model suffix.", f"Known: {', '.join(KNOWN_SUFFIXES)}.")
 
 
 def _python() -> str:

@@ -10,8 +10,6 @@ from typing import Any
 from mnist_edge.errors import ContentError
 from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
 
-NAME = "keras"
-SUFFIX = ".keras"
 MAX_CONFIG_BYTES = 1 << 24
 
 

@@ -12,9 +12,6 @@ from mnist_edge.errors import ContentError
 from mnist_edge.formats import protobuf
 from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
 
-NAME = "onnx"
-SUFFIX = ".onnx"
-
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
@@ -88,7 +85,7 @@ def read(content: bytes) -> ModelFile:
         return tuple(tensors[name] for name in names if name not in initializers)
 
     return ModelFile(
-        format=NAME,
+        format="onnx",
         inputs=declared(11),
         outputs=declared(12),
         ops=ops,

@@ -16,8 +16,6 @@ from mnist_edge.errors import ContentError
 from mnist_edge.formats.flatbuffer import Table
 from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
 
-NAME = "tflite"
-SUFFIX = ".tflite"
 IDENTIFIER = b"TFL3"
 # is_variable, sparsity, variant_tensors, external_buffer
 _UNUSED_TENSOR_SLOTS = (5, 6, 9, 10)
@@ -98,7 +96,7 @@ def read(content: bytes) -> ModelFile:
             _refuse("its metadata names a buffer that it does not hold")
         metadata[table.string(0)] = bytes(buffers[index]).decode("utf-8", "replace")
     return ModelFile(
-        format=NAME,
+        format="tflite",
         inputs=at(graphs[0].numbers(1, "i")),
         outputs=at(graphs[0].numbers(2, "i")),
         ops=tuple(ops),

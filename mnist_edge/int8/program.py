@@ -46,6 +46,7 @@ class IntegerProgram:
 
     batched = True
     delegate = "NumPy"
+    direct = None
 
     def __init__(self, file: ModelFile, constants: dict[str, NDArray[Any]], rounding: dict[str, str]) -> None:
         self.metadata = file.metadata
@@ -57,7 +58,7 @@ class IntegerProgram:
         self.input, self.output = (_port(end) for end in (file.inputs[0], file.outputs[0]))
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """See `mnist_edge.runtime.engines.Program.run`."""
+        """See `mnist_edge.runtime.engines.interface.Program.run`."""
         return self.values(batch)[self._file.outputs[0].name].astype(self.output.dtype)
 
     def values(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:

@@ -20,7 +20,8 @@ import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
 from mnist_edge.errors import MnistEdgeError  # noqa: E402
-from mnist_edge.runtime import engines, open_session  # noqa: E402
+from mnist_edge.runtime import open_session  # noqa: E402
+from mnist_edge.runtime.engines import ENGINES  # noqa: E402
 from mnist_edge.runtime.selftest import Golden, golden_path  # noqa: E402
 from mnist_edge.runtime.session import Session  # noqa: E402
 from mnist_edge.store.manifest import read_vouched  # noqa: E402
@@ -143,7 +144,7 @@ def report(config: BenchConfig) -> ProcessReport:
     return ProcessReport(
         engine=session.engine,
         delegate=session.delegate,
-        version=version(engines.found()[session.engine].PACKAGE),
+        version=version(ENGINES[session.engine].package),
         clock_us=clock_overhead_ns() / 1e3,
         start_ms=(first - ready + loaded - began) / 1e6,
         import_ms=(imported - began) / 1e6,

@@ -1,27 +1,31 @@
-"""The architectures. One a file, found by discovery: it defines ``NAME`` and ``build(image_shape, classes)``."""
+"""The architectures, one a module. A new one is a module with a function `build`, and its line in ``ARCHITECTURES``."""
 
 from __future__ import annotations
 
 import re
-import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import discovery
 from mnist_edge.errors import ContentError, UsageError, printable, suggest
+from mnist_edge.models import cnn, dense
 from mnist_edge.models.backend import import_keras
 from mnist_edge.store.manifest import KERAS_NAME
 
-__all__ = ["build", "load", "names", "outputs", "pixel_scale", "require_classifier", "saved"]
+__all__ = ["ARCHITECTURES", "build", "load", "names", "outputs", "pixel_scale", "require_classifier", "saved"]
+
+
+# By name: a function of the shape of an image (height, width, channels) and the number of classes, to a Keras model.
+ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], Any]] = {"cnn": cnn.build, "dense": dense.build}
 
 
 def names() -> list[str]:
     """The built-in architectures."""
-    return list(discovery.modules(sys.modules[__name__], marker="build", required=()))
+    return list(ARCHITECTURES)
 
 
 def build(name: str, image_shape: tuple[int, int, int], classes: int) -> Any:
@@ -30,11 +34,10 @@ def build(name: str, image_shape: tuple[int, int, int], classes: int) -> Any:
     Raises:
         UsageError: no such architecture.
     """
-    found = discovery.modules(sys.modules[__name__], marker="build", required=())
-    if name not in found:
-        raise suggest(name, list(found), "model")
+    if name not in ARCHITECTURES:
+        raise suggest(name, names(), "model")
     import_keras()
-    return found[name].build(image_shape, classes)
+    return ARCHITECTURES[name](image_shape, classes)
 
 
 def load(path: Path) -> Any:

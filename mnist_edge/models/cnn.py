@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-NAME = "cnn"
-
 
 def build(image_shape: tuple[int, int, int], classes: int) -> Any:
     """Two blocks of a 3 x 3 convolution and 2 x 2 max pooling, then 128 ReLU and softmax."""
@@ -23,5 +21,5 @@ def build(image_shape: tuple[int, int, int], classes: int) -> Any:
             layers.Dense(128, activation="relu", name="hidden"),
             layers.Dense(classes, activation="softmax", name="probabilities"),
         ],
-        name=NAME,
+        name="cnn",
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-NAME = "dense"
-
 
 def build(image_shape: tuple[int, int, int], classes: int) -> Any:
     """Flatten, 128 ReLU, softmax."""
@@ -19,5 +17,5 @@ def build(image_shape: tuple[int, int, int], classes: int) -> Any:
             layers.Dense(128, activation="relu", name="hidden"),
             layers.Dense(classes, activation="softmax", name="probabilities"),
         ],
-        name=NAME,
+        name="dense",
     )

@@ -19,7 +19,7 @@ class InterpreterProgram:
     """A TFLite file in an interpreter. The input tensor is resized only when the number of images changes."""
 
     def __init__(self, file: ModelFile, interpreter: Any) -> None:
-        self.metadata = file.metadata
+        self.metadata, self.direct = file.metadata, None
         self.batched = file.inputs[0].shape[:1] == (-1,)
         self._interpreter = interpreter
         source, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
@@ -31,7 +31,7 @@ class InterpreterProgram:
         self.delegate = "delegate (XNNPACK)" if "DELEGATE" in ops else "own kernels" if ops else "unknown"
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """See `mnist_edge.runtime.engines.Program.run`."""
+        """See `mnist_edge.runtime.engines.interface.Program.run`."""
         if len(batch) != self._batch:
             self._interpreter.resize_tensor_input(self._input_index, batch.shape)
             self._interpreter.allocate_tensors()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mnist_edge.errors import UsageError, suggest
 from mnist_edge.formats import foreign
-from mnist_edge.runtime import engines
+from mnist_edge.runtime.engines import ENGINES, is_installed
 from mnist_edge.runtime.exported import NotInWorkspaceError, exported, how_to_export, nothing_exported
 from mnist_edge.runtime.session import engine_names
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of_file
@@ -102,7 +102,7 @@ def _selected(located: Located, word: str, engine: str) -> Selection:
         raise nothing_exported(located.folders, word)
     run, others = _runnable(files, engine, word)
     # Where no engine is installed none is left out, so that opening them says what is missing.
-    by_engine = [path for path in run if SHIPPED not in path.parents or engines.installed(path.suffix)] or run
+    by_engine = [path for path in run if SHIPPED not in path.parents or is_installed(path.suffix)] or run
     return Selection(tuple(by_engine), tuple(others), tuple(path for path in run if path not in by_engine))
 
 
@@ -230,15 +230,14 @@ def _runnable(files: Sequence[Path], engine: str, word: str) -> tuple[list[Path]
     """
     if engine == "auto":
         return list(files), []
-    known = engines.found()
-    if engine not in known:
-        raise suggest(engine, ["auto", *known], "engine")
-    run = [path for path in files if path.suffix in known[engine].SUFFIXES]
+    if engine not in ENGINES:
+        raise suggest(engine, ["auto", *ENGINES], "engine")
+    run = [path for path in files if path.suffix in ENGINES[engine].suffixes]
     if not run:
         formats = ", ".join(sorted({path.suffix for path in files}))
         raise UsageError(
             f"The engine {engine} runs none of the files in {word}, which are {formats}.",
-            f"It runs {', '.join(known[engine].SUFFIXES)}: export that format, or name another --engine.",
+            f"It runs {', '.join(ENGINES[engine].suffixes)}: export that format, or name another --engine.",
         )
     return run, [path for path in files if path not in run]
 

@@ -15,8 +15,9 @@ from mnist_edge.errors import ContentError, ImageShapeError, MissingError, Usage
 from mnist_edge.formats import METADATA_KEY, Contract, structure
 from mnist_edge.formats.foreign import not_runnable
 from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, softmax
-from mnist_edge.runtime import choice, engines, trial
-from mnist_edge.runtime.engines import Program
+from mnist_edge.runtime import choice, trial
+from mnist_edge.runtime.engines import ENGINES
+from mnist_edge.runtime.engines.interface import DirectAnswers, Program
 from mnist_edge.store.manifest import fact_of, read_vouched, sha256_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Session:
         self.path = path
         self.engine = engine
         self.reason = reason
-        self.delegate: str = getattr(program, "delegate", "unknown")
+        self.delegate = program.delegate
         self.verified = verified
         self.temperature: float | None = fact_of(path, "temperature") if verified else None
         self._program = program
@@ -76,10 +77,9 @@ class Session:
         # The value of each of the 256 answers of an 8-bit output, by its bits.
         self._values = _answer_values(program.output)
         self._is_logits = self.contract.output == "logits"
-        self._direct = self._lookup is None and not self._is_logits
-        # Not a method of this session: the cycle would keep the engine's memory until Python's collector runs.
-        self._one: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None
-        self._one = getattr(program, "real_one", None) if self._direct else None
+        self._takes_pixels = self._lookup is None and not self._is_logits
+        direct = self._direct_answers(program)
+        self._one = None if direct is None else direct.one
         self._one_image = {(1, *self.image_shape), (1, *self.image_shape, 1)}
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -115,13 +115,16 @@ class Session:
         return answers
 
     def _fill(self, program: Program, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
-        real = getattr(program, "real", None) if self._direct else None
-        if real is not None:
-            real(images, answers)
+        direct = self._direct_answers(program)
+        if direct is not None:
+            direct.batch(images, answers)
             return
         step = BATCH if program.batched else 1
         for at in range(0, len(images), step):
             answers[at : at + step] = self._infer(program, images[at : at + step])
+
+    def _direct_answers(self, program: Program) -> DirectAnswers | None:
+        return program.direct if self._takes_pixels else None
 
     def _workers(self) -> tuple[ThreadPoolExecutor, list[Program]]:
         if self._crew is None:
@@ -147,10 +150,14 @@ def engine_names(suffix: str | None = None, kernels_only: bool = False) -> list[
     With ``kernels_only`` those instead that are another set of kernels of an engine among them, which ``auto`` never
     takes.
     """
-    found = {name: item for name, item in engines.found().items() if not getattr(item, "ON_DEMAND", False)}
-    names = [name for name in found if suffix is None or suffix in found[name].SUFFIXES]
-    wanted = [name for name in names if getattr(found[name], "KERNELS_ONLY", False) == kernels_only]
-    return sorted(wanted, key=lambda name: int(found[name].RANK))
+    wanted = [
+        engine
+        for engine in ENGINES.values()
+        if not engine.on_demand
+        and engine.kernels_only == kernels_only
+        and (suffix is None or suffix in engine.suffixes)
+    ]
+    return [engine.name for engine in sorted(wanted, key=lambda engine: engine.rank)]
 
 
 def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREADS, trust: bool = False) -> Session:
@@ -169,9 +176,9 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
     names = engine_names(path.suffix)
     if not names:
         raise not_runnable(path)
-    if engine != "auto" and engine not in engines.found():
-        raise suggest(engine, ["auto", *engines.found()], "engine")
-    if engine != "auto" and path.suffix not in engines.found()[engine].SUFFIXES:
+    if engine != "auto" and engine not in ENGINES:
+        raise suggest(engine, ["auto", *ENGINES], "engine")
+    if engine != "auto" and path.suffix not in ENGINES[engine].suffixes:
         raise UsageError(
             f"The engine {engine} does not run {path.suffix} files.", f"Those that do: {', '.join(names)}."
         )
@@ -185,7 +192,7 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
     missing: list[MissingError] = []
     for name in names:
         try:
-            if not verified and getattr(engines.found()[name], "IS_CODE", False):
+            if not verified and ENGINES[name].runs_code:
                 raise ContentError(
                     f"{path} is code, and no manifest beside it names its hash.", "Export it here: --format c"
                 )
@@ -198,8 +205,7 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
 
 
 def _load(path: Path, engine: str, content: bytes, threads: int) -> Program:
-    program: Program = _about(path, lambda: engines.found()[engine].load(content, threads))
-    return program
+    return _about(path, lambda: ENGINES[engine].load(content, threads))
 
 
 def _about(path: Path, do: Callable[[], T]) -> T:

@@ -25,7 +25,7 @@ def footprints(artifacts: Sequence[Artifact]) -> list[Footprint]:
     """Of those artifacts that are C: compiled for a Cortex-M4 where its compiler is here, else counted."""
     found = []
     for item in artifacts:
-        if item.format == c.NAME:
+        if item.format == "c":
             content = read_bytes(Path(item.path))
             facts = c.facts_of(content)
             ends = sum(math.prod(facts[end]["shape"]) for end in ("input", "output"))

@@ -6,7 +6,6 @@ import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +21,9 @@ from mnist_edge.parity.stored import stored_verdict
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.results import SCHEMA_VERSION, Artifact, Evaluation, TrainResult
 from mnist_edge.results.serialization import to_json
-from mnist_edge.runtime import engine_names, engines, open_session
+from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.confidence import choose_temperature
+from mnist_edge.runtime.engines import ENGINES, package_version
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_vouched
@@ -106,7 +106,7 @@ def export(
     """
     from mnist_edge import conversion
 
-    known = conversion.formats()
+    known = conversion.CONVERTERS
     for name in formats:
         if name not in known:
             raise suggest(name, ["all", *known], "format")
@@ -117,7 +117,7 @@ def export(
         made: list[Artifact] = []
         ready, judged = [], []
         for name in formats:
-            twin = (TWIN,) if TWIN in known[name].QUANTIZATIONS else ()
+            twin = (TWIN,) if TWIN in known[name].precisions else ()
             configs = [
                 conversion.ExportConfig(name, wanted, backend) for wanted in dict.fromkeys((*twin, quantization))
             ]
@@ -220,13 +220,7 @@ def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads:
 
 
 def _engine_versions(suffix: str) -> dict[str, str | None]:
-    versions: dict[str, str | None] = {}
-    for name in engine_names(suffix):
-        try:
-            versions[name] = version(engines.found()[name].PACKAGE)
-        except PackageNotFoundError:
-            versions[name] = None
-    return versions
+    return {name: package_version(ENGINES[name]) for name in engine_names(suffix)}
 
 
 def evaluate_keras(path: Path, test: Split) -> Evaluation:

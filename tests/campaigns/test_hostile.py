@@ -17,7 +17,7 @@ import pytest
 from mnist_edge.errors import ContentError
 from mnist_edge.formats import onnx, structure, tflite
 from mnist_edge.runtime import open_session, session, trial
-from mnist_edge.runtime.engines import found
+from mnist_edge.runtime.engines import ENGINES as KNOWN
 from mnist_edge.store.files import MAX_BYTES
 from mnist_edge.store.manifest import read_vouched
 from mnist_edge.store.workspace import SHIPPED
@@ -128,18 +128,18 @@ CONSTRUCTORS = {
 # Engines of compiled code open only files that a manifest names: see tests/conversion/test_c.py.
 ENGINES = [
     pytest.param(name, marks=needs_tflite_runtime if name == "tflite-runtime" else ())
-    for name, module in found().items()
-    if not getattr(module, "IS_CODE", False)
+    for name, item in KNOWN.items()
+    if not item.runs_code
 ]
 
 
 def _file_for(engine: str) -> Path:
-    return next(SHIPPED / "dense" / f"dense-int8{suffix}" for suffix in found()[engine].SUFFIXES)
+    return next(SHIPPED / "dense" / f"dense-int8{suffix}" for suffix in KNOWN[engine].suffixes)
 
 
 def _require(engine: str) -> None:
     try:
-        version(found()[engine].PACKAGE)
+        version(KNOWN[engine].package)
     except PackageNotFoundError:
         unavailable(f"the engine {engine}")
 
@@ -163,15 +163,15 @@ def test_no_engine_receives_bytes_that_fail_the_structure_check(
             return real(*arguments, **options)
 
         monkeypatch.setattr(target, recording)
-    found()[engine].load(_file_for(engine).read_bytes(), 1)
+    KNOWN[engine].load(_file_for(engine).read_bytes(), 1)
     assert received == [name] * (target is not None), "the recorder is not where the engine takes the bytes"
     received.clear()
-    files = [(what, path) for what, path in bad if path.suffix in found()[engine].SUFFIXES]
+    files = [(what, path) for what, path in bad if path.suffix in KNOWN[engine].suffixes]
     assert len(files) > 10
     for what, path in files:
         name = what
         with pytest.raises(ContentError):
-            found()[engine].load(path.read_bytes(), 1)
+            KNOWN[engine].load(path.read_bytes(), 1)
     assert received == []
 
 

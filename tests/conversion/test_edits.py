@@ -271,7 +271,7 @@ def test_every_module_that_a_converter_uses_is_in_its_key(name: str) -> None:
 
     graph = grimp.build_graph("mnist_edge")
     used = graph.find_upstream_modules(f"mnist_edge.conversion.{name}") | {f"mnist_edge.conversion.{name}"}
-    sources = conversion.formats()[name].SOURCES
+    sources = conversion.CONVERTERS[name].sources
     wanted = {module for module in used if module.startswith(("mnist_edge.conversion.", "mnist_edge.models"))}
     for module in sorted(wanted):
         path = module.removeprefix("mnist_edge.").replace(".", "/")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mnist_edge import formats
 from mnist_edge.errors import ContentError, UsageError
+from mnist_edge.formats.foreign import KNOWN_SUFFIXES
 
 FILES = [
     f"{model}-{kind}{suffix}"
@@ -96,7 +97,7 @@ def test_a_cut_or_edited_file_is_read_or_refused_and_nothing_else(workspace: Pat
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x08\0\0\0TFL3", b"\x08\x08\x3a", b"PK\x03\x04"]))
 def test_any_bytes_are_refused(content: bytes, start: bytes) -> None:
-    for suffix in formats.suffixes():
+    for suffix in formats.FORMATS:
         with pytest.raises(ContentError):
             formats.read(start + content, Path(f"x{suffix}"))
 
@@ -104,3 +105,7 @@ def test_any_bytes_are_refused(content: bytes, start: bytes) -> None:
 def test_an_unknown_suffix_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="no known model suffix"):
         formats.read(b"", Path("x.xyz"))
+
+
+def test_every_format_that_can_be_read_is_named_in_messages() -> None:
+    assert list(KNOWN_SUFFIXES) == sorted(formats.FORMATS)

@@ -203,7 +203,7 @@ def calibrated(images: np.ndarray) -> Callable[[data.Splits], data.Splits]:
 
 
 def made(suffix: str, model: Any, splits: data.Splits, contract: formats.Contract, log: Path) -> bytes:
-    converter = next(item for item in conversion.formats().values() if suffix == item.SUFFIX)
+    converter = next(item for item in conversion.CONVERTERS.values() if suffix == item.suffix)
     content: bytes = converter.convert(model, ConversionRequest("int8", splits.calibration.images, contract, log))
     return content
 

@@ -19,8 +19,8 @@ from mnist_edge.workflows import export
 CASES = [
     (model, name, quantization)
     for model in models.names()
-    for name, converter in conversion.formats().items()
-    for quantization in converter.QUANTIZATIONS
+    for name, converter in conversion.CONVERTERS.items()
+    for quantization in converter.precisions
 ]
 
 

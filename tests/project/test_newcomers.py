@@ -1,4 +1,4 @@
-"""A third architecture and a third format, dropped into a copy of the package: found and exercised, nothing edited."""
+"""A new architecture, format and engine in a copy of the package: a module and a line in a registry for each."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mnist_edge import models
 from tests.conftest import ROOT
 
 ARCHITECTURE = """
-NAME = "newcomer"
-
 def build(image_shape, classes):
     import keras
     from keras import layers
@@ -28,31 +25,54 @@ def build(image_shape, classes):
 """
 CONVERTER = """
 from mnist_edge.conversion import tflite
-
-NAME, SUFFIX, QUANTIZATIONS, PACKAGES = "memo", ".memo", ("int8", "float32"), tflite.PACKAGES
-SOURCES = (*tflite.SOURCES, "conversion/memo.py")
+from mnist_edge.conversion.converter import Converter
+from mnist_edge.results.precision import Precision
 
 def convert(model, request):
     return b"MEMO" + tflite.convert(model, request)
+
+CONVERTER = Converter(
+    "memo", ".memo", (Precision.INT8, Precision.FLOAT32), tflite.PACKAGES,
+    (*tflite.SOURCES, "conversion/memo.py"), convert,
+)
 """
 ENGINE = """
 from mnist_edge.runtime.engines import litert
-
-NAME, SUFFIXES, PACKAGE, EXTRA, RANK = "memo-engine", (".memo",), "ai-edge-litert", "litert", 1
+from mnist_edge.runtime.engines.interface import Engine
 
 def load(content, threads):
     return litert.load(content.removeprefix(b"MEMO"), threads)
+
+ENGINE = Engine("memo-engine", (".memo",), "ai-edge-litert", "litert", rank=1, load=load)
 """
+# Of each: the new module, its content, the registry, and a text in the registry with what takes its place.
+NEW = (
+    ("models/newcomer.py", ARCHITECTURE, "models/__init__.py",
+     (("import cnn,", "import newcomer, cnn,"), ('{"cnn"', '{"newcomer": newcomer.build, "cnn"'))),
+    ("conversion/memo.py", CONVERTER, "conversion/registry.py",
+     (("import c, ", "import c, memo, "), ("c.CONVERTER,", "c.CONVERTER, memo.CONVERTER,"))),
+    ("runtime/engines/memo.py", ENGINE, "runtime/engines/__init__.py",
+     (("    litert,\n", "    litert,\n    memo,\n"), ("litert.ENGINE,", "litert.ENGINE, memo.ENGINE,"))),
+)  # fmt: skip
+
+
+def add(package: Path) -> None:
+    """Add the modules to a copy of the package, each with its line in the registry."""
+    for name, content, registry, edits in NEW:
+        (package / name).write_text(content)
+        text = (package / registry).read_text()
+        for old, new in edits:
+            assert text.count(old) == 1, f"{registry} has no line for new modules: {old!r}"
+            text = text.replace(old, new)
+        (package / registry).write_text(text)
 
 
 @pytest.mark.slow
-def test_a_dropped_in_architecture_and_format_are_found_and_tested(tmp_path: Path) -> None:
+def test_a_new_architecture_format_and_engine_are_exercised_by_the_conformance_tests(tmp_path: Path) -> None:
     for name in ("mnist_edge", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    (tmp_path / "mnist_edge" / "models" / "newcomer.py").write_text(ARCHITECTURE)
-    (tmp_path / "mnist_edge" / "conversion" / "memo.py").write_text(CONVERTER)
-    (tmp_path / "mnist_edge" / "runtime" / "engines" / "memo.py").write_text(ENGINE)
+    add(tmp_path / "mnist_edge")
     command = [
         sys.executable,
         "-m",
@@ -74,14 +94,13 @@ def test_a_dropped_in_architecture_and_format_are_found_and_tested(tmp_path: Pat
         assert case in listed.stdout
 
 
-def test_a_plug_in_that_is_incomplete_or_named_twice_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
-    (tmp_path / "nameless.py").write_text("def build(image_shape, classes): ...\n")
-    with pytest.raises(TypeError, match="does not define NAME"):
-        models.names()
-    (tmp_path / "nameless.py").rename(tmp_path / "twice.py")
-    (tmp_path / "twice.py").write_text("NAME = 'cnn'\ndef build(image_shape, classes): ...\n")
-    with pytest.raises(TypeError, match="both named 'cnn'"):
-        models.names()
+def test_a_plug_in_that_is_incomplete_fails_the_type_check(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "mnist_edge", tmp_path / "mnist_edge", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    add(tmp_path / "mnist_edge")
+    engine = tmp_path / "mnist_edge" / "runtime" / "engines" / "memo.py"
+    engine.write_text(ENGINE.replace(' "ai-edge-litert", "litert",', "").replace("(content, threads)", "(content)"))
+    command = [sys.executable, "-m", "mypy", str(engine)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert 'Missing positional arguments "package", "extra" in call to "Engine"' in done.stdout
+    assert "memo.py" in done.stdout

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from mnist_edge.runtime import interpreter
-from mnist_edge.runtime.engines import Program, missing_engine
+from mnist_edge.runtime.engines.interface import Engine, Program, missing_engine
 
-NAME = "litert"
 SUFFIXES = (".tflite",)
 PACKAGE = "ai-edge-litert"
 EXTRA = "litert"
-RANK = 1
 
 
 def constructor(threads: int, kernels: str = "AUTO") -> Callable[[bytes], Any]:
@@ -34,5 +32,8 @@ def constructor(threads: int, kernels: str = "AUTO") -> Callable[[bytes], Any]:
 
 
 def load(content: bytes, threads: int) -> Program:
-    """See the package's docstring."""
+    """See `Engine.load`."""
     return interpreter.load(content, constructor(threads))
+
+
+ENGINE = Engine("litert", SUFFIXES, PACKAGE, EXTRA, rank=1, load=load)

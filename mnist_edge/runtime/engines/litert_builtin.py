@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from mnist_edge.runtime import interpreter
-from mnist_edge.runtime.engines import Program, litert
-
-NAME = "litert-builtin"
-SUFFIXES = litert.SUFFIXES
-PACKAGE = litert.PACKAGE
-EXTRA = litert.EXTRA
-RANK = 8
-# Kernels of an engine that is judged already: compared with it, not judged again.
-KERNELS_ONLY = True
+from mnist_edge.runtime.engines import litert
+from mnist_edge.runtime.engines.interface import Engine, Program
 
 
 def load(content: bytes, threads: int) -> Program:
-    """See the package's docstring."""
+    """See `Engine.load`."""
     return interpreter.load(content, litert.constructor(threads, "BUILTIN_WITHOUT_DEFAULT_DELEGATES"))
+
+
+ENGINE = Engine("litert-builtin", litert.SUFFIXES, litert.PACKAGE, litert.EXTRA, rank=8, load=load, kernels_only=True)

@@ -5,18 +5,12 @@ from __future__ import annotations
 from mnist_edge.errors import RefusedError
 from mnist_edge.formats import tflite
 from mnist_edge.runtime import interpreter
-from mnist_edge.runtime.engines import Program, litert
-
-NAME = "litert-reference"
-SUFFIXES = litert.SUFFIXES
-PACKAGE = litert.PACKAGE
-EXTRA = litert.EXTRA
-RANK = 9
-KERNELS_ONLY = True
+from mnist_edge.runtime.engines import litert
+from mnist_edge.runtime.engines.interface import Engine, Program
 
 
 def load(content: bytes, threads: int) -> Program:
-    """See the package's docstring.
+    """See `Engine.load`.
 
     Raises:
         RefusedError: the reference softmax would end the process.
@@ -27,3 +21,6 @@ def load(content: bytes, threads: int) -> Program:
             "Name another --engine.",
         )
     return interpreter.load(content, litert.constructor(threads, "BUILTIN_REF"))
+
+
+ENGINE = Engine("litert-reference", litert.SUFFIXES, litert.PACKAGE, litert.EXTRA, rank=9, load=load, kernels_only=True)

@@ -23,16 +23,10 @@ from numpy.typing import NDArray
 from mnist_edge.errors import ContentError, MissingError, RefusedError, UsageError
 from mnist_edge.formats import METADATA_KEY, c
 from mnist_edge.int8.quantize import Port
-from mnist_edge.runtime.engines import Program
+from mnist_edge.runtime.engines.interface import DirectAnswers, Engine, Program
 from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import Manifest, fingerprint, read_vouched, sha256_of
 
-NAME = "native"
-SUFFIXES = (".c", ".so")
-PACKAGE = "mnist-edge"
-EXTRA = "litert"
-RANK = 3
-IS_CODE = True
 COMPILER = "cc"
 _ELF = b"\x7fELF"
 FLAGS = ("-std=c99", "-O3", "-funroll-loops", "-fPIC", "-shared", "-DEDGE_SHARED")
@@ -47,48 +41,57 @@ class NativeProgram:
         self.metadata = {METADATA_KEY: facts["contract"]}
         self.input, self.output = _port(facts["input"]), _port(facts["output"])
         names = (f"{facts['prefix']}_{part}" for part in ("run_many", "run_values", "run_value", "backend"))
-        self._many, self._real, one, backend = (library[name] for name in names)
-        self._many.restype = self._real.restype = one.restype = None
+        self._many, many_values, one_value, backend = (library[name] for name in names)
+        self._many.restype = many_values.restype = one_value.restype = None
         backend.restype = ctypes.c_char_p
         self.delegate = f"C, {backend().decode()}"
-        values = -(-4 * self.output.shape[0] // 64) * 64  # bytes, before the scratch buffer
-        self._buffer = np.empty(values + facts["scratch"], np.uint8)
-        self._scratch = ctypes.c_void_p(self._buffer.ctypes.data + values)
-        self.real_one = self._thin_call(one)
+        values_size = -(-4 * self.output.shape[0] // 64) * 64  # bytes, before the scratch buffer
+        buffer = np.empty(values_size + facts["scratch"], np.uint8)
+        self._scratch = buffer[values_size:]
+        values = buffer[: 4 * self.output.shape[0]].view(np.float32).reshape(1, -1)
+        # Functions of the module, not methods: a program that refers to itself would keep its memory until Python's
+        # collector runs.
+        self.direct = DirectAnswers(
+            functools.partial(_call, many_values, self._scratch), _call_for_one(one_value, buffer, values)
+        )
         self._library = library
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """See `mnist_edge.runtime.engines.Program.run`."""
-        images = np.ascontiguousarray(batch, self.input.dtype)
-        answers = np.empty((len(images), *self.output.shape), self.output.dtype)
-        self._call(self._many, images, answers)
+        """See `mnist_edge.runtime.engines.interface.Program.run`."""
+        answers = np.empty((len(batch), *self.output.shape), self.output.dtype)
+        _call(self._many, self._scratch, np.asarray(batch, self.input.dtype), answers)
         return answers
 
-    def real(self, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
-        """See `mnist_edge.runtime.engines.Program`."""
-        self._call(self._real, np.ascontiguousarray(images), answers)
 
-    def _thin_call(self, function: Any) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-        """``real_one``, with all at hand that stays the same.
+def _call(function: Any, scratch: NDArray[np.uint8], images: NDArray[Any], answers: NDArray[Any]) -> None:
+    """Call a function of the generated C that reads n images and fills n answers."""
+    images = np.ascontiguousarray(images)
+    pointers = [ctypes.c_void_p(item.ctypes.data) for item in (images, answers, scratch)]
+    function(*pointers[:2], ctypes.c_size_t(len(images)), pointers[2])
 
-        To ask NumPy for an array's address takes longer than a small net does; bytes bring theirs along.
-        """
-        at = ctypes.c_void_p(self._buffer.ctypes.data)
-        copy = self._buffer[: 4 * self.output.shape[0]].view(np.float32).reshape(1, -1).copy
 
-        def real_one(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-            function(image.tobytes(), at)
-            return copy()
+def _call_for_one(
+    function: Any, buffer: NDArray[np.uint8], values: NDArray[np.float32]
+) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
+    """A call for one image with everything prepared that stays the same.
 
-        return real_one
+    To ask NumPy for an array's address takes longer than a small net does; a bytes object carries its own.
 
-    def _call(self, function: Any, images: NDArray[Any], answers: NDArray[Any]) -> None:
-        ends = (ctypes.c_void_p(item.ctypes.data) for item in (images, answers))
-        function(*ends, ctypes.c_size_t(len(images)), self._scratch)
+    Args:
+        function: of the generated C. buffer: room for the answer, then scratch memory. values: the answer in it.
+    """
+    start = ctypes.c_void_p(buffer.ctypes.data)
+    copy = values.copy
+
+    def call(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        function(image.tobytes(), start)
+        return copy()
+
+    return call
 
 
 def load(content: bytes, threads: int) -> Program:
-    """See the package's docstring."""
+    """See `Engine.load`."""
     facts = c.facts_of(content)
     library = _open(content if content.startswith(_ELF) else compiled(content))
     try:
@@ -156,3 +159,6 @@ def _open(shared: bytes) -> ctypes.CDLL:
             f"The compiled code cannot be loaded: {error}",
             "Compile it on this kind of machine: export --format c --build",
         ) from error
+
+
+ENGINE = Engine("native", (".c", ".so"), "mnist-edge", "litert", rank=3, load=load, runs_code=True)

@@ -10,19 +10,13 @@ from numpy.typing import NDArray
 from mnist_edge.errors import RefusedError
 from mnist_edge.formats import ModelFile, onnx, structure
 from mnist_edge.int8.quantize import Port
-from mnist_edge.runtime.engines import Program, missing_engine
-
-NAME = "onnxruntime"
-SUFFIXES = (".onnx",)
-PACKAGE = "onnxruntime"
-EXTRA = "onnx"
-RANK = 1
+from mnist_edge.runtime.engines.interface import Engine, Program, missing_engine
 
 _FATAL = 4  # an error is raised too, with the same words
 
 
 class _OnnxProgram:
-    batched: bool
+    direct = None
 
     def __init__(self, file: ModelFile, session: Any) -> None:
         self.metadata = file.metadata
@@ -37,17 +31,17 @@ class _OnnxProgram:
         )
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """See `mnist_edge.runtime.engines.Program.run`."""
+        """See `mnist_edge.runtime.engines.interface.Program.run`."""
         answer: NDArray[Any] = self._run(self._output_names, {self._input_name: batch})[0]
         return answer
 
 
 def load(content: bytes, threads: int) -> Program:
-    """See the package's docstring."""
+    """See `Engine.load`."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise missing_engine(error, "onnxruntime", EXTRA, 14, ("x86_64", "aarch64", "arm64", "AMD64")) from error
+        raise missing_engine(error, "onnxruntime", "onnx", 14, ("x86_64", "aarch64", "arm64", "AMD64")) from error
     file = onnx.read(content)
     structure.check(file, onnx.ALLOWED)
     options = onnxruntime.SessionOptions()
@@ -59,3 +53,6 @@ def load(content: bytes, threads: int) -> Program:
         first = (str(error).strip().splitlines() or [""])[0]
         raise RefusedError(f"onnxruntime refuses the file: {first}", "Export it again.") from error
     return _OnnxProgram(file, session)
+
+
+ENGINE = Engine("onnxruntime", (".onnx",), "onnxruntime", "onnx", rank=1, load=load)

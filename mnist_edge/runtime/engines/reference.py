@@ -5,21 +5,17 @@ from __future__ import annotations
 from mnist_edge.errors import RefusedError
 from mnist_edge.formats import structure, tflite
 from mnist_edge.int8.program import ROUNDING, IntegerProgram
-from mnist_edge.runtime.engines import Program
-
-NAME = "reference"
-SUFFIXES = (".tflite",)
-PACKAGE = "mnist-edge"
-EXTRA = "litert"
-RANK = 10
-ON_DEMAND = True
+from mnist_edge.runtime.engines.interface import Engine, Program
 
 
 def load(content: bytes, threads: int) -> Program:
-    """See the package's docstring."""
+    """See `Engine.load`."""
     file = tflite.read(content)
     structure.check(file, tflite.ALLOWED)
     for tensor in (*file.inputs, *file.outputs):
         if len(tensor.scale) != 1 or tensor.dtype not in ("int8", "uint8"):
             raise RefusedError(f"{tensor.name} is {tensor.dtype}.", "Name an int8 file: this engine computes integers.")
     return IntegerProgram(file, tflite.constants(content), ROUNDING)
+
+
+ENGINE = Engine("reference", (".tflite",), "mnist-edge", "litert", rank=10, load=load, on_demand=True)

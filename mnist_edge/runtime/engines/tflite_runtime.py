@@ -7,17 +7,11 @@ from typing import Any
 
 from mnist_edge.errors import MissingError
 from mnist_edge.runtime import interpreter
-from mnist_edge.runtime.engines import Program, missing_engine
-
-NAME = "tflite-runtime"
-SUFFIXES = (".tflite",)
-PACKAGE = "tflite-runtime"
-EXTRA = "tflite-runtime"
-RANK = 2
+from mnist_edge.runtime.engines.interface import Engine, Program, missing_engine
 
 
 def load(content: bytes, threads: int) -> Program:
-    """See the package's docstring."""
+    """See `Engine.load`."""
     if "tensorflow" in sys.modules and "tflite_runtime.interpreter" not in sys.modules:
         raise MissingError(
             "tflite-runtime cannot be loaded after TensorFlow in one process.",
@@ -26,7 +20,7 @@ def load(content: bytes, threads: int) -> Program:
     try:
         from tflite_runtime.interpreter import Interpreter
     except ImportError as error:
-        raise missing_engine(error, "tflite-runtime", EXTRA, 11, ("x86_64", "aarch64", "armv7l")) from error
+        raise missing_engine(error, "tflite-runtime", "tflite-runtime", 11, ("x86_64", "aarch64", "armv7l")) from error
 
     def make(bytes_: bytes) -> Any:
         try:
@@ -37,3 +31,6 @@ def load(content: bytes, threads: int) -> Program:
             ) from error
 
     return interpreter.load(content, make)
+
+
+ENGINE = Engine("tflite-runtime", (".tflite",), "tflite-runtime", "tflite-runtime", rank=2, load=load)
