@@ -18,7 +18,7 @@ from mnist_edge.parity.changes import calibration_error
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.confidence import apply_temperature, log_losses
 from mnist_edge.runtime.exported import artifact_paths
-from mnist_edge.store.manifest import fact_of
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import SHIPPED
 
 RESULTS = Path(__file__).parent / "results" / "confidence.md"
@@ -38,7 +38,7 @@ def main() -> None:
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for path in artifact_paths(SHIPPED):
-        temperature = fact_of(path, "temperature")
+        temperature = ModelFile.open(path).temperature
         for engine in engine_names(path.suffix):
             raw = open_session(path, engine).predict(test.images)
             before, after = (apply_temperature(raw, value) for value in (1.0, temperature or 1.0))

@@ -22,9 +22,11 @@ from numpy.typing import NDArray
 from mnist_edge import conversion, data, models, parity
 from mnist_edge.parity.compare import report
 from mnist_edge.parity.gate import Gate
+from mnist_edge.parity.verify import VerifyOptions
 from mnist_edge.results import ParityReport
 from mnist_edge.runtime import open_session
 from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME, REFERENCE_NAME
+from mnist_edge.store.model_file import ModelFile
 
 Probabilities = NDArray[np.float32]
 
@@ -83,7 +85,9 @@ def study(folder: Path, source: Path | None, seeds: int) -> None:
             for seed in range(1, seeds + 1):
                 splits = data.load(source, calibration_seed=seed)
                 path = Path(conversion.export(copy, conversion.ExportConfig(format_), splits).path)
-                on_test += parity.verify(path, test, hashes["test_images"], engine=engine, twin=False)[0]
+                on_test += parity.verify(
+                    ModelFile.open(path), test, hashes["test_images"], VerifyOptions(engine=engine, float_export=False)
+                )[0]
                 session = open_session(path, engine)
                 after = session.predict(validation.images)
                 healthy.append(report(before, after, session, validation.labels, Gate()))

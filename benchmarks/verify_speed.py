@@ -8,6 +8,7 @@ in batches on one thread, without and with the comparison with the float export,
 the rounds; ratios are to the loop in batches, with the smallest and the largest.
 """
 
+import functools
 import statistics
 import sys
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from contenders import bare, batches, spread, timed
 
 from mnist_edge import data, parity
 from mnist_edge.measure.machine import described_processor, machine
+from mnist_edge.parity.verify import VerifyOptions
+from mnist_edge.store.model_file import ModelFile
 
 ROUNDS, BATCH = 3, 50
 
@@ -25,6 +28,10 @@ def main(folder: Path) -> None:
     test, hashes = data.load_test()
     tflite, onnx = (folder / f"{folder.name}-int8{suffix}" for suffix in (".tflite", ".onnx"))
     pairs = [(tflite, "litert"), (tflite, "tflite-runtime"), (onnx, "onnxruntime")]
+
+    def verify(path: Path, options: VerifyOptions) -> object:
+        return parity.verify(ModelFile.open(path), test, hashes["test_images"], options)
+
     print(described_processor(machine()))
     print("file | engine | one by one, s | in batches, s | verify without float export, s | verify, s | over batches")
     for path, engine in pairs:
@@ -32,8 +39,8 @@ def main(folder: Path) -> None:
         ways: dict[str, Callable[[], object]] = {
             "one": lambda: batches(one, test.images, 1),  # noqa: B023
             "many": lambda: batches(many, test.images, BATCH),  # noqa: B023
-            "alone": lambda: parity.verify(path, test, hashes["test_images"], engine=engine, twin=False),  # noqa: B023
-            "whole": lambda: parity.verify(path, test, hashes["test_images"], engine=engine),  # noqa: B023
+            "alone": functools.partial(verify, path, VerifyOptions(engine=engine, float_export=False)),
+            "whole": functools.partial(verify, path, VerifyOptions(engine=engine)),
         }
         taken: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(ROUNDS):

@@ -33,6 +33,7 @@ def command(
     """
     from mnist_edge import parity
     from mnist_edge.data import load_test
+    from mnist_edge.runtime import open_session
     from mnist_edge.store.files import check_target
     from mnist_edge.workflows import export, verify
 
@@ -45,7 +46,7 @@ def command(
         results = [
             export.evaluate_keras(path, test)
             if path.suffix == KERAS_SUFFIX
-            else parity.evaluate(path, test, engine, threads, trust, progress)
+            else parity.evaluate(open_session(path, engine, threads, trust), test, progress)
             for path in files
         ]
     if report is not None:

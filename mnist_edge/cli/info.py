@@ -37,14 +37,16 @@ def command(
     """
     from mnist_edge import formats
     from mnist_edge.runtime.selection import pick_file
-    from mnist_edge.store.manifest import is_vouched, other_content, read_vouched, sha256_of
+    from mnist_edge.store.manifest import other_content
+    from mnist_edge.store.model_file import ModelFile
 
     output = Output(NAME, as_json, debug)
     path = Path(model) if Path(model).is_file() else pick_file(workspace, model)
-    content, verified = read_vouched(path, trust=True)
+    opened = ModelFile.open(path, trust=True)
+    content = opened.content
     file = formats.read(content, path)
-    manifest = "agrees" if verified else "none" if is_vouched(path, content) is None else "disagrees"
-    sha256 = sha256_of(content)
+    manifest = "agrees" if opened.verified else "disagrees" if opened.entry else "none"
+    sha256 = opened.sha256
     name = model if str(path) == model else short_name(path, workspace)
     facts = [
         f"{name}: {file.format}, {len(content):,} bytes, {_MANIFEST[manifest]}",
@@ -63,7 +65,7 @@ def command(
         ops.add_row(one_line(op.kind), one_line(op.outputs[0])[-48:] if op.outputs else "", *cells)
     payload = {
         "path": str(path), "size_bytes": len(content), "sha256": sha256,
-        "verified": None if manifest == "none" else verified, "manifest": manifest,
+        "verified": None if manifest == "none" else opened.verified, "manifest": manifest,
         "file": file, "contract": file.contract,
     }  # fmt: skip
     error = other_content(path) if manifest == "disagrees" else None

@@ -24,7 +24,6 @@ from mnist_edge.runtime import open_session  # noqa: E402
 from mnist_edge.runtime.engines import ENGINES  # noqa: E402
 from mnist_edge.runtime.selftest import Golden, golden_path  # noqa: E402
 from mnist_edge.runtime.session import Session  # noqa: E402
-from mnist_edge.store.manifest import read_vouched  # noqa: E402
 
 KIB = 1024
 CLOCK_READINGS = 2000
@@ -160,7 +159,7 @@ def pictures(session: Session, batch: int) -> NDArray[np.uint8]:
     """Images to measure with: the file's golden images if they lie next to it, else noise; at least one batch."""
     path = golden_path(session.path)
     if path.is_file():
-        images = Golden.from_bytes(read_vouched(path)[0]).images
+        images = Golden.from_bytes(session.file.companion(path.name)).images
     else:
         images = np.random.default_rng(0).integers(0, 256, (64, *session.image_shape, 1), np.uint8)
     return np.resize(images, (max(len(images), batch), *images.shape[1:]))

@@ -152,11 +152,11 @@ def flips_between(old: NDArray[np.int64], new: NDArray[np.int64], labels: NDArra
     )
 
 
-def twin_report(
-    path: str, twin: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]
+def float_export_report(
+    path: str, before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> TwinReport:
-    """What changed between a float twin's answers and the quantized file's."""
-    old, new = answers(twin), answers(after)
+    """What changed between the answers of the float export at a path and those of the quantized file."""
+    old, new = answers(before), answers(after)
     flips = flips_between(old, new, labels)
     drop_pp = 100 * (flips.broken - flips.fixed) / len(labels)
     return TwinReport(path=path, drop_pp=drop_pp, agreement=float((old == new).mean()), flips=flips)

@@ -1,100 +1,54 @@
-"""Where it was lost: the error of every quantized op against the float twin, in one schema for both formats.
+"""The error of every quantized op against the float export, in one schema for all formats.
 
-Accumulated: the op in its place, with all that came before. Isolated: the op alone, fed with the float twin's own input
-put on its grid. A module of ``parity/tracing/`` knows how to look into a file of its format.
+Accumulated: the op in its place, with the errors of all ops before it. Isolated: the op alone, fed with the float
+export's own input on the grid of the int8 file. A module of `mnist_edge.parity.tracing` looks into files of one format.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import MnistEdgeError, StageError, UsageError
-from mnist_edge.formats import ModelFile
-from mnist_edge.parity.verify import twin_path
+from mnist_edge.parity.tracing import TRACERS
+from mnist_edge.parity.tracing.trace import Trace
 from mnist_edge.results import LayerError
-from mnist_edge.store.manifest import read_vouched
+from mnist_edge.store.model_file import ModelFile
 
 IMAGES = 64
 
 
-@dataclass(frozen=True)
-class Trace:
-    """One op's output for the same images, as real numbers (n, ...): of the float twin, in place, and alone.
-
-    ``low`` and ``high`` are the ends of its grid; the shares at them count as saturated.
-    """
-
-    op: str
-    tensor: str
-    scale: float | None
-    zero_point: int | None
-    low: float
-    high: float
-    expected: NDArray[Any]
-    accumulated: NDArray[Any]
-    isolated: NDArray[Any]
-
-
-def layer_errors(path: Path, images: NDArray[np.uint8], trust: bool = False) -> list[LayerError]:
-    """Every op that computes, the worst by itself first.
+def layer_errors(file: ModelFile, images: NDArray[np.uint8]) -> list[LayerError]:
+    """The error of every op that computes, the worst in isolation first.
 
     Args:
-        path: an int8 file with its float twin beside it.
-        images: uint8 (n, h, w, 1); the first 64 are looked at.
-        trust: see `mnist_edge.runtime.open_session`.
+        file: an int8 file with its float export next to it.
+        images: uint8 (n, h, w, 1); the first 64 are used.
 
     Raises:
-        UsageError: no float twin beside the file, or no int8 file.
-        MissingError: looking into the file wants a package that is not installed.
-        StageError: an engine cannot run a part of the graph by itself.
+        UsageError: no float export next to the file, or no int8 file.
+        MissingError: looking into the file needs a package that is not installed.
+        StageError: an engine cannot run a part of the graph in isolation.
     """
-    twin = twin_path(path)
-    if twin is None:
-        raise UsageError(f"{path} has no float export next to it to compare layers with.", "Export it again.")
-    content, float_content = read_vouched(path, trust)[0], read_vouched(twin)[0]
-    trace = _tracer(path.suffix)
+    float_export = file.open_float_export()
+    if float_export is None:
+        raise UsageError(f"{file.path} has no float export next to it to compare layers with.", "Export it again.")
+    if file.path.suffix not in TRACERS:
+        raise UsageError(f"Layers of {file.path.suffix} files cannot be compared.", "Name a .tflite or .onnx file.")
+    trace = TRACERS[file.path.suffix]
     try:
-        errors = [_error(item) for item in trace(content, float_content, images[:IMAGES])]
+        errors = [_error(item) for item in trace(file.content, float_export.content, images[:IMAGES])]
     except MnistEdgeError:
         raise
-    except Exception as error:  # whatever an engine says of a part of a graph that it cannot run
+    except Exception as error:  # engines raise whatever they like
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StageError(f"The layers of {path} cannot be compared: {first}", "Verify without --layers.") from error
+        raise StageError(
+            f"The layers of {file.path} cannot be compared: {first}", "Verify without --layers."
+        ) from error
     return sorted(errors, key=lambda item: math.inf if item.isolated_sqnr_db is None else item.isolated_sqnr_db)
-
-
-def pixel_scale_of(content: bytes, reader: ModuleType) -> float:
-    """What a file's contract says that a pixel is multiplied with to become the model's real input.
-
-    Args:
-        content: a file with a contract. reader: the module of `mnist_edge.formats` that reads it.
-
-    Raises:
-        UsageError: the file has no contract.
-    """
-    file: ModelFile = reader.read(content)
-    if file.contract is None:
-        raise UsageError("A file without mnist-edge's contract cannot be compared layer by layer.", "Export it here.")
-    return file.contract.pixel_scale
-
-
-def _tracer(suffix: str) -> Any:
-    if suffix == ".tflite":
-        from mnist_edge.parity.tracing.tflite import trace
-
-        return trace
-    if suffix == ".onnx":
-        from mnist_edge.parity.tracing.onnx import trace as trace_onnx
-
-        return trace_onnx
-    raise UsageError(f"Layers of {suffix} files cannot be compared.", "Name a .tflite or .onnx file.")
 
 
 def _error(item: Trace) -> LayerError:
@@ -128,7 +82,7 @@ def _distance(expected: NDArray[Any], found: NDArray[Any]) -> tuple[float | None
 
 
 def _saturated(item: Trace, found: NDArray[Any]) -> float:
-    """Share of values at an end of the grid that the float twin has beyond it."""
+    """Share of values at an end of the grid that the float export has beyond it."""
     if item.scale is None:
         return 0.0
     slack = item.scale / 2

@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_edge.parity.verify import twin_path
 from mnist_edge.results import ParityReport
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME
+from mnist_edge.results.precision import Precision
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge.store.model_file import float_export_of
 from mnist_edge.store.workspace import name_and_workspace
 
 FORMATS = {".tflite": "--format tflite", ".onnx": "--format onnx", ".c": "--format c", ".so": "--format c --build"}
@@ -61,17 +62,19 @@ def _commands(path: Path, data: Path | None, repeated: Sequence[str]) -> dict[st
     """
     words = f" --data {shlex.quote(str(data))}" if data is not None else ""
     found = {"doctor": "mnist-edge doctor"}
-    is_int8 = path.stem.endswith("-int8")
+    entry = Manifest.load(path.parent).files.get(path.name, {})
+    precision = str(entry.get("quantization", ""))
+    float_export = float_export_of(path, str(entry.get("model", path.parent.name)), precision)
+    is_int8 = precision == Precision.INT8
     has_answers = "--reference" in repeated or (path.parent / REFERENCE_NAME).is_file()
-    if is_int8 and has_answers and twin_path(path) is not None:
+    if is_int8 and has_answers and float_export is not None:
         found["layers"] = shlex.join(["mnist-edge", "verify", str(path), "--layers", *repeated]) + words
-    if path.suffix not in FORMATS or not (path.parent / KERAS_NAME).is_file():
+    if path.suffix not in FORMATS or not precision or not (path.parent / KERAS_NAME).is_file():
         return found
     model, workspace = name_and_workspace(path.parent)
     export = shlex.join(["mnist-edge", "export", "--model", model, "-o", str(workspace)]) + f" {FORMATS[path.suffix]}"
     if not is_int8:
-        precision = path.stem.rpartition("-")[2]
-        found["again"] = f"{export} --quantize {'none' if precision == 'float32' else precision}{words}"
+        found["again"] = f"{export} --quantize {'none' if precision == Precision.FLOAT32 else precision}{words}"
         return found
     found["again"] = f"{export}{words}"
     found["study"] = f"{export} --calibration-study{words}"

@@ -1,11 +1,11 @@
-"""``verify`` and ``evaluate``: files from disk, on every engine that is here."""
+"""``verify`` and ``evaluate``: one model file on the test images, on every engine that is installed."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,48 +18,63 @@ from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import NO_ANSWER, answers
 from mnist_edge.parity.changes import confusion
-from mnist_edge.parity.compare import refused, report, twin_report
+from mnist_edge.parity.compare import float_export_report, refused, report
 from mnist_edge.parity.gate import Gate
 from mnist_edge.parity.kernels import compare_kernels
 from mnist_edge.results import Evaluation, KernelReport, Mistake, ParityReport
-from mnist_edge.runtime import Session, engine_names, open_session
-from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, read_vouched
-from mnist_edge.store.workspace import TWIN
+from mnist_edge.runtime import Session, engine_names
+from mnist_edge.runtime.session import check_engine, open_file
+from mnist_edge.store.manifest import REFERENCE_NAME, read_vouched
+from mnist_edge.store.model_file import ModelFile
 
 CHUNK = 1000
 
 
+@dataclass(frozen=True)
+class VerifyOptions:
+    """How `verify` judges a file.
+
+    Attributes:
+        gate: the margins.
+        engine: the name of an engine, or ``auto`` for every one that is installed. threads: of each engine.
+        float_answers: a file to read the float answers from; None for ``reference.npz`` next to the file.
+        trust: read the float answers even if their hash is not the one in the manifest.
+        float_export: whether to run the float export next to the file too.
+    """
+
+    gate: Gate = field(default_factory=Gate)
+    engine: str = "auto"
+    threads: int = 1
+    float_answers: Path | None = None
+    trust: bool = False
+    float_export: bool = True
+
+
 def verify(
-    path: Path,
+    file: ModelFile,
     test: Split,
     test_sha256: str,
-    *,
-    gate: Gate | None = None,
-    engine: str = "auto",
-    threads: int = 1,
-    reference: Path | None = None,
-    trust: bool = False,
-    twin: bool = True,
+    options: VerifyOptions | None = None,
     progress: Progress = no_progress,
 ) -> tuple[list[ParityReport], list[KernelReport]]:
-    """Judge one file on one engine, or with ``auto`` on every engine installed, and compare the engines.
+    """Judge one file on one engine, or on every engine installed, and compare the engines.
 
     Args:
-        path: the file. test: the test images. test_sha256: the hash of their file.
-        gate: margins. engine, threads, trust: see `mnist_edge.runtime.open_session`.
-        reference: the float answers; ``reference.npz`` beside the file without one.
-        twin: whether to run the float twin beside the file too.
+        file: the file. test: the test images. test_sha256: the hash of the file that holds them.
+        options: margins, engine, and what the file is compared with; the defaults without them.
+        progress: told how many images an engine has answered.
 
     Raises:
-        UsageError: no reference, or one of other images.
+        UsageError: no float answers, or answers on other images.
         MissingError: no engine for the file.
-        ContentError: the file or the reference is damaged, or not what the manifest says. An engine refusing a sound
-            file is no error, but a report that did not pass.
+        ContentError: the file or the float answers are damaged, or not what the manifest says. An engine that refuses
+            an intact file is no error, but a report that did not pass.
     """
-    opened = _open_each(path, engine, threads, trust)
-    expected = _reference(path, reference, test_sha256, len(test), trust)
-    leaked = _leaked(path, test)
-    size_bytes = path.stat().st_size
+    options = options or VerifyOptions()
+    opened = _open_each(file, options)
+    expected = _float_answers(file, options, test_sha256, len(test)).probabilities
+    leaked = _leaked(file, test)
+    float_export = file.open_float_export() if options.float_export else None
     reports, judged = [], []
     for name, session in opened:
         begun = time.perf_counter()
@@ -68,48 +83,48 @@ def verify(
                 raise session
             after = predict(session, test.images, progress)
         except RefusedError as error:
-            no_answer = refused(expected.probabilities, path, name, test.labels, error.cause)
-            reports.append(replace(no_answer, size_bytes=size_bytes, seconds=time.perf_counter() - begun))
+            no_answer = refused(expected, file.path, name, test.labels, error.cause)
+            seconds = time.perf_counter() - begun
+            reports.append(replace(no_answer, size_bytes=len(file.content), seconds=seconds))
             continue
         image_us = 1e6 * (time.perf_counter() - begun) / len(test)
-        verdict = report(expected.probabilities, after, session, test.labels, gate or Gate())
-        verdict = replace(verdict, size_bytes=size_bytes, image_us=image_us)
+        verdict = report(expected, after, session, test.labels, options.gate)
+        verdict = replace(verdict, size_bytes=len(file.content), image_us=image_us)
         if np.isfinite(after).all():
             judged.append((session, after))
         if leaked:
             why = f"Failed (leakage): {leaked:,} of the images that calibrated it are test images."
             verdict = replace(verdict, passed=False, rule="leakage", verdict=why)
-        beside = twin_path(path) if twin else None
-        if beside is not None:
-            # An engine that refuses the twin has nothing to compare with; verifying the twin itself says so.
+        if float_export is not None:
+            # There is nothing to compare with if the engine refuses the float export; verifying that file says so.
             with contextlib.suppress(RefusedError):
-                before = predict(open_session(beside, name, threads), test.images, progress)
-                verdict = replace(verdict, twin=twin_report(beside.name, before, after, test.labels))
+                before = predict(open_file(float_export, name, options.threads), test.images, progress)
+                compared = float_export_report(float_export.path.name, before, after, test.labels)
+                verdict = replace(verdict, twin=compared)
         reports.append(replace(verdict, seconds=time.perf_counter() - begun))
-    kernels = compare_kernels(judged, test.images, threads, trust) if engine == "auto" else []
+    kernels = compare_kernels(judged, test.images, options.threads) if options.engine == "auto" else []
     return reports, kernels
 
 
-def evaluate(
-    path: Path, test: Split, engine: str = "auto", threads: int = 1, trust: bool = False,
-    progress: Progress = no_progress,
-) -> Evaluation:  # fmt: skip
-    """Accuracy of one file on the test images, with its Wilson interval."""
-    session = open_session(path, engine, threads, trust)
-    return evaluation_of(str(path), session.engine, predict(session, test.images, progress), test.labels)
+def evaluate(session: Session, test: Split, progress: Progress = no_progress) -> Evaluation:
+    """Accuracy of an open file on the test images, with its Wilson interval."""
+    found = predict(session, test.images, progress)
+    return evaluation_of(str(session.path), session.engine, found, test.labels)
 
 
-def evaluation_of(path: str, engine: str, said: NDArray[np.float32], labels: NDArray[np.int64]) -> Evaluation:
-    """An `Evaluation` of probabilities or logits, float32 (n, classes), that are there already.
+def evaluation_of(path: str, engine: str, outputs: NDArray[np.float32], labels: NDArray[np.int64]) -> Evaluation:
+    """An `Evaluation` of given outputs, float32 (n, classes): probabilities or logits.
 
     A row that is not finite is a mistake with the answer -1, and in no column of the confusion matrix.
     """
-    found = answers(said)
+    found = answers(outputs)
     n, correct = len(labels), int((found == labels).sum())
     wrong = np.flatnonzero(found != labels)
-    mistakes = (Mistake(int(at), int(labels[at]), int(found[at]), float(np.nan_to_num(said[at]).max())) for at in wrong)
+    mistakes = (
+        Mistake(int(at), int(labels[at]), int(found[at]), float(np.nan_to_num(outputs[at]).max())) for at in wrong
+    )
     answered = found != NO_ANSWER
-    counts = confusion(found[answered], labels[answered], said.shape[1])
+    counts = confusion(found[answered], labels[answered], outputs.shape[1])
     return Evaluation(path, engine, n, correct, correct / n, statistics.wilson(correct, n), counts, tuple(mistakes))
 
 
@@ -123,54 +138,53 @@ def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no
     return np.concatenate(parts)
 
 
-def _open_each(path: Path, engine: str, threads: int, trust: bool) -> list[tuple[str, Session | RefusedError]]:
-    """The file on the engine that is named, or with ``auto`` on every one that is installed here and runs such files.
+def _open_each(file: ModelFile, options: VerifyOptions) -> list[tuple[str, Session | RefusedError]]:
+    """The file on the engine that is named, or with ``auto`` on every installed one that runs such files.
 
     Raises:
-        MnistEdgeError: what opening the file raises, but for a refusal, which is for the gate.
+        MnistEdgeError: what opening the file raises, except a refusal, which the gate judges.
     """
+    check_engine(file.path, options.engine)
+    is_auto = options.engine == "auto"
     opened: list[tuple[str, Session | RefusedError]] = []
-    for name in [engine] if engine != "auto" else engine_names(path.suffix):
+    for name in engine_names(file.path.suffix) if is_auto else [options.engine]:
         try:
-            opened.append((name, open_session(path, name, threads, trust)))
+            opened.append((name, open_file(file, name, options.threads)))
         except RefusedError as error:
             opened.append((name, error))
         except MissingError:
-            if engine != "auto":
+            if not is_auto:
                 raise
     if not opened:
-        # Says what is missing: the file, or an engine for it.
-        session = open_session(path, "auto", threads, trust)
+        session = open_file(file, "auto", options.threads)  # raises the error that names the missing engine
         opened.append((session.engine, session))
     return opened
 
 
-def _leaked(path: Path, test: Split) -> int:
-    """How many of the images that the manifest says calibrated a file are among the test images.
+def _leaked(file: ModelFile, test: Split) -> int:
+    """Number of test images among those that calibrated a file, according to its manifest.
 
     Images that repeat within the test set are left out of the count: they are equal by chance (of a single pixel, say).
     """
-    made_by = Manifest.load(path.parent).files.get(path.name, {}).get("made_by", {})
-    calibration = set((made_by.get("calibration") or {}).get("image_digests", ()))
+    calibration = file.entry.get("made_by", {}).get("calibration") or {}
+    used = set(calibration.get("image_digests", ()))
     once = {digest for digest, count in Counter(image_digests(test.images)).items() if count == 1}
-    # Among images that nearly all repeat, the few that do not are no evidence either.
-    return len(calibration & once) if 2 * len(once) > len(test) else 0
+    # If nearly all images repeat, the few that do not are no evidence either.
+    return len(used & once) if 2 * len(once) > len(test) else 0
 
 
-def _reference(path: Path, named: Path | None, test_sha256: str, n: int, trust: bool) -> Reference:
-    source = named or path.parent / REFERENCE_NAME
+def _float_answers(file: ModelFile, options: VerifyOptions, test_sha256: str, n: int) -> Reference:
+    """The float model's answers on the n test images."""
+    source = options.float_answers or file.path.with_name(REFERENCE_NAME)
     if not source.is_file():
-        raise UsageError(f"There is no reference {source} to compare {path.name} with.", "Name one with --reference.")
-    reference = Reference.from_bytes(read_vouched(source, trust)[0])
-    if reference.test_images_sha256 != test_sha256 or len(reference.probabilities) != n:
+        raise UsageError(
+            f"There is no reference {source} to compare {file.path.name} with.", "Name one with --reference."
+        )
+    named = options.float_answers is not None
+    content = read_vouched(source, options.trust)[0] if named else file.companion(REFERENCE_NAME, options.trust)
+    answers_of = Reference.from_bytes(content)
+    if answers_of.test_images_sha256 != test_sha256 or len(answers_of.probabilities) != n:
         raise UsageError(
             f"{source} was made on other test images than these.", "Name the model's own data set with --data."
         )
-    return reference
-
-
-def twin_path(path: Path) -> Path | None:
-    """The float twin beside a quantized file; None where there is none, or the file is one."""
-    model, _, quantization = path.stem.rpartition("-")
-    twin = path.with_name(f"{model}-{TWIN}{path.suffix}")
-    return twin if model and quantization != TWIN and twin.is_file() else None
+    return answers_of

@@ -13,7 +13,6 @@ from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import npz
 from mnist_edge.results import SelfTest
 from mnist_edge.runtime.session import Session
-from mnist_edge.store.manifest import read_vouched
 
 SUFFIX = ".selftest.npz"
 IMAGES = 64
@@ -81,7 +80,7 @@ def run_selftest(session: Session, trust: bool = False) -> SelfTest:
     path = golden_path(session.path)
     if not path.is_file():
         raise UsageError(f"There is no self-test {path}.", "Export the model again, or copy the file from its folder.")
-    golden = Golden.from_bytes(read_vouched(path, trust)[0])
+    golden = Golden.from_bytes(session.file.companion(path.name, trust))
     found = session.predict(golden.images)
     same = [at for at, name in enumerate(golden.engines) if name == session.engine] or range(len(golden.engines))
     expected = golden.probabilities[list(same)]

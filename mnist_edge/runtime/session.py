@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError, suggest
-from mnist_edge.formats import METADATA_KEY, Contract, structure
+from mnist_edge.formats import METADATA_KEY, Contract
 from mnist_edge.formats.foreign import not_runnable
 from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, softmax
 from mnist_edge.runtime import choice, trial
 from mnist_edge.runtime.engines import ENGINES
 from mnist_edge.runtime.engines.interface import DirectAnswers, Program
-from mnist_edge.store.manifest import fact_of, read_vouched, sha256_of
+from mnist_edge.store.model_file import ModelFile
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +37,8 @@ class Session:
     times `BATCH` images and more among programs of one thread each, which is faster than the engine's own threads.
 
     Attributes:
-        path: the file. engine: the name of the engine that runs it. reason: why it is that engine, in words.
+        file: the model file. path: where it is.
+        engine: the name of the engine that runs it. reason: why it is that engine, in words.
         contract: what the file says of itself; defaults where mnist-edge did not make it.
         delegate: what the engine was observed to run it with.
         output_step: what one step of its integer output is worth; None for a float output.
@@ -47,18 +48,17 @@ class Session:
         image_shape: (h, w) of the images that it takes. classes: how many it tells apart.
     """
 
-    def __init__(
-        self, path: Path, engine: str, load: Callable[[int], Program], threads: int, verified: bool, reason: str
-    ) -> None:
-        program = load(threads)
+    def __init__(self, file: ModelFile, engine: str, threads: int, reason: str) -> None:
+        path = file.path
+        program = _load(file, engine, threads)
+        self.file = file
         self.path = path
         self.engine = engine
         self.reason = reason
         self.delegate = program.delegate
-        self.verified = verified
-        self.temperature: float | None = fact_of(path, "temperature") if verified else None
+        self.verified = file.verified
+        self.temperature = file.temperature
         self._program = program
-        self._load = load
         self._threads = threads
         self._crew: tuple[ThreadPoolExecutor, list[Program]] | None = None
         shape = program.input.shape
@@ -130,7 +130,7 @@ class Session:
         if self._crew is None:
             from concurrent.futures import ThreadPoolExecutor  # not above: one image does not need it
 
-            programs = [self._load(1) for _ in range(self._threads)]
+            programs = [_load(self.file, self.engine, 1) for _ in range(self._threads)]
             self._crew = ThreadPoolExecutor(self._threads, "mnist-edge"), programs
         return self._crew
 
@@ -173,6 +173,16 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
         MissingError: no engine for this kind of file is installed.
         ContentError: the file is damaged, or not what its manifest says.
     """
+    check_engine(path, engine)
+    return open_file(ModelFile.open(path, trust), engine, threads)
+
+
+def check_engine(path: Path, engine: str) -> None:
+    """Check that a file can be run, by its suffix, before it is read.
+
+    Raises:
+        UsageError: no engine runs such files, or this one does not, or there is no such engine.
+    """
     names = engine_names(path.suffix)
     if not names:
         raise not_runnable(path)
@@ -182,30 +192,45 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
         raise UsageError(
             f"The engine {engine} does not run {path.suffix} files.", f"Those that do: {', '.join(names)}."
         )
-    content, verified = read_vouched(path, trust, structure.MAX_FILE_BYTES)
-    sha256 = sha256_of(content)
-    reason = choice.ASKED
-    if engine != "auto":
-        names = [engine]
-    elif len(names) > 1:
-        names, reason = choice.order(sha256, names)
+
+
+def open_file(file: ModelFile, engine: str = "auto", threads: int = DEFAULT_THREADS) -> Session:
+    """`open_session` for a file that was read already, on an engine that runs such files.
+
+    Raises:
+        MissingError, ContentError: see `open_session`.
+    """
+    names, reason = [engine], choice.ASKED
+    if engine == "auto":
+        names = engine_names(file.path.suffix)
+        if len(names) > 1:
+            names, reason = choice.order(file.sha256, names)
     missing: list[MissingError] = []
     for name in names:
         try:
-            if not verified and ENGINES[name].runs_code:
-                raise ContentError(
-                    f"{path} is code, and no manifest beside it names its hash.", "Export it here: --format c"
-                )
-            if not verified:
-                _about(path, functools.partial(trial.attempt, content, sha256, name))
-            return Session(path, name, functools.partial(_load, path, name, content), threads, verified, reason)
+            if not file.verified:
+                _require_safe(file, name)
+            return Session(file, name, threads, reason)
         except MissingError as error:
             missing.append(error)
-    raise MissingError(f"{path.name} cannot be run: {missing[0].cause}", missing[0].remedy)
+    raise MissingError(f"{file.path.name} cannot be run: {missing[0].cause}", missing[0].remedy)
 
 
-def _load(path: Path, engine: str, content: bytes, threads: int) -> Program:
-    return _about(path, lambda: ENGINES[engine].load(content, threads))
+def _require_safe(file: ModelFile, engine: str) -> None:
+    """Try a file that no manifest names in a child process.
+
+    Raises:
+        ContentError: the file is code, or it ends the child.
+    """
+    if ENGINES[engine].runs_code:
+        raise ContentError(
+            f"{file.path} is code, and no manifest beside it names its hash.", "Export it here: --format c"
+        )
+    _about(file.path, functools.partial(trial.attempt, file.content, file.sha256, engine))
+
+
+def _load(file: ModelFile, engine: str, threads: int) -> Program:
+    return _about(file.path, lambda: ENGINES[engine].load(file.content, threads))
 
 
 def _about(path: Path, do: Callable[[], T]) -> T:

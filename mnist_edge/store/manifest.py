@@ -169,39 +169,38 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
         raise TypeError
 
 
-def is_vouched(path: Path, content: bytes) -> bool | None:
-    """Whether the manifest beside a file names these bytes' hash; None where no manifest speaks of the file."""
-    entry = Manifest.load(path.parent).files.get(path.name)
-    return None if entry is None else bool(entry["sha256"] == sha256_of(content))
-
-
-def fact_of(path: Path, key: str) -> Any:
-    """What the manifest beside a file says of it under a key; None where it says nothing."""
-    return Manifest.load(path.parent).files.get(path.name, {}).get(key)
-
-
 def read_vouched(path: Path, trust: bool = False, limit: int = MAX_BYTES) -> tuple[bytes, bool]:
-    """A file's content, read once, and whether the manifest beside it vouches for these very bytes.
+    """A file's content, and whether the manifest next to it names the hash of this content.
 
     Raises:
         UsageError: no such file.
-        ContentError: the manifest says otherwise, and ``trust`` is not given; or more than ``limit`` bytes.
+        ContentError: the hash is another one, and ``trust`` is not given; or more than ``limit`` bytes.
+    """
+    content, _, verified = read_with_manifest(path, trust, limit)
+    return content, verified
+
+
+def read_with_manifest(path: Path, trust: bool = False, limit: int = MAX_BYTES) -> tuple[bytes, Manifest, bool]:
+    """`read_vouched`, with the manifest that the content was compared with.
+
+    Both are read once, and again only if they disagree: another process may have replaced the file in between.
     """
     seen: tuple[str, str] | None = None
     while True:
         content = read_bytes(path, limit)
-        entry = Manifest.load(path.parent).files.get(path.name)
+        manifest = Manifest.load(path.parent)
+        entry = manifest.files.get(path.name)
         if entry is None:
-            return content, False
+            return content, manifest, False
         now = (sha256_of(content), entry["sha256"])
         if now[0] == now[1]:
-            return content, True
-        if now == seen:  # else it was replaced between the two readings
+            return content, manifest, True
+        if now == seen:
             break
         seen = now
     if not trust:
         raise other_content(path)
-    return content, False
+    return content, manifest, False
 
 
 def other_content(path: Path) -> ContentError:

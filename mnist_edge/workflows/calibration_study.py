@@ -10,9 +10,11 @@ from pathlib import Path
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.parity import verify
+from mnist_edge.parity.verify import VerifyOptions
 from mnist_edge.results import ParityReport
 from mnist_edge.runtime import engine_names
 from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME, REFERENCE_NAME
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.workflows.export import ensure_model
 
 # Numbers and seeds of calibration images that a study tries.
@@ -45,7 +47,9 @@ def calibration_study(
             splits = splits_of(images, seed)
             made = conversion.export(copy, conversion.ExportConfig(format_), splits)
             engine = engine_names(Path(made.path).suffix)[0]
-            reports, _ = verify(Path(made.path), splits.test, splits.sha256["test_images"], engine=engine)
+            reports, _ = verify(
+                ModelFile.open(Path(made.path)), splits.test, splits.sha256["test_images"], VerifyOptions(engine=engine)
+            )
             rows.append((images, seed, reports[0]))
     progress("calibration study", len(STUDY), len(STUDY))
     return rows

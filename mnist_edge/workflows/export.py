@@ -18,7 +18,7 @@ from mnist_edge.formats.reference import Reference
 from mnist_edge.int8.quantize import softmax
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.stored import stored_verdict
-from mnist_edge.parity.verify import evaluation_of
+from mnist_edge.parity.verify import VerifyOptions, evaluation_of
 from mnist_edge.results import SCHEMA_VERSION, Artifact, Evaluation, TrainResult
 from mnist_edge.results.serialization import to_json
 from mnist_edge.runtime import engine_names, open_session
@@ -27,6 +27,7 @@ from mnist_edge.runtime.engines import ENGINES, package_version
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_vouched
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.streams import native_output
 from mnist_edge.store.workspace import KERAS_SUFFIX, TWIN, folder_of
 
@@ -209,9 +210,8 @@ def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads:
     stored = stored_verdict(path, manifest.files[path.name])
     if stored is not None and stored.key == key:
         return replace(artifact, parity=stored.reports, kernels=stored.kernels)
-    found, compared = verify(
-        path, splits.test, splits.sha256["test_images"], gate=gate, engine=engine, threads=threads, progress=progress
-    )
+    options = VerifyOptions(gate, engine, threads)
+    found, compared = verify(ModelFile.open(path), splits.test, splits.sha256["test_images"], options, progress)
     manifest.files[path.name]["verdict"] = {
         "key": key, "gate": asdict(gate), "results": to_json(found), "kernels": to_json(compared),
     }  # fmt: skip

@@ -21,14 +21,17 @@ from mnist_edge.parity.layers import layer_errors
 from mnist_edge.parity.statistics import wilson
 from mnist_edge.parity.stored import recorded_verdicts
 from mnist_edge.parity.verdict import Baseline, judge
-from mnist_edge.parity.verify import twin_path
+from mnist_edge.parity.verify import VerifyOptions
 from mnist_edge.reports import benchmark, evaluation, html, junit, markdown
 from mnist_edge.results import Artifact, Evaluation, LayerError, SelfTest
+from mnist_edge.results.precision import Precision
 from mnist_edge.results.verdicts import Verdicts
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.selftest import run_selftest
+from mnist_edge.runtime.session import check_engine
 from mnist_edge.store.files import check_target, locked, utf8, write_bytes
 from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_vouched
+from mnist_edge.store.model_file import ModelFile
 
 REPORT_NAME = "report.html"
 SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
@@ -104,19 +107,20 @@ def verify_all(
         UsageError: layers are asked for, and no file is an int8 one with its float twin.
     """
     reports, kernels = [], []
+    opened: list[ModelFile] = []
+    options = VerifyOptions(gate or Gate(), engine, threads, reference, trust)
     for path in files:
-        found, compared = verify(
-            path, test, test_sha256, gate=gate, engine=engine, threads=threads, reference=reference, trust=trust,
-            progress=progress,
-        )  # fmt: skip
+        check_engine(path, engine)
+        opened.append(ModelFile.open(path, trust))
+        found, compared = verify(opened[-1], test, test_sha256, options, progress)
         reports += found
         kernels += compared
     traced: list[tuple[str, tuple[LayerError, ...]]] = []
     if layers:
-        quantized = _with_layers(files)
+        quantized = [file for file in opened if _has_layers(file)]
         if not quantized:
             raise UsageError("No int8 file here has its float export next to it.", "Export the model again.")
-        traced = [(str(path), _layers(path, reference, trust)) for path in quantized]
+        traced = [(str(file.path), _layers(file, reference, trust)) for file in quantized]
     return Verdicts(judge(reports, baseline), tuple(kernels), tuple(traced), tuple(notes))
 
 
@@ -177,9 +181,9 @@ def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path
     if manifest.is_current(REPORT_NAME, key):
         return target
     traced, notes = [], []
-    for path in _with_layers(files):
+    for file in filter(_has_layers, map(ModelFile.open, files)):
         try:
-            traced.append((str(path), _layers(path)))
+            traced.append((str(file.path), _layers(file)))
         except MnistEdgeError as error:
             notes.append(error.cause)
     verdicts = recorded_in(target.parent)
@@ -213,15 +217,15 @@ def _page(verdicts: Verdicts, images: NDArray[np.uint8], files: Sequence[Path]) 
     return utf8(html.render(verdicts, images, [item.name for item in names], known, intervals))
 
 
-def _with_layers(files: Sequence[Path]) -> list[Path]:
-    """Those whose layers can be compared: int8 files with their float twin beside them."""
-    return [path for path in files if twin_path(path) is not None and "int8" in path.stem]
+def _has_layers(file: ModelFile) -> bool:
+    """Whether the layers of a file can be compared: it is an int8 file with its float export next to it."""
+    return file.precision == Precision.INT8 and file.float_export is not None
 
 
-def _layers(path: Path, reference: Path | None = None, trust: bool = False) -> tuple[LayerError, ...]:
+def _layers(file: ModelFile, reference: Path | None = None, trust: bool = False) -> tuple[LayerError, ...]:
     """The errors of a file's layers on the golden set's images."""
-    images = Reference.from_bytes(read_vouched(reference or path.parent / REFERENCE_NAME, trust)[0]).golden_images
-    return tuple(layer_errors(path, images, trust))
+    content = read_vouched(reference, trust)[0] if reference else file.companion(REFERENCE_NAME, trust)
+    return tuple(layer_errors(file, Reference.from_bytes(content).golden_images))
 
 
 def write_evaluation(

@@ -77,7 +77,8 @@ def manifest(content: bytes) -> None:
     from mnist_edge.parity.verify import _leaked
     from mnist_edge.runtime.exported import artifact_paths
     from mnist_edge.runtime.selection import pick_file
-    from mnist_edge.store.manifest import MANIFEST_NAME, fact_of, read_vouched
+    from mnist_edge.store.manifest import MANIFEST_NAME, read_vouched
+    from mnist_edge.store.model_file import ModelFile
 
     folder = _scratch() / "dense"
     folder.mkdir(exist_ok=True)
@@ -85,8 +86,8 @@ def manifest(content: bytes) -> None:
     path = folder / "dense-int8.tflite"
     path.write_bytes(b"x")
     for call in (
-        lambda: read_vouched(path), lambda: fact_of(path, "temperature"), lambda: artifact_paths(folder.parent),
-        lambda: pick_file(folder.parent, "dense"), lambda: _leaked(path, _nothing()),
+        lambda: read_vouched(path), lambda: ModelFile.open(path).temperature, lambda: artifact_paths(folder.parent),
+        lambda: pick_file(folder.parent, "dense"), lambda: _leaked(ModelFile.open(path), _nothing()),
     ):  # fmt: skip
         refuses(call)
 

@@ -19,7 +19,7 @@ from mnist_edge.formats import onnx, structure, tflite
 from mnist_edge.runtime import open_session, session, trial
 from mnist_edge.runtime.engines import ENGINES as KNOWN
 from mnist_edge.store.files import MAX_BYTES
-from mnist_edge.store.manifest import read_vouched
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import SHIPPED
 from tests.conftest import ROOT, Run, assert_two_lines, needs_tflite_runtime, unavailable
 from tests.support import bad_models
@@ -61,9 +61,11 @@ def test_damaged_files_harm_nobody() -> None:
 
 ENGINE = """
 import os, time
-NAME, SUFFIXES, PACKAGE, EXTRA, RANK = "bad", (".bad",), "bad", "bad", 1
+from mnist_edge.runtime.engines import ENGINES
+from mnist_edge.runtime.engines.interface import Engine
 def load(content, threads):
     BODY
+ENGINES["bad"] = Engine("bad", (".bad",), "bad", "bad", 1, load)
 """
 
 
@@ -82,12 +84,7 @@ def test_what_ends_the_trial_is_an_error_here(
     body: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An engine of the test's own in the child's path: real signals, real limits."""
-    folder = tmp_path / "mnist_edge_bad"
-    folder.mkdir()
-    (folder / "bad.py").write_text(ENGINE.replace("BODY", body))
-    (tmp_path / "sitecustomize.py").write_text(
-        f"import mnist_edge.runtime.engines as engines\nengines.__path__.append({str(folder)!r})\n"
-    )
+    (tmp_path / "sitecustomize.py").write_text(ENGINE.replace("BODY", body))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(trial, "SECONDS", 4)
     with pytest.raises(ContentError, match=words):
@@ -190,14 +187,16 @@ def test_what_was_hashed_is_what_runs_even_if_the_file_changes_at_once(
     path.write_bytes(source.read_bytes())
     overwritten: list[Path] = []
 
-    def read_then_overwritten(*arguments: Any) -> tuple[bytes, bool]:
-        answer = read_vouched(*arguments)
+    read = ModelFile.open
+
+    def read_then_overwritten(*arguments: Any) -> ModelFile:
+        answer = read(*arguments)
         if arguments[0] == path:
             path.write_bytes(b"another file")
             overwritten.append(path)
         return answer
 
-    monkeypatch.setattr(session, "read_vouched", read_then_overwritten)
+    monkeypatch.setattr(ModelFile, "open", read_then_overwritten)
     opened = open_session(path, engine, threads=2)  # no manifest vouches for it: a child process tries it, too
     assert overwritten == [path]
     assert np.abs(opened.predict(images) - expected).max() < 0.02  # a batch of this size loads once more per thread

@@ -25,6 +25,7 @@ from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.int8.quantize import dequantize, softmax
 from mnist_edge.parity.layers import layer_errors
 from mnist_edge.runtime.engines import reference
+from mnist_edge.store.model_file import ModelFile
 from tests.support import int8_nets
 from tests.support.int8_nets import NONE, RELU, Net
 
@@ -228,7 +229,7 @@ def test_layers_of_a_model_that_scales_pixels_itself_are_close_to_its_float_expo
     floats = dataclasses.replace(request, quantization="float32")
     (tmp_path / f"net-int8.{suffix}").write_bytes(converter.convert(model, request))
     (tmp_path / f"net-float32.{suffix}").write_bytes(converter.convert(model, floats))
-    found = layer_errors(tmp_path / f"net-int8.{suffix}", mnist.validation.images[:20], trust=True)
+    found = layer_errors(ModelFile.open(tmp_path / f"net-int8.{suffix}", trust=True), mnist.validation.images[:20])
     assert len(found) >= 2
     assert min(item.sqnr_db for item in found if item.sqnr_db is not None) > 15
 

@@ -25,6 +25,7 @@ from mnist_edge.parity.verify import _leaked
 from mnist_edge.results import ParityReport
 from mnist_edge.results.serialization import from_json
 from mnist_edge.store.manifest import Manifest
+from mnist_edge.store.model_file import ModelFile
 
 UNDER_TEST = Gate()
 
@@ -330,7 +331,7 @@ def test_calibration_images_leak_unless_such_images_are_equal_by_chance(
     calibrated = {"calibration": {"image_digests": image_digests(calibration)}}
     Manifest.load(tmp_path).commit({"net.tflite": (b"a file", {"made_by": calibrated})})
     split = Split(test, np.zeros(len(test), np.int64), np.arange(len(test)))
-    assert _leaked(tmp_path / "net.tflite", split) == leaked
+    assert _leaked(ModelFile.open(tmp_path / "net.tflite"), split) == leaked
 
 
 def test_rows_of_zeros_count_as_uniform_in_the_divergence() -> None:

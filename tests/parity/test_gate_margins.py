@@ -38,6 +38,7 @@ from mnist_edge.parity.label_noise import LabelNoise, change_probabilities, labe
 from mnist_edge.parity.remedies import COMMANDS, REASONS, remedy
 from mnist_edge.parity.verdict import judge
 from mnist_edge.results import ParityReport
+from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
 from tests.conftest import Run
 from tests.parity.test_gate import judged, on_grid, sample, softmax
@@ -262,9 +263,18 @@ def exported(tmp_path: Path) -> Path:
         "reference.npz",
         *(f"net-{kind}{end}" for kind in ("int8", "float32") for end in (".tflite", ".onnx")),
     )
-    for name in (*names, "net-int8.c", "net-int8.so"):
+    for name in names[:2]:
         (folder / name).touch()
+    enter(folder, *names[2:], "net-int8.c", "net-int8.so")
     return folder
+
+
+def enter(folder: Path, *names: str) -> None:
+    """Write empty exported files and enter them in the manifest as ``export`` does."""
+    facts = {
+        name: {"format": "any", "model": "net", "quantization": name.split("-")[1].split(".")[0]} for name in names
+    }
+    Manifest.load(folder).commit({name: (b"", entry) for name, entry in facts.items()})
 
 
 def commands_in(text: str) -> list[str]:
@@ -332,7 +342,7 @@ def test_a_remedy_offers_only_what_works_for_the_file(exported: Path) -> None:
 
 def test_a_float16_file_is_not_offered_what_is_for_int8(exported: Path) -> None:
     path = exported / "net-float16.tflite"
-    path.touch()
+    enter(exported, path.name)
     text = remedy(failed("drop", path)) + remedy(failed("nan", path))
     assert "--calibration" not in text
     assert "--layers" not in text

@@ -12,6 +12,7 @@ from mnist_edge import data, parity
 from mnist_edge.runtime import engine_names
 from mnist_edge.runtime.exported import artifact_paths
 from mnist_edge.store.manifest import Manifest
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import SHIPPED
 from tests.conftest import Run
 
@@ -24,7 +25,7 @@ FLOOR = {"dense": 0.990, "cnn": 0.995}
 @pytest.mark.parametrize("path", artifact_paths(SHIPPED), ids=lambda path: path.name)
 def test_a_shipped_file_is_what_its_manifest_says(path: Path, mnist: data.Splits) -> None:
     entry = Manifest.load(path.parent).files[path.name]
-    reports, _ = parity.verify(path, mnist.test, mnist.sha256["test_images"])
+    reports, _ = parity.verify(ModelFile.open(path), mnist.test, mnist.sha256["test_images"])
     assert {report.engine for report in reports} == set(engine_names(path.suffix))
     said = {report["engine"]: report for report in entry["verdict"]["results"]}
     for report in reports:

@@ -17,6 +17,7 @@ from mnist_edge.formats.reference import Reference
 from mnist_edge.parity.layers import layer_errors
 from mnist_edge.runtime.selftest import Golden, choose, golden_path, run_selftest
 from mnist_edge.store.manifest import Manifest
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.workflows import export, verify
 from tests.conftest import Run, assert_two_lines
 from tests.project.test_conformance import SQNR_DB
@@ -199,7 +200,7 @@ def test_layer_errors_find_the_layer_that_was_damaged(
     shutil.copytree(workspace / "cnn", tmp_path / "cnn")
     path = tmp_path / "cnn" / f"cnn-int8{suffix}"
     images = mnist.validation.images
-    before = layer_errors(path, images)
+    before = layer_errors(ModelFile.open(path), images)
     sound = {item.layer: item for item in before if item.op.upper().startswith(("CONV", "FULLY", "GEMM"))}
     assert set(sound) == {"conv_1", "conv_2", "hidden", "probabilities"}
     for name in ("conv_1", "conv_2", "hidden"):
@@ -218,7 +219,7 @@ def test_layer_errors_find_the_layer_that_was_damaged(
     edit = Edit(path)
     edit.parameters("conv_2", 1, lambda q, scale: (q, scale * np.where(np.arange(len(scale)) % 2, 3, 1)))
     edit.save()
-    after = {item.tensor: item for item in layer_errors(path, images, trust=True)}
+    after = {item.tensor: item for item in layer_errors(ModelFile.open(path, trust=True), images)}
     worse = {item.layer: item.isolated_sqnr_db - after[item.tensor].isolated_sqnr_db for item in before  # type: ignore[operator]
              if item.isolated_sqnr_db is not None and after[item.tensor].isolated_sqnr_db is not None}  # fmt: skip
     assert max(worse, key=lambda layer: worse[layer]) == "conv_2"
@@ -249,7 +250,9 @@ def test_layer_errors_of_a_residual_net(slice_npz: Path, tmp_path: Path) -> None
     training.train(config, splits, tmp_path / "residual")
     export.export(tmp_path, "residual", ["tflite", "onnx"], splits)
     for suffix in (".tflite", ".onnx"):
-        errors = layer_errors(tmp_path / "residual" / f"residual-int8{suffix}", splits.validation.images)
+        errors = layer_errors(
+            ModelFile.open(tmp_path / "residual" / f"residual-int8{suffix}"), splits.validation.images
+        )
         by_layer = {item.layer: item for item in errors}
         assert {"stem", "depthwise", "answer"} <= set(by_layer)
         assert "sum" in by_layer or "relu" in by_layer

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,3 +167,26 @@ def test_an_engine_that_refuses_the_twin_still_judges_the_file(copy: Path, cli: 
     refused = cli("verify", twin, "--engine", "tflite-runtime", "--json")
     assert refused.code == 1
     assert refused.json["results"][0]["rule"] == "refused"
+
+
+READS = """
+import collections, json, os, sys
+opened = collections.Counter()
+def count(event, arguments):
+    if event == "open" and arguments[1] is None and isinstance(arguments[0], (str, os.PathLike)):  # of os.open
+        opened[os.path.basename(arguments[0])] += 1
+sys.addaudithook(count)
+from mnist_edge.cli import main
+code = main(sys.argv[1:])
+print(json.dumps([code, opened]), file=sys.stderr)
+"""
+
+
+def test_the_model_file_and_its_manifest_are_read_once(copy: Path) -> None:
+    command = [sys.executable, "-c", READS, "verify", copy / "cnn" / "cnn-int8.tflite", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    code, reads = json.loads(done.stderr.splitlines()[-1])
+    assert code == 0
+    opened = Counter(reads)
+    expected = {"cnn-int8.tflite": 1, "cnn-float32.tflite": 1, "reference.npz": 1, "manifest.json": 1}
+    assert {name: opened[name] for name in expected} == expected

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mnist_edge.errors import missing_extra
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.int8.quantize import dequantize, quantize
-from mnist_edge.parity.layers import Trace, pixel_scale_of
+from mnist_edge.parity.tracing.trace import Trace, pixel_scale_of
 
 _MOVES = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
 
@@ -48,7 +48,7 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
     ops = [node for node in quantized.graph.node if node.op_type not in (*_MOVES, "Relu")]
     ends, starts = [_end_of(node, readers, known) for node in ops], [_starts_of(node, made_by, known) for node in ops]
     image = images.reshape(-1, *[dim.dim_value for dim in plain.graph.input[0].type.tensor_type.shape.dim][1:])
-    floats = {image_name: image.astype(np.float32) * np.float32(pixel_scale_of(float_content, onnx_format))}
+    floats = {image_name: image.astype(np.float32) * np.float32(pixel_scale_of(onnx_format.read(float_content)))}
     sources = {source for each in starts for source in each.values() if source != image_name}
     inside = sorted(sources | {end[0] for end in ends})
     expected = {**floats, **dict(zip(inside, run(plain, inside, floats), strict=True))}
@@ -89,7 +89,7 @@ def _end_of(node: Any, readers: dict[str, Any], known: set[str]) -> tuple[str, s
 
 
 def _starts_of(node: Any, made_by: dict[str, Any], known: set[str]) -> dict[str, str]:
-    """An op's computed inputs as it reads them, and the tensors of the float twin that they stand for."""
+    """An op's computed inputs as it reads them, and the tensors of the float export that they stand for."""
     found = {}
     for read in node.input:
         name = read

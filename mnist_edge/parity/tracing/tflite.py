@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mnist_edge.errors import UsageError, missing_extra
 from mnist_edge.formats import tflite
 from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, quantize
-from mnist_edge.parity.layers import Trace, pixel_scale_of
+from mnist_edge.parity.tracing.trace import Trace, pixel_scale_of
 from mnist_edge.runtime.interpreter import reference_kernels_abort
 
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
@@ -36,14 +36,16 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
 
     def open_(model: bytes) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that this is for looking inside
+            warnings.simplefilter(
+                "ignore"
+            )  # it warns that reading intermediate tensors is for debugging, which is the purpose here
             return Interpreter(
                 model_content=model, num_threads=1, experimental_preserve_all_tensors=True,
                 experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
             )  # fmt: skip
 
     quantized, plain = (
-        _tensors(open_(item), images, pixel_scale_of(item, tflite)) for item in (content, float_content)
+        _tensors(open_(item), images, pixel_scale_of(tflite.read(item))) for item in (content, float_content)
     )
     roots = [schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0)) for model in (content, float_content)]
     ours = [op for op in enumerate(tflite.read(content).ops) if op[1].kind not in _CONVERSIONS]
