@@ -10,6 +10,7 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
+from mnist_edge.results.serialization import to_json
 from mnist_edge.store.workspace import DEFAULT_WORKSPACE
 
 NAME = "serve"
@@ -50,17 +51,18 @@ def command(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """An HTTP service (Open Inference Protocol V2, TensorFlow Serving, pictures), a page to draw on, and gRPC.
+    """Serve models over HTTP and gRPC, with a page to draw on.
+
+    The protocols are Open Inference Protocol V2, TensorFlow Serving, and pictures in an HTTP body.
 
     Example: mnist-edge serve --host 0.0.0.0 --port 8080
     """
     output = Output(NAME, as_json, debug)
     if token is None and "MNIST_EDGE_TOKEN" in os.environ:
-        token = ""  # the variable is empty, which must not pass for one that is not set
-    from mnist_edge.serving.run import serve
-    from mnist_edge.serving.settings import Settings
+        token = ""  # an empty variable is an error, not the same as no variable
+    from mnist_edge.workflows import serve
 
-    settings = Settings(
+    settings = serve.Settings(
         workspace=workspace,
         models=tuple(dict.fromkeys(model or ("cnn", "dense"))),
         engine=engine,
@@ -81,5 +83,5 @@ def command(
         keyfile=keyfile,
         access_log=access_log,
     )
-    serve(settings)
-    return output.result({"host": host, "port": port}, "Stopped; what was taken is answered.")
+    result = serve.serve(settings)
+    return output.result(to_json(result), "Stopped; all accepted requests were answered.")

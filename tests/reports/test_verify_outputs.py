@@ -18,7 +18,7 @@ from mnist_edge.parity.layers import layer_errors
 from mnist_edge.runtime.selftest import Golden, choose, golden_path, run_selftest
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.model_file import ModelFile
-from mnist_edge.workflows import export, verify
+from mnist_edge.workflows.export import ExportOptions, export
 from tests.conftest import Run, assert_two_lines
 from tests.project.test_conformance import SQNR_DB
 from tests.support.browser import assert_accessible, browser, requests_of
@@ -248,7 +248,8 @@ def test_layer_errors_of_a_residual_net(slice_npz: Path, tmp_path: Path) -> None
         str(tmp_path / "residual.keras"), "tutorial", epochs=2, optimizer="adam", learning_rate=2e-3
     )
     training.train(config, splits, tmp_path / "residual")
-    export.export(tmp_path, "residual", ["tflite", "onnx"], splits)
+    options = ExportOptions(model="residual", workspace=tmp_path, formats=("tflite", "onnx"), data=splits)
+    assert export(options).failures == ()
     for suffix in (".tflite", ".onnx"):
         errors = layer_errors(
             ModelFile.open(tmp_path / "residual" / f"residual-int8{suffix}"), splits.validation.images
@@ -305,8 +306,8 @@ def test_an_evaluation_shows_all_mistakes(workspace: Path, tmp_path: Path, cli: 
 
 def test_the_report_in_a_browser(workspace: Path, tmp_path: Path, mnist: data.Splits) -> None:
     """No external request, no accessibility violation, no sideways scrolling of the page at phone width."""
-    made, _ = export.export(workspace, "cnn", ["tflite", "onnx"], mnist)
-    page = verify.write_page(made, mnist.test.images)
+    page = export(ExportOptions(model="cnn", workspace=workspace, formats=("tflite", "onnx"), data=mnist)).page
+    assert page is not None
     for width, dark in ((1200, False), (390, False), (1200, True), (390, True)):
         with browser(tmp_path, width, dark) as driver:
             driver.get(page.as_uri())

@@ -29,7 +29,8 @@ from mnist_edge.runtime import choice, engine_names, open_session
 from mnist_edge.store.manifest import sha256_of_file
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.toolchains import host
-from mnist_edge.workflows import bench
+from mnist_edge.workflows import measurement
+from mnist_edge.workflows.measurement import Plan, measure_pair
 from tests.conftest import Run, assert_two_lines
 
 KEYS = {"path", "engine", "threads", "batch", "n", "p50_us", "p90_us", "p99_us", "images_per_s", "peak_rss_bytes"}
@@ -157,13 +158,12 @@ def test_the_calls_of_a_configuration_are_shared_by_its_processes(one_run: Run) 
 
 def test_int8_that_is_slower_is_said_to_be(workspace: Path) -> None:
     config = BenchConfig("", seconds=0.02, processes=1)
-    _, reports, _ = bench.bench(
-        [workspace / "dense" / f"dense-{kind}.tflite" for kind in ("int8", "float32")], "litert", [1], [1], config
-    )
+    files = [workspace / "dense" / f"dense-{kind}.tflite" for kind in ("int8", "float32")]
+    reports = measurement.measure(files, Plan(config, "litert")).reports
     int8 = next(item for item in reports if "int8" in item.path)
     others = [item for item in reports if item is not int8]
-    assert bench.slower_than_float([replace(int8, p50_us=1e6), *others])
-    assert not bench.slower_than_float([replace(int8, p50_us=1e-3), *others])
+    assert measurement.slower_than_float([replace(int8, p50_us=1e6), *others])
+    assert not measurement.slower_than_float([replace(int8, p50_us=1e-3), *others])
 
 
 def test_auto_goes_by_what_bench_measured(
@@ -290,7 +290,7 @@ def test_figures_are_of_all_calls_of_all_processes(tmp_path: Path) -> None:
         1000,
         9000,
     ]
-    made = bench.combined(config, processes)
+    made = measurement.combined(config, processes)
     assert made.samples_us == (1.0, 1.0, 9.0, 2.0, 2.0, 2.0, 3.0)
     assert made.process_p50_us == (1.0, 2.0, 3.0)
     assert (made.n, made.p50_us, made.min_us, made.size_bytes) == (7, 2.0, 1.0, 5)
@@ -312,7 +312,7 @@ def fake_processes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         slowdown = 1.2**earlier * (1.1 if "slow" in config.path else 1)
         return replace(report_of([round(1e6 * slowdown)] * 3), engine=config.engine)
 
-    monkeypatch.setattr(bench, "_in_a_process", start)
+    monkeypatch.setattr(measurement, "_in_a_process", start)
     return started
 
 
@@ -322,7 +322,7 @@ def test_every_round_measures_every_contender_once_and_the_order_rotates(
     files = [tmp_path / name for name in ("a.tflite", "b.tflite", "c.onnx")]
     for path in files:
         path.touch()
-    _, reports, _ = bench.bench(files, "auto", [1], [1], BenchConfig("", processes=4))
+    reports = measurement.measure(files, Plan(BenchConfig("", processes=4))).reports
     contenders = [(str(item.path), item.engine) for item in reports]
     assert {engine for _, engine in contenders} == {"litert", "onnxruntime"}  # the missing engine is skipped
     rounds = [fake_processes[at : at + 3] for at in range(0, 12, 3)]
@@ -330,12 +330,12 @@ def test_every_round_measures_every_contender_once_and_the_order_rotates(
     assert len({round_[0] for round_ in rounds}) == 3, "each contender is first at some time"
     assert all(len(item.process_p50_us) == 4 for item in reports)
     with pytest.raises(MissingError):
-        bench.bench(files[:1], "tflite-runtime", [1], [1], BenchConfig(""))
+        measurement.measure(files[:1], Plan(BenchConfig(""), "tflite-runtime"))
 
 
 @pytest.mark.parametrize(("contenders", "rounds"), [(1, 7), (2, 20), (5, 10)])
 def test_the_order_of_rounds_is_balanced(contenders: int, rounds: int) -> None:
-    orders = np.array([bench.round_order(contenders, at) for at in range(rounds)])
+    orders = np.array([measurement.round_order(contenders, at) for at in range(rounds)])
     assert all(sorted(order) == list(range(contenders)) for order in orders.tolist())
     for position in range(contenders):
         assert set(np.bincount(orders[:, position], minlength=contenders)) == {rounds // contenders}
@@ -346,19 +346,19 @@ def test_files_of_one_run_are_compared_round_by_round(tmp_path: Path, fake_proce
     files = [tmp_path / name for name in ("a.tflite", "slow.tflite", "slow.onnx")]
     for path in files:
         path.touch()
-    config = BenchConfig("", processes=8)
-    _, (ratio,) = bench.bench_pair((files[0], files[1]), "auto", [1], [1], config)
+    plan = Plan(BenchConfig("", processes=8))
+    _, (ratio,) = measure_pair((files[0], files[1]), plan)
     assert ratio.ratio_ci95 == pytest.approx((1.1, 1.1), rel=1e-5)
-    run, _ = bench.bench_pair((files[0], files[1]), "auto", [1], [1], config)
+    run, _ = measure_pair((files[0], files[1]), plan)
     (stored,) = latency_ratios.compare(run.reports[:1], run.reports[1:])
     assert stored.ratio_ci95 is not None
     low, high = stored.ratio_ci95
     assert low < 1
     assert high > 1.2
     # Files without a common engine are compared all the same.
-    _, (ratio,) = bench.bench_pair((files[0], files[2]), "auto", [1], [1], config)
+    _, (ratio,) = measure_pair((files[0], files[2]), plan)
     assert (ratio.files, ratio.engines) == ("a.tflite → slow.onnx", "litert → onnxruntime")
-    few = bench.bench_pair((files[0], files[1]), "auto", [1], [1], BenchConfig("", processes=5))[1][0]
+    _, (few,) = measure_pair((files[0], files[1]), Plan(BenchConfig("", processes=5)))
     assert few.ratio_ci95 is None
     assert few.no_interval == "5 and 5 processes; an interval needs at least 6 of each"
 
