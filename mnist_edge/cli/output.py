@@ -170,7 +170,7 @@ class Output:
         note(text)
 
     def fail(self, error: MnistEdgeError, payload: dict[str, Any] | None = None) -> int:
-        """Print an error as a line of cause and one of remedy (with ``--debug`` the traceback); return its exit code."""
+        """Print an error as two lines, cause and remedy (with ``--debug`` the traceback too); return its exit code."""
         if self._debug:
             text = io.StringIO()
             traceback.print_exception(error, file=text)
