@@ -169,6 +169,45 @@ def test_help_has_an_example(command: str, cli: Callable[..., Run]) -> None:
     assert f"Example: mnist-edge {command}" in run.out
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_programs_help_shows_the_whole_summary_of_a_command_in_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mnist_edge.cli.app import app
+
+    monkeypatch.setenv("COLUMNS", "80")
+    assert program.main(["--help"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"  {command} "))
+    (callback,) = (item.callback for item in app.registered_commands if item.name == command)
+    assert line.split(maxsplit=1)[1] == (callback.__doc__ or "").splitlines()[0]
+    assert line.endswith(".")
+    assert not line.endswith("...")
+
+
+def test_help_loads_neither_numpy_nor_rich() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from mnist_edge.cli import main; main(['--help']); print({'numpy', 'rich'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(("command", "missing"), [
+    ("predict", "argument 'PICTURE...'"), ("evaluate", "argument 'MODEL...'"), ("info", "argument 'MODEL'"),
+    ("bundle", "option '--target'"),
+])  # fmt: skip
+def test_a_missing_argument_is_named_as_the_help_names_it_and_not_suggested(
+    command: str, missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.main([command]) == 2
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == f"mnist-edge: Missing {missing}."
+    assert shown[1].startswith("  remedy: See ")
+    assert program.main([command, "--help"]) == 0
+    assert missing.split("'")[1] in capsys.readouterr().out
+
+
 def test_every_command_is_tested_here() -> None:
     from mnist_edge.cli.app import app
 
