@@ -21,10 +21,12 @@ def command(
     shipped_: options.Shipped = False,
     engine: options.Engine = "auto",
     threads: Annotated[
-        list[int] | None, typer.Option("--threads", min=1, max=256, help="May be given several times.")
+        list[int] | None,
+        typer.Option("--threads", min=1, max=256, help="Threads of the engine. May be given several times."),
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option("--batch", min=1, max=10_000, help="May be given several times.")
+        list[int] | None,
+        typer.Option("--batch", min=1, max=10_000, help="Images per call. May be given several times."),
     ] = None,
     seconds: Annotated[
         float, typer.Option("--seconds", min=0, max=600, help="Least measuring time per configuration.")
@@ -45,7 +47,7 @@ def command(
         tuple[Path, Path] | None,
         typer.Option(
             "--compare",
-            help="Two model files: measure them now, in turns. Or two files of bench --json: measure nothing.",
+            help="Two model files, which are measured in the same rounds; or two outputs of bench --json.",
         ),
     ] = None,
     gate: Annotated[float | None, typer.Option("--gate", help="With --compare: fail if a ratio is above this.")] = None,

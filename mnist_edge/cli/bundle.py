@@ -17,12 +17,16 @@ NAME = "bundle"
 
 
 def command(
-    target: Annotated[str, typer.Option("--target", help="bookworm-arm64, trixie-arm64, ...-amd64.")],
+    target: Annotated[
+        str, typer.Option("--target", help="bookworm-arm64, trixie-arm64, bookworm-amd64 or trixie-amd64.")
+    ],
     model: Annotated[
-        list[str] | None, typer.Option("--model", help=f"Also this model: {options.MODEL_WORDS}. May be given often.")
+        list[str] | None,
+        typer.Option("--model", help=f"Also this model: {options.MODEL_WORDS}. May be given several times."),
     ] = None,
     extra: Annotated[
-        list[str] | None, typer.Option("--extra", help="Also onnx, litert or tflite-runtime. May be given often.")
+        list[str] | None,
+        typer.Option("--extra", help="Also onnx, litert or tflite-runtime. May be given several times."),
     ] = None,
     wheel: Annotated[
         Path | None, typer.Option("--wheel", help="mnist-edge's own wheel, needed without its source.")

@@ -23,13 +23,19 @@ PRECISIONS = {"int8": Precision.INT8, "float16": Precision.FLOAT16, "none": Prec
 
 
 def command(
-    format_: Annotated[str, typer.Option("--format", help="tflite, onnx, all (of these), or c.")] = "all",
+    format_: Annotated[str, typer.Option("--format", help="tflite, onnx, all (both), or c.")] = "all",
     model: Annotated[
         str, typer.Option("--model", help=f"The Keras model: {options.MODEL_WORDS}. A folder is exported in place.")
     ] = DEFAULT_MODEL,
-    quantize: Annotated[str, typer.Option("--quantize", help="int8, float16 or none.")] = "int8",
-    calibration_images: Annotated[int, typer.Option("--calibration-images", min=1)] = 512,
-    calibration_seed: Annotated[int, typer.Option("--calibration-seed", min=0)] = 0,
+    quantize: Annotated[
+        str, typer.Option("--quantize", help="Precision of the files: int8, float16, or none for float32.")
+    ] = "int8",
+    calibration_images: Annotated[
+        int, typer.Option("--calibration-images", min=1, help="Number of images that set the activations' ranges.")
+    ] = 512,
+    calibration_seed: Annotated[
+        int, typer.Option("--calibration-seed", min=0, help="Seed of the draw of these images.")
+    ] = 0,
     study: Annotated[
         bool,
         typer.Option(

@@ -20,7 +20,7 @@ Trainable = Annotated[
     str,
     typer.Option("--model", help=f"What to train: {MODEL_WORDS}. A .keras file in any of them is trained further."),
 ]
-OnlyModel = Annotated[str | None, typer.Option("--model", help="Only this model: its name.")]
+OnlyModel = Annotated[str | None, typer.Option("--model", help="Only the model of this name.")]
 Workspace = Annotated[
     Path, typer.Option("--output-dir", "-o", help="The workspace: the folder that holds models' folders.")
 ]
@@ -30,17 +30,21 @@ Data = Annotated[
         "--data", help="A folder of IDX files, or an .npz file. Default: MNIST_EDGE_DATA, or MNIST, fetched once."
     ),
 ]
-Engine = Annotated[str, typer.Option("--engine", help="auto, litert, tflite-runtime or onnxruntime.")]
+Engine = Annotated[str, typer.Option("--engine", help="The engine: auto, litert, tflite-runtime or onnxruntime.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=256, help="Threads that the engine may use.")]
-Recipe = Annotated[str, typer.Option("--recipe", help="How it is trained: quick, best or tutorial.")]
-Epochs = Annotated[int | None, typer.Option("--epochs")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size")]
-Optimizer = Annotated[str | None, typer.Option("--optimizer", help="sgd, adam, adamw, nadam or rmsprop.")]
-LearningRate = Annotated[float | None, typer.Option("--learning-rate")]
-AugmentationStrength = Annotated[
-    float | None, typer.Option("--augmentation", help="The recipe's augmentation times this; 0 for none.")
+Recipe = Annotated[str, typer.Option("--recipe", help="How the model is trained: quick, best or tutorial.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images. Default: the recipe's.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Images per step. Default: the recipe's.")]
+Optimizer = Annotated[
+    str | None, typer.Option("--optimizer", help="sgd, adam, adamw, nadam or rmsprop. Default: the recipe's.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0)]
+LearningRate = Annotated[
+    float | None, typer.Option("--learning-rate", help="Step size of the optimizer. Default: the recipe's.")
+]
+AugmentationStrength = Annotated[
+    float | None, typer.Option("--augmentation", help="Factor for the recipe's augmentation; 0 for none.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the training.")]
 Shipped = Annotated[
     bool, typer.Option("--shipped", help="Take the models in this package that an engine installed here runs.")
 ]

@@ -12,12 +12,7 @@ from pathlib import Path
 import pytest
 
 from mnist_edge.cli import output
-from mnist_edge.errors import UsageError
-from mnist_edge.reports import layers
-from mnist_edge.results import LayerError
 from mnist_edge.store.manifest import Manifest
-from mnist_edge.training import configure
-from mnist_edge.training.recipes import RECIPES, augmentation_of
 from mnist_edge.workflows import verify
 from tests.conftest import Run
 
@@ -77,7 +72,7 @@ def test_every_suggestion_from_the_sweep_to_the_prediction_works(folder: Path, c
     assert short.code == 0, short.err
 
 
-def test_a_failed_file_is_not_offered_and_heads_the_report_until_it_passes(
+def test_a_failed_file_is_not_suggested_and_heads_the_report_until_it_passes(
     folder: Path, cli: Callable[..., Run]
 ) -> None:
     words = ["export", "--model", "dense", "--format", "tflite", "--data", "slice.npz", "-o", WORKSPACE]
@@ -101,7 +96,7 @@ def test_a_failed_file_is_not_offered_and_heads_the_report_until_it_passes(
     passed = cli(*words, *ANYTHING_PASSES, cwd=folder)
     assert passed.code == 0, passed.err
     assert heading() == "passed"
-    # A file of an earlier model says nothing of this one.
+    # The verdict on a file of an earlier model does not count for this one.
     assert cli("train", *start, "--seed", 1, cwd=folder).code == 0
     assert cli(*words, "--quantize", "none", *ANYTHING_PASSES, cwd=folder).code == 0
     assert heading() == "passed"
@@ -118,27 +113,3 @@ def test_a_page_is_opened_by_what_the_system_has(
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(output.shutil, "which", lambda name: name if name in found else None)
     assert output.opening(Path("a b.html")) == command
-
-
-def test_the_strength_of_augmentation_is_that_of_a_sweep() -> None:
-    for name in ("quick", "tutorial"):
-        recipe = RECIPES[name].get("dense", RECIPES[name]["*"])
-        assert configure("dense", name, augmentation=0.5).recipe.augmentation == augmentation_of(recipe, 0.5)
-        assert configure("dense", name, augmentation=0).recipe.augmentation is None
-        assert configure("dense", name).recipe.augmentation == recipe.augmentation
-    for wrong in (-1, 11, float("nan")):
-        with pytest.raises(UsageError, match="augmentation cannot be"):
-            configure("dense", augmentation=wrong)
-
-
-def error(layer: str, alone: float | None, in_place: float | None) -> LayerError:
-    return LayerError("CONV_2D", layer, layer, (4,), 0.1, 0, in_place, 1.0, 0.0, 0.0, alone, 1.0, 0.0, 0.0)
-
-
-def test_the_chart_of_layers_has_two_bars_an_op_as_long_as_their_decibels() -> None:
-    chart = layers.chart("x.tflite", [error("a<b", 20.0, 10.0), error("second", None, -3.0)])
-    bars = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', chart)]
-    assert bars == [layers.BARS * 20 / 40, layers.BARS * 10 / 40, layers.BARS, 0]
-    assert "a&lt;b: CONV_2D" in chart
-    assert ">exact</text>" in chart
-    assert layers.chart("x.tflite", []) == ""
