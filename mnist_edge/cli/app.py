@@ -129,6 +129,7 @@ def _usage_error(error: Any) -> UsageError:
     if context is not None and not isinstance(error, typer.BadParameter):
         known = [option for parameter in context.command.params for option in parameter.opts]
         known += list(getattr(context.command, "commands", {}))
+    # Which attributes the error and the command have depends on their types, which are Typer's own.
     word = getattr(error, "option_name", None) or (re.findall(r"'([^']+)'", message) or [""])[-1]
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]}? " if near else ""

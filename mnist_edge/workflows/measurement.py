@@ -27,7 +27,7 @@ from mnist_edge.store.workspace import TWIN
 # (dense-int8.tflite on LiteRT, AMD EPYC family 23) had two groups 16 % apart, a quarter of them in the slower one. In a
 # simulation of that, 7 processes found a difference of 10 % in 54 % of 1,000 comparisons, 12 in 86 %, 20 in 99 %.
 PAIR_PROCESSES = 20
-PATIENCE_SECONDS = 120  # that a process may take besides ten times its measuring time
+TIMEOUT_SECONDS = 120  # of a process, in addition to ten times its measuring time
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _configurations(path: Path, plan: Plan) -> list[BenchConfig]:
 
 
 def _measured(wanted: Sequence[BenchConfig], skip_missing: bool, progress: Progress) -> list[Latency | None]:
-    """Reports of configurations in their order; None for one whose engine is missing, if that is to be skipped."""
+    """Reports of configurations in their order; with ``skip_missing``, None for one whose engine is not installed."""
     found: list[list[ProcessReport]] = [[] for _ in wanted]
     missing: set[int] = set()
     rounds = max((item.processes for item in wanted), default=0)
@@ -129,17 +129,22 @@ def round_order(contenders: int, round_: int) -> list[int]:
 
 
 def _finished(before: Machine, files: Sequence[Path], reports: list[Latency]) -> BenchRun:
+    """The run that ends now; if the processor was not throttled, it decides which engine ``--engine auto`` takes.
+
+    Raises:
+        MissingError: no engine for a file.
+    """
     missed = [path for path in files if str(path) not in {item.path for item in reports}]
     if missed:
         raise MissingError(f"No engine for {missed[0].name} is here.", "pip install 'mnist-edge[litert,onnx]'")
     after = machine()
     if not was_throttled(before, after):
-        _keep_evidence(reports)
+        _record_choice(reports)
     return BenchRun(before, tuple(reports), after)
 
 
-def _keep_evidence(reports: Sequence[Latency]) -> None:
-    """Let ``--engine auto`` know which engine was the fastest with one image of each file, on one thread."""
+def _record_choice(reports: Sequence[Latency]) -> None:
+    """Record for ``--engine auto`` how fast each engine was with one image of each file, on one thread."""
     times: dict[str, dict[str, float]] = {}
     for item in reports:
         if (item.threads, item.batch) == (1, 1):
@@ -149,6 +154,7 @@ def _keep_evidence(reports: Sequence[Latency]) -> None:
 
 
 def _in_a_process(config: BenchConfig) -> ProcessReport:
+    """Measure one process's share of a configuration: its part of the time, of the calls and of the warm-up."""
     share = replace(
         config,
         seconds=config.seconds / config.processes,
@@ -156,9 +162,9 @@ def _in_a_process(config: BenchConfig) -> ProcessReport:
         warmup=math.ceil(config.warmup / config.processes),
         processes=1,
     )
-    patience = PATIENCE_SECONDS + 10 * share.seconds
+    timeout = TIMEOUT_SECONDS + 10 * share.seconds
     try:
-        done = subprocess.run(arguments(share), capture_output=True, text=True, timeout=patience, check=False)
+        done = subprocess.run(arguments(share), capture_output=True, text=True, timeout=timeout, check=False)
         answer = json.loads(done.stdout.splitlines()[-1])
     except (subprocess.TimeoutExpired, ValueError, IndexError) as error:
         raise StageError(
@@ -167,7 +173,7 @@ def _in_a_process(config: BenchConfig) -> ProcessReport:
         ) from error
     if "error" in answer:
         kind, cause, remedy = answer["error"]
-        raise getattr(errors, kind)(cause, remedy)
+        raise getattr(errors, kind)(cause, remedy)  # the process names the class of its error
     return ProcessReport.from_json(answer["process"])
 
 
@@ -175,8 +181,8 @@ def combined(config: BenchConfig, processes: Sequence[ProcessReport]) -> Latency
     """The figures of one configuration from all its processes.
 
     Args:
-        config: what was measured.
-        processes: what each of them measured, at least one, in the order of the rounds.
+        config: that was measured.
+        processes: their reports, at least one, in the order of the rounds.
     """
     microseconds = np.concatenate([item.calls_ns for item in processes]) / 1e3
     p25, p50, p75, p90, p99, p999 = np.percentile(microseconds, [25, 50, 75, 90, 99, 99.9])
