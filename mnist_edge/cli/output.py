@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -80,7 +81,7 @@ def opening(page: Path) -> list[str]:
 
 def sample_name() -> str:
     """A name for a picture that a suggested ``data --sample`` writes: one that no file in this folder has."""
-    names = (f"digit{number}.png" for number in ("", *range(2, 1000)))
+    names = (f"digit{number}.png" for number in itertools.chain([""], itertools.count(2)))
     return next(name for name in names if not Path(name).exists())
 
 
