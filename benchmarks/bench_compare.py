@@ -31,7 +31,7 @@ from mnist_edge.models.backend import import_keras
 from mnist_edge.results import Latency, Machine, Ratio
 from mnist_edge.store.files import write_bytes
 from mnist_edge.store.streams import quiet
-from mnist_edge.workflows import bench
+from mnist_edge.workflows import measurement
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WIDTH, STEP = 512, 16
@@ -43,10 +43,10 @@ WANTED = 17 / 20
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
-    parser.add_argument("--processes", type=int, default=bench.PAIR_PROCESSES)
+    parser.add_argument("--processes", type=int, default=measurement.PAIR_PROCESSES)
     options = parser.parse_args()
     begun, before = time.monotonic(), machine()
-    config = BenchConfig("", processes=options.processes)
+    plan = measurement.Plan(BenchConfig("", processes=options.processes), "litert")
     same: list[tuple[list[Latency], Ratio]] = []
     wider: list[tuple[list[Latency], Ratio]] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -55,8 +55,8 @@ def main() -> int:
         print(f"width {width}: bare loop {bare_ratio:.3f}", flush=True)
         for run in range(options.runs):
             for found, other in ((same, base), (wider, wide)):
-                (_, reports, _), (ratio,) = bench.bench_pair((base, other), "litert", [1], [1], config)
-                found.append((reports, ratio))
+                measured, (ratio,) = measurement.measure_pair((base, other), plan)
+                found.append((list(measured.reports), ratio))
                 print(run + 1, other.name, f"{ratio.ratio:.3f}", ratio.ratio_ci95, flush=True)
             lines = page(before, options.processes, time.monotonic() - begun, (width, bare_ratio), same, wider)
             write_bytes(RESULTS / "bench_compare.md", ("\n".join(lines) + "\n").encode())

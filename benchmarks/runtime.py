@@ -33,7 +33,7 @@ from mnist_edge.results import Machine
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.store.files import write_bytes
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.workflows.bench import bench
+from mnist_edge.workflows.measurement import Plan, measure
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -241,7 +241,7 @@ def tradeoff(workspace: Path) -> list[str]:
     for path in sorted(workspace.glob("*/*-*.tflite")) + sorted(workspace.glob("*/*-*.onnx")):
         engine = engine_names(path.suffix)[0]
         accuracy = float((open_session(path, engine).predict(images).argmax(axis=1) == labels).mean())
-        _, (report,), _ = bench([path], engine, [1], [1], BenchConfig("", seconds=1.0))
+        (report,) = measure([path], Plan(BenchConfig("", seconds=1.0), engine)).reports
         points.append((path, accuracy, report.p50_us))
         size = path.stat().st_size
         lines.append(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mnist_edge import data, training
 from mnist_edge.store.manifest import KERAS_NAME, Manifest
-from mnist_edge.workflows import export
+from mnist_edge.workflows.export import ExportOptions, export
 
 
 def share_teacher(first: Path, workspace: Path, config: training.TrainConfig) -> None:
@@ -46,7 +46,8 @@ def main() -> None:
         started = time.monotonic()
         trained = training.train(config, splits, workspace / arguments.model)
         wall = time.monotonic() - started
-        made, _ = export.export(workspace, arguments.model, ["tflite"], splits)
+        options = ExportOptions(model=arguments.model, workspace=workspace, formats=("tflite",), data=splits)
+        made = export(options).artifacts
         entry = Manifest.load(workspace / arguments.model).files[KERAS_NAME]
         verdicts = next(item for item in made if item.quantization == "int8").parity
         rows.append(

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from mnist_edge import data, training
-from mnist_edge.workflows import export
+from mnist_edge.workflows.export import ExportOptions, export
 
 # Before any test imports TensorFlow by itself: see `mnist_edge.models.backend`.
 with contextlib.suppress(ImportError):
@@ -105,7 +105,8 @@ def workspace(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("workspace")
     for model, epochs in EPOCHS.items():
         training.train(training.configure(model, "tutorial", epochs=epochs), mnist, folder / model)
-        export.export(folder, model, ["tflite", "onnx"], mnist)
+        options = ExportOptions(model=model, workspace=folder, formats=("tflite", "onnx"), data=mnist)
+        assert export(options).failures == ()
     return folder
 
 

@@ -36,7 +36,7 @@ from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, sha2
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.training.fit import fit, precision_of
 from mnist_edge.training.folding import function_of
-from mnist_edge.workflows import export
+from mnist_edge.workflows.export import ExportOptions, export
 
 SEED = 0
 SIGNIFICANT_BITS = 16
@@ -48,10 +48,10 @@ def ship(workspace: Path, model: str, splits: data.Splits, honest: Path) -> None
     """Train, export and verify a model where that is not done yet, and copy its int8 files into the package."""
     folder, target = workspace / model, SHIPPED / model
     training.train(training.configure(model, "best", seed=SEED), splits, folder)
-    made, _ = export.export(workspace, model, FORMATS, splits)
-    failed = [item.path for item in made for report in item.parity if not report.passed]
-    if failed:
-        raise SystemExit(f"not shipped, the gate failed: {failed}")
+    result = export(ExportOptions(model=model, workspace=workspace, formats=FORMATS, data=splits))
+    if result.error is not None:
+        raise SystemExit(f"not shipped: {result.error.cause}")
+    made = result.artifacts
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     source, manifest = Manifest.load(folder), Manifest(target)

@@ -1,4 +1,4 @@
-"""The command line: parse, call, print. One file a command; nothing else in the project prints."""
+"""The command line. One module per command: it parses options, calls a workflow and prints the result."""
 
 from mnist_edge.cli.app import main
 

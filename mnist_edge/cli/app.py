@@ -1,4 +1,4 @@
-"""The program: its commands, and how what they raise becomes two lines and an exit code."""
+"""The program: its commands, and their errors as two lines and an exit code."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from mnist_edge.cli import (
 from mnist_edge.cli.output import Output, OutputError, discard, writing_output
 from mnist_edge.errors import EXIT_INTERRUPTED, InterruptError, MnistEdgeError, StageError, UsageError
 
-# Typer's parser raises these; its name for their base has moved between versions, its own BadParameter has not.
+# Base class of the parser's errors. Its name has changed between versions of Typer; the name BadParameter has not.
 _ParserUsageError: type[Any] = typer.BadParameter.__mro__[1]
 
-STDERR = 2  # the last of the standard descriptors
+STDERR = 2  # the last of the standard file descriptors
 app = typer.Typer(
     name="mnist-edge",
     help="From a Keras model to a proven int8 file on a small device.",
@@ -45,7 +45,8 @@ app = typer.Typer(
 )
 _COMMANDS = (train, cross_validate, sweep, evaluate, export, verify, predict, serve, bench, bundle, info, data, doctor)
 for module in _COMMANDS:
-    app.command(module.NAME)(module.command)
+    # Without a short help, the program's help cuts the first line of the docstring.
+    app.command(module.NAME, short_help=(module.command.__doc__ or "").splitlines()[0])(module.command)
 
 
 def _version(wanted: bool) -> None:
@@ -64,7 +65,7 @@ def _common(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code. Nothing but the exit code 130 leaves here as an exception would."""
+    """Run a command line, print its errors, and return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in words if not word.startswith("-")), "")
     output = Output(name, as_json="--json" in words, debug="--debug" in words)
@@ -72,26 +73,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _prepare_streams()
         result = app(words, prog_name="mnist-edge", standalone_mode=False)
-        with writing_output():  # what the parser has printed: help and version
+        with writing_output():  # flush the help or the version that the parser has printed
             pass
-        if result == EXIT_INTERRUPTED:  # the parser has caught it, and says nothing
+        if result == EXIT_INTERRUPTED:  # the parser has caught the interrupt
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except MnistEdgeError as error:
         return output.fail(error)
     except _ParserUsageError as error:
-        # No arguments at all: the help was shown, and nothing was done.
-        return 2 if type(error).__name__ == "NoArgsIsHelpError" else output.fail(_in_our_words(error))
+        # There were no arguments, and the help was shown.
+        return 2 if type(error).__name__ == "NoArgsIsHelpError" else output.fail(_usage_error(error))
     except (KeyboardInterrupt, typer.Abort):
         return output.fail(InterruptError())
-    except (BrokenPipeError, SystemExit):  # the parser makes an exit of the former, with the code of a failed gate
+    except (BrokenPipeError, SystemExit):  # Typer turns BrokenPipeError into SystemExit(1)
         return _reader_left()
     except Exception as error:
-        return output.fail(_output_error() or _our_bug(error))
+        return output.fail(_output_error() or _unexpected(error))
 
 
 def _prepare_streams() -> None:
-    """Make names printable in any encoding, and see to standard streams that were closed before the program began.
+    """Make names printable in any encoding, and replace standard streams that were closed before the program began.
 
     Raises:
         OutputError: there is no standard output.
@@ -102,14 +103,14 @@ def _prepare_streams() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     if sys.stdin is None or sys.stderr is None:
-        # Else the next files that are opened would take these descriptors, and libraries would write into them.
+        # Otherwise the next files to be opened get these descriptors, and libraries write their messages into them.
         while (handle := os.open(os.devnull, os.O_RDWR)) <= STDERR:
             pass
         os.close(handle)
 
 
 def _output_error() -> OutputError | None:
-    """The error of a standard output to which what was printed cannot be written; None if it can."""
+    """The error of flushing standard output; None if it can be written."""
     try:
         with writing_output():
             pass
@@ -118,15 +119,17 @@ def _output_error() -> OutputError | None:
     return None
 
 
-def _in_our_words(error: Any) -> UsageError:
-    """A parser's complaint as a cause and a remedy, with the nearest name there is."""
+def _usage_error(error: Any) -> UsageError:
+    """A parser's error as a cause and a remedy; for an unknown option or command, with the nearest known one."""
     message = re.split(r"\s+(?:Did you mean|\(Possible)", error.format_message())[0]
     message = message.rstrip(".?! ") + "."
     context = error.ctx
     known: list[str] = []
-    if context is not None:
+    # A missing or invalid value quotes an option that exists, or the value.
+    if context is not None and not isinstance(error, typer.BadParameter):
         known = [option for parameter in context.command.params for option in parameter.opts]
         known += list(getattr(context.command, "commands", {}))
+    # Which attributes the error and the command have depends on their types, which are Typer's own.
     word = getattr(error, "option_name", None) or (re.findall(r"'([^']+)'", message) or [""])[-1]
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]}? " if near else ""
@@ -134,7 +137,8 @@ def _in_our_words(error: Any) -> UsageError:
     return UsageError(message, f"{hint}See {path} --help.")
 
 
-def _our_bug(error: Exception) -> MnistEdgeError:
+def _unexpected(error: Exception) -> MnistEdgeError:
+    """An unexpected exception as an error of the system or a bug of this program."""
     if isinstance(error, OSError):
         failed: MnistEdgeError = StageError(
             f"The system refused: {error}.", "Check the disk, its permissions and the path."
@@ -149,6 +153,6 @@ def _our_bug(error: Exception) -> MnistEdgeError:
 
 
 def _reader_left() -> int:
-    """Whoever read our output (``head``, say) has gone: keep the interpreter from complaining about it."""
+    """Return the exit code after the reader of our output (such as ``head``) has closed it."""
     discard(sys.stdout)
     return 0

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, chosen_files, table
+from mnist_edge.cli.output import Output, table
 from mnist_edge.store.workspace import DEFAULT_WORKSPACE, shown_path
 
 NAME = "bench"
@@ -20,13 +20,19 @@ def command(
     model: options.OnlyModel = None,
     shipped_: options.Shipped = False,
     engine: options.Engine = "auto",
-    threads: Annotated[list[int] | None, typer.Option("--threads", min=1, max=256, help="May be given often.")] = None,
-    batch: Annotated[list[int] | None, typer.Option("--batch", min=1, max=10_000, help="May be given often.")] = None,
+    threads: Annotated[
+        list[int] | None,
+        typer.Option("--threads", min=1, max=256, help="Threads of the engine. May be given several times."),
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option("--batch", min=1, max=10_000, help="Images per call. May be given several times."),
+    ] = None,
     seconds: Annotated[
-        float, typer.Option("--seconds", min=0, max=600, help="At least so long per configuration.")
+        float, typer.Option("--seconds", min=0, max=600, help="Least measuring time per configuration.")
     ] = 1.0,
-    count: Annotated[int, typer.Option("--count", min=1, help="At least so many calls per configuration.")] = 100,
-    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Calls before that, which do not count.")] = 50,
+    count: Annotated[int, typer.Option("--count", min=1, help="Least number of calls per configuration.")] = 100,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Calls before these, which do not count.")] = 50,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -36,81 +42,54 @@ def command(
             help="New processes per configuration, which share its time and calls. Default: 7; 20 with --compare.",
         ),
     ] = None,
-    samples: Annotated[bool, typer.Option("--samples", help="With --json: every single call's time.")] = False,
+    samples: Annotated[bool, typer.Option("--samples", help="With --json: the time of every call.")] = False,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
             "--compare",
-            help="Two model files: measure them now, in turns. Or two files of bench --json: measure nothing.",
+            help="Two model files, which are measured in the same rounds; or two outputs of bench --json.",
         ),
     ] = None,
     gate: Annotated[float | None, typer.Option("--gate", help="With --compare: fail if a ratio is above this.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="With --compare: write the table.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", help="With --compare: write the table as Markdown.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="With --compare: write an SVG picture.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail where the processor was throttled meanwhile.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if the processor was throttled meanwhile.")] = False,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """Latency, throughput, memory and start of a file on this machine, with what the engine was seen to run it with.
+    """Measure latency, throughput and memory on this machine.
+
+    Every configuration is measured in several new processes. The delegate that the engine was seen to use is shown.
 
     Example: mnist-edge bench artifacts/cnn --threads 1 --threads 2
     """
-    from mnist_edge.errors import GateError
-    from mnist_edge.measure import latency_ratios
-    from mnist_edge.measure.latency import BenchConfig
-    from mnist_edge.measure.machine import was_throttled
-    from mnist_edge.store.files import check_target
     from mnist_edge.workflows import bench
 
     output = Output(NAME, as_json, debug)
-    for target in (markdown, plot):
-        if target is not None:
-            check_target(target)
-    measured_now = compare is not None and bench.are_models(compare)
-    if compare is not None and not measured_now:
-        ratios = latency_ratios.compare(*map(bench.load_run, compare))
-        error = _judged(ratios, gate, markdown, plot)
-        return output.result({"ratios": ratios}, *_comparison(ratios), error=error)
-    config = BenchConfig(
-        "",
-        seconds=seconds,
-        count=count,
-        warmup=warmup,
-        processes=processes or (bench.PAIR_PROCESSES if measured_now else BenchConfig.processes),
-        trust=trust,
-        samples=samples and as_json,
-    )
-    asked = engine, threads or [1], batch or [1], config
-    if compare is not None:
-        with output.progress() as progress:
-            (before, reports, after), ratios = bench.bench_pair(compare, *asked, progress)
-    else:
-        files, _ = chosen_files(output, models or [], workspace, model, engine, shipped_)
-        with output.progress() as progress:
-            before, reports, after = bench.bench(files, *asked, progress)
-    throttled = was_throttled(before, after)
-    notes = bench.slower_than_float(reports)
-    if throttled:
-        notes.append(f"The processor was throttled meanwhile ({before.throttled}, then {after.throttled}).")
-    if before.load > before.cores / 2:
-        notes.append(f"The machine was busy when this began: load {before.load:.1f} on {before.cores} cores.")
+    chosen = bench.BenchOptions(
+        models=tuple(models or ()), model=model, shipped=shipped_, workspace=workspace, engine=engine, trust=trust,
+        threads=tuple(threads or (1,)), batches=tuple(batch or (1,)), seconds=seconds, count=count, warmup=warmup,
+        processes=processes, samples=samples and as_json, compare=compare, gate=gate, markdown=markdown, plot=plot,
+        strict=strict, command_line=output.command_line(),
+    )  # fmt: skip
+    with output.progress() as progress:
+        result = bench.bench(chosen, progress, output.note)
+    if result.run is None:
+        return output.result({"ratios": result.ratios}, *_comparison(result.ratios or ()), error=result.error)
+    before, reports, after = result.run.before, result.run.reports, result.run.after
     payload = {
-        "machine": {"before": before, "after": after},
-        "throttled": throttled,
-        "results": reports,
-        "notes": notes,
-    }
+        "machine": {"before": before, "after": after}, "throttled": result.throttled, "results": reports,
+        "notes": result.notes,
+    }  # fmt: skip
     shown = [*_machine(before), "", *_tables(reports)]
-    error = None
-    if compare is not None:
-        error = _judged(ratios, gate, markdown, plot)
-        payload["ratios"] = ratios
-        shown += ["", *_comparison(ratios)]
-    if throttled and strict:
-        error = GateError("The processor was throttled during the run.", "Cool it, and give it a better power supply.")
-    return output.result(payload, *shown, *notes, error=error)
+    if result.ratios is not None:
+        payload["ratios"] = result.ratios
+        shown += ["", *_comparison(result.ratios)]
+    return output.result(payload, *shown, *result.notes, error=result.error)
 
 
 def _machine(item: Any) -> list[str]:
@@ -128,7 +107,7 @@ def _machine(item: Any) -> list[str]:
 
 
 def _tables(reports: Sequence[Any]) -> list[Any]:
-    """For each file the calls and what is around them, in 80 columns."""
+    """For each file a table of call times and one of starts and memory, 80 columns wide."""
     shown: list[Any] = []
     for path in dict.fromkeys(item.path for item in reports):
         rows = [item for item in reports if item.path == path]
@@ -170,22 +149,3 @@ def _comparison(ratios: Sequence[Any]) -> list[Any]:
             "bench --compare of two model files measures both in turns."
         )
     return [shown, *lines]
-
-
-def _judged(ratios: Sequence[Any], gate: float | None, markdown: Path | None, plot: Path | None) -> Any:
-    """Write what was asked for, and return the gate's error or None."""
-    from mnist_edge.errors import GateError, UsageError
-    from mnist_edge.workflows import bench
-
-    if not ratios:
-        raise UsageError(
-            "The two sides have no configuration in common.", "Measure the same files, engines and threads."
-        )
-    bench.write_comparison(ratios, markdown, plot)
-    worst = max(ratios, key=lambda item: item.ratio)
-    if gate is None or worst.ratio <= gate:
-        return None
-    return GateError(
-        f"{worst.files} on {worst.engines} takes {worst.ratio:.2f} times as long as before, more than {gate:g}.",
-        "Find out what changed, or measure again on a quiet machine.",
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,8 +16,8 @@ NAME = "cross-validate"
 def command(
     model: options.Trainable = DEFAULT_MODEL,
     recipe: options.Recipe = "quick",
-    folds: Annotated[int, typer.Option("--folds", help="Parts, each left out once.")] = 5,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How often all of it is done, from seed 0 on.")] = 1,
+    folds: Annotated[int, typer.Option("--folds", help="Number of parts, each left out once.")] = 5,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Repetitions, with the seeds 0, 1, ...")] = 1,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     optimizer: options.Optimizer = None,
@@ -28,23 +27,21 @@ def command(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """How good a recipe is on images it has not seen, the test set not among them; goes on where it was stopped.
+    """Estimate a recipe's accuracy on training images left out.
+
+    The test set is not used. A run that was interrupted continues after its last complete fold.
 
     Example: mnist-edge cross-validate --model dense --folds 5
     """
-    from mnist_edge import models, training
-    from mnist_edge.data import load
-    from mnist_edge.runtime.selection import keras_model
-    from mnist_edge.workflows.cross_validate import cross_validate
+    from mnist_edge.workflows import cross_validate
 
     output = Output(NAME, as_json, debug)
-    model = keras_model(model, workspace, models.names())
-    config = training.configure(
-        model, recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate
-    )
+    chosen = cross_validate.CrossValidateOptions(
+        model=model, recipe=recipe, folds=folds, seeds=seeds, epochs=epochs, batch_size=batch_size,
+        optimizer=optimizer, learning_rate=learning_rate, workspace=workspace, data=data,
+    )  # fmt: skip
     with output.progress() as progress:
-        splits = load(data, progress=progress)
-        result = cross_validate(config, splits, folds, range(seeds), Path(workspace), progress)
+        result = cross_validate.cross_validate(chosen, progress)
     shown = table("", ">seed", ">fold", ">images", ">correct", ">accuracy", ">95 % interval", ">s")
     for row in result.folds:
         low, high = row.accuracy_ci95

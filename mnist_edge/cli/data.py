@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, table
+from mnist_edge.cli.output import Output, line, table
+from mnist_edge.results.serialization import to_json
 
 NAME = "data"
 
 
 def command(
-    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch what is not there.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the files that are not cached.")] = False,
     test_only: Annotated[
-        bool, typer.Option("--test-only", help="Fetch the test images alone, as on a device.")
+        bool, typer.Option("--test-only", help="Fetch the test images and labels only, as on a device.")
     ] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove the cached files.")] = False,
+    sample: Annotated[
+        Path | None, typer.Option("--sample", help="Write a test image to this .png file, for predict.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="With --sample: a folder of IDX files, or an .npz file. Default: MNIST."),
+    ] = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
     """Show, fetch or clear the cached MNIST files.
 
-    Example: mnist-edge data --test-only
+    Example: mnist-edge data --sample digit.png
     """
-    from mnist_edge.data import fetch as cache
-    from mnist_edge.data.catalog import FILES, TEST_ROLES
+    from mnist_edge.workflows import data as workflow
 
     output = Output(NAME, as_json, debug)
-    if clear:
-        cache.clear_cache()
-    if fetch or test_only:
-        with output.progress() as progress:
-            cache.mnist(TEST_ROLES if test_only else tuple(FILES), progress)
-    present = cache.cached(tuple(FILES))
+    chosen = workflow.DataOptions(fetch=fetch, test_only=test_only, clear=clear, sample=sample, data=data)
+    with output.progress() as progress:
+        result = workflow.data(chosen, progress)
     shown = table("", "file", "cached", ">bytes")
-    rows = []
-    for role, name in FILES.items():
-        size = present[role].stat().st_size if role in present else None
-        shown.add_row(name, "yes, verified" if role in present else "no", f"{size:,}" if size is not None else "")
-        rows.append({"file": name, "cached": role in present, "size_bytes": size})
-    return output.result({"folder": str(cache.cache_folder()), "files": rows}, str(cache.cache_folder()), shown)
+    for item in result.files:
+        size = f"{item.size_bytes:,}" if item.size_bytes is not None else ""
+        shown.add_row(item.file, "yes, verified" if item.cached else "no", size)
+    written = [] if result.sample is None else [f"{result.sample.path}: a test image of label {result.sample.label}"]
+    code = output.result(to_json(result), result.folder, shown, *written)
+    if result.sample is not None:
+        output.next(line("predict", result.sample.path))
+    return code

@@ -4,43 +4,37 @@ from __future__ import annotations
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
-from mnist_edge.errors import GateError, MissingError, MnistEdgeError, StageError
 
 NAME = "doctor"
 _COLOURS = {"ok": "green", "absent": "dim", "warning": "yellow", "failed": "red"}
-_KINDS: dict[int, type[MnistEdgeError]] = {1: GateError, 3: MissingError}
 
 
 def command(as_json: options.AsJson = False, debug: options.Debug = False) -> int:
-    """What is wrong with this machine, and what helps. Its output holds no names, folders or addresses.
+    """Check this machine, and say what helps.
+
+    The output names no user, folder or address, so that it can be sent to others.
 
     Example: mnist-edge doctor --json
     """
     from rich.text import Text
 
     from mnist_edge import doctor
-    from mnist_edge.measure.machine import machine
 
     output = Output(NAME, as_json, debug)
     with output.progress() as progress:
-        findings = doctor.examine(progress)
-    here, packages = machine(), doctor.versions()
+        result = doctor.diagnose(progress)
     shown = table("", "", "check", "found")
-    for item in findings:
+    for item in result.checks:
         shown.add_row(Text(item.status, _COLOURS[item.status]), item.check, item.found)
-    wrong = [item for item in findings if item.status in ("warning", "failed")]
+    wrong = [item for item in result.checks if item.status in ("warning", "failed")]
     lines = [""] * bool(wrong) + [f"{item.check}: {item.remedy}" for item in wrong if item.remedy]
-    first = next((item for item in findings if item.status == "failed"), None)
-    error = None
-    if first is not None:
-        cause = f"{first.check}: {first.found.removesuffix('.')}."
-        error = _KINDS.get(first.code, StageError)(cause, first.remedy or "See above.")
+    here = result.machine
     return output.result(
-        {"checks": findings, "machine": here, "packages": packages},
+        {"checks": result.checks, "machine": here, "packages": result.packages},
         f"{here.board or here.processor}, {here.cores} cores, {here.system}, kernel {here.kernel}",
-        ", ".join(f"{name} {found}" for name, found in packages.items()),
+        ", ".join(f"{name} {found}" for name, found in result.packages.items()),
         "",
         shown,
         *lines,
-        error=error,
+        error=result.error,
     )

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, chosen_files, table
-from mnist_edge.store.workspace import DEFAULT_WORKSPACE, KERAS_SUFFIX, shown_path
+from mnist_edge.cli.output import Output, table
+from mnist_edge.store.workspace import DEFAULT_WORKSPACE, shown_path
 
 NAME = "evaluate"
 
@@ -27,32 +27,23 @@ def command(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """Accuracy of any model file on the test images, with its 95 % interval.
+    """Measure the accuracy of model files on the test images.
+
+    Keras, TFLite, ONNX and C files are read; each accuracy has its 95 % interval.
 
     Example: mnist-edge evaluate cnn artifacts/cnn/model.keras
     """
-    from mnist_edge import parity
-    from mnist_edge.data import load_test
-    from mnist_edge.runtime import open_session
-    from mnist_edge.store.files import check_target
-    from mnist_edge.workflows import export, verify
+    from mnist_edge.workflows import evaluate
 
     output = Output(NAME, as_json, debug)
-    if report is not None:
-        check_target(report)
-    files, _ = chosen_files(output, models, workspace, None, engine, shipped=False)
+    chosen = evaluate.EvaluateOptions(
+        models=tuple(models), workspace=workspace, engine=engine, trust=trust, threads=threads, data=data,
+        report=report, command_line=output.command_line(),
+    )  # fmt: skip
     with output.progress() as progress:
-        test, hashes = load_test(data, progress)
-        results = [
-            export.evaluate_keras(path, test)
-            if path.suffix == KERAS_SUFFIX
-            else parity.evaluate(open_session(path, engine, threads, trust), test, progress)
-            for path in files
-        ]
-    if report is not None:
-        verify.write_evaluation(report, results, test.images, hashes)
+        result = evaluate.evaluate(chosen, progress, output.note)
     shown = table("", "file", "engine", ">images", ">correct", ">accuracy", ">95 % interval")
-    for item in results:
+    for item in result.evaluations:
         low, high = item.accuracy_ci95
         shown.add_row(
             shown_path(Path(item.path)),
@@ -62,4 +53,4 @@ def command(
             f"{item.accuracy:.2%}",
             f"{low:.2%} to {high:.2%}",
         )
-    return output.result({"results": results}, shown)
+    return output.result({"results": result.evaluations}, shown)

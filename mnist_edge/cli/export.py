@@ -4,42 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, error_facts, line, opening, table
-from mnist_edge.cli.verdict import footprint_table, gate_error, study_table, verdict_lines, verdict_table
+from mnist_edge.cli.output import Output, error_facts, line, opening, sample_name, table
+from mnist_edge.cli.verdict import footprint_table, study_table, verdict_lines, verdict_table
+from mnist_edge.results.precision import Precision
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
+if TYPE_CHECKING:
+    from mnist_edge.workflows.export import ExportResult
+
 NAME = "export"
-# The word people know for it, and what it makes.
-QUANTIZATIONS = {"int8": "int8", "float16": "float16", "none": "float32"}
+# Precision by the value of --quantize.
+PRECISIONS = {"int8": Precision.INT8, "float16": Precision.FLOAT16, "none": Precision.FLOAT32}
 
 
 def command(
-    format_: Annotated[str, typer.Option("--format", help="tflite, onnx, all (of these), or c.")] = "all",
+    format_: Annotated[str, typer.Option("--format", help="tflite, onnx, all (both), or c.")] = "all",
     model: Annotated[
         str, typer.Option("--model", help=f"The Keras model: {options.MODEL_WORDS}. A folder is exported in place.")
     ] = DEFAULT_MODEL,
-    quantize: Annotated[str, typer.Option("--quantize", help="int8, float16 or none.")] = "int8",
-    calibration_images: Annotated[int, typer.Option("--calibration-images", min=1)] = 512,
-    calibration_seed: Annotated[int, typer.Option("--calibration-seed", min=0)] = 0,
+    quantize: Annotated[
+        str, typer.Option("--quantize", help="Precision of the files: int8, float16, or none for float32.")
+    ] = "int8",
+    calibration_images: Annotated[
+        int, typer.Option("--calibration-images", min=1, help="Number of images that set the activations' ranges.")
+    ] = 512,
+    calibration_seed: Annotated[
+        int, typer.Option("--calibration-seed", min=0, help="Seed of the draw of these images.")
+    ] = 0,
     study: Annotated[
-        bool, typer.Option("--calibration-study", help="Show the verdict over numbers and draws of calibration images.")
+        bool,
+        typer.Option(
+            "--calibration-study",
+            help="Show the verdict for different numbers and draws of calibration images; export nothing.",
+        ),
     ] = False,
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = None,
     max_class_drop_pp: options.MaxClassDrop = 1.0,
     max_brier_increase: options.MaxBrierIncrease = 0.002,
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
-    max_flash: Annotated[int | None, typer.Option("--max-flash", help="Bytes that C may take in flash.")] = None,
+    max_flash: Annotated[int | None, typer.Option("--max-flash", help="Bytes of flash that C may take.")] = None,
     max_ram: Annotated[int | None, typer.Option("--max-ram", help="Bytes of RAM that C may take.")] = None,
     backend: Annotated[
-        str, typer.Option("--backend", help="Kernels in generated C: c99 (plain C alone), arm, x86 or all.")
+        str, typer.Option("--backend", help="Kernels in generated C: c99 (plain C only), arm, x86 or all.")
     ] = "all",
-    build: Annotated[bool, typer.Option("--build", help="With --format c: a shared object too.")] = False,
+    build: Annotated[bool, typer.Option("--build", help="With --format c: make a shared object too.")] = False,
     sign: Annotated[
         Path | None, typer.Option("--sign", help="A private key (PEM, elliptic curve): sign the folder's manifest.")
     ] = None,
@@ -50,90 +64,49 @@ def command(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """Make int8 files of a model, with their float exports, and prove them on the test images; trains first if need be.
+    """Make int8 files of a model, and verify them.
+
+    The float exports are made too. A model that is not trained yet is trained first.
 
     Example: mnist-edge export --format tflite
     """
-    from mnist_edge import conversion, models
-    from mnist_edge.data import Splits, load
-    from mnist_edge.errors import UsageError, suggest
-    from mnist_edge.parity import Gate
-    from mnist_edge.parity.verdict import judge
-    from mnist_edge.reports.verdict_cells import VIEWERS
-    from mnist_edge.runtime.selection import exported_in_place, keras_model
-    from mnist_edge.store import signing
-    from mnist_edge.store.streams import native_output
-    from mnist_edge.toolchains import footprint
-    from mnist_edge.workflows import calibration_study, export, verify
+    from mnist_edge.errors import suggest
+    from mnist_edge.workflows import calibration_study, export
 
     output = Output(NAME, as_json, debug)
-    if build and format_ != "c":
-        raise UsageError("--build compiles generated C.", "Name it: --format c --build")
-    if backend != "all" and format_ != "c":
-        raise UsageError("--backend chooses kernels of generated C.", f"Name it: --format c --backend {backend}")
-    if backend not in conversion.BACKENDS:
-        raise suggest(backend, list(conversion.BACKENDS), "backend")
-    if quantize not in QUANTIZATIONS:
-        raise suggest(quantize, list(QUANTIZATIONS), "quantization")
-
-    gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance)
-    workspace, model = exported_in_place(keras_model(model, workspace, models.names()), workspace)
-
-    def splits_of(images: int, seed: int) -> Splits:
-        return load(data, calibration_images=images, calibration_seed=seed, progress=progress)
-
+    if quantize not in PRECISIONS:
+        raise suggest(quantize, list(PRECISIONS), "quantization")
+    chosen = export.ExportOptions(
+        model=model, formats=(format_,), precision=PRECISIONS[quantize], calibration_images=calibration_images,
+        calibration_seed=calibration_seed, max_flash=max_flash, max_ram=max_ram, backend=backend, build=build,
+        sign=sign, workspace=workspace, engine=engine, threads=threads, data=data,
+        gate=export.Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance),
+    )  # fmt: skip
     with output.progress() as progress:
         if study:
-            made_of = "tflite" if format_ == "all" else format_
-            rows = calibration_study.calibration_study(workspace, model, made_of, splits_of, progress)
-            payload = [{"images": images, "seed": seed, "result": report} for images, seed, report in rows]
-            return output.result({"study": payload}, study_table(rows))
-        splits = splits_of(calibration_images, calibration_seed)
-        failures: list[export.FormatFailure] = []
-        artifacts, trained = export.export(
-            workspace,
-            model,
-            list(conversion.formats(every=False)) if format_ == "all" else [format_, "so"] if build else [format_],
-            splits,
-            quantization=QUANTIZATIONS[quantize],
-            backend=backend,
-            gate=gate,
-            engine=engine,
-            threads=threads,
-            progress=progress,
-            failures=failures,
+            rows = calibration_study.calibration_study(chosen, progress)
+            return output.result({"study": rows}, study_table(rows))
+        result = export.export(chosen, progress)
+    if (trained := result.trained) is not None:
+        output.note(
+            f"There was no trained {trained.model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%})."
         )
-    if trained is not None:
-        output.note(f"There was no trained {model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%}).")
-    files = _file_lines(artifacts, failures)
-    failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in failures]
-    worst = max((item.error for item in failures), key=lambda error: error.exit_code, default=None)
-    if not artifacts:
-        return output.result({"artifacts": [], "failures": failed}, *(files if failures[1:] else []), error=worst)
-    checks = judge([report for item in artifacts for report in item.parity])
-    with native_output(Path(artifacts[0].path).parent / conversion.LOG_NAME):
-        page = verify.write_page(artifacts, splits.test.images)
-    signature = signing.sign(page.parent, sign) if sign else None
-    sizes = footprint.footprints(artifacts)
-    error = worst or gate_error(checks, data) or footprint.over_budget(sizes, max_flash, max_ram)
-    facts = {
-        "artifacts": artifacts, "failures": failed, "footprints": sizes,
-        "signature": str(signature) if signature else None,
+    failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in result.failures]
+    files = _file_lines(result.artifacts, result.failures)
+    if result.page is None:
+        return output.result({"artifacts": [], "failures": failed}, *(files if failed[1:] else []), error=result.error)
+    payload = {
+        "artifacts": result.artifacts, "failures": failed, "footprints": result.footprints,
+        "signature": str(result.signature) if result.signature else None,
     }  # fmt: skip
-    outcome = verify.recorded_in(page.parent).outcome
-    shown = [
-        *([footprint_table(sizes)] if sizes else []),
-        f"Report on all files in {page.parent}, {outcome}: {page}",
-        f"{VIEWERS}.",
-    ]
-    code = output.result(facts, *files, "", verdict_table(checks), *verdict_lines(checks), *shown, error=error)
-    asked = [item for item in artifacts if item.quantization == QUANTIZATIONS[quantize]]
-    output.next(*_offers([check.path for check in checks if not check.passed], asked), *opening(page))
+    shown = (verdict_table(result.checks), *verdict_lines(result.checks), *_summary(result, result.page))
+    code = output.result(payload, *files, "", *shown, error=result.error)
+    output.next(*_next_commands(result.usable, options.of_data(data)), *opening(result.page))
     return code
 
 
 def _file_lines(artifacts: Sequence[Any], failures: Sequence[Any]) -> list[Any]:
-    """A table of the files that were made and of those that could not be, and the causes if there are several."""
+    """A table of all files, failed ones included; if several failed, also the cause of each."""
     files = table("", "file", ">bytes", "made", "sha256")
     for item in artifacts:
         made = "now" if item.fresh else "before"
@@ -143,12 +116,25 @@ def _file_lines(artifacts: Sequence[Any], failures: Sequence[Any]) -> list[Any]:
     return [files, *(f"{Path(item.path).name}: {item.error.cause}" for item in failures if failures[1:])]
 
 
-def _offers(failed: Sequence[str], asked: Sequence[Any]) -> list[str]:
-    """Commands to go on with: with the first file of the precision asked for that passed and that an engine runs."""
-    from mnist_edge.runtime import engine_names
+def _summary(result: ExportResult, page: Path) -> list[Any]:
+    from mnist_edge.reports.verdict_cells import VIEWERS
 
-    path = next((item.path for item in asked if item.path not in failed and engine_names(Path(item.path).suffix)), None)
+    sizes = [footprint_table(result.footprints)] if result.footprints else []
+    return [*sizes, f"Report on all files in {page.parent}, {result.outcome}: {page}", f"{VIEWERS}."]
+
+
+def _next_commands(path: str | None, data: Sequence[str]) -> list[str]:
+    """Commands to continue with, for an exported file that can be used; none without such a file.
+
+    Args:
+        path: of the file. data: the ``--data`` arguments of the export.
+    """
     if path is None:
         return []
-    predict = line("predict", "--model", path, "PICTURE.png")
-    return [f"{predict}    # PICTURE.png: one of yours", line("bench", path), line("info", path)]
+    picture = sample_name()
+    return [
+        line("data", "--sample", picture, *data),
+        line("predict", "--model", path, picture),
+        line("bench", path),
+        line("info", path),
+    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,10 +9,10 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
 from mnist_edge.errors import one_line
-from mnist_edge.store.workspace import DEFAULT_WORKSPACE, short_name
+from mnist_edge.store.workspace import DEFAULT_WORKSPACE
 
 NAME = "info"
-# What the manifest next to the file says about the file.
+# How the file compares with the manifest next to it.
 _MANIFEST = {
     "agrees": "its manifest agrees",
     "none": "no manifest names this file",
@@ -27,34 +26,35 @@ def command(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """What is in a model's file: ops, tensors, scales, metadata, hash. It is read, not run.
+    """Show the content of a model file.
 
-    Of a model with several files, the one that predict takes.
-
-    A file that differs from what its manifest says is shown all the same, and the exit code is 4.
+    Ops, tensors, scales, metadata and hash are shown. The file is parsed, not run. If a model has several files, the
+    one that predict takes is shown. A file that differs from its manifest is shown too, and the exit code is 4.
 
     Example: mnist-edge info artifacts/cnn/cnn-int8.tflite
     """
-    from mnist_edge import formats
-    from mnist_edge.runtime.selection import pick_file
-    from mnist_edge.store.manifest import other_content
-    from mnist_edge.store.model_file import ModelFile
+    from mnist_edge.workflows import info
 
     output = Output(NAME, as_json, debug)
-    path = Path(model) if Path(model).is_file() else pick_file(workspace, model)
-    opened = ModelFile.open(path, trust=True)
-    content = opened.content
-    file = formats.read(content, path)
-    manifest = "agrees" if opened.verified else "disagrees" if opened.entry else "none"
-    sha256 = opened.sha256
-    name = model if str(path) == model else short_name(path, workspace)
+    result = info.info(info.InfoOptions(model=model, workspace=workspace))
+    file = result.structure
     facts = [
-        f"{name}: {file.format}, {len(content):,} bytes, {_MANIFEST[manifest]}",
-        f"sha256 {sha256}",
+        f"{result.name}: {file.format}, {result.size_bytes:,} bytes, {_MANIFEST[result.manifest]}",
+        f"sha256 {result.sha256}",
         *(f"input  {_tensor(item)}" for item in file.inputs),
         *(f"output {_tensor(item)}" for item in file.outputs),
         *(f"{one_line(key)}: {value}" for key, value in file.metadata.items() if value.isprintable()),
     ]
+    payload = {
+        "path": str(result.path), "size_bytes": result.size_bytes, "sha256": result.sha256,
+        "verified": {"agrees": True, "disagrees": False, "none": None}[result.manifest], "manifest": result.manifest,
+        "file": file, "contract": file.contract,
+    }  # fmt: skip
+    return output.result(payload, *facts, _ops(file), error=result.error)
+
+
+def _ops(file: Any) -> Any:
+    """A table with a row per op: its kind and its first output."""
     ops = table("", "op", "output", "dtype", "shape", "scale", "zero point")
     tensors = {item.name: item for item in file.tensors}
     for op in file.ops:
@@ -63,13 +63,7 @@ def command(
             (result.dtype, _shape(result.shape), _few(result.scale), _few(result.zero_point)) if result else ("",) * 4
         )
         ops.add_row(one_line(op.kind), one_line(op.outputs[0])[-48:] if op.outputs else "", *cells)
-    payload = {
-        "path": str(path), "size_bytes": len(content), "sha256": sha256,
-        "verified": None if manifest == "none" else opened.verified, "manifest": manifest,
-        "file": file, "contract": file.contract,
-    }  # fmt: skip
-    error = other_content(path) if manifest == "disagrees" else None
-    return output.result(payload, *facts, ops, error=error)
+    return ops
 
 
 def _tensor(item: Any) -> str:

@@ -1,15 +1,15 @@
-r"""What a person or a machine sees: tables and notes, or exactly one JSON object on stdout.
+r"""Output of commands: tables and notes for people, or exactly one JSON object on standard output.
 
-Whatever is shown to a person is escaped here, so that names cannot hold commands to a terminal or lines of their own.
-JSON has names as they are: it is ASCII, and a byte of a file's name that is not UTF-8 appears as the escape of a lone
-surrogate, ``"\udcff"`` for the byte 255, as Python's ``os.fsdecode`` has it (PEP 383); ``os.fsencode`` gives the byte
-back.
+Text for people is escaped, so that file names cannot contain terminal commands or line breaks. JSON contains names
+unchanged: it is ASCII, and a byte of a file name that is not UTF-8 appears as the escape of a lone surrogate,
+``"\udcff"`` for the byte 255, as by Python's ``os.fsdecode`` (PEP 383); ``os.fsencode`` gives the byte back.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import re
@@ -17,7 +17,7 @@ import shlex
 import shutil
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -61,15 +61,15 @@ def writing_output() -> Iterator[None]:
 
 
 def discard(stream: Any) -> None:
-    """Let what a stream still holds vanish, which the interpreter would otherwise fail to write when it ends."""
-    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor needs nothing
+    """Drop what a stream has buffered, so that the interpreter does not fail to write it when it ends."""
+    with contextlib.suppress(OSError, ValueError):  # the stream has no descriptor
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
 
 
 def line(*words: object) -> str:
-    """A command of this program, with words that a shell would split or expand in quotes."""
+    """A command of this program, with quotes around words that a shell would split or expand."""
     return shlex.join(["mnist-edge", *map(str, words)])
 
 
@@ -79,13 +79,19 @@ def opening(page: Path) -> list[str]:
     return [shlex.join([program, str(page)])] if shutil.which(program) else []
 
 
+def sample_name() -> str:
+    """A name for a picture that a suggested ``data --sample`` writes: one that no file in this folder has."""
+    names = (f"digit{number}.png" for number in itertools.chain([""], itertools.count(2)))
+    return next(name for name in names if not Path(name).exists())
+
+
 def with_program(text: str) -> str:
     """Replace ``mnist-edge`` in the commands of a text by the path or command that started this program."""
     return re.sub(r"(?<![\w/-])mnist-edge(?= [a-z])", lambda _: _program(), text)
 
 
 def _program() -> str:
-    """What a shell takes to call this program again: its name, its path, or Python and the module."""
+    """The words with which a shell calls this program again: its name, its path, or Python and the module."""
     called = Path(sys.argv[0])
     if called == Path(mnist_edge.__file__).with_name("__main__.py"):
         return f"{_shortest(Path(sys.executable))} -m mnist_edge"
@@ -93,7 +99,7 @@ def _program() -> str:
 
 
 def _shortest(program: Path) -> str:
-    """The name of a program if a shell finds it by that, else its path."""
+    """The name of a program if a shell finds it by its name, else its path."""
     found = shutil.which(program.name)
     if found is not None and Path(found).absolute() == program.absolute():
         return program.name
@@ -120,9 +126,9 @@ def error_facts(error: MnistEdgeError) -> dict[str, Any]:
 
 
 class Output:
-    """Where a command's words go. stdout has the result, stderr all else."""
+    """The output of a command: its result on standard output, everything else on standard error."""
 
-    # Whether this command has begun to print its JSON object. An interrupt after that must not add a second one.
+    # Whether this command has begun to print its JSON object: an interrupt after that must not print a second one.
     json_begun: ClassVar[bool] = False
     # What the user typed after the program's name.
     words: ClassVar[tuple[str, ...]] = ()
@@ -136,15 +142,15 @@ class Output:
         """Show a command's result, and return its exit code.
 
         Args:
-            payload: the JSON object, without what every object has.
-            shown: what a person sees in its place.
-            error: why the command failed all the same (a gate, a picture that could not be read).
+            payload: the JSON object, without the keys that every object has.
+            shown: text and tables that are printed instead without ``--json``.
+            error: why the command failed although it has a result (a gate, a picture that could not be read).
         """
         if self._as_json:
             return self.fail(error, payload) if error else self._json(payload, 0)
         with writing_output():
             for item in shown:
-                if isinstance(item, str):  # rich costs more to import than an answer to find
+                if isinstance(item, str):  # importing rich takes longer than a prediction
                     print(printable(item))
                 else:
                     print(_rendered(item), end="")
@@ -155,23 +161,23 @@ class Output:
         return shlex.join(["mnist-edge", *self.words])
 
     def next(self, *commands: str) -> None:
-        """Say what to try next. ``mnist-edge`` in a command is printed as this program was called."""
+        """Print commands to continue with. ``mnist-edge`` in them is replaced as by `with_program`."""
         if commands and not self._as_json:
             with writing_output():
                 print("\n".join(["", "Next:", *(f"  {printable(with_program(command))}" for command in commands)]))
 
     def note(self, text: str) -> None:
-        """A line about what is going on, on stderr."""
+        """Write a line to standard error, see `note`."""
         note(text)
 
     def fail(self, error: MnistEdgeError, payload: dict[str, Any] | None = None) -> int:
-        """One line of cause, one of remedy; the traceback only with ``--debug``."""
+        """Print an error as two lines, cause and remedy (with ``--debug`` the traceback too); return its exit code."""
         if self._debug:
             text = io.StringIO()
             traceback.print_exception(error, file=text)
             _to_stderr("\n".join(printable(line) for line in text.getvalue().splitlines()))
         note(f"mnist-edge: {error.cause}")
-        # What doctor prints is made to be sent to others, and names no folder.
+        # The output of doctor is meant to be sent to others, and names no folder.
         note(f"  remedy: {error.remedy if self.command == 'doctor' else with_program(error.remedy)}")
         if self._as_json and not isinstance(error, OutputError) and not Output.json_begun:
             try:
@@ -182,7 +188,7 @@ class Output:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Progress]:
-        """Progress bars on a terminal; elsewhere a line when something begins."""
+        """A callback that shows progress: bars on a terminal, elsewhere a line when a step begins."""
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = _console(stderr=True)
@@ -215,53 +221,8 @@ class Output:
         return code
 
 
-def chosen_files(
-    output: Output,
-    words: Sequence[str],
-    workspace: Path,
-    model: str | None,
-    engine: str,
-    shipped: bool,
-    gate: bool = False,
-) -> tuple[list[Path], list[str]]:
-    """Files that a command's arguments select, and notes about those that are left out, which were printed.
-
-    Args:
-        output: where the note goes. words, workspace, model, shipped: the command's arguments of these names.
-        engine: files of folders that it does not run are left out.
-        gate: whether the command is a gate, which takes the package's models only with ``shipped``.
-    """
-    from mnist_edge.runtime.exported import NotInWorkspaceError
-    from mnist_edge.runtime.selection import select, select_shipped
-    from mnist_edge.store.workspace import SHIPPED, model_folders
-
-    if shipped:
-        chosen = select_shipped([*words, *([model] if model else [])], engine)
-    else:
-        within = [str(Path(word) / model) for word in words] or [model] if model else words
-        try:
-            chosen = select(within, workspace, engine, shipped=not gate)
-        except NotInWorkspaceError as error:
-            names = {*words, *([model] if model else [])}
-            typed = names <= {folder.name for folder in model_folders(SHIPPED)}  # or --shipped would refuse them
-            command = f"{output.command_line()} --shipped" if typed else line(output.command, "--shipped")
-            how = f"{error.remedy.removesuffix('.')}; or take what the wheel has: {command}"
-            raise NotInWorkspaceError(error.cause, how) from None
-    notes = [
-        f"{why}: {', '.join(path.name for path in found)}."
-        for why, found in (
-            ("Left out, no engine installed here runs them", chosen.no_engine),
-            (f"Left out, the engine {engine} does not run them", chosen.not_by_engine),
-        )
-        if found
-    ]
-    for text in notes:
-        output.note(text)
-    return list(chosen.files), notes
-
-
 def table(title: str, *columns: str) -> Any:
-    """An empty table whose cells are made printable: a column whose name begins with ``>`` is aligned right."""
+    """An empty table whose cells are made printable; a column whose name begins with ``>`` is aligned right."""
     from rich.table import Table
 
     class PrintableTable(Table):
@@ -287,5 +248,5 @@ def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
     console = Console(stderr=stderr)
-    # A pipe or a log has no width of its own; 80 columns would fold tables that nobody watches.
+    # A pipe or a log has no width of its own, and rich's default of 80 columns would fold wide tables.
     return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)

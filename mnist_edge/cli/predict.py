@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -10,81 +9,52 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
 from mnist_edge.results import Prediction
-from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, short_name
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "predict"
-READ_BYTES = 1 << 20
 
 
 def command(
-    sources: Annotated[list[str], typer.Argument(help="Pictures, folders of pictures, or - for one on stdin.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="PICTURE...", help="Pictures, folders of pictures, or - for one on stdin.")
+    ],
     model: options.OneModel = DEFAULT_MODEL,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
-    show: Annotated[bool, typer.Option("--show", help="Print what the network saw.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Look for no digit: take the whole picture as it is.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Print the image that the network was given.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Take the whole picture as it is; look for no digit.")] = False,
     multi: Annotated[bool, typer.Option("--multi", help="Read every digit in the picture, line by line.")] = False,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """What is in this picture?
+    """Read the digits in pictures.
 
     Example: mnist-edge predict digit.png
     """
-    from mnist_edge.runtime import open_session
-    from mnist_edge.runtime.predict import STDIN, as_text, find_pictures, predict_picture, unread
-    from mnist_edge.runtime.selection import pick_file
+    from mnist_edge.workflows import predict
 
     output = Output(NAME, as_json, debug)
-    pictures = find_pictures(sources)
-    session = open_session(pick_file(workspace, model, engine), engine, threads, trust)
-    seen = [
-        item
-        for name in pictures
-        for item in predict_picture(session, name, _standard_input() if name == STDIN else None, raw=raw, multi=multi)
-    ]
-    predictions = [item.prediction for item in seen]
+    chosen = predict.PredictOptions(
+        sources=tuple(sources), model=model, workspace=workspace, engine=engine, threads=threads, raw=raw, multi=multi,
+        trust=trust,
+    )  # fmt: skip
+    result = predict.predict(chosen)
     lines = []
-    for item in seen:
+    for item in result.seen:
         if show and item.pixels is not None:
-            lines += as_text(item.pixels).splitlines()
+            lines += predict.as_text(item.pixels).splitlines()
         lines.append(_line(item.prediction, multi))
-    unverified = "" if session.verified else ", unverified"
-    file = f"{short_name(session.path, workspace)}{unverified}"
-    lines.append(f"model {session.contract.model}: {file}, engine {session.engine} ({session.reason})")
-    if session.temperature is None:
+    unverified = "" if result.verified else ", unverified"
+    lines.append(f"model {result.model}: {result.file}{unverified}, engine {result.engine} ({result.engine_reason})")
+    if not result.calibrated:
         lines.append("The confidence is not calibrated: the manifest has no temperature for this file.")
     payload = {
-        "predictions": predictions,
-        "model": str(session.path),
-        "engine": session.engine,
-        "engine_reason": session.reason,
-        "calibrated": session.temperature is not None,
-        "verified": session.verified,
-    }
-    return output.result(payload, *lines, error=unread(predictions))
-
-
-def _standard_input() -> bytes:
-    """A picture from standard input: no more bytes are read than a picture's file may have, however long it goes on.
-
-    Raises:
-        ContentError: more bytes than that, or no input at all.
-    """
-    from mnist_edge.errors import ContentError
-    from mnist_edge.vision.pictures import MAX_FILE_BYTES
-
-    remedy = "Give one whole PNG or JPEG file on standard input."
-    if sys.stdin is None:
-        raise ContentError("Standard input is closed.", remedy)
-    content = bytearray()
-    while chunk := sys.stdin.buffer.read(READ_BYTES):
-        content += chunk
-        if len(content) > MAX_FILE_BYTES:
-            raise ContentError(f"Standard input has more than {MAX_FILE_BYTES >> 20} MiB.", remedy)
-    return bytes(content)
+        "predictions": [item.prediction for item in result.seen], "model": str(result.path), "engine": result.engine,
+        "engine_reason": result.engine_reason, "calibrated": result.calibrated, "verified": result.verified,
+    }  # fmt: skip
+    return output.result(payload, *lines, error=result.error)
 
 
 def _line(item: Prediction, multi: bool) -> str:

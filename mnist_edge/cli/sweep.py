@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, line, table
+from mnist_edge.results import Sweep
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 NAME = "sweep"
@@ -16,16 +18,18 @@ NAME = "sweep"
 def command(
     model: options.Trainable = DEFAULT_MODEL,
     recipe: options.Recipe = "quick",
-    trials: Annotated[int, typer.Option("--trials", min=1, help="How many the study shall have in the end.")] = 20,
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Number of trials at the end, earlier ones included.")
+    ] = 20,
     epochs: options.Epochs = None,
     seed: options.Seed = 0,
-    study: Annotated[str | None, typer.Option("--study", help="Its name. Else made of model and recipe.")] = None,
+    study: Annotated[str | None, typer.Option("--study", help="The study's name. Default: model and recipe.")] = None,
     storage: Annotated[
         str | None,
         typer.Option(
             "--storage",
-            help="Where the study is: postgresql://user:password@host/database lets any number of machines join it. "
-            "Else SQLite in the workspace.",
+            help="The study's database: postgresql://user:password@host/database lets several machines join it. "
+            "Default: SQLite in the workspace.",
         ),
     ] = None,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
@@ -33,21 +37,39 @@ def command(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """Search optimizer, learning rate, batch size and augmentation by validation accuracy; resumable, and pruned.
+    """Search hyperparameters by validation accuracy.
+
+    Optimizer, learning rate, batch size and augmentation are searched; trials that do badly are pruned. A run that
+    was interrupted continues.
 
     Example: mnist-edge sweep --model dense --trials 20 --epochs 5
     """
-    from mnist_edge import models, training
-    from mnist_edge.data import load
-    from mnist_edge.runtime.selection import keras_model
-    from mnist_edge.workflows.sweep import sweep
+    from mnist_edge.workflows import sweep
 
     output = Output(NAME, as_json, debug)
-    model = keras_model(model, workspace, models.names())
-    config = training.configure(model, recipe, epochs=epochs, seed=seed)
+    chosen = sweep.SweepOptions(
+        model=model, recipe=recipe, trials=trials, epochs=epochs, seed=seed, study=study, storage=storage,
+        workspace=workspace, data=data,
+    )  # fmt: skip
     with output.progress() as progress:
-        splits = load(data, progress=progress)
-        result = sweep(config, splits, trials, workspace, name=study, storage=storage, progress=progress)
+        result = sweep.sweep(chosen, progress)
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in result.importance.items())
+    code = output.result(
+        {"result": result},
+        _trials(result),
+        f"Study {result.study} in {result.storage}; * is the best.",
+        f"What mattered: {shares}" if shares else "Too few finished trials to say what mattered.",
+        f"Plots: {', '.join(result.plots)}",
+    )
+    fixed = ["--model", result.model, "--recipe", recipe]
+    fixed += [] if epochs is None else ["--epochs", str(epochs)]
+    fixed += ["--seed", str(seed)] if seed else []
+    output.next(*_train_commands(result, fixed, [*options.of_workspace(workspace), *options.of_data(data)]))
+    return code
+
+
+def _trials(result: Sweep) -> Any:
+    """A table with a row per trial."""
     shown = table("", ">trial", "state", ">accuracy", ">epochs", ">s", "optimizer", ">rate", ">batch", ">augm.")
     for row in result.trials:
         values = row.parameters
@@ -63,27 +85,23 @@ def command(
             str(values.get("batch_size", "")),
             f"{values['augmentation']:.2f}" if "augmentation" in values else "",
         )
-    shares = ", ".join(f"{name} {share:.0%}" for name, share in result.importance.items())
-    code = output.result(
-        {"result": result},
-        shown,
-        f"Study {result.study} in {result.storage}; * is the best.",
-        f"What mattered: {shares}" if shares else "Too few finished trials to say what mattered.",
-        f"Plots: {', '.join(result.plots)}",
-    )
+    return shown
+
+
+def _train_commands(result: Sweep, before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """The command that trains with the best trial's hyperparameters; none if no trial was finished.
+
+    Args:
+        result: of the sweep. before, after: other arguments of the command, before and after the hyperparameters.
+    """
     best = next((row.parameters for row in result.trials if row.number == result.best), None)
-    if best is not None:
-        fixed = ["--model", model, "--recipe", recipe]
-        fixed += [] if epochs is None else ["--epochs", str(epochs)]
-        fixed += ["--seed", str(seed)] if seed else []
-        found = {
-            "--optimizer": best["optimizer"], "--learning-rate": _rate(best), "--batch-size": best["batch_size"],
-            "--augmentation": best["augmentation"],
-        }  # fmt: skip
-        options_found = [str(word) for pair in found.items() for word in pair]
-        where = [*options.of_workspace(workspace), *options.of_data(data)]
-        output.next(line("train", *fixed, *options_found, *where))
-    return code
+    if best is None:
+        return []
+    found = {
+        "--optimizer": best["optimizer"], "--learning-rate": _rate(best), "--batch-size": best["batch_size"],
+        "--augmentation": best["augmentation"],
+    }  # fmt: skip
+    return [line("train", *before, *(word for pair in found.items() for word in pair), *after)]
 
 
 def _rate(parameters: dict[str, float | int | str]) -> float | int | str | None:

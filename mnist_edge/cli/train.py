@@ -24,31 +24,32 @@ def command(
     augmentation: options.AugmentationStrength = None,
     seed: options.Seed = 0,
     time_budget: Annotated[
-        float | None, typer.Option("--time-budget", help="Minutes; the recipe's epochs are scaled to them.")
+        float | None, typer.Option("--time-budget", help="Minutes; the number of epochs is chosen to fit.")
     ] = None,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write its logs beside the model.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard logs next to the model.")
+    ] = False,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     data: options.Data = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """Train a model on the training split; a run that was stopped goes on from its last whole epoch.
+    """Train a model on the training images.
+
+    A training that was interrupted continues after its last complete epoch.
 
     Example: mnist-edge train --model cnn --time-budget 5
     """
-    from mnist_edge import models, training
-    from mnist_edge.data import load
-    from mnist_edge.runtime.selection import keras_model
-    from mnist_edge.workflows.train import train
+    from mnist_edge.workflows import train
 
     output = Output(NAME, as_json, debug)
-    model = keras_model(model, workspace, models.names())
-    config = training.configure(
-        model, recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer, learning_rate=learning_rate,
-        augmentation=augmentation, seed=seed, time_budget=time_budget,
+    chosen = train.TrainOptions(
+        model=model, recipe=recipe, epochs=epochs, batch_size=batch_size, optimizer=optimizer,
+        learning_rate=learning_rate, augmentation=augmentation, seed=seed, time_budget=time_budget,
+        tensorboard=tensorboard, workspace=workspace, data=data,
     )  # fmt: skip
     with output.progress() as progress:
-        result = train(config, load(data, progress=progress), workspace, progress, tensorboard=tensorboard)
+        result = train.train(chosen, progress)
     how = (
         f"{result.epochs} epochs, {result.seconds:.0f} s" if result.fresh else "nothing has changed, not trained again"
     )

@@ -1,4 +1,4 @@
-"""How a verdict looks, for ``export`` and ``verify`` alike."""
+"""Verdicts as tables and sentences for a terminal, shared by ``export`` and ``verify``."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.cli.output import table
-from mnist_edge.errors import GateError
-from mnist_edge.results import Footprint, KernelReport, LayerError, ParityReport, SelfTest
+from mnist_edge.results import Footprint, KernelReport, LayerError, SelfTest
 
 if TYPE_CHECKING:
     from mnist_edge.results.verdicts import Check, Verdicts
+    from mnist_edge.workflows.calibration_study import StudyRow
 
 
 def verdict_table(checks: Sequence[Check]) -> Any:
-    """A row a file and engine; ``+/-`` counts the answers that were fixed and broken. Fits 80 columns.
+    """A table with a row per file and engine, at most 80 columns wide.
 
-    ``acc`` and ``float`` are per cent, ``drop`` and its interval percentage points.
+    ``acc`` and ``float`` are accuracies in per cent, ``drop`` and its interval are percentage points, ``+/-`` counts
+    the answers that were fixed and broken.
     """
     made = table("", "file", "engine", ">acc %", ">float", ">drop", ">95 % CI", ">+/-", "verdict")
     for check in checks:
@@ -58,7 +59,7 @@ def _sentences(check: Check) -> list[str]:
 
 
 def baseline_table(verdicts: Verdicts) -> list[Any]:
-    """A row a check, before and now; nothing if there is no baseline."""
+    """A table with a row per check, in the baseline and now; empty if there is no baseline."""
     from mnist_edge.reports.verdict_cells import baseline_rows
 
     rows = baseline_rows(verdicts)
@@ -71,28 +72,8 @@ def baseline_table(verdicts: Verdicts) -> list[Any]:
     return ["", made]
 
 
-def gate_error(checks: Sequence[Check], data: Path | None = None, repeated: Sequence[str] = ()) -> GateError | None:
-    """The error of checks that did not pass; None if all did. What the gate itself refused comes first.
-
-    Its remedy is that of the first check's rule, see `mnist_edge.parity.remedies.remedy` for the other arguments.
-    """
-    from mnist_edge.parity.remedies import remedy
-
-    failed = [check.now for check in checks if check.now is not None and not check.now.passed]
-    if not failed:
-        worse = [check.regression for check in checks if check.regression is not None]
-        return GateError(worse[0], "Find out what changed since the baseline, or store a new one.") if worse else None
-    first = next((item for item in failed if item.rule != "undecidable"), failed[0])
-    judged = sum(check.now is not None for check in checks)
-    return GateError(
-        f"{len(failed)} of {judged} checks did not pass; the first is {Path(first.path).name} on {first.engine}, "
-        f"by the rule {first.rule}.",
-        remedy(first, data, repeated),
-    )
-
-
 def kernel_table(kernels: Sequence[KernelReport]) -> list[Any]:
-    """Engines compared with each other; nothing where there was nothing to compare."""
+    """A table of engines compared with each other; empty if there was nothing to compare."""
     if not kernels:
         return []
     made = table("", "file", "same file on", ">images", ">labels differ", ">largest")
@@ -104,7 +85,7 @@ def kernel_table(kernels: Sequence[KernelReport]) -> list[Any]:
 
 
 def layer_tables(layers: Sequence[tuple[str, Sequence[LayerError]]]) -> list[Any]:
-    """A table a file, the op that is worst by itself first."""
+    """A table per file with a row per op, sorted by the error of the op alone, largest first."""
     from mnist_edge.reports.layers import decibels
 
     shown: list[Any] = []
@@ -120,10 +101,11 @@ def layer_tables(layers: Sequence[tuple[str, Sequence[LayerError]]]) -> list[Any
     return shown
 
 
-def study_table(rows: Sequence[tuple[int, int, ParityReport]]) -> Any:
-    """A row a number and draw of calibration images."""
+def study_table(rows: Sequence[StudyRow]) -> Any:
+    """A table with a row per number and draw of calibration images."""
     made = table("", ">images", ">seed", ">acc %", ">drop pp", ">95 % CI", ">agreement", "verdict")
-    for images, seed, item in rows:
+    for row in rows:
+        item = row.result
         low, high = item.drop_ci95_pp
         verdict = "passed" if item.passed else f"FAILED {item.rule}"
         cells = (
@@ -132,37 +114,25 @@ def study_table(rows: Sequence[tuple[int, int, ParityReport]]) -> Any:
             f"{low:+.2f} {high:+.2f}",
             f"{item.agreement:.2%}",
         )
-        made.add_row(str(images), str(seed), *cells, verdict)
+        made.add_row(str(row.images), str(row.seed), *cells, verdict)
     return made
 
 
 def footprint_table(sizes: Sequence[Footprint]) -> Any:
-    """A row a C file: what it takes of a microcontroller, in bytes."""
+    """A table with a row per C file: bytes of flash, RAM and stack on a microcontroller."""
     made = table("", "microcontroller", "bytes for", ">flash", ">RAM", ">stack")
     for item in sizes:
         stack = "?" if item.stack_bytes is None else f"{item.stack_bytes:,}"
-        where = item.compiled_for or "constants alone: arm-none-eabi-gcc is not here, or fails"
-        made.add_row(Path(item.path).name, where, f"{item.flash_bytes:,}", f"{item.ram_bytes:,}", stack)
+        target = item.compiled_for or "constants alone: arm-none-eabi-gcc is not here, or fails"
+        made.add_row(Path(item.path).name, target, f"{item.flash_bytes:,}", f"{item.ram_bytes:,}", stack)
     return made
 
 
 def selftest_table(tests: Sequence[SelfTest]) -> Any:
-    """A row a file."""
+    """A table with a row per file."""
     made = table("", "file", "engine", ">images", ">labels differ", ">largest", "verdict")
     for item in tests:
         verdict = "passed" if item.passed else "FAILED"
         row = (str(item.n), str(len(item.differing)), f"{item.max_abs_difference:.4f}", verdict)
         made.add_row(Path(item.path).name, item.engine, *row)
     return made
-
-
-def selftest_error(tests: Sequence[SelfTest]) -> GateError | None:
-    """The error of a self-test that did not pass; None where all did."""
-    failed = next((item for item in tests if not item.passed), None)
-    if failed is None:
-        return None
-    return GateError(
-        f"{Path(failed.path).name} on {failed.engine} does not answer here as on the build machine: a "
-        f"probability differs by {failed.max_abs_difference:.3f}, {failed.tolerance:g} is explained by rounding.",
-        "Copy the file again, try another --engine, or verify it on the 10,000 images.",
-    )

@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, chosen_files
+from mnist_edge.cli.output import Output
 from mnist_edge.cli.verdict import (
     baseline_table,
-    gate_error,
     kernel_table,
     layer_tables,
-    selftest_error,
     selftest_table,
     verdict_lines,
     verdict_table,
@@ -35,19 +33,25 @@ def command(
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
     shipped_: options.Shipped = False,
     selftest: Annotated[
-        bool, typer.Option("--selftest", help="A second, no data: the same answers as where it was made?")
+        bool, typer.Option("--selftest", help="Quick check against stored answers; needs no data set.")
     ] = False,
-    layers: Annotated[bool, typer.Option("--layers", help="The error of every op against the float export.")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Show the error of every op against the float export.")
+    ] = False,
     baseline: Annotated[
-        Path | None, typer.Option("--baseline", help="An earlier verify --json: fail on worse.")
+        Path | None, typer.Option("--baseline", help="Output of an earlier verify --json; worse results fail.")
     ] = None,
-    max_regression_pp: Annotated[float, typer.Option("--max-regression-pp", help="Accuracy lost since then.")] = 0.1,
+    max_regression_pp: Annotated[
+        float, typer.Option("--max-regression-pp", help="Accuracy that may be lost since the baseline.")
+    ] = 0.1,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the verdict as Markdown.")] = None,
-    junit: Annotated[Path | None, typer.Option("--junit", help="Write it as JUnit XML.")] = None,
-    benchmark: Annotated[Path | None, typer.Option("--benchmark-json", help="For github-action-benchmark.")] = None,
-    report: Annotated[Path | None, typer.Option("--report", help="Write it as one HTML page.")] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write the verdict as JUnit XML.")] = None,
+    benchmark: Annotated[
+        Path | None, typer.Option("--benchmark-json", help="Write figures for github-action-benchmark.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write the verdict as an HTML page.")] = None,
     public_key: Annotated[
-        Path | None, typer.Option("--public-key", help="Only files that the holder of this key has signed.")
+        Path | None, typer.Option("--public-key", help="Accept only files that the holder of this key has signed.")
     ] = None,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
@@ -57,39 +61,29 @@ def command(
     as_json: options.AsJson = False,
     debug: options.Debug = False,
 ) -> int:
-    """Quantized against float on the test images, on every engine installed; exit 1 where a gate fails.
+    """Compare quantized files with the float model.
+
+    Every installed engine answers the test images. The exit code is 1 if a gate fails, so that CI can run it.
 
     Example: mnist-edge verify artifacts/cnn --max-drop-pp 0.2
     """
-    from mnist_edge.data import load_test
-    from mnist_edge.errors import UsageError
-    from mnist_edge.parity import Gate
-    from mnist_edge.parity.verdict import Baseline
-    from mnist_edge.store import signing
     from mnist_edge.workflows import verify
 
     output = Output(NAME, as_json, debug)
-    targets = verify.ReportFiles(markdown, junit, benchmark, report)
-    with verify.reporting_errors(targets):
-        if selftest and (targets.named() or baseline is not None):
-            raise UsageError(
-                "--selftest writes no report and knows no baseline.", "Leave out --selftest, or the others."
-            )
-        gate = Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance)
-        before = Baseline.load(baseline, max_regression_pp) if baseline is not None else None
-        files, left_out = chosen_files(output, models or [], workspace, model, engine, shipped_, gate=True)
-        if public_key is not None:
-            signing.check_files(files, public_key, trust)
-        if selftest:
-            tests = verify.selftest(files, engine, threads, trust)
-            return output.result({"selftests": tests}, selftest_table(tests), error=selftest_error(tests))
-        with output.progress() as progress:
-            test, hashes = load_test(data, progress)
-            verdicts = verify.verify_all(
-                files, test, hashes["test_images"], gate=gate, engine=engine, threads=threads, reference=reference,
-                trust=trust, layers=layers, baseline=before, notes=left_out, progress=progress,
-            )  # fmt: skip
-        verify.write_reports(verdicts, targets, test.images, files)
+    reports = verify.ReportFiles(markdown, junit, benchmark, report)
+    with verify.reporting_errors(reports):
+        gate = verify.Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance)
+    chosen = verify.VerifyOptions(
+        models=tuple(models or ()), model=model, shipped=shipped_, workspace=workspace, engine=engine, trust=trust,
+        gate=gate, reference=reference, threads=threads, data=data, selftest=selftest, layers=layers,
+        baseline=baseline, max_regression_pp=max_regression_pp, reports=reports, public_key=public_key,
+        command_line=output.command_line(),
+    )  # fmt: skip
+    with output.progress() as progress:
+        result = verify.verify(chosen, progress, output.note)
+    if selftest:
+        return output.result({"selftests": result.selftests}, selftest_table(result.selftests), error=result.error)
+    verdicts = result.verdicts
     payload = {
         "results": verdicts.reports, "kernels": verdicts.kernels,
         "layers": [{"path": path, "ops": errors} for path, errors in verdicts.layers],
@@ -97,5 +91,4 @@ def command(
     }  # fmt: skip
     shown = (verdict_table(verdicts.checks), *verdict_lines(verdicts.checks), *baseline_table(verdicts))
     tables = (*kernel_table(verdicts.kernels), *layer_tables(verdicts.layers))
-    error = gate_error(verdicts.checks, data, options.of_verify(reference, engine, trust))
-    return output.result(payload, *shown, *tables, error=error)
+    return output.result(payload, *shown, *tables, error=result.error)

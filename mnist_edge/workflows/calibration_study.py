@@ -1,13 +1,13 @@
-"""``export --calibration-study``: how the verdict moves with the number and the draw of calibration images."""
+"""``export --calibration-study``: the verdict for different numbers and draws of calibration images."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_edge.data import Splits
+from mnist_edge import conversion
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.parity import verify
 from mnist_edge.parity.verify import VerifyOptions
@@ -15,27 +15,39 @@ from mnist_edge.results import ParityReport
 from mnist_edge.runtime import engine_names
 from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME, REFERENCE_NAME
 from mnist_edge.store.model_file import ModelFile
-from mnist_edge.workflows.export import ensure_model
+from mnist_edge.workflows.data_source import load_splits
+from mnist_edge.workflows.export import ExportOptions, trained_model
+from mnist_edge.workflows.train import ensure_model
 
-# Numbers and seeds of calibration images that a study tries.
+# Numbers of calibration images and seeds of their draw.
 STUDY = [(images, seed) for images in (2, 8, 32, 128, 512, 2048) for seed in range(3)]
 
 
-def calibration_study(
-    workspace: Path, model: str, format_: str, splits_of: Callable[[int, int], Splits], progress: Progress = no_progress
-) -> list[tuple[int, int, ParityReport]]:
-    """How the verdict moves with the number and the draw of calibration images.
+@dataclass(frozen=True)
+class StudyRow:
+    """The verdict on a file that was calibrated on so many images, drawn with this seed."""
+
+    images: int
+    seed: int
+    result: ParityReport
+
+
+def calibration_study(options: ExportOptions, progress: Progress = no_progress) -> tuple[StudyRow, ...]:
+    """Convert a model with each number and draw of calibration images, and judge each file on the first engine.
+
+    Nothing in the workspace changes, except that a model that is not trained is trained.
 
     Args:
-        workspace, model, format_: as for `export`. Nothing in the workspace changes but that a model is trained.
-        splits_of: the data, for a number of calibration images and a seed.
+        options: of the export; of its formats the first is taken, TFLite for ``all``.
+        progress: called with the number of conversions done.
 
-    Returns:
-        (images, seed, verdict on the first engine), in order.
+    Raises:
+        MnistEdgeError: what loading the data, training and converting raise.
     """
-    from mnist_edge import conversion
-
-    folder, _ = ensure_model(workspace, model, splits_of(*STUDY[0]), progress)
+    workspace, model = trained_model(options)
+    format_ = "tflite" if options.formats[0] == "all" else options.formats[0]
+    splits = load_splits(options.data, progress, *STUDY[0])
+    folder, _ = ensure_model(workspace, model, splits, progress)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / folder.name
@@ -44,12 +56,11 @@ def calibration_study(
             shutil.copy(folder / name, copy)
         for done, (images, seed) in enumerate(STUDY):
             progress("calibration study", done, len(STUDY))
-            splits = splits_of(images, seed)
+            splits = load_splits(options.data, progress, images, seed)
             made = conversion.export(copy, conversion.ExportConfig(format_), splits)
             engine = engine_names(Path(made.path).suffix)[0]
-            reports, _ = verify(
-                ModelFile.open(Path(made.path)), splits.test, splits.sha256["test_images"], VerifyOptions(engine=engine)
-            )
-            rows.append((images, seed, reports[0]))
+            file = ModelFile.open(Path(made.path))
+            reports, _ = verify(file, splits.test, splits.sha256["test_images"], VerifyOptions(engine=engine))
+            rows.append(StudyRow(images, seed, reports[0]))
     progress("calibration study", len(STUDY), len(STUDY))
-    return rows
+    return tuple(rows)

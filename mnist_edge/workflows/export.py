@@ -1,39 +1,85 @@
-"""The stages put together: a workspace, and what ``export`` and ``verify`` need before and after themselves."""
+"""``export``: from a model to verified files, with report, signature and budgets; trains the model if need be."""
 
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from mnist_edge import __version__
-from mnist_edge.data import Split, Splits
+from mnist_edge import __version__, conversion, models
+from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import ImageShapeError, MissingError, MnistEdgeError, RefusedError, UsageError, suggest
+from mnist_edge.errors import MissingError, MnistEdgeError, RefusedError, UsageError, suggest
 from mnist_edge.formats.reference import Reference
-from mnist_edge.int8.quantize import softmax
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.stored import stored_verdict
-from mnist_edge.parity.verify import VerifyOptions, evaluation_of
-from mnist_edge.results import SCHEMA_VERSION, Artifact, Evaluation, TrainResult
+from mnist_edge.parity.verdict import judge
+from mnist_edge.parity.verify import VerifyOptions
+from mnist_edge.results import SCHEMA_VERSION, Artifact, Footprint, TrainResult
+from mnist_edge.results.precision import Precision
 from mnist_edge.results.serialization import to_json
+from mnist_edge.results.verdicts import Check, Outcome
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.engines import ENGINES, package_version
+from mnist_edge.runtime.selection import exported_in_place, keras_model
 from mnist_edge.runtime.selftest import Golden, golden_path
+from mnist_edge.store import signing
 from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_vouched
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.streams import native_output
-from mnist_edge.store.workspace import KERAS_SUFFIX, TWIN, folder_of
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, TWIN
+from mnist_edge.toolchains import footprint
+from mnist_edge.workflows.data_source import DataSource, load_splits, path_of
+from mnist_edge.workflows.train import ensure_model
+from mnist_edge.workflows.verify import gate_error, recorded_in, write_page
 
-# By how much a probability may differ on another processor: a step of the int8 logits, in the middle of the softmax,
-# moves one by about 0.03.
+__all__ = ["ExportOptions", "ExportResult", "FormatFailure", "Gate", "export"]
+
+# Largest difference of a probability between processors, by precision. One step of the int8 logits moves a probability
+# near 0.5 by about 0.03.
 TOLERANCES = {"int8": 0.06, "float16": 5e-3, TWIN: 1e-3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What ``export`` makes, and what it must pass.
+
+    Attributes:
+        model: a built-in name, or a model's folder, name or ``.keras`` file. A folder is exported in place.
+        formats: names of formats; ``all`` stands for those that need not be named.
+        precision: of the files besides their float exports.
+        calibration_images, calibration_seed: how many images set the activations' ranges, and which are drawn; they
+            apply to data that are named by a path.
+        gate: the margins of the verdict.
+        max_flash, max_ram: bytes that a C file may take of a microcontroller; None for no limit.
+        backend: kernels in generated C: ``c99``, ``arm``, ``x86`` or ``all``.
+        build: compile generated C to a shared object too.
+        sign: a private key to sign the folder's manifest with.
+        workspace: the folder that holds models' folders.
+        engine: that verifies the files; ``auto`` for every one installed. threads: that it may use.
+        data: the data set.
+    """
+
+    model: str = DEFAULT_MODEL
+    formats: tuple[str, ...] = ("all",)
+    precision: Precision = Precision.INT8
+    calibration_images: int = 512
+    calibration_seed: int = 0
+    gate: Gate = field(default_factory=Gate)
+    max_flash: int | None = None
+    max_ram: int | None = None
+    backend: str = "all"
+    build: bool = False
+    sign: Path | None = None
+    workspace: Path = DEFAULT_WORKSPACE
+    engine: str = "auto"
+    threads: int = 1
+    data: DataSource = None
 
 
 @dataclass(frozen=True)
@@ -45,110 +91,153 @@ class FormatFailure:
     error: MnistEdgeError
 
 
-def ensure_model(
-    workspace: Path, model: str, splits: Splits, progress: Progress = no_progress
-) -> tuple[Path, TrainResult | None]:
-    """The folder of a model that is trained: adopted from a file, taken as it is, or trained now by the default recipe.
+@dataclass(frozen=True)
+class ExportResult:
+    """The files that were exported, and what became of them.
 
-    Returns:
-        The folder, and the training's result where one was needed.
+    Attributes:
+        artifacts: files with their verdicts, the float exports included. failures: files that could not be made.
+        trained: the result of the training, if there was no trained model.
+        checks: a verdict per file and engine. footprints: of C files.
+        page: ``report.html`` of the model's folder. outcome: the worst verdict in that folder, which heads the page.
+        signature: of the folder's manifest, if it was signed.
+        usable: the first file of the precision asked for that passed and that an engine runs.
+        error: the first reason why the export does not count as a success; None if it does. ``page``, ``outcome``
+            and ``usable`` are None if no file was made.
+    """
+
+    artifacts: tuple[Artifact, ...]
+    failures: tuple[FormatFailure, ...]
+    trained: TrainResult | None
+    error: MnistEdgeError | None
+    checks: tuple[Check, ...] = ()
+    footprints: tuple[Footprint, ...] = ()
+    page: Path | None = None
+    outcome: Outcome | None = None
+    signature: Path | None = None
+    usable: str | None = None
+
+
+def export(options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
+    """Make a model's files in every format asked for, with their float exports, and verify them on the test images.
+
+    A stage whose inputs have not changed is not run again. A format that fails does not stop the others. A model that
+    is not trained is trained first, exactly as `mnist_edge.workflows.train.train` does.
 
     Raises:
-        UsageError: no such model.
-        ContentError: a file that is no image classifier for these data.
+        UsageError: options that contradict each other, or no such model, format or engine.
+        MissingError: TensorFlow, the data or the signing library are missing.
+        StageError: another process works in this workspace, or the disk refused.
+        MnistEdgeError: what training raises. A failed format and a failed verdict are not raised: see ``error``.
     """
-    from mnist_edge import models, training
-
-    folder = folder_of(workspace, model)
-    if model.endswith(KERAS_SUFFIX):
-        if Path(model).resolve() != (folder / KERAS_NAME).resolve():
-            training.adopt(Path(model), splits, folder)
-        return folder, None
-    manifest = Manifest.load(folder)
-    if (folder / KERAS_NAME).is_file() and {KERAS_NAME, REFERENCE_NAME} <= set(manifest.files):
-        for name in (KERAS_NAME, REFERENCE_NAME):
-            manifest.check(name)
-        if manifest.files[KERAS_NAME]["data"] != splits.sha256:
-            raise UsageError(
-                f"{folder / KERAS_NAME} was trained on other data than these.",
-                "Name its data with --data, or train again: "
-                + shlex.join(["mnist-edge", "train", "--model", model, "-o", str(workspace)]),
-            )
-        return folder, None
-    if model not in models.names():
-        raise suggest(model, models.names(), "model")
-    return folder, training.train(training.configure(model), splits, folder, progress)
-
-
-def export(
-    workspace: Path,
-    model: str,
-    formats: Sequence[str],
-    splits: Splits,
-    *,
-    quantization: str = "int8",
-    backend: str = "all",
-    gate: Gate | None = None,
-    engine: str = "auto",
-    threads: int = 1,
-    progress: Progress = no_progress,
-    failures: list[FormatFailure] | None = None,
-) -> tuple[list[Artifact], TrainResult | None]:
-    """From a model's name to verified files: the quantized one and its float export, in every format asked for.
-
-    Every stage looks whether its inputs have changed, and does nothing where they have not.
-
-    Args:
-        failures: if given, a format that fails is entered here, and the other formats are made all the same.
-
-    Raises:
-        MnistEdgeError: what the stages raise, unless it is entered in ``failures``. A failed verdict is not raised:
-            it is in the artifacts.
-    """
-    from mnist_edge import conversion
-
-    known = conversion.CONVERTERS
-    for name in formats:
-        if name not in known:
-            raise suggest(name, ["all", *known], "format")
+    workspace, model = trained_model(options)
+    splits = load_splits(options.data, progress, options.calibration_images, options.calibration_seed)
+    formats = _formats(options)
+    failures: list[FormatFailure] = []
     with locked(workspace, "export"):
         folder, trained = ensure_model(workspace, model, splits, progress)
-        log = folder / conversion.LOG_NAME
-        log.write_bytes(b"")
-        made: list[Artifact] = []
-        ready, judged = [], []
-        for name in formats:
-            twin = (TWIN,) if TWIN in known[name].precisions else ()
-            configs = [
-                conversion.ExportConfig(name, wanted, backend) for wanted in dict.fromkeys((*twin, quantization))
-            ]
-            for config in configs:
-                path = folder / conversion.file_name(folder.name, config)
-                before = len(made)
-                with _collected(failures, path, name):
-                    made.append(conversion.export(folder, config, splits, progress))
-                if len(made) == before:  # the float export failed: the int8 file has nothing to be compared with
-                    break
-        with native_output(log):
-            for artifact in made:
-                with _collected(failures, Path(artifact.path), artifact.format):
-                    _add_selftest(Path(artifact.path), threads)
-                    _calibrate_confidence(Path(artifact.path), splits, threads)
-                    ready.append(artifact)
-            for artifact in ready:
-                with _collected(failures, Path(artifact.path), artifact.format):
-                    judged.append(_judge(artifact, splits, gate or Gate(), engine, threads, progress))
-        return judged, trained
+        artifacts = _verified_files(folder, formats, splits, options, failures, progress)
+        if artifacts:
+            with native_output(folder / conversion.LOG_NAME):
+                page = write_page(folder, splits.test.images)
+            signature = signing.sign(folder, options.sign) if options.sign else None
+    worst = max((item.error for item in failures), key=lambda error: error.exit_code, default=None)
+    if not artifacts:
+        return ExportResult((), tuple(failures), trained, worst)
+    checks = judge([report for item in artifacts for report in item.parity])
+    sizes = footprint.footprints(artifacts)
+    over_budget = footprint.over_budget(sizes, options.max_flash, options.max_ram)
+    return ExportResult(
+        tuple(artifacts),
+        tuple(failures),
+        trained,
+        worst or gate_error(checks, path_of(options.data)) or over_budget,
+        checks=tuple(checks),
+        footprints=tuple(sizes),
+        page=page,
+        outcome=recorded_in(folder).outcome,
+        signature=signature,
+        usable=_usable(artifacts, checks, options.precision),
+    )
+
+
+def trained_model(options: ExportOptions) -> tuple[Path, str]:
+    """Check an export's options, and return the workspace and the model that they mean.
+
+    Raises:
+        UsageError: options that contradict each other, or no such backend or model.
+    """
+    if options.build and options.formats != ("c",):
+        raise UsageError("--build compiles generated C.", "Name it: --format c --build")
+    if options.backend != "all" and options.formats != ("c",):
+        how = f"Name it: --format c --backend {options.backend}"
+        raise UsageError("--backend chooses kernels of generated C.", how)
+    if options.backend not in conversion.BACKENDS:
+        raise suggest(options.backend, list(conversion.BACKENDS), "backend")
+    return exported_in_place(keras_model(options.model, options.workspace, models.names()), options.workspace)
+
+
+def _formats(options: ExportOptions) -> list[str]:
+    known = conversion.CONVERTERS
+    wanted = [*options.formats, "so"] if options.build else options.formats
+    for name in wanted:
+        if name not in known and name != "all":
+            raise suggest(name, ["all", *known], "format")
+    found = [item for name in wanted for item in (conversion.formats(every=False) if name == "all" else [name])]
+    return list(dict.fromkeys(found))
+
+
+def _verified_files(
+    folder: Path,
+    formats: Sequence[str],
+    splits: Splits,
+    options: ExportOptions,
+    failures: list[FormatFailure],
+    progress: Progress,
+) -> list[Artifact]:
+    """Make and verify the files of all formats, and append what fails to ``failures``."""
+    known = conversion.CONVERTERS
+    log = folder / conversion.LOG_NAME
+    log.write_bytes(b"")
+    made: list[Artifact] = []
+    ready, judged = [], []
+    for name in formats:
+        twin = (TWIN,) if TWIN in known[name].precisions else ()
+        configs = [
+            conversion.ExportConfig(name, wanted, options.backend)
+            for wanted in dict.fromkeys((*twin, options.precision))
+        ]
+        for config in configs:
+            path = folder / conversion.file_name(folder.name, config)
+            before = len(made)
+            with _collected(failures, path, name):
+                made.append(conversion.export(folder, config, splits, progress))
+            if len(made) == before:  # the float export failed: the int8 file has nothing to be compared with
+                break
+    with native_output(log):
+        for artifact in made:
+            with _collected(failures, Path(artifact.path), artifact.format):
+                _add_selftest(Path(artifact.path), options.threads)
+                _calibrate_confidence(Path(artifact.path), splits, options.threads)
+                ready.append(artifact)
+        for artifact in ready:
+            with _collected(failures, Path(artifact.path), artifact.format):
+                judged.append(_judge(artifact, splits, options, progress))
+    return judged
+
+
+def _usable(artifacts: Sequence[Artifact], checks: Sequence[Check], precision: Precision) -> str | None:
+    failed = {check.path for check in checks if not check.passed}
+    paths = (item.path for item in artifacts if item.quantization == precision and item.path not in failed)
+    return next((path for path in paths if engine_names(Path(path).suffix)), None)
 
 
 @contextlib.contextmanager
-def _collected(failures: list[FormatFailure] | None, path: Path, format_: str) -> Iterator[None]:
-    """Enter what this block raises in a list of failures; raise it if there is no list."""
+def _collected(failures: list[FormatFailure], path: Path, format_: str) -> Iterator[None]:
+    """Append what this block raises to a list of failures."""
     try:
         yield
     except MnistEdgeError as error:
-        if failures is None:
-            raise
         failures.append(FormatFailure(str(path), format_, error))
 
 
@@ -193,9 +282,10 @@ def _calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
         manifest.save()
 
 
-def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads: int, progress: Progress) -> Artifact:
-    """The artifact with its verdict on every engine, from its manifest where nothing it depends on has changed."""
+def _judge(artifact: Artifact, splits: Splits, options: ExportOptions, progress: Progress) -> Artifact:
+    """The artifact with its verdict on every engine; the manifest's one if nothing that it depends on has changed."""
     path = Path(artifact.path)
+    gate, engine = options.gate, options.engine
     manifest = Manifest.load(path.parent)
     twin = f"{artifact.model}-{TWIN}{path.suffix}"
     key = fingerprint(
@@ -210,8 +300,8 @@ def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads:
     stored = stored_verdict(path, manifest.files[path.name])
     if stored is not None and stored.key == key:
         return replace(artifact, parity=stored.reports, kernels=stored.kernels)
-    options = VerifyOptions(gate, engine, threads)
-    found, compared = verify(ModelFile.open(path), splits.test, splits.sha256["test_images"], options, progress)
+    margins = VerifyOptions(gate, engine, options.threads)
+    found, compared = verify(ModelFile.open(path), splits.test, splits.sha256["test_images"], margins, progress)
     manifest.files[path.name]["verdict"] = {
         "key": key, "gate": asdict(gate), "results": to_json(found), "kernels": to_json(compared),
     }  # fmt: skip
@@ -221,18 +311,3 @@ def _judge(artifact: Artifact, splits: Splits, gate: Gate, engine: str, threads:
 
 def _engine_versions(suffix: str) -> dict[str, str | None]:
     return {name: package_version(ENGINES[name]) for name in engine_names(suffix)}
-
-
-def evaluate_keras(path: Path, test: Split) -> Evaluation:
-    """Accuracy of a ``.keras`` file on the test images: the one evaluation that needs TensorFlow."""
-    from mnist_edge import models
-    from mnist_edge.training.reference import are_logits
-
-    model = models.load(path)
-    if tuple(model.inputs[0].shape[1:3]) != test.images.shape[1:3]:
-        raise ImageShapeError(
-            f"{path} takes {model.inputs[0].shape[1:3]}, the test images are {test.images.shape[1:3]}.",
-            "Name the model's own data set with --data.",
-        )
-    said = models.outputs(model, test.images)
-    return evaluation_of(str(path), "keras", softmax(said) if are_logits(said) else said, test.labels)

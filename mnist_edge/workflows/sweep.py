@@ -1,47 +1,67 @@
-"""``sweep``: a search for hyperparameters, its table and its plots."""
+"""``sweep``: a search for hyperparameters, with its trials and plots."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_edge import training
-from mnist_edge.data import Splits
+from mnist_edge import models, training
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.reports import plots
 from mnist_edge.results import Sweep, Trial
+from mnist_edge.runtime.selection import keras_model
 from mnist_edge.store.files import utf8, write_bytes
-from mnist_edge.store.workspace import model_name
-from mnist_edge.training import TrainConfig
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, model_name
+from mnist_edge.workflows.data_source import DataSource, load_splits
 
 SWEEP = "sweep"
 
 
-def sweep(
-    config: TrainConfig,
-    splits: Splits,
-    trials: int,
-    workspace: Path,
-    *,
-    name: str | None = None,
-    storage: str | None = None,
-    progress: Progress = no_progress,
-) -> Sweep:
-    """`training.sweep`, its table and its plots.
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions:
+    """What ``sweep`` searches.
 
-    Args:
-        config: model, recipe and seed. splits: the data. trials: how many the study shall have in the end.
-        workspace: for the plots, and the study itself where no ``storage`` is named.
-        name: of the study; None for the model's and recipe's.
-        storage: an SQLAlchemy URL.
-        progress: told of the steps of each trial.
+    Attributes:
+        model: a built-in name, or a model's folder, name or ``.keras`` file to train further.
+        recipe: ``quick``, ``best`` or ``tutorial``: what the search does not vary.
+        trials: number of trials that the study has at the end, those of earlier runs included.
+        epochs: of each trial; None for the recipe's.
+        study: the study's name; None to make it from the model and the recipe.
+        storage: SQLAlchemy URL of a database that several machines share; None for SQLite in the workspace.
+        workspace: the folder for plots and for SQLite.
+        data: the data set.
     """
-    folder = workspace / SWEEP
-    name = name or f"{model_name(config.model)}-{config.recipe.name}"
+
+    model: str = DEFAULT_MODEL
+    recipe: str = "quick"
+    trials: int = 20
+    epochs: int | None = None
+    seed: int = 0
+    study: str | None = None
+    storage: str | None = None
+    workspace: Path = DEFAULT_WORKSPACE
+    data: DataSource = None
+
+
+def sweep(options: SweepOptions, progress: Progress = no_progress) -> Sweep:
+    """Search optimizer, learning rate, batch size and augmentation by the accuracy on the validation split.
+
+    Raises:
+        UsageError: no such model or recipe, or a study of that name for another configuration.
+        StageError: the database does not answer.
+        MnistEdgeError: what loading the data and training raise.
+    """
+    model = keras_model(options.model, options.workspace, models.names())
+    config = training.configure(model, options.recipe, epochs=options.epochs, seed=options.seed)
+    splits = load_splits(options.data, progress)
+    folder = options.workspace / SWEEP
+    name = options.study or f"{model_name(config.model)}-{config.recipe.name}"
+    storage = options.storage
     if storage is None:
         folder.mkdir(parents=True, exist_ok=True)
         storage = f"sqlite:///{folder / 'studies.db'}"
     study = training.open_study(name, storage, config, splits)
-    training.sweep(study, trials, config, splits, progress)
+    training.sweep(study, options.trials, config, splits, progress)
     shares = training.importance(study)
     drawn = []
     for kind, picture in plots.study(study, bool(shares)).items():

@@ -1,35 +1,120 @@
-"""``train``: a trained model in its folder, and ``training.html`` next to it."""
+"""``train``: a trained model in its folder, with the page ``training.html`` about it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import shlex
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge import training
+from mnist_edge import models, training
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.errors import UsageError, suggest
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.reports import evaluation, plots
 from mnist_edge.reports.page import document, png
 from mnist_edge.results import TrainResult
+from mnist_edge.runtime.selection import keras_model
 from mnist_edge.store.files import locked, utf8
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_vouched
-from mnist_edge.store.workspace import folder_of
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, KERAS_SUFFIX, folder_of
 from mnist_edge.training import TrainConfig
+from mnist_edge.workflows.data_source import DataSource, load_splits
 
 TRAINING_PAGE = "training.html"
 FILTERS_IN_A_ROW, FILTER_PIXELS = 16, 48
 
 
-def train(
-    config: TrainConfig, splits: Splits, workspace: Path, progress: Progress = no_progress, *, tensorboard: bool = False
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What ``train`` trains. Where a hyperparameter is None, the recipe's own value is taken.
+
+    Attributes:
+        model: a built-in name, or a model's folder, name or ``.keras`` file to train further.
+        recipe: ``quick``, ``best`` or ``tutorial``.
+        augmentation: a factor for the recipe's augmentation; 0 for no augmentation.
+        time_budget: in minutes; the number of epochs is chosen so that the training fits in it.
+        tensorboard: whether to write TensorBoard logs next to the model.
+        workspace: the folder that holds models' folders.
+        data: the data set.
+    """
+
+    model: str = DEFAULT_MODEL
+    recipe: str = "quick"
+    epochs: int | None = None
+    batch_size: int | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
+    augmentation: float | None = None
+    seed: int = 0
+    time_budget: float | None = None
+    tensorboard: bool = False
+    workspace: Path = DEFAULT_WORKSPACE
+    data: DataSource = None
+
+
+def train(options: TrainOptions, progress: Progress = no_progress) -> TrainResult:
+    """Train a model on the training split, and write ``model.keras``, ``reference.npz`` and ``training.html``.
+
+    An interrupted training continues after its last complete epoch. If nothing has changed, nothing is trained.
+
+    Raises:
+        UsageError: no such model or recipe, or a number that is out of range.
+        MissingError: TensorFlow or the data are missing.
+        StageError: another process works in this workspace, the loss became NaN, or the disk refused.
+    """
+    config = training.configure(
+        keras_model(options.model, options.workspace, models.names()), options.recipe,
+        epochs=options.epochs, batch_size=options.batch_size, optimizer=options.optimizer,
+        learning_rate=options.learning_rate, augmentation=options.augmentation, seed=options.seed,
+        time_budget=options.time_budget,
+    )  # fmt: skip
+    splits = load_splits(options.data, progress)
+    return _train(config, splits, options.workspace, progress, tensorboard=options.tensorboard)
+
+
+def ensure_model(
+    workspace: Path, model: str, splits: Splits, progress: Progress = no_progress
+) -> tuple[Path, TrainResult | None]:
+    """Make sure that a model is trained: adopt a ``.keras`` file, use the trained model, or train one as `train` does.
+
+    Returns:
+        The model's folder, and the result of the training if there was one.
+
+    Raises:
+        UsageError: no such model, or one that was trained on other data.
+        ContentError: a file that is no image classifier for these data.
+        MnistEdgeError: what `train` raises.
+    """
+    folder = folder_of(workspace, model)
+    if model.endswith(KERAS_SUFFIX):
+        if Path(model).resolve() != (folder / KERAS_NAME).resolve():
+            training.adopt(Path(model), splits, folder)
+        return folder, None
+    manifest = Manifest.load(folder)
+    if (folder / KERAS_NAME).is_file() and {KERAS_NAME, REFERENCE_NAME} <= set(manifest.files):
+        for name in (KERAS_NAME, REFERENCE_NAME):
+            manifest.check(name)
+        if manifest.files[KERAS_NAME]["data"] != splits.sha256:
+            raise UsageError(
+                f"{folder / KERAS_NAME} was trained on other data than these.",
+                "Name its data with --data, or train again: "
+                + shlex.join(["mnist-edge", "train", "--model", model, "-o", str(workspace)]),
+            )
+        return folder, None
+    if model not in models.names():
+        raise suggest(model, models.names(), "model")
+    return folder, _train(training.configure(model), splits, workspace, progress)
+
+
+def _train(
+    config: TrainConfig, splits: Splits, workspace: Path, progress: Progress, *, tensorboard: bool = False
 ) -> TrainResult:
-    """`training.train`, and beside the model ``training.html``: curves, confusion matrix, mistakes, filters."""
     folder = folder_of(workspace, config.model)
     with locked(workspace, "train"):
         result = training.train(config, splits, folder, progress, tensorboard=tensorboard)
@@ -42,10 +127,10 @@ def train(
 
 def _page(folder: Path, manifest: Manifest, result: TrainResult, splits: Splits) -> str:
     entry = manifest.files[KERAS_NAME]
-    said = Reference.from_bytes(read_vouched(folder / REFERENCE_NAME)[0]).probabilities
-    judged = evaluation_of(str(folder / KERAS_NAME), "keras", said, splits.test.labels)
+    answers = Reference.from_bytes(read_vouched(folder / REFERENCE_NAME)[0]).probabilities
+    judged = evaluation_of(str(folder / KERAS_NAME), "keras", answers, splits.test.labels)
     facts = entry["made_by"]["recipe"]
-    # What is off is left out.
+    # Omit disabled options.
     parts = {**facts, **(facts["augmentation"] or {}), "augmentation": None, "name": None}
     recipe = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in parts.items() if value)
     return document(
@@ -67,9 +152,7 @@ def _page(folder: Path, manifest: Manifest, result: TrainResult, splits: Splits)
 
 
 def _filters(folder: Path) -> NDArray[np.uint8]:
-    """The first layer's weights as one picture: a tile a filter, each scaled to its largest weight."""
-    from mnist_edge import models
-
+    """The first layer's weights as one picture, uint8 (h, w): one tile per filter, scaled to its largest weight."""
     model = models.load(folder / KERAS_NAME)
     layer = next(layer for layer in model.layers if layer.weights)
     kernel = np.asarray(layer.get_weights()[0])

@@ -1,179 +1,220 @@
-"""``verify`` put together: all files of a call, the layers of those asked for, and every output format of reports."""
+"""``verify``: quantized files against the float model, on every engine, with reports and an optional baseline."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.data import Split
-from mnist_edge.data.catalog import BY_TEST_LABELS
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import InterruptError, MnistEdgeError, UsageError
+from mnist_edge.errors import GateError, MnistEdgeError, UsageError
 from mnist_edge.formats.reference import Reference
-from mnist_edge.parity import Gate, verify
+from mnist_edge.parity import Gate
+from mnist_edge.parity import verify as verify_file
 from mnist_edge.parity.layers import layer_errors
-from mnist_edge.parity.statistics import wilson
+from mnist_edge.parity.remedies import remedy
 from mnist_edge.parity.stored import recorded_verdicts
 from mnist_edge.parity.verdict import Baseline, judge
-from mnist_edge.parity.verify import VerifyOptions
-from mnist_edge.reports import benchmark, evaluation, html, junit, markdown
-from mnist_edge.results import Artifact, Evaluation, LayerError, SelfTest
+from mnist_edge.parity.verify import VerifyOptions as ParityOptions
+from mnist_edge.results import LayerError, SelfTest
 from mnist_edge.results.precision import Precision
-from mnist_edge.results.verdicts import Verdicts
+from mnist_edge.results.verdicts import Check, Verdicts
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.selftest import run_selftest
 from mnist_edge.runtime.session import check_engine
-from mnist_edge.store.files import check_target, locked, utf8, write_bytes
+from mnist_edge.store import signing
 from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_vouched
 from mnist_edge.store.model_file import ModelFile
+from mnist_edge.workflows.data_source import DataSource, load_test, path_of
+from mnist_edge.workflows.file_choice import FileOptions, Note, choose_files, no_note
+from mnist_edge.workflows.verdict_reports import ReportFiles, html_page, reporting_errors, write_reports
+
+__all__ = [
+    "Gate",
+    "ReportFiles",
+    "VerifyOptions",
+    "VerifyResult",
+    "gate_error",
+    "recorded_in",
+    "repeated_options",
+    "reporting_errors",
+    "verify",
+    "write_page",
+]
 
 REPORT_NAME = "report.html"
-SUMMARY_VARIABLE = "GITHUB_STEP_SUMMARY"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions(FileOptions):
+    """What ``verify`` verifies, and how.
+
+    Attributes:
+        gate: the margins of the verdict.
+        reference: the float answers; None for ``reference.npz`` next to each file.
+        threads: that an engine may use. data: the data set whose test images are taken.
+        selftest: compare with the stored answers of the golden set only; needs no data.
+        layers: find the error of every op of the int8 files too.
+        baseline: the output of an earlier ``verify --json``; worse results than there fail.
+        max_regression_pp: accuracy that may be lost since the baseline, in percentage points.
+        reports: where to write the verdict.
+        public_key: accept only files that the holder of this key has signed.
+    """
+
+    command: ClassVar[str] = "verify"
+    is_gate: ClassVar[bool] = True
+
+    gate: Gate = field(default_factory=Gate)
+    reference: Path | None = None
+    threads: int = 1
+    data: DataSource = None
+    selftest: bool = False
+    layers: bool = False
+    baseline: Path | None = None
+    max_regression_pp: float = 0.1
+    reports: ReportFiles = field(default_factory=ReportFiles)
+    public_key: Path | None = None
 
 
 @dataclass(frozen=True)
-class ReportFiles:
-    """Where ``verify`` writes its verdict, by format; None for a format that nobody asked for."""
+class VerifyResult:
+    """The verdicts, or with ``selftest`` the self-tests. ``error`` is why the gate fails; None if everything passed."""
 
-    markdown: Path | None = None
-    junit: Path | None = None
-    benchmark: Path | None = None
-    page: Path | None = None
-
-    def named(self) -> list[Path]:
-        """The files that were asked for."""
-        return [path for path in (self.markdown, self.junit, self.benchmark, self.page) if path is not None]
+    verdicts: Verdicts
+    selftests: tuple[SelfTest, ...]
+    error: GateError | None
 
 
-@contextlib.contextmanager
-def reporting_errors(targets: ReportFiles) -> Iterator[None]:
-    """What ends the verification in this block is written into the reports: an old one must not say ``passed``.
+def verify(options: VerifyOptions, progress: Progress = no_progress, note: Note = no_note) -> VerifyResult:
+    """Verify files on the test images, and write the reports. An error that is raised is written into them too.
+
+    Args:
+        options: files, margins and reports. progress: called with the steps done.
+        note: called with a sentence for each group of files that are left out.
 
     Raises:
-        UsageError: before the block begins, if a report's folder is missing. Everything that the block raises.
+        UsageError: options that contradict each other, no such file, or layers of files without a float export.
+        ContentError: a file that is corrupt, not what its manifest says, or not signed.
+        MnistEdgeError: what loading the data raises. A failed verdict is not raised: see ``error``.
     """
-    try:
-        for path in targets.named():
-            check_target(path)
-        yield
-    except MnistEdgeError as error:
-        _report_error(error, targets)
-        raise
-    except KeyboardInterrupt:
-        _report_error(InterruptError(), targets)
-        raise
+    with reporting_errors(options.reports):
+        if options.selftest and (options.reports.named() or options.baseline is not None):
+            raise UsageError(
+                "--selftest writes no report and knows no baseline.", "Leave out --selftest, or the others."
+            )
+        stored = options.baseline
+        baseline = Baseline.load(stored, options.max_regression_pp) if stored is not None else None
+        chosen = choose_files(options, note)
+        if options.public_key is not None:
+            signing.check_files(chosen.files, options.public_key, options.trust)
+        if options.selftest:
+            tests = _selftests(chosen.files, options)
+            return VerifyResult(Verdicts(()), tests, _selftest_error(tests))
+        test, hashes = load_test(options.data, progress)
+        verdicts = _verdicts(chosen.files, test, hashes["test_images"], options, baseline, progress)
+        verdicts = replace(verdicts, notes=chosen.notes)
+        write_reports(verdicts, options.reports, test.images, chosen.files)
+    return VerifyResult(verdicts, (), gate_error(verdicts.checks, path_of(options.data), repeated_options(options)))
 
 
-def _report_error(error: MnistEdgeError, targets: ReportFiles) -> None:
-    # A report that cannot be written either is left out: the error to be shown is the one that came first.
-    verdicts = Verdicts((), error=error)
-    for path, content in _contents(verdicts, targets, np.empty((0, 1, 1, 1), np.uint8), ()):
-        with contextlib.suppress(MnistEdgeError):
-            check_target(path)
-            write_bytes(path, content)
-    with contextlib.suppress(OSError):
-        _add_to_summary(verdicts)
-
-
-def verify_all(
+def _verdicts(
     files: Sequence[Path],
     test: Split,
     test_sha256: str,
-    *,
-    gate: Gate | None = None,
-    engine: str = "auto",
-    threads: int = 1,
-    reference: Path | None = None,
-    trust: bool = False,
-    layers: bool = False,
-    baseline: Baseline | None = None,
-    notes: Sequence[str] = (),
-    progress: Progress = no_progress,
+    options: VerifyOptions,
+    baseline: Baseline | None,
+    progress: Progress,
 ) -> Verdicts:
-    """The verdicts on several files; the arguments are those of `mnist_edge.parity.verify`.
-
-    Args:
-        layers: find the error of every op of the int8 files too, on the golden set's images.
-        baseline: earlier reports to compare with.
-        notes: sentences for the reports.
+    """The verdicts on several files.
 
     Raises:
-        UsageError: layers are asked for, and no file is an int8 one with its float twin.
+        UsageError: layers are asked for, and no file is an int8 one that has its float export next to it.
     """
     reports, kernels = [], []
     opened: list[ModelFile] = []
-    options = VerifyOptions(gate or Gate(), engine, threads, reference, trust)
+    how = ParityOptions(options.gate, options.engine, options.threads, options.reference, options.trust)
     for path in files:
-        check_engine(path, engine)
-        opened.append(ModelFile.open(path, trust))
-        found, compared = verify(opened[-1], test, test_sha256, options, progress)
+        check_engine(path, options.engine)
+        opened.append(ModelFile.open(path, options.trust))
+        found, compared = verify_file(opened[-1], test, test_sha256, how, progress)
         reports += found
         kernels += compared
     traced: list[tuple[str, tuple[LayerError, ...]]] = []
-    if layers:
+    if options.layers:
         quantized = [file for file in opened if _has_layers(file)]
         if not quantized:
             raise UsageError("No int8 file here has its float export next to it.", "Export the model again.")
-        traced = [(str(file.path), _layers(file, reference, trust)) for file in quantized]
-    return Verdicts(judge(reports, baseline), tuple(kernels), tuple(traced), tuple(notes))
+        traced = [(str(file.path), _layers(file, options.reference, options.trust)) for file in quantized]
+    return Verdicts(judge(reports, baseline), tuple(kernels), tuple(traced))
 
 
-def selftest(files: Sequence[Path], engine: str, threads: int, trust: bool) -> list[SelfTest]:
-    """The self-test of every file on one engine: the first that works, without a name.
+def _selftests(files: Sequence[Path], options: VerifyOptions) -> tuple[SelfTest, ...]:
+    """The self-test of every file on one engine; with ``auto``, on the first that works.
 
     Raises:
         UsageError: an engine that does not run a file.
         MissingError: no engine for a file.
     """
-    return [run_selftest(open_session(path, engine, threads, trust), trust) for path in files]
+    return tuple(
+        run_selftest(open_session(path, options.engine, options.threads, options.trust), options.trust)
+        for path in files
+    )
 
 
-def write_reports(verdicts: Verdicts, targets: ReportFiles, images: NDArray[np.uint8], files: Sequence[Path]) -> None:
-    """Write the verdicts in the formats asked for; on GitHub Actions, Markdown into the step's summary too.
+def _selftest_error(tests: Sequence[SelfTest]) -> GateError | None:
+    """The error of the first self-test that did not pass; None if all passed."""
+    failed = next((item for item in tests if not item.passed), None)
+    if failed is None:
+        return None
+    return GateError(
+        f"{Path(failed.path).name} on {failed.engine} does not answer here as on the build machine: a "
+        f"probability differs by {failed.max_abs_difference:.3f}, {failed.tolerance:g} is explained by rounding.",
+        "Copy the file again, try another --engine, or verify it on the 10,000 images.",
+    )
 
-    Args:
-        verdicts: what was found. targets: where to.
-        images: the test images, for the page's gallery. files: the files verified, whose manifests tell their origin.
+
+def gate_error(checks: Sequence[Check], data: Path | None = None, repeated: Sequence[str] = ()) -> GateError | None:
+    """The error of checks that did not pass; None if all passed. A failure of the gate comes before a regression.
+
+    Its remedy is that of the first check's rule, see `mnist_edge.parity.remedies.remedy` for the other arguments.
     """
-    for path, content in _contents(verdicts, targets, images, files):
-        write_bytes(path, content)
-    _add_to_summary(verdicts)  # last: a report that cannot be written is an error, which is added too
+    failed = [check.now for check in checks if check.now is not None and not check.now.passed]
+    if not failed:
+        worse = [check.regression for check in checks if check.regression is not None]
+        return GateError(worse[0], "Find out what changed since the baseline, or store a new one.") if worse else None
+    first = next((item for item in failed if item.rule != "undecidable"), failed[0])
+    judged = sum(check.now is not None for check in checks)
+    return GateError(
+        f"{len(failed)} of {judged} checks did not pass; the first is {Path(first.path).name} on {first.engine}, "
+        f"by the rule {first.rule}.",
+        remedy(first, data, repeated),
+    )
 
 
-def _contents(
-    verdicts: Verdicts, targets: ReportFiles, images: NDArray[np.uint8], files: Sequence[Path]
-) -> list[tuple[Path, bytes]]:
-    texts = ((targets.markdown, markdown.render), (targets.junit, junit.render), (targets.benchmark, benchmark.render))
-    made = [(path, utf8(render(verdicts))) for path, render in texts if path is not None]
-    if targets.page is not None:
-        made.append((targets.page, _page(verdicts, images, files)))
-    return made
+def repeated_options(options: VerifyOptions) -> list[str]:
+    """The options of a ``verify`` that a suggested ``verify`` of the same file repeats."""
+    words = [] if options.reference is None else ["--reference", str(options.reference)]
+    words += [] if options.engine == "auto" else ["--engine", options.engine]
+    return [*words, "--trust"] if options.trust else words
 
 
-def _add_to_summary(verdicts: Verdicts) -> None:
-    summary = os.environ.get(SUMMARY_VARIABLE)
-    if summary:
-        with Path(summary).open("ab") as stream:  # the runner's own file, which steps append to
-            stream.write(utf8(markdown.render(verdicts)))
-
-
-def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path:
-    """``report.html`` in the folder of what was exported, with the int8 files' layer errors where they can be had.
+def write_page(folder: Path, images: NDArray[np.uint8]) -> Path:
+    """Write ``report.html`` about all exported files of a model, with the layer errors of its int8 files.
 
     The page shows the verdict on every exported file in the folder, so that an export of another precision does not
-    replace a failed verdict by one that passed. The worst of them heads the page.
+    replace a failed verdict by one that passed. The worst of them heads the page. Layers that cannot be compared are
+    a note on the page. The caller holds the workspace's lock.
 
     Args:
-        artifacts: of one model; their verdicts are stored. images: the test images, uint8 (n, h, w, 1).
+        folder: of the model; its manifest has the verdicts. images: the test images, uint8 (n, h, w, 1).
     """
-    target = Path(artifacts[0].path).parent / REPORT_NAME
-    manifest = Manifest.load(target.parent)
+    target = folder / REPORT_NAME
+    manifest = Manifest.load(folder)
     recorded = recorded_verdicts(manifest)
     files = list(recorded.verdicts)
     facts = [[path.name, verdict.key] for path, verdict in recorded.verdicts.items()]
@@ -186,16 +227,14 @@ def write_page(artifacts: Sequence[Artifact], images: NDArray[np.uint8]) -> Path
             traced.append((str(file.path), _layers(file)))
         except MnistEdgeError as error:
             notes.append(error.cause)
-    verdicts = recorded_in(target.parent)
+    verdicts = recorded_in(folder)
     verdicts = replace(verdicts, layers=tuple(traced), notes=(*verdicts.notes, *notes))
-    page = _page(verdicts, images, files)
-    with locked(target.parent.parent, "export"):  # another export may have changed the manifest meanwhile
-        Manifest.load(target.parent).commit({REPORT_NAME: (page, {"key": key})})
+    manifest.commit({REPORT_NAME: (html_page(verdicts, images, files), {"key": key})})
     return target
 
 
 def recorded_in(folder: Path) -> Verdicts:
-    """The stored verdicts of all exported files in a model's folder that were made from its ``model.keras``."""
+    """The stored verdicts of the exported files in a model's folder that were made from its present ``model.keras``."""
     recorded = recorded_verdicts(Manifest.load(folder))
     reports = [report for verdict in recorded.verdicts.values() for report in verdict.reports]
     kernels = tuple(kernel for verdict in recorded.verdicts.values() for kernel in verdict.kernels)
@@ -205,39 +244,12 @@ def recorded_in(folder: Path) -> Verdicts:
     return Verdicts(judge(reports), kernels, notes=notes)
 
 
-def _page(verdicts: Verdicts, images: NDArray[np.uint8], files: Sequence[Path]) -> bytes:
-    entries = {path.name: Manifest.load(path.parent).files.get(path.name) for path in files}
-    known = {name: entry for name, entry in entries.items() if entry is not None}
-    names = next((item.changes.classes for item in verdicts.reports if item.changes is not None), ())
-    intervals = {
-        check.name: wilson(round(check.now.accuracy * check.now.n), check.now.n)
-        for check in verdicts.checks
-        if check.now is not None
-    }
-    return utf8(html.render(verdicts, images, [item.name for item in names], known, intervals))
-
-
 def _has_layers(file: ModelFile) -> bool:
     """Whether the layers of a file can be compared: it is an int8 file with its float export next to it."""
     return file.precision == Precision.INT8 and file.float_export is not None
 
 
 def _layers(file: ModelFile, reference: Path | None = None, trust: bool = False) -> tuple[LayerError, ...]:
-    """The errors of a file's layers on the golden set's images."""
+    """The errors of a file's layers on the images of the golden set."""
     content = read_vouched(reference, trust)[0] if reference else file.companion(REFERENCE_NAME, trust)
     return tuple(layer_errors(file, Reference.from_bytes(content).golden_images))
-
-
-def write_evaluation(
-    target: Path, results: Sequence[Evaluation], images: NDArray[np.uint8], sha256: dict[str, str]
-) -> None:
-    """``evaluate --report``: confusion matrices and mistakes.
-
-    Args:
-        target: where to. results: of files on the same images. images: those, uint8 (n, h, w, 1).
-        sha256: hashes of the test set's parts, by role, which tell the classes' names where the set is a known one.
-    """
-    known = BY_TEST_LABELS.get(sha256["test_labels"])
-    classes = max(len(item.confusion) for item in results)
-    names = known.class_names if known else tuple(map(str, range(classes)))
-    write_bytes(target, utf8(evaluation.render(results, images, names)))

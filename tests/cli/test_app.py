@@ -1,4 +1,4 @@
-"""Wrong use, missing things, damaged files: the documented exit code, two lines, no traceback, JSON all the same."""
+"""Errors of the command line: the documented exit code, two lines without a traceback, and JSON with the error."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("arguments", "code", "remedy"), WRONG, ids=[" ".join(item[0]) for item in WRONG])
-def test_two_lines_and_the_documented_exit_code(
+def test_wrong_use_prints_two_lines_and_exits_with_the_documented_code(
     bad: Path, workspace: Path, arguments: list[str], code: int, remedy: str, cli: Callable[..., Run]
 ) -> None:
     words = [word.replace("BAD", str(bad)).replace("WORKSPACE", str(workspace)) for word in arguments]
@@ -106,7 +106,7 @@ def test_an_unwritable_workspace_is_a_stage_error(bad: Path, slice_npz: Path, cl
     assert "--output-dir" in run.err
 
 
-def test_no_network_and_no_cache_is_exit_3(tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_missing_data_without_a_network_exits_with_3(tmp_path: Path, cli: Callable[..., Run]) -> None:
     environment = {
         "XDG_CACHE_HOME": str(tmp_path),
         "PATH": "",
@@ -129,7 +129,7 @@ def test_a_folder_with_one_bad_picture_answers_the_others(workspace: Path, bad: 
     assert len(rows["whole.png"]["probabilities"]) == 10
 
 
-def test_a_picture_on_stdin(workspace: Path, bad: Path) -> None:
+def test_predict_reads_a_picture_on_standard_input(workspace: Path, bad: Path) -> None:
     import subprocess
     import sys
 
@@ -139,7 +139,7 @@ def test_a_picture_on_stdin(workspace: Path, bad: Path) -> None:
     assert done.stdout.startswith(b"-: ")
 
 
-def test_interrupt_is_130_and_our_own_bug_is_5(
+def test_an_interrupt_exits_with_130_and_an_unexpected_exception_with_5(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import mnist_edge.data
@@ -163,10 +163,49 @@ def test_interrupt_is_130_and_our_own_bug_is_5(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example(command: str, cli: Callable[..., Run]) -> None:
+def test_the_help_of_a_command_has_an_example(command: str, cli: Callable[..., Run]) -> None:
     run = cli(command, "--help")
     assert run.code == 0
     assert f"Example: mnist-edge {command}" in run.out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_programs_help_shows_the_whole_summary_of_a_command_in_one_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from mnist_edge.cli.app import app
+
+    monkeypatch.setenv("COLUMNS", "80")
+    assert program.main(["--help"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"  {command} "))
+    (callback,) = (item.callback for item in app.registered_commands if item.name == command)
+    assert line.split(maxsplit=1)[1] == (callback.__doc__ or "").splitlines()[0]
+    assert line.endswith(".")
+    assert not line.endswith("...")
+
+
+def test_help_loads_neither_numpy_nor_rich() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys; from mnist_edge.cli import main; main(['--help']); print({'numpy', 'rich'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize(("command", "missing"), [
+    ("predict", "argument 'PICTURE...'"), ("evaluate", "argument 'MODEL...'"), ("info", "argument 'MODEL'"),
+    ("bundle", "option '--target'"),
+])  # fmt: skip
+def test_a_missing_argument_is_named_as_the_help_names_it_and_not_suggested(
+    command: str, missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.main([command]) == 2
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == f"mnist-edge: Missing {missing}."
+    assert shown[1].startswith("  remedy: See ")
+    assert program.main([command, "--help"]) == 0
+    assert missing.split("'")[1] in capsys.readouterr().out
 
 
 def test_every_command_is_tested_here() -> None:
@@ -175,7 +214,7 @@ def test_every_command_is_tested_here() -> None:
     assert sorted(COMMANDS) == sorted(str(item.name) for item in app.registered_commands)
 
 
-def test_version_and_module_and_script_are_the_same(cli: Callable[..., Run]) -> None:
+def test_the_version_option_prints_the_packages_version(cli: Callable[..., Run]) -> None:
     from mnist_edge import __version__
 
     assert cli("--version").out.strip() == f"mnist-edge {__version__}"
@@ -192,7 +231,7 @@ def test_a_reader_that_leaves_is_no_error(workspace: Path) -> None:
     assert done.returncode == 0
 
 
-def test_info_shows_what_is_inside(workspace: Path, cli: Callable[..., Run]) -> None:
+def test_info_shows_ops_hash_scales_and_contract(workspace: Path, cli: Callable[..., Run]) -> None:
     run = cli("info", workspace / "cnn" / "cnn-int8.tflite")
     assert run.code == 0
     for word in ("CONV_2D", "sha256", "uint8", "0.00392157", "its manifest agrees"):
@@ -202,7 +241,9 @@ def test_info_shows_what_is_inside(workspace: Path, cli: Callable[..., Run]) -> 
     assert facts["verified"] is True
 
 
-def test_info_tells_apart_what_the_manifest_says_of_a_file(tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_info_says_whether_the_manifest_agrees_disagrees_or_has_no_entry(
+    tmp_path: Path, cli: Callable[..., Run]
+) -> None:
     shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
     shutil.copytree(SHIPPED / "dense", tmp_path / "other")
     (tmp_path / "alone").mkdir()
@@ -229,7 +270,7 @@ def test_info_tells_apart_what_the_manifest_says_of_a_file(tmp_path: Path, cli: 
             assert machine.json["error"]["code"] == 4
 
 
-def test_info_of_a_file_that_cannot_be_read_is_exit_4(tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_info_of_a_file_that_cannot_be_read_exits_with_4(tmp_path: Path, cli: Callable[..., Run]) -> None:
     (tmp_path / "dense-int8.tflite").write_bytes((SHIPPED / "dense" / "dense-int8.tflite").read_bytes()[:1000])
     run = cli("info", tmp_path / "dense-int8.tflite")
     assert_two_lines(run, 4)

@@ -1,4 +1,4 @@
-"""Every exit code that the README documents, from a process of its own, and never a traceback."""
+"""Every exit code that the README documents, of a process of its own, without a traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import ROOT, Run, assert_two_lines
 
 TABLE = re.compile(r"^\| (\d+) \|", re.MULTILINE)
 FILE = "dense-int8.tflite"
-# A program whose parent ignores SIGINT (a background job of a shell, some CI systems) inherits that; this one does not.
+# A program inherits that its parent ignores SIGINT (a background job of a shell, some CI systems); this one resets it.
 INTERRUPTIBLE = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -28,7 +28,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def worse(folder: Path) -> list[object]:
-    """A verdict stored in better times."""
+    """A command whose baseline has a higher accuracy than the file."""
     verdict = json.loads((SHIPPED / "dense" / "manifest.json").read_text())["files"][FILE]["verdict"]["results"]
     for row in verdict:
         row["accuracy"] = 1.0
@@ -53,13 +53,15 @@ COMMANDS: dict[int, Callable[[Path], list[object]]] = {
 }
 
 
-def test_every_documented_code_is_here() -> None:
+def test_every_documented_exit_code_is_tested() -> None:
     documented = set(map(int, TABLE.findall((ROOT / "README.md").read_text().split("| exit code | means |")[1][:1500])))
     assert documented == {*COMMANDS, 130}
 
 
 @pytest.mark.parametrize("code", COMMANDS)
-def test_a_process_ends_with_it(code: int, tmp_path: Path, mnist: object, cli: Callable[..., Run]) -> None:
+def test_a_process_exits_with_the_documented_code(
+    code: int, tmp_path: Path, mnist: object, cli: Callable[..., Run]
+) -> None:
     words = COMMANDS[code](tmp_path)
     run = cli(*words)
     assert run.code == code, run
@@ -70,7 +72,7 @@ def test_a_process_ends_with_it(code: int, tmp_path: Path, mnist: object, cli: C
 
 
 def interrupted(command: str, *options: object) -> tuple[str, str]:
-    """Standard output and error of a command about the shipped cnn that is interrupted at work; it ends with 130."""
+    """Standard output and error of a command on the shipped cnn that is interrupted, and exits with 130."""
     words = [sys.executable, "-m", "mnist_edge", command, SHIPPED / "cnn" / "cnn-int8.tflite", *options]
     words = [sys.executable, "-c", INTERRUPTIBLE, *words, "--engine", "reference"]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -83,7 +85,7 @@ def interrupted(command: str, *options: object) -> tuple[str, str]:
     return out, said
 
 
-def test_an_interrupt_is_130(mnist: object) -> None:
+def test_an_interrupted_process_exits_with_130(mnist: object) -> None:
     _, said = interrupted("evaluate")
     assert "Traceback" not in said
     assert "Interrupted" in said

@@ -1,4 +1,4 @@
-"""Every command takes a name, a model's folder, a file or a workspace, and names what it does not take."""
+"""Every command takes a name, a model's folder, a file or a workspace; its error names a word that it does not take."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def picture(tmp_path: Path) -> str:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A workspace with a model that the package does not have: its dense under another name."""
+    """A workspace with a model whose name the package does not have: the shipped dense, called ``mine``."""
     shutil.copytree(SHIPPED / "dense", tmp_path / "w" / "mine")
     return tmp_path / "w"
 
@@ -92,13 +92,13 @@ def test_a_path_comes_before_a_name_and_the_workspace_before_the_package(tmp_pat
     assert pick_file(Path("artifacts"), "dense").parent == SHIPPED / "dense"
     shutil.copytree(SHIPPED / "dense", tmp_path / "artifacts" / "dense")
     assert pick_file(Path("artifacts"), "dense") == Path("artifacts") / "dense" / DENSE
-    (tmp_path / "dense").mkdir()  # of other things: no model's folder
+    (tmp_path / "dense").mkdir()  # a folder of something else: it is no model's folder
     assert pick_file(Path("artifacts"), "dense") == Path("artifacts") / "dense" / DENSE
     shutil.copytree(SHIPPED / "dense", tmp_path / "dense", dirs_exist_ok=True)
     assert pick_file(Path("artifacts"), "dense") == Path("dense") / DENSE
 
 
-def test_a_workspace_of_several_models_does_not_answer(own: Path) -> None:
+def test_a_workspace_of_several_models_is_no_answer_to_which_file(own: Path) -> None:
     shutil.copytree(SHIPPED / "cnn", own / "cnn")
     with pytest.raises(UsageError, match="several models: cnn, mine") as caught:
         pick_file(own, "w")
@@ -157,7 +157,7 @@ def test_a_missing_picture_is_a_usage_error(picture: str, cli: Callable[..., Run
         assert "whole PNG" not in run.err
 
 
-def test_an_answer_names_the_model_and_the_file_shortly_and_the_json_has_the_path(
+def test_predict_prints_short_file_names_and_its_json_has_the_path(
     own: Path, picture: str, cli: Callable[..., Run], tmp_path: Path
 ) -> None:
     for words, end, path in (
@@ -171,7 +171,7 @@ def test_an_answer_names_the_model_and_the_file_shortly_and_the_json_has_the_pat
         assert cli("predict", picture, *words, "--json", cwd=tmp_path).json["model"] == str(path)
 
 
-def test_a_table_names_a_shipped_file_shortly_and_others_by_their_path(own: Path) -> None:
+def test_a_table_shows_the_short_name_of_a_shipped_file_and_the_path_of_others(own: Path) -> None:
     assert shown_path(SHIPPED / "dense" / DENSE) == f"{DENSE} in the wheel"
     assert shown_path(own / "mine" / DENSE) == str(own / "mine" / DENSE)
 
@@ -230,7 +230,7 @@ def test_a_keras_file_stands_for_the_model_that_has_its_content_alone(own: Path,
         pick_file(own, "mine.keras")
 
 
-def test_commands_for_foreign_files_are_those_of_a_shell(tmp_path: Path) -> None:
+def test_commands_for_files_of_other_tools_are_quoted_for_a_shell(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").touch()
     remedy = foreign.not_a_keras_model(Path("net.tflite")).remedy
     command = re.search(r"mnist-edge verify .*", remedy)
@@ -264,7 +264,7 @@ def test_inside_a_model_folder_commands_name_the_model_and_its_workspace(
     monkeypatch.chdir(folder)
     wanted = shlex.join(["mnist-edge", "export", "--format", "all", "--model", "net", "-o", str(own.resolve())])
     assert nothing_exported([Path()], ".").remedy.endswith(wanted)
-    bundle = importlib.import_module("mnist_edge.bundling.bundle")  # its name in the package is that of a function
+    bundle = importlib.import_module("mnist_edge.bundling.bundle")  # the package has a function of the same name
     monkeypatch.setattr(bundle, "own_wheel", lambda given, _: given)
     monkeypatch.setattr(bundle, "download", lambda *_: None)
     archive = tmp_path / "bundle.tar.gz"
@@ -280,7 +280,7 @@ def test_inside_a_model_folder_commands_name_the_model_and_its_workspace(
 
 @pytest.fixture
 def unexported(own: Path) -> Path:
-    """The same workspace, with what stands for the trained model."""
+    """The same workspace, with a file in place of the trained model."""
     manifest = Manifest.load(own / "mine")
     manifest.commit({"model.keras": (b"weights", {"key": ""})})
     return own
@@ -291,7 +291,7 @@ def test_a_trained_model_is_exported_where_it_is_by_any_word_for_it(word: str, u
     workspace = unexported if word == "mine" else Path("artifacts")
     where, model = exported_in_place(keras_model(word, workspace, ["cnn", "dense"]), workspace)
     assert (where.resolve(), model) == (unexported.resolve(), "mine")
-    # Into another workspace that was named, it goes by the same name.
+    # In another workspace that was named, it has the same name.
     if word != "mine":
         where, model = exported_in_place(keras_model(word, Path("v"), ["cnn", "dense"]), Path("v"))
         assert (where, folder_of(where, model)) == (Path("v"), Path("v/mine"))

@@ -1,4 +1,4 @@
-"""What a command suggests to do next works when it is pasted, and a report tells the worst verdict of its folder."""
+"""Suggested commands work when they are pasted; a report is headed by the worst verdict of its folder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from mnist_edge.cli import output
-from mnist_edge.errors import UsageError
-from mnist_edge.reports import layers
-from mnist_edge.results import LayerError
 from mnist_edge.store.manifest import Manifest
-from mnist_edge.training import configure
-from mnist_edge.training.recipes import RECIPES, augmentation_of
 from mnist_edge.workflows import verify
 from tests.conftest import Run
 
@@ -27,6 +20,7 @@ ANYTHING_PASSES = ["--max-drop-pp", "50", "--min-agreement", "0.1", "--max-class
                    "--max-brier-increase", "2", "--max-probability-distance", "2"]  # fmt: skip
 NOTHING_PASSES = ["--max-drop-pp", "0.0001"]
 WORKSPACE = "my models"
+OWN_PICTURE = b"a picture of the user"
 
 
 def suggested(run: Run) -> list[str]:
@@ -37,16 +31,16 @@ def suggested(run: Run) -> list[str]:
 
 def paste(command: str, folder: Path) -> Run:
     words = shlex.join([sys.executable, "-m", "mnist_edge"])
-    pasted = re.sub("^mnist-edge", words, command)
+    pasted = re.sub(r"^mnist-edge\b", words, command)
     done = subprocess.run(["sh", "-c", pasted], cwd=folder, capture_output=True, text=True, check=False)
     return Run(done.returncode, done.stdout.replace(words, "mnist-edge"), done.stderr)
 
 
 @pytest.fixture
 def folder(slice_npz: Path, tmp_path: Path) -> Path:
-    """A folder with data and a picture of one's own."""
+    """A folder with data, and a picture of the user's with the name that a suggestion would choose."""
     (tmp_path / "slice.npz").symlink_to(slice_npz)
-    Image.fromarray(np.pad(np.full((20, 3), 255, np.uint8), ((4, 4), (13, 12)))).save(tmp_path / "PICTURE.png")
+    (tmp_path / "digit.png").write_bytes(OWN_PICTURE)
     return tmp_path
 
 
@@ -68,16 +62,17 @@ def test_every_suggestion_from_the_sweep_to_the_prediction_works(folder: Path, c
     exported = paste(f"{export} --format tflite {shlex.join(ANYTHING_PASSES)}", folder)
     assert exported.code == 0, exported.err
     offers = suggested(exported)
-    assert [offer.split()[1] for offer in offers[:3]] == ["predict", "bench", "info"]
-    for offer in offers[:3]:
-        assert "dense-int8.tflite" in offer
+    assert [offer.split()[1] for offer in offers[:4]] == ["data", "predict", "bench", "info"]
+    for offer in offers[:4]:
+        assert "dense-int8.tflite" in offer or " data --sample " in offer
         if " bench " not in offer:
             assert paste(offer, folder).code == 0, offer
-    short = paste(f"{offers[1]} --processes 1 --seconds 0 --count 1 --warmup 0", folder)
+    assert (folder / "digit.png").read_bytes() == OWN_PICTURE
+    short = paste(f"{offers[2]} --processes 1 --seconds 0 --count 1 --warmup 0", folder)
     assert short.code == 0, short.err
 
 
-def test_a_failed_file_is_not_offered_and_heads_the_report_until_it_passes(
+def test_a_failed_file_is_not_suggested_and_heads_the_report_until_it_passes(
     folder: Path, cli: Callable[..., Run]
 ) -> None:
     words = ["export", "--model", "dense", "--format", "tflite", "--data", "slice.npz", "-o", WORKSPACE]
@@ -94,14 +89,14 @@ def test_a_failed_file_is_not_offered_and_heads_the_report_until_it_passes(
     assert heading() == "failed"
     floats = cli(*words, "--quantize", "none", *ANYTHING_PASSES, cwd=folder)
     assert floats.code == 0, floats.err
-    assert "dense-float32.tflite" in suggested(floats)[0]
+    assert "dense-float32.tflite" in suggested(floats)[1]
     assert heading() == "failed"
     assert "Report on all files in my models/dense, failed: " in floats.out
     assert page.read_text().count("dense-int8.tflite on litert") > 0
     passed = cli(*words, *ANYTHING_PASSES, cwd=folder)
     assert passed.code == 0, passed.err
     assert heading() == "passed"
-    # A file of an earlier model says nothing of this one.
+    # The verdict on a file of an earlier model does not count for this one.
     assert cli("train", *start, "--seed", 1, cwd=folder).code == 0
     assert cli(*words, "--quantize", "none", *ANYTHING_PASSES, cwd=folder).code == 0
     assert heading() == "passed"
@@ -118,27 +113,3 @@ def test_a_page_is_opened_by_what_the_system_has(
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.setattr(output.shutil, "which", lambda name: name if name in found else None)
     assert output.opening(Path("a b.html")) == command
-
-
-def test_the_strength_of_augmentation_is_that_of_a_sweep() -> None:
-    for name in ("quick", "tutorial"):
-        recipe = RECIPES[name].get("dense", RECIPES[name]["*"])
-        assert configure("dense", name, augmentation=0.5).recipe.augmentation == augmentation_of(recipe, 0.5)
-        assert configure("dense", name, augmentation=0).recipe.augmentation is None
-        assert configure("dense", name).recipe.augmentation == recipe.augmentation
-    for wrong in (-1, 11, float("nan")):
-        with pytest.raises(UsageError, match="augmentation cannot be"):
-            configure("dense", augmentation=wrong)
-
-
-def error(layer: str, alone: float | None, in_place: float | None) -> LayerError:
-    return LayerError("CONV_2D", layer, layer, (4,), 0.1, 0, in_place, 1.0, 0.0, 0.0, alone, 1.0, 0.0, 0.0)
-
-
-def test_the_chart_of_layers_has_two_bars_an_op_as_long_as_their_decibels() -> None:
-    chart = layers.chart("x.tflite", [error("a<b", 20.0, 10.0), error("second", None, -3.0)])
-    bars = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', chart)]
-    assert bars == [layers.BARS * 20 / 40, layers.BARS * 10 / 40, layers.BARS, 0]
-    assert "a&lt;b: CONV_2D" in chart
-    assert ">exact</text>" in chart
-    assert layers.chart("x.tflite", []) == ""

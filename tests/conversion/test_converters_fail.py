@@ -225,12 +225,13 @@ def test_what_ends_a_converter_is_an_error_with_its_last_words(
     monkeypatch.setattr(isolation, "_CHILD", f"import os\n{patch}{isolation._CHILD}")
     monkeypatch.setattr(isolation, "SECONDS", seconds)
     _chain(import_keras().layers.GaussianNoise(0.1), *_head()).save(tmp_path / "net.keras")
-    failures: list[export.FormatFailure] = []
-    made, _ = export.export(
-        tmp_path / "out", str(tmp_path / "net.keras"), ["tflite"], data.load(slice_npz), failures=failures
+    result = export.export(
+        export.ExportOptions(
+            model=str(tmp_path / "net.keras"), workspace=tmp_path / "out", formats=("tflite",), data=slice_npz
+        )
     )
-    assert made == []
-    (failure,) = failures
+    assert result.artifacts == ()
+    (failure,) = result.failures
     assert isinstance(failure.error, StageError)
     assert cause in failure.error.cause
     assert str(tmp_path / "out" / "net" / "export.log") in failure.error.remedy

@@ -19,8 +19,6 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from mnist_edge.cli.app import app
-from mnist_edge.cli.options import of_verify
-from mnist_edge.cli.verdict import gate_error
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
@@ -40,6 +38,7 @@ from mnist_edge.parity.verdict import judge
 from mnist_edge.results import ParityReport
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.workflows.verify import VerifyOptions, gate_error, repeated_options
 from tests.conftest import Run
 from tests.parity.test_gate import judged, on_grid, sample, softmax
 
@@ -367,7 +366,7 @@ def test_inside_a_model_folder_the_remedy_exports_that_model(exported: Path, mon
 
 def test_layers_are_compared_with_the_options_of_the_verify_before(exported: Path) -> None:
     lost = failed("drop", exported / "net-int8.tflite")
-    words = of_verify(Path("my answers.npz"), "litert", True)
+    words = repeated_options(VerifyOptions(reference=Path("my answers.npz"), engine="litert", trust=True))
     command = commands_in(remedy(lost, Path("d"), words))[0]
     assert command.endswith(" --layers --reference 'my answers.npz' --engine litert --trust --data d")
     words_are_options(command)
@@ -376,7 +375,7 @@ def test_layers_are_compared_with_the_options_of_the_verify_before(exported: Pat
     assert command in error.remedy
     (exported / "reference.npz").unlink()
     assert "--layers" in remedy(lost, None, words)
-    assert "--layers" not in remedy(lost, None, of_verify(None, "auto", False))
+    assert "--layers" not in remedy(lost, None, repeated_options(VerifyOptions()))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

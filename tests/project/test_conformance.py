@@ -14,7 +14,7 @@ from mnist_edge.errors import StageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity.answers import answers
 from mnist_edge.results import Artifact
-from mnist_edge.workflows import export
+from mnist_edge.workflows.export import ExportOptions, export
 
 CASES = [
     (model, name, quantization)
@@ -124,7 +124,9 @@ def test_the_same_inputs_give_the_same_bytes(
 
 def test_the_pipeline_makes_every_format_of_every_model(trained: Path, splits: data.Splits) -> None:
     for model in models.names():
-        made, retrained = export.export(trained, model, list(conversion.formats()), splits)
-        assert retrained is None
-        assert {item.format for item in made} == set(conversion.formats())
-        assert all(item.parity for item in made)
+        options = ExportOptions(model=model, workspace=trained, formats=tuple(conversion.formats()), data=splits)
+        result = export(options)
+        assert result.failures == ()
+        assert result.trained is None
+        assert {item.format for item in result.artifacts} == set(conversion.formats())
+        assert all(item.parity for item in result.artifacts)

@@ -1,4 +1,4 @@
-"""What CI systems, other kernels and people get from a verdict."""
+"""Reports of ``verify`` and ``evaluate``: Markdown, JUnit, JSON and HTML; self-tests, layer errors, other kernels."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mnist_edge.parity.layers import layer_errors
 from mnist_edge.runtime.selftest import Golden, choose, golden_path, run_selftest
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.model_file import ModelFile
-from mnist_edge.workflows import export, verify
+from mnist_edge.workflows.export import ExportOptions, export
 from tests.conftest import Run, assert_two_lines
 from tests.project.test_conformance import SQNR_DB
 from tests.support.browser import assert_accessible, browser, requests_of
 
-# What rounding costs one op alone. A tensor of eight bits whose range is 8 times its RMS value has 41 dB (see SQNR_DB).
-# An op rounds its input, its weights and its result; the weights of ONNX files have seven bits, four times the noise:
-# 41 - 10 log10(1 + 4 + 1) = 33 dB. In steps of the result that is a standard deviation of sqrt(6 / 12) = 0.7, and the
-# largest error of a million values is some five of these.
+# SQNR of one op alone, limited by rounding. A tensor of eight bits whose range is 8 times its RMS value has 41 dB (see
+# SQNR_DB). An op rounds its input, its weights and its result; the weights of ONNX files have seven bits, four times
+# the noise: 41 - 10 log10(1 + 4 + 1) = 33 dB. In steps of the result that is a standard deviation of sqrt(6 / 12) =
+# 0.7, and the largest error of a million values is about five of these.
 ALONE_DB, ALONE_STEPS = 32.0, 4
 
 
 def least_cosine(sqnr_db: float) -> float:
-    """The cosine between a signal and itself with noise at right angles to it."""
+    """The cosine between a signal and the signal plus noise that is orthogonal to it."""
     return float(np.sqrt(1 - 10 ** (-sqnr_db / 10)))
 
 
@@ -77,7 +77,7 @@ def test_every_output_format_says_the_same(copy: Path, tmp_path: Path, cli: Call
 
 
 def test_a_failed_verdict_fails_in_every_format(copy: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
-    """One of two files answers with two classes exchanged: each format names that file, its rule and the reason."""
+    """One of two files answers with two classes exchanged: every format names that file, its rule and the reason."""
     from tests.parity.test_mutations import Edit, swapped
 
     edit = Edit(copy / "dense-int8.onnx")
@@ -149,7 +149,7 @@ def test_a_baseline_catches_what_became_worse(copy: Path, tmp_path: Path, cli: C
     assert_two_lines(cli("verify", copy, "--baseline", stored), 4)
 
 
-def test_the_selftest_needs_no_data_and_tells_a_damaged_file(
+def test_the_selftest_needs_no_data_and_finds_a_damaged_file(
     copy: Path, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
     from tests.parity.test_mutations import Edit, swapped
@@ -214,7 +214,7 @@ def test_layer_errors_find_the_layer_that_was_damaged(
         assert error.isolated_max_abs_error < ALONE_STEPS * error.scale
     pools = [item for item in before if item.op.upper().startswith("MAX")]
     assert len(pools) == 2
-    for item in pools:  # a pool rounds nothing but its input
+    for item in pools:  # a pool rounds only its input
         assert item.isolated_max_abs_error <= 0.501 * (item.scale or 0)
     edit = Edit(path)
     edit.parameters("conv_2", 1, lambda q, scale: (q, scale * np.where(np.arange(len(scale)) % 2, 3, 1)))
@@ -248,7 +248,8 @@ def test_layer_errors_of_a_residual_net(slice_npz: Path, tmp_path: Path) -> None
         str(tmp_path / "residual.keras"), "tutorial", epochs=2, optimizer="adam", learning_rate=2e-3
     )
     training.train(config, splits, tmp_path / "residual")
-    export.export(tmp_path, "residual", ["tflite", "onnx"], splits)
+    options = ExportOptions(model="residual", workspace=tmp_path, formats=("tflite", "onnx"), data=splits)
+    assert export(options).failures == ()
     for suffix in (".tflite", ".onnx"):
         errors = layer_errors(
             ModelFile.open(tmp_path / "residual" / f"residual-int8{suffix}"), splits.validation.images
@@ -257,8 +258,8 @@ def test_layer_errors_of_a_residual_net(slice_npz: Path, tmp_path: Path) -> None
         assert {"stem", "depthwise", "answer"} <= set(by_layer)
         assert "sum" in by_layer or "relu" in by_layer
         for item in errors:
-            # Images beyond the range of the calibration images clip a value here and there; refined logits, far below
-            # the best one, clip often.
+            # Images beyond the range of the calibration images clip a few values. Refined logits far below the best
+            # one clip often.
             if item.isolated_saturated > 1e-3:
                 assert (item.layer, suffix) == ("answer", ".tflite"), item
                 continue
@@ -266,19 +267,19 @@ def test_layer_errors_of_a_residual_net(slice_npz: Path, tmp_path: Path) -> None
             assert item.isolated_sqnr_db is None or item.isolated_sqnr_db > ALONE_DB, (suffix, item)
 
 
-def test_layers_without_a_twin_are_a_usage_error(copy: Path, cli: Callable[..., Run]) -> None:
+def test_layers_without_a_float_export_are_a_usage_error(copy: Path, cli: Callable[..., Run]) -> None:
     (copy / "dense-float32.onnx").unlink()
     run = cli("verify", copy / "dense-int8.onnx", "--layers")
     assert_two_lines(run, 2)
 
 
-def test_the_calibration_study_shows_a_verdict_a_draw(copy: Path, cli: Callable[..., Run]) -> None:
+def test_the_calibration_study_shows_a_verdict_per_draw(copy: Path, cli: Callable[..., Run]) -> None:
     before = {path: path.stat().st_mtime_ns for path in copy.glob("dense-*")}
     run = cli("export", "--model", "dense", "--format", "tflite", "-o", copy.parent, "--calibration-study", "--json")
     assert run.code == 0, run.err
     rows = {(row["images"], row["seed"]): row["result"] for row in run.json["study"]}
     assert list(rows) == [(images, seed) for images in (2, 8, 32, 128, 512, 2048) for seed in range(3)]
-    # Every draw calibrates a file of its own: hardly any two differ equally from the float model.
+    # Every draw makes a file of its own: hardly any two differ equally from the float model.
     assert len({row["changes"]["mean_abs_difference"] for row in rows.values()}) > 15
     few, many = ([rows[n, seed]["changes"]["max_abs_difference"] for seed in range(3)] for n in (2, 2048))
     assert np.median(few) > np.median(many)
@@ -304,9 +305,9 @@ def test_an_evaluation_shows_all_mistakes(workspace: Path, tmp_path: Path, cli: 
 
 
 def test_the_report_in_a_browser(workspace: Path, tmp_path: Path, mnist: data.Splits) -> None:
-    """No external request, no accessibility violation, no sideways scrolling of the page at phone width."""
-    made, _ = export.export(workspace, "cnn", ["tflite", "onnx"], mnist)
-    page = verify.write_page(made, mnist.test.images)
+    """The page makes no external request, violates no accessibility rule, and does not scroll sideways on a phone."""
+    page = export(ExportOptions(model="cnn", workspace=workspace, formats=("tflite", "onnx"), data=mnist)).page
+    assert page is not None
     for width, dark in ((1200, False), (390, False), (1200, True), (390, True)):
         with browser(tmp_path, width, dark) as driver:
             driver.get(page.as_uri())

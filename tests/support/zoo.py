@@ -26,7 +26,7 @@ from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import litert
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME
 from mnist_edge.store.streams import quiet
-from mnist_edge.workflows import export
+from mnist_edge.workflows.export import ExportOptions, export
 
 TRAIN, TEST = 5000, 3000
 EPOCHS = 3
@@ -373,12 +373,12 @@ def examine(name: str, formats: tuple[str, ...], folder: Path) -> list[Row]:
     trained(name, source).save(path)
     rows = []
     for format_ in formats:
+        options = ExportOptions(model=str(path), workspace=folder / "workspace", formats=(format_,), data=source)
         try:
-            (made,) = (
-                item
-                for item in export.export(folder / "workspace", str(path), [format_], source)[0]
-                if item.quantization == "int8"
-            )
+            result = export(options)
+            if result.failures:
+                raise result.failures[0].error
+            (made,) = (item for item in result.artifacts if item.quantization == "int8")
             rows.append(_row(name, format_, Path(made.path), made.parity[0].rule, source))
         except MnistEdgeError as error:
             rows.append(Row(name, format_, refusal=f"{error.cause} {error.remedy}".replace(f"{folder}/", "")))

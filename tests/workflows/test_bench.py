@@ -1,4 +1,4 @@
-"""``bench``: its figures, its JSON, its comparison and gate; on real engines, by processes of their own."""
+"""``bench``: figures, JSON, comparison and gate, measured on real engines by processes of their own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from mnist_edge.runtime import choice, engine_names, open_session
 from mnist_edge.store.manifest import sha256_of_file
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.toolchains import host
-from mnist_edge.workflows import bench
+from mnist_edge.workflows import measurement
+from mnist_edge.workflows.measurement import Plan, measure_pair
 from tests.conftest import Run, assert_two_lines
 
 KEYS = {"path", "engine", "threads", "batch", "n", "p50_us", "p90_us", "p99_us", "images_per_s", "peak_rss_bytes"}
@@ -45,7 +46,7 @@ def one_run(cli: Callable[..., Run]) -> Run:
     return run
 
 
-def test_the_figures_hang_together(workspace: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_the_figures_of_a_run_agree_with_each_other(workspace: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
     words = ["bench", workspace / "dense", "--seconds", 0.05, "--batch", 1, "--batch", 100, "--json", "--samples"]
     words += ["--processes", 2]
     run = cli(*words)
@@ -78,7 +79,7 @@ def test_the_figures_hang_together(workspace: Path, tmp_path: Path, cli: Callabl
     jsonschema.validate(run.json, schema)
     for kind, name in ((Latency, "latency"), (Machine, "machine"), (Ratio, "ratio")):
         assert set(schema["$defs"][name]["properties"]) == {field.name for field in fields(kind)}
-    # A person gets the same in tables that fit a terminal.
+    # Without --json, the same figures are in tables that fit a terminal.
     words = ["bench", "dense-int8.tflite", "--seconds", 0.05, "--processes", 2, "--engine", "litert"]
     shown = cli(*words, cwd=workspace / "dense")
     assert shown.code == 0, shown.err
@@ -93,7 +94,7 @@ def test_two_stored_runs_are_compared_and_gated(tmp_path: Path, cli: Callable[..
     (item,) = one_run.json["results"]
     medians = [10.0, 10.1, 10.3, 10.6]
     before.write_text(json.dumps({**one_run.json, "results": [{**item, "process_p50_us": medians}]}))
-    # Calls and their pooled median say "twice as fast"; the processes say "slower", and they are the unit.
+    # By calls and their pooled median the file is twice as fast; by processes, which are what counts, it is slower.
     slower_item = {**item, "path": "elsewhere/other.tflite", "p50_us": item["p50_us"] / 2}
     slower_item["samples_us"] = [sample / 2 for sample in item["samples_us"]]
     slower_item["process_p50_us"] = [15.0, 14.5, 15.5, 16.0]
@@ -155,15 +156,14 @@ def test_the_calls_of_a_configuration_are_shared_by_its_processes(one_run: Run) 
     assert item["process_p50_us"] == pytest.approx(np.median(by_process, axis=1))
 
 
-def test_int8_that_is_slower_is_said_to_be(workspace: Path) -> None:
+def test_an_int8_file_that_is_slower_than_its_float_export_is_noted(workspace: Path) -> None:
     config = BenchConfig("", seconds=0.02, processes=1)
-    _, reports, _ = bench.bench(
-        [workspace / "dense" / f"dense-{kind}.tflite" for kind in ("int8", "float32")], "litert", [1], [1], config
-    )
+    files = [workspace / "dense" / f"dense-{kind}.tflite" for kind in ("int8", "float32")]
+    reports = measurement.measure(files, Plan(config, "litert")).reports
     int8 = next(item for item in reports if "int8" in item.path)
     others = [item for item in reports if item is not int8]
-    assert bench.slower_than_float([replace(int8, p50_us=1e6), *others])
-    assert not bench.slower_than_float([replace(int8, p50_us=1e-3), *others])
+    assert measurement.slower_than_float([replace(int8, p50_us=1e6), *others])
+    assert not measurement.slower_than_float([replace(int8, p50_us=1e-3), *others])
 
 
 def test_auto_goes_by_what_bench_measured(
@@ -180,7 +180,7 @@ def test_auto_goes_by_what_bench_measured(
     choice.record(sha256_of_file(path), {"litert": 9.0, "tflite-runtime": 8.0})
     assert open_session(path).engine == "tflite-runtime"
     assert open_session(path, "litert").reason == choice.ASKED
-    monkeypatch.setattr(choice, "processor", lambda: "another")  # a card that moved to another board
+    monkeypatch.setattr(choice, "processor", lambda: "another")  # as if the SD card were in another board
     assert open_session(path).reason == choice.BY_RANK
     monkeypatch.undo()
     choice.evidence_path().write_text("{")
@@ -218,7 +218,7 @@ def test_throttling_is_read_from_its_bits(before: str | None, after: str | None,
     assert was_throttled(start, end) is was
 
 
-def test_a_throttled_run_fails_where_that_is_asked_for(tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_a_throttled_run_fails_with_strict(tmp_path: Path, cli: Callable[..., Run]) -> None:
     vcgencmd = tmp_path / "vcgencmd"
     vcgencmd.write_text("#!/bin/sh\necho throttled=0x50005\n")
     vcgencmd.chmod(0o755)
@@ -231,7 +231,7 @@ def test_a_throttled_run_fails_where_that_is_asked_for(tmp_path: Path, cli: Call
 
 
 class ClockedSession:
-    """A session whose calls take as long as the sums of their images, by a clock that only moves when it is used."""
+    """A session whose call takes as many nanoseconds as the sum of its images; only its use advances its clock."""
 
     def __init__(self) -> None:
         self.now, self.seen = 0, []  # type: ignore[var-annotated]
@@ -255,7 +255,7 @@ def test_every_call_is_timed_alone_and_warm_up_is_left_out(monkeypatch: pytest.M
     batches = [[1, 2], [3, 4], [5, 6]]
     assert session.seen == [batches[at % 3] for at in (0, 1, 2, 3, 0, 1, 2, 3, 4)]
     assert taken.tolist() == [3 + 7, 7 + 7, 11 + 7, 3 + 7, 7 + 7]
-    # From the first reading to the last: a second one for every call, one for the end of the loop and one after it.
+    # The clock is read twice per call, once at the end of the loop, and once after it.
     assert wall == sum(taken) + 7 * (5 + 2)
     assert gc.isenabled()
     assert clock_overhead_ns() == 7
@@ -290,7 +290,7 @@ def test_figures_are_of_all_calls_of_all_processes(tmp_path: Path) -> None:
         1000,
         9000,
     ]
-    made = bench.combined(config, processes)
+    made = measurement.combined(config, processes)
     assert made.samples_us == (1.0, 1.0, 9.0, 2.0, 2.0, 2.0, 3.0)
     assert made.process_p50_us == (1.0, 2.0, 3.0)
     assert (made.n, made.p50_us, made.min_us, made.size_bytes) == (7, 2.0, 1.0, 5)
@@ -301,7 +301,7 @@ def test_figures_are_of_all_calls_of_all_processes(tmp_path: Path) -> None:
 
 @pytest.fixture
 def fake_processes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Processes that are not started: file and engine of each, in order. The machine slows down by a fifth a round."""
+    """File and engine of each measuring process in order; none is started, and each round takes 20 % longer."""
     started: list[tuple[str, str]] = []
 
     def start(config: BenchConfig) -> ProcessReport:
@@ -312,7 +312,7 @@ def fake_processes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         slowdown = 1.2**earlier * (1.1 if "slow" in config.path else 1)
         return replace(report_of([round(1e6 * slowdown)] * 3), engine=config.engine)
 
-    monkeypatch.setattr(bench, "_in_a_process", start)
+    monkeypatch.setattr(measurement, "_in_a_process", start)
     return started
 
 
@@ -322,7 +322,7 @@ def test_every_round_measures_every_contender_once_and_the_order_rotates(
     files = [tmp_path / name for name in ("a.tflite", "b.tflite", "c.onnx")]
     for path in files:
         path.touch()
-    _, reports, _ = bench.bench(files, "auto", [1], [1], BenchConfig("", processes=4))
+    reports = measurement.measure(files, Plan(BenchConfig("", processes=4))).reports
     contenders = [(str(item.path), item.engine) for item in reports]
     assert {engine for _, engine in contenders} == {"litert", "onnxruntime"}  # the missing engine is skipped
     rounds = [fake_processes[at : at + 3] for at in range(0, 12, 3)]
@@ -330,12 +330,12 @@ def test_every_round_measures_every_contender_once_and_the_order_rotates(
     assert len({round_[0] for round_ in rounds}) == 3, "each contender is first at some time"
     assert all(len(item.process_p50_us) == 4 for item in reports)
     with pytest.raises(MissingError):
-        bench.bench(files[:1], "tflite-runtime", [1], [1], BenchConfig(""))
+        measurement.measure(files[:1], Plan(BenchConfig(""), "tflite-runtime"))
 
 
 @pytest.mark.parametrize(("contenders", "rounds"), [(1, 7), (2, 20), (5, 10)])
 def test_the_order_of_rounds_is_balanced(contenders: int, rounds: int) -> None:
-    orders = np.array([bench.round_order(contenders, at) for at in range(rounds)])
+    orders = np.array([measurement.round_order(contenders, at) for at in range(rounds)])
     assert all(sorted(order) == list(range(contenders)) for order in orders.tolist())
     for position in range(contenders):
         assert set(np.bincount(orders[:, position], minlength=contenders)) == {rounds // contenders}
@@ -346,25 +346,25 @@ def test_files_of_one_run_are_compared_round_by_round(tmp_path: Path, fake_proce
     files = [tmp_path / name for name in ("a.tflite", "slow.tflite", "slow.onnx")]
     for path in files:
         path.touch()
-    config = BenchConfig("", processes=8)
-    _, (ratio,) = bench.bench_pair((files[0], files[1]), "auto", [1], [1], config)
+    plan = Plan(BenchConfig("", processes=8))
+    _, (ratio,) = measure_pair((files[0], files[1]), plan)
     assert ratio.ratio_ci95 == pytest.approx((1.1, 1.1), rel=1e-5)
-    run, _ = bench.bench_pair((files[0], files[1]), "auto", [1], [1], config)
+    run, _ = measure_pair((files[0], files[1]), plan)
     (stored,) = latency_ratios.compare(run.reports[:1], run.reports[1:])
     assert stored.ratio_ci95 is not None
     low, high = stored.ratio_ci95
     assert low < 1
     assert high > 1.2
-    # Files without a common engine are compared all the same.
-    _, (ratio,) = bench.bench_pair((files[0], files[2]), "auto", [1], [1], config)
+    # Files without a common engine are compared too.
+    _, (ratio,) = measure_pair((files[0], files[2]), plan)
     assert (ratio.files, ratio.engines) == ("a.tflite → slow.onnx", "litert → onnxruntime")
-    few = bench.bench_pair((files[0], files[1]), "auto", [1], [1], BenchConfig("", processes=5))[1][0]
+    _, (few,) = measure_pair((files[0], files[1]), Plan(BenchConfig("", processes=5)))
     assert few.ratio_ci95 is None
     assert few.no_interval == "5 and 5 processes; an interval needs at least 6 of each"
 
 
 def test_one_image_and_many_give_the_same_answers(workspace: Path, mnist: data.Splits) -> None:
-    """The path for one image is another than that for many: any shape, any engine, from any thread of its own."""
+    """The code for one image is another than that for many: on any engine and shape, with a thread per session."""
     images = mnist.test.images[:130]
     for path in sorted(workspace.glob("*/*-*.*")):
         for engine in engine_names(path.suffix):

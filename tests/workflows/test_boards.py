@@ -1,4 +1,4 @@
-"""What a person with a board sends in: the script that makes it, run here, and every file that was sent."""
+"""Reports that people with a board send in: the script that makes them, run here, and every report that was sent."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check(report: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory, mnist: object) -> dict[str, Any]:
-    """What the script writes on this machine."""
+    """The report that the script writes on this machine."""
     folder = tmp_path_factory.mktemp("board")
     program = Path(sys.executable).parent / "mnist-edge"
     (folder / "data").mkdir()
@@ -89,9 +89,7 @@ def _with_the_name_of_a_user(report: dict[str, Any]) -> None:
         _with_the_name_of_a_user,
     ],
 )
-def test_a_report_that_is_not_whole_is_refused(
-    report: dict[str, Any], damage: Callable[[dict[str, Any]], None]
-) -> None:
+def test_an_incomplete_report_is_refused(report: dict[str, Any], damage: Callable[[dict[str, Any]], None]) -> None:
     """This checks `check` itself, which otherwise runs only when somebody sends a report in."""
     damaged = copy.deepcopy(report)
     damage(damaged)
@@ -100,6 +98,6 @@ def test_a_report_that_is_not_whole_is_refused(
 
 
 @pytest.mark.parametrize("path", SENT_IN, ids=lambda path: path.name)
-def test_a_board_that_was_sent_in_is_whole(path: Path) -> None:
+def test_a_report_that_was_sent_in_is_complete(path: Path) -> None:
     """Pytest reports this test as skipped as long as nobody has sent a report in."""
     check(json.loads(path.read_text()))

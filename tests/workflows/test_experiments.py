@@ -1,4 +1,4 @@
-"""Cross-validation, sweeps and their pages: real trainings on a slice of MNIST, a real PostgreSQL server."""
+"""Cross-validation and sweeps: real trainings on a slice of MNIST, and a real PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_cross_validation_pools_its_folds_and_goes_on(slice_npz: Path, tmp_path:
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_a_model_file_of_anyones_is_cross_validated_inside_the_workspace(
+def test_a_users_model_file_is_cross_validated_inside_the_workspace(
     slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
     from mnist_edge import models
@@ -108,7 +108,7 @@ def test_a_database_that_does_not_answer_is_two_lines(slice_npz: Path, tmp_path:
 
 @pytest.fixture
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of our own on a free port, and the URL of its database."""
+    """The URL of a database on a new server, which listens on a free port."""
     found = [shutil.which("postgres"), *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin/postgres")))]
     server = next((Path(path) for path in reversed(found) if path), None)
     if server is None:
@@ -143,7 +143,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_many_machines_may_begin_a_study_at_the_same_moment(postgresql: str) -> None:
-    """Each creates the tables, the study and its facts; one of them is the first."""
+    """Each tries to create the tables, the study and its facts; one of them is the first."""
     program = """
 import sys, threading
 from concurrent.futures import ThreadPoolExecutor
@@ -167,9 +167,9 @@ def test_two_machines_share_a_study_and_a_killed_one_loses_one_trial(
 ) -> None:
     import optuna
 
-    # The tables are there: what happens where they are not is another test's.
+    # The tables exist; the test before this one begins without them.
     storage = optuna.storages.RDBStorage(postgresql.replace("postgresql://", "postgresql+psycopg://"))
-    # Long enough to be killed in the middle of a trial, short enough for a test.
+    # Trials are long enough to be killed in the middle, and short enough for a test.
     words = [sys.executable, "-m", "mnist_edge", "sweep", "--model", "dense", "--epochs", "6", "--trials", "6"]
     words += ["--data", str(slice_npz), "--storage", postgresql, "--json"]
     workers = [
@@ -198,7 +198,7 @@ def test_two_machines_share_a_study_and_a_killed_one_loses_one_trial(
     assert workers[1].returncode == 0, err
     trials = json.loads(out)["result"]["trials"]
     states = {trial["number"]: trial["state"] for trial in trials}
-    # The survivor has brought the study to its six; of the killed worker's trials only the one under way is lost.
+    # The other worker has brought the study to six trials; of the killed worker's, only the running one is lost.
     assert sum(state in ("complete", "pruned") for state in states.values()) >= 6, states
     assert all(states[number] in ("complete", "pruned") for number in finished_before)
     lost = [number for number, state in states.items() if state in ("running", "fail")]

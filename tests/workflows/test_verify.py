@@ -1,4 +1,4 @@
-"""The gate from the outside: real processes, real damage."""
+"""``verify`` as a process, on good files and on damaged ones."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_calibration_on_noise_fails_the_gate(
 ) -> None:
     from dataclasses import replace
 
-    # Faint noise: activations' ranges come out far too small, and everything saturates.
+    # With faint noise the activations' ranges come out far too small, and everything saturates.
     noise = np.random.default_rng(0).integers(0, 12, (64, 28, 28, 1)).astype(np.uint8)
     splits = replace(mnist, calibration=take(noise, np.zeros(64, np.int64), np.arange(64)))
     made = conversion.export(copy / "cnn", conversion.ExportConfig(format_), splits)
@@ -78,7 +78,7 @@ def test_an_edited_scale_is_refused_and_with_trust_fails_the_gate(
 
 
 def edit_a_scale(path: Path) -> None:
-    """Make the weight scales of the first convolution three times what they were."""
+    """Multiply the weight scales of the first convolution by three."""
     if path.suffix == ".onnx":
         import onnx
 
@@ -99,7 +99,7 @@ def edit_a_scale(path: Path) -> None:
     flatbuffer_utils.write_model(model, str(path))
 
 
-def test_a_moved_workspace_is_as_good(copy: Path, cli: Callable[..., Run]) -> None:
+def test_a_moved_workspace_passes_as_before(copy: Path, cli: Callable[..., Run]) -> None:
     moved = copy.parent / "elsewhere"
     shutil.move(copy, moved)
     run = cli("verify", moved / "cnn" / "cnn-int8.tflite")
@@ -107,7 +107,7 @@ def test_a_moved_workspace_is_as_good(copy: Path, cli: Callable[..., Run]) -> No
     shutil.rmtree(moved)
 
 
-def test_too_few_images_are_no_pass(
+def test_too_few_images_are_undecidable_and_fail(
     workspace: Path, tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]
 ) -> None:
     from dataclasses import replace
@@ -152,13 +152,13 @@ def test_a_reference_that_is_not_the_manifests_is_refused(copy: Path, workspace:
 
 
 @needs_tflite_runtime
-def test_an_engine_that_refuses_the_twin_still_judges_the_file(copy: Path, cli: Callable[..., Run]) -> None:
+def test_an_engine_that_refuses_the_float_export_still_judges_the_file(copy: Path, cli: Callable[..., Run]) -> None:
     from tensorflow.lite.tools import flatbuffer_utils
 
     twin = copy / "cnn" / "cnn-float32.tflite"
     model = flatbuffer_utils.read_model(str(twin))
     for code in model.operatorCodes:
-        code.version = 99  # of a runtime that is yet to come
+        code.version = 99  # a version that no runtime has yet
     flatbuffer_utils.write_model(model, str(twin))
     (copy / "cnn" / "manifest.json").unlink()
     run = cli("verify", copy / "cnn" / "cnn-int8.tflite", "--engine", "tflite-runtime", "--json")

@@ -1,0 +1,47 @@
+"""The data set of a command: named by a path, or already loaded by a Python program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mnist_edge import data
+from mnist_edge.data import Split, Splits
+from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.data.splits import CALIBRATION_IMAGES
+
+# A folder of IDX files or an .npz file; None for MNIST (or what MNIST_EDGE_DATA names); or data already in memory.
+DataSource = Path | Splits | None
+
+
+def load_splits(
+    source: DataSource,
+    progress: Progress = no_progress,
+    calibration_images: int = CALIBRATION_IMAGES,
+    calibration_seed: int = 0,
+) -> Splits:
+    """All splits of a data set. Calibration images are drawn only from data that are named by a path.
+
+    Raises:
+        MnistEdgeError: what `mnist_edge.data.load` raises.
+    """
+    if isinstance(source, Splits):
+        return source
+    return data.load(
+        source, calibration_images=calibration_images, calibration_seed=calibration_seed, progress=progress
+    )
+
+
+def load_test(source: DataSource, progress: Progress = no_progress) -> tuple[Split, dict[str, str]]:
+    """The test split of a data set and the SHA-256 of its two parts, by role (``test_images``, ``test_labels``).
+
+    Raises:
+        MnistEdgeError: what `mnist_edge.data.load_test` raises.
+    """
+    if isinstance(source, Splits):
+        return source.test, source.sha256
+    return data.load_test(source, progress)
+
+
+def path_of(source: DataSource) -> Path | None:
+    """The path that a suggested command repeats as ``--data``; None if there is none."""
+    return source if isinstance(source, Path) else None

@@ -1,0 +1,20 @@
+"""Recipes and what changes them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mnist_edge.errors import UsageError
+from mnist_edge.training import configure
+from mnist_edge.training.recipes import RECIPES, augmentation_of
+
+
+def test_the_strength_of_augmentation_is_that_of_a_sweep() -> None:
+    for name in ("quick", "tutorial"):
+        recipe = RECIPES[name].get("dense", RECIPES[name]["*"])
+        assert configure("dense", name, augmentation=0.5).recipe.augmentation == augmentation_of(recipe, 0.5)
+        assert configure("dense", name, augmentation=0).recipe.augmentation is None
+        assert configure("dense", name).recipe.augmentation == recipe.augmentation
+    for wrong in (-1, 11, float("nan")):
+        with pytest.raises(UsageError, match="augmentation cannot be"):
+            configure("dense", augmentation=wrong)
