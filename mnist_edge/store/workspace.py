@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnist_edge.formats import foreign
 from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME
 
 DEFAULT_WORKSPACE = Path("artifacts")
@@ -13,7 +12,7 @@ DEFAULT_MODEL = "cnn"
 BUILT_IN_MODELS = ("cnn", "dense")
 # The models that come with the package: a workspace like any other, but for reading only.
 SHIPPED = Path(__file__).parent.parent / "shipped"
-KERAS_SUFFIX = foreign.KERAS_SUFFIX
+KERAS_SUFFIX = ".keras"  # as in `mnist_edge.formats`, which is not imported here because it loads numpy
 # The precision in the name of the float export next to a quantized file.
 TWIN = "float32"
 
