@@ -23,10 +23,8 @@ from mnist_edge.runtime.confidence import apply_temperature, fit_temperature
 from mnist_edge.runtime.predict import as_text, grids_of, judge_found, predict_picture
 from mnist_edge.serving import decoding, requests
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.vision.components import components
 from mnist_edge.vision.digit import Found, NoDigit, find_digit, find_digits, is_normalized
 from mnist_edge.vision.pictures import prepare, read_picture
-from mnist_edge.vision.sheets import inside_of_sheet
 from tests.conftest import Run
 
 SHAPE = (28, 28)
@@ -35,21 +33,6 @@ SHAPE = (28, 28)
 @pytest.fixture(scope="module")
 def session() -> runtime.Session:
     return runtime.open_session(SHIPPED / "cnn" / "cnn-int8.tflite", "litert")
-
-
-@given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
-def test_components_are_scipy_s(mask: np.ndarray) -> None:
-    labels, found = components(mask)
-    expected, count = ndimage.label(mask, np.ones((3, 3)))
-    assert len(found) == count
-    assert ((labels > 0) == mask).all()
-    for item in found:
-        mine = labels == item.label
-        assert len(np.unique(expected[mine])) == 1
-        rows, columns = np.nonzero(mine)
-        assert item.area == mine.sum()
-        assert (item.top, item.bottom) == (rows.min(), rows.max() + 1)
-        assert (item.left, item.right) == (columns.min(), columns.max() + 1)
 
 
 def test_every_image_of_mnist_passes_bit_for_bit(mnist: data.Splits) -> None:
@@ -363,13 +346,3 @@ def test_a_service_tries_the_turned_grids_of_a_photograph_too(mnist: data.Splits
     answer = msgspec.msgpack.encode(decoding.do(job, contextlib.nullcontext))
     result = msgspec.msgpack.decode(answer, type=decoding.Pictures)
     assert [item.may_be_turned for item in found] == [item.may_be_turned for item in result.found] == [True]
-
-
-def test_ink_that_is_cut_by_the_edge_of_a_sheet_is_cut_by_the_edge_of_its_picture() -> None:
-    values, sheet = np.full((200, 150), 200, np.uint8), np.ones((200, 150), np.bool_)
-    values[80:120, 120:] = 40
-    sheet[80:120, 120:] = False
-    inside, (top, left) = inside_of_sheet(values, sheet)
-    assert 0 < left < 10 and 0 < top < 10
-    assert (inside[80 - top : 120 - top, 120 - left :] == 40).all()
-    assert np.count_nonzero(inside == 40) == 40 * (inside.shape[1] - 120 + left)
