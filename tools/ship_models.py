@@ -34,7 +34,7 @@ from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.training.fit import fit, precision_of
+from mnist_edge.training.fit import FitOptions, fit, precision_of
 from mnist_edge.training.folding import function_of
 from mnist_edge.workflows.export import ExportOptions, export
 
@@ -131,7 +131,7 @@ def honest_net(model: str, splits: data.Splits, folder: Path) -> Path:
     teacher = None
     if config.recipe.teacher:
         teacher = function_of(honest_net(config.recipe.teacher, splits, folder), precision_of(honest.recipe))
-    net, _ = fit(honest, splits.train, splits.validation, len(splits.class_names), teacher=teacher)
+    net, _ = fit(honest, splits.train, splits.validation, len(splits.class_names), FitOptions(teacher))
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f".{model}.keras"
     net.save(unfinished)
