@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How often the intervals of ``bench --compare`` are right: a file against itself, and against a slower one.
+"""Coverage of the intervals of ``bench --compare``: for a file compared with itself, and with a slower one.
 
     python benchmarks/bench_compare.py [--runs 20] [--processes 20]
 
-Two dense nets with random weights are made with Keras. The second has a wider hidden layer, so that a bare LiteRT loop
-takes 8 to 12 % longer. The two comparisons alternate. Takes about 13 minutes on two idle cores, and writes
-benchmarks/results/bench_compare.md after every run.
+Makes two dense nets with random weights. The second one has a wider hidden layer, with which a bare LiteRT loop takes 8
+to 12 % longer. The two comparisons alternate. Takes about 13 minutes on two idle cores, and writes
+benchmarks/results/bench_compare.md after each run.
 """
 
 from __future__ import annotations
@@ -34,9 +34,13 @@ from mnist_edge.store.streams import quiet
 from mnist_edge.workflows import measurement
 
 RESULTS = Path(__file__).resolve().parent / "results"
+# Hidden units of the first net, and the step of the search for the second one's.
 WIDTH, STEP = 512, 16
+# Accepted ratio of the bare loops.
 SLOWER = (1.08, 1.12)
+# Interpreters of each file, and timed calls of each.
 OPENINGS, CALLS = 11, 300
+# Smallest share of right intervals.
 WANTED = 17 / 20
 
 
@@ -65,7 +69,7 @@ def main() -> int:
 
 
 def exported(width: int, folder: Path) -> Path:
-    """An int8 file of 784 → width → 10 with random weights, calibrated on noise."""
+    """An int8 file of a net 784 → width → 10 with random weights and activation calibration on noise."""
     keras = import_keras()
     keras.utils.set_random_seed(0)
     source = keras.Input((28, 28, 1))
@@ -81,7 +85,7 @@ def exported(width: int, folder: Path) -> Path:
 
 
 def slower_net(base: Path, folder: Path) -> tuple[Path, int, float]:
-    """The narrowest net, and its width and ratio, that a bare loop shows to be slower by SLOWER; linear search."""
+    """Search for a net that is slower by `SLOWER` in a bare loop; returns its file, its width and the ratio."""
     slope = (bare_loop_ratio(base, exported(2 * WIDTH, folder)) - 1) / WIDTH
     width = WIDTH + max(1, round(0.10 / slope / STEP)) * STEP
     for _ in range(10):
@@ -94,7 +98,7 @@ def slower_net(base: Path, folder: Path) -> tuple[Path, int, float]:
 
 
 def bare_loop_ratio(before: Path, after: Path) -> float:
-    """Ratio of median call times in bare loops, over several interpreters of each file that take turns."""
+    """Ratio of median call times in bare loops, over several interpreters of each file, interleaved."""
     images = np.random.default_rng(1).integers(0, 256, (64, 28, 28, 1), np.uint8)
     loops = [(bare(before, "litert"), bare(after, "litert")) for _ in range(OPENINGS)]
     times = np.array([[microseconds(loop, images, CALLS) for loop in pair] for _ in range(6) for pair in loops])
@@ -103,7 +107,7 @@ def bare_loop_ratio(before: Path, after: Path) -> float:
 
 
 def holds(found: Sequence[tuple[list[Latency], Ratio]]) -> int:
-    """How many intervals hold 1."""
+    """Number of intervals that contain 1."""
     return sum(covers(ratio) for _, ratio in found)
 
 
@@ -113,7 +117,7 @@ def covers(ratio: Ratio) -> bool:
 
 
 def stored(found: Sequence[tuple[list[Latency], Ratio]]) -> list[Ratio]:
-    """The first file of each run against the second file of the next run, as two stored runs."""
+    """Ratios of the first file of each run and the second file of the next run, as of two stored runs."""
     following = [*found[1:], found[0]]
     return [
         latency_ratios.compare(first[:1], second[1:])[0]
