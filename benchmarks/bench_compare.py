@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -44,6 +45,15 @@ OPENINGS, CALLS = 11, 300
 WANTED = 17 / 20
 
 
+@dataclass(frozen=True)
+class Setup:
+    """Processes per file, and the hidden units of the second net with the ratio of the bare loops."""
+
+    processes: int
+    width: int
+    bare_ratio: float
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=20)
@@ -62,7 +72,8 @@ def main() -> int:
                 measured, (ratio,) = measurement.measure_pair((base, other), plan)
                 found.append((list(measured.reports), ratio))
                 print(run + 1, other.name, f"{ratio.ratio:.3f}", ratio.ratio_ci95, flush=True)
-            lines = page(before, options.processes, time.monotonic() - begun, (width, bare_ratio), same, wider)
+            setup = Setup(options.processes, width, bare_ratio)
+            lines = page(before, time.monotonic() - begun, setup, same, wider)
             write_bytes(RESULTS / "bench_compare.md", ("\n".join(lines) + "\n").encode())
     held, excluded = holds(same), options.runs - holds(wider)
     return int(min(held, excluded) < WANTED * options.runs)
@@ -127,9 +138,8 @@ def stored(found: Sequence[tuple[list[Latency], Ratio]]) -> list[Ratio]:
 
 def page(
     before: Machine,
-    processes: int,
     seconds: float,
-    search: tuple[int, float],
+    setup: Setup,
     same: Sequence[tuple[list[Latency], Ratio]],
     wider: Sequence[tuple[list[Latency], Ratio]],
 ) -> list[str]:
@@ -141,14 +151,14 @@ def page(
     lines = [
         "# Intervals of `bench --compare`",
         "",
-        f"`python benchmarks/bench_compare.py --runs {runs} --processes {processes}`",
+        f"`python benchmarks/bench_compare.py --runs {runs} --processes {setup.processes}`",
         "",
         f"{described_processor(before)}, {before.cores} cores; {before.system}, Python {before.python}; load "
         f"{before.load:.1f} at the start, {after.load:.1f} at the end; {seconds / 60:.0f} minutes.",
         "",
-        f"Nets of 784 → {WIDTH} → 10 and 784 → {search[0]} → 10, random weights, int8 TFLite, on LiteRT, one thread, "
-        f"one image. In a bare loop the second takes {search[1]:.3f} times as long as the first. Each comparison has "
-        f"{processes} processes per file.",
+        f"Nets of 784 → {WIDTH} → 10 and 784 → {setup.width} → 10, random weights, int8 TFLite, on LiteRT, one thread, "
+        f"one image. In a bare loop the second takes {setup.bare_ratio:.3f} times as long as the first. Each "
+        f"comparison has {setup.processes} processes per file.",
         "",
         "| comparison | intervals that hold 1 | that exclude 1 | wanted |",
         "|---|---|---|---|",

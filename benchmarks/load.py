@@ -89,24 +89,39 @@ def wrk(url: str, script: Path, connections: int, seconds: float) -> Load:
     return Load(float(rate[1]), _milliseconds(text, "50%"), _milliseconds(text, "99%"), failed)
 
 
-def h2load(url: str, body: Body, connections: int, seconds: float, *, http1: bool, least: int, folder: Path) -> Load:
-    """Load a POST endpoint by HTTP/1.1 or HTTP/2, one request at a time on each connection.
+@dataclass(frozen=True)
+class H2Load:
+    """Settings of a run of h2load.
 
-    Args:
-        url: of the endpoint.
-        body: of each request.
+    Attributes:
         connections: number of connections.
         seconds: duration.
         http1: use HTTP/1.1 instead of HTTP/2.
         least: bytes of data in a right answer. A failed gRPC call has status 200 and no data; from the total size of
             the answers follows how many are missing, and these are counted as failed.
+    """
+
+    connections: int
+    seconds: float
+    http1: bool
+    least: int
+
+
+def h2load(url: str, body: Body, settings: H2Load, folder: Path) -> Load:
+    """Load a POST endpoint by HTTP/1.1 or HTTP/2, one request at a time on each connection.
+
+    Args:
+        url: of the endpoint.
+        body: of each request.
+        settings: of the run.
         folder: for temporary files.
     """
     content, log = folder / "h2load.body", folder / "h2load.log"
     content.write_bytes(body.content)
     log.unlink(missing_ok=True)  # h2load appends
-    words = ["h2load", "-c", str(connections), "-m", "1", "-D", str(max(1, round(seconds))), "-d", str(content),
-             f"--log-file={log}", *(["--h1"] if http1 else []),
+    duration = str(max(1, round(settings.seconds)))
+    words = ["h2load", "-c", str(settings.connections), "-m", "1", "-D", duration, "-d", str(content),
+             f"--log-file={log}", *(["--h1"] if settings.http1 else []),
              *(word for key, value in body.headers.items() for word in ("-H", f"{key}: {value}")), url]  # fmt: skip
     text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     rate, statuses, data = H2_RATE.search(text), H2_FAILED.search(text), H2_DATA.search(text)
@@ -114,7 +129,7 @@ def h2load(url: str, body: Body, connections: int, seconds: float, *, http1: boo
     rows = [line.split("\t") for line in log.read_text().splitlines()]
     times = sorted(int(row[2]) / 1e3 for row in rows)
     refused = sum(not row[1].startswith("2") for row in rows)
-    empty = max(0, round(len(rows) - int(data[1]) / least) - refused)
+    empty = max(0, round(len(rows) - int(data[1]) / settings.least) - refused)
     at99 = min(len(times) - 1, int(0.99 * len(times)))
     return Load(float(rate[1]), median(times), times[at99], refused + int(statuses[1]) + empty)
 

@@ -197,9 +197,8 @@ def measure_grpc(results: Results, wanted: Sequence[str], options: argparse.Name
         taken: dict[str, list[Load]] = {"gRPC": [], "REST": []}
         for turn in range(options.rounds):
             for name in sorted(taken, reverse=turn % 2 == 1):
-                http1, least = name == "REST", sizes[name]
-                loaded = load.h2load(*asked[name], 8, options.seconds, http1=http1, least=least, folder=scratch)
-                taken[name].append(loaded)
+                settings = load.H2Load(8, options.seconds, http1=name == "REST", least=sizes[name])
+                taken[name].append(load.h2load(*asked[name], settings, scratch))
                 print(name, taken[name][-1], file=sys.stderr, flush=True)
         results.loads[GRPC] = taken
 

@@ -46,6 +46,15 @@ ENGINES = {
 EXTRAS = {"bookworm": ["--extra", "onnx", "--extra", "litert"], "trixie": ["--extra", "onnx"]}
 
 
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Folders of models whose files are compared, the release whose engines are used, and the number of images."""
+
+    folders: list[Path]
+    release: str
+    images: int
+
+
 class Report:
     """Rows of the results, and whether all of them are as expected."""
 
@@ -76,7 +85,8 @@ def main() -> int:
         for at, cpu in enumerate(options.cpu or list(PARTS)):
             images = options.images if at == 0 else min(FEW, options.images)
             if cpu == "Haswell":
-                compare_files(report, cpu, haswell(), Path(tempfile.mkdtemp()), options.folders, "bookworm", images)
+                comparison = Comparison(options.folders, "bookworm", images)
+                compare_files(report, cpu, haswell(), Path(tempfile.mkdtemp()), comparison)
                 continue
             root = make_root(options.release)
             where = f"{options.release} as {cpu}"
@@ -84,7 +94,8 @@ def main() -> int:
                 break
             board = raspberry_pi(root, cpu)
             check_selftests(report, where, board, options.release)
-            compare_files(report, where, board, root / "home" / "work", options.folders, options.release, images)
+            comparison = Comparison(options.folders, options.release, images)
+            compare_files(report, where, board, root / "home" / "work", comparison)
             compare_pictures(report, where, board, root)
             check_bench(report, where, board)
     except NotHereError as error:
@@ -125,22 +136,20 @@ def check_selftests(report: Report, where: str, board: Processor, release: str) 
         report.add(where, f"self-test, {engine}", found, good)
 
 
-def compare_files(
-    report: Report, where: str, there: Processor, work: Path, folders: list[Path], release: str, images: int
-) -> None:
+def compare_files(report: Report, where: str, there: Processor, work: Path, comparison: Comparison) -> None:
     """Run `verify` on this machine and on the emulated processor, on the same images, and compare rules and labels."""
     this = here()
-    for folder in folders:
+    for folder in comparison.folders:
         for path in sorted(folder.glob("*-*.tflite")) + sorted(folder.glob("*-*.onnx")):
             full = "int8" in path.name and (path.suffix == ".tflite" or where == "Haswell")
-            count = images if full else min(FEW, images)
+            count = comparison.images if full else min(FEW, comparison.images)
             common = slice_of(folder, count, work)
             # Copied without the float export: verify would run it too, which takes minutes under emulation.
             alone = work / path.stem / path.name
             alone.parent.mkdir(exist_ok=True)
             for item in (path, folder / MANIFEST_NAME, golden_path(path)):
                 shutil.copy(item, alone.parent)
-            for engine in ENGINES[release][path.suffix]:
+            for engine in ENGINES[comparison.release][path.suffix]:
                 words = ["-m", "mnist_edge", "verify", alone, "--engine", engine, "--json", *common]
                 ours, theirs = this.run(this.python, *words), there.run(there.python, *map(inside, words))
                 report.add(where, f"{path.name}, {engine}, {count:,} images", *judge(ours, theirs, "int8" in path.name))

@@ -23,7 +23,7 @@ MNIST_SHA256 = {
 
 
 @dataclass(frozen=True)
-class Known:
+class DatasetFacts:
     """Facts about a data set that its files do not hold."""
 
     name: str
@@ -31,11 +31,11 @@ class Known:
     preprocessor: str
 
 
-DIGITS = Known("mnist", tuple("0123456789"), "digit")
+MNIST = DatasetFacts("mnist", tuple("0123456789"), "digit")
 # Data sets by the SHA-256 of their uncompressed test labels.
 BY_TEST_LABELS = {
-    MNIST_SHA256["test_labels"]: DIGITS,
-    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34": Known(
+    MNIST_SHA256["test_labels"]: MNIST,
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34": DatasetFacts(
         "fashion-mnist",
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         "resize",

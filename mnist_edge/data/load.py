@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.data import fetch, idx, splits
-from mnist_edge.data.catalog import BY_TEST_LABELS, FILES, TEST_ROLES, Known
+from mnist_edge.data.catalog import BY_TEST_LABELS, FILES, TEST_ROLES, DatasetFacts
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ContentError, MissingError, UsageError
 from mnist_edge.formats import npz
@@ -52,11 +52,11 @@ def load(
         raise ContentError(
             f"Training images are {train_x.shape[1:3]}, test images {test_x.shape[1:3]}.", "Use files of one data set."
         )
-    known = _known(hashes, names, int(max(train_y.max(), test_y.max())) + 1)
+    facts = _facts(hashes, names, int(max(train_y.max(), test_y.max())) + 1)
     train, validation, calibration = splits.divide(train_x, train_y, split_seed, calibration_images, calibration_seed)
     return splits.Splits(
-        known.name, train, validation, calibration, splits.whole(test_x, test_y),
-        known.class_names, known.preprocessor, hashes, split_seed, calibration_seed,
+        facts.name, train, validation, calibration, splits.whole(test_x, test_y),
+        facts.class_names, facts.preprocessor, hashes, split_seed, calibration_seed,
     )  # fmt: skip
 
 
@@ -152,14 +152,15 @@ def _pair(parts: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[np.uint8],
     return images, labels
 
 
-def _known(hashes: dict[str, str], names: tuple[str, ...] | None, classes: int) -> Known:
+def _facts(hashes: dict[str, str], names: tuple[str, ...] | None, classes: int) -> DatasetFacts:
+    """Facts about a data set: from the catalogue if it is known; class names from its own file take precedence."""
     known = BY_TEST_LABELS.get(hashes["test_labels"])
     if known is None:
-        known = Known("unnamed", tuple(map(str, range(classes))), "resize")
+        known = DatasetFacts("unnamed", tuple(map(str, range(classes))), "resize")
     if names is None:
         return known
     if len(names) != classes:
         raise ContentError(
             f"{LABELS_FILE} names {len(names)} classes, the labels count {classes}.", "Write one name per line."
         )
-    return Known(known.name, names, known.preprocessor)
+    return DatasetFacts(known.name, names, known.preprocessor)
