@@ -1,8 +1,8 @@
-"""What each part of recipe ``best`` is worth: shortened runs without it, judged on the validation split alone.
+"""Ablation study of recipe ``best``: shortened runs without one of its parts, measured on the validation split alone.
 
     python benchmarks/ablation.py --model cnn -o runs/ablation-cnn.jsonl [--epochs 12] [--seeds 1] [--only NAME ...]
 
-A line a run is appended to the file; what it holds already is not run again. The test images are not read.
+Appends a line per run to the file; runs that it holds already are not repeated. The test images are not read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ def variants(model: str) -> Iterator[tuple[str, Recipe]]:
     yield "all of it (no teacher)", base
     yield "no augmentation", replace(base, augmentation=None)
     for name in (*GEOMETRY, *PHOTOMETRY):
-        if getattr(ranges, name):
+        if asdict(ranges)[name]:
             yield f"no {name} change", replace(base, augmentation=replace(ranges, **{name: 0.0}))
     yield "half the augmentation", replace(base, augmentation=ranges.scaled(0.5))
     yield "1.5 times the augmentation", replace(base, augmentation=ranges.scaled(1.5))
@@ -61,14 +61,14 @@ def main() -> None:
             short = replace(recipe, epochs=arguments.epochs or EPOCHS[arguments.model])
             config = TrainConfig(arguments.model, short, seed)
             model, record = fit(config, splits.train, validation, len(splits.class_names))
-            said = models.outputs(model, validation.images)
-            picked = said[np.arange(len(validation)), validation.labels]
+            probabilities = models.outputs(model, validation.images)
+            of_labels = probabilities[np.arange(len(validation)), validation.labels]
             row = {
                 "variant": name,
                 "seed": seed,
                 "epochs": short.epochs,
-                "accuracy": float((said.argmax(axis=1) == validation.labels).mean()),
-                "cross_entropy": float(-np.log(np.maximum(picked, 1e-7)).mean()),
+                "accuracy": float((probabilities.argmax(axis=1) == validation.labels).mean()),
+                "cross_entropy": float(-np.log(np.maximum(of_labels, 1e-7)).mean()),
                 "seconds_an_epoch": round(record.seconds / record.epochs, 2),
             }
             with arguments.output.open("a") as stream:

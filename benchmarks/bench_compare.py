@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How often the intervals of ``bench --compare`` are right: a file against itself, and against a slower one.
+"""Coverage of the intervals of ``bench --compare``: for a file compared with itself, and with a slower one.
 
     python benchmarks/bench_compare.py [--runs 20] [--processes 20]
 
-Two dense nets with random weights are made with Keras. The second has a wider hidden layer, so that a bare LiteRT loop
-takes 8 to 12 % longer. The two comparisons alternate. Takes about 13 minutes on two idle cores, and writes
-benchmarks/results/bench_compare.md after every run.
+Makes two dense nets with random weights. The second one has a wider hidden layer, with which a bare LiteRT loop takes 8
+to 12 % longer. The two comparisons alternate. Takes about 13 minutes on two idle cores, and writes
+benchmarks/results/bench_compare.md after each run.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -34,10 +35,23 @@ from mnist_edge.store.streams import quiet
 from mnist_edge.workflows import measurement
 
 RESULTS = Path(__file__).resolve().parent / "results"
+# Hidden units of the first net, and the step of the search for the second one's.
 WIDTH, STEP = 512, 16
+# Accepted ratio of the bare loops.
 SLOWER = (1.08, 1.12)
+# Interpreters of each file, and timed calls of each.
 OPENINGS, CALLS = 11, 300
+# Smallest share of right intervals.
 WANTED = 17 / 20
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Processes per file, and the hidden units of the second net with the ratio of the bare loops."""
+
+    processes: int
+    width: int
+    bare_ratio: float
 
 
 def main() -> int:
@@ -58,14 +72,15 @@ def main() -> int:
                 measured, (ratio,) = measurement.measure_pair((base, other), plan)
                 found.append((list(measured.reports), ratio))
                 print(run + 1, other.name, f"{ratio.ratio:.3f}", ratio.ratio_ci95, flush=True)
-            lines = page(before, options.processes, time.monotonic() - begun, (width, bare_ratio), same, wider)
+            setup = Setup(options.processes, width, bare_ratio)
+            lines = page(before, time.monotonic() - begun, setup, same, wider)
             write_bytes(RESULTS / "bench_compare.md", ("\n".join(lines) + "\n").encode())
     held, excluded = holds(same), options.runs - holds(wider)
     return int(min(held, excluded) < WANTED * options.runs)
 
 
 def exported(width: int, folder: Path) -> Path:
-    """An int8 file of 784 → width → 10 with random weights, calibrated on noise."""
+    """An int8 file of a net 784 → width → 10 with random weights and activation calibration on noise."""
     keras = import_keras()
     keras.utils.set_random_seed(0)
     source = keras.Input((28, 28, 1))
@@ -81,7 +96,7 @@ def exported(width: int, folder: Path) -> Path:
 
 
 def slower_net(base: Path, folder: Path) -> tuple[Path, int, float]:
-    """The narrowest net, and its width and ratio, that a bare loop shows to be slower by SLOWER; linear search."""
+    """Search for a net that is slower by `SLOWER` in a bare loop; returns its file, its width and the ratio."""
     slope = (bare_loop_ratio(base, exported(2 * WIDTH, folder)) - 1) / WIDTH
     width = WIDTH + max(1, round(0.10 / slope / STEP)) * STEP
     for _ in range(10):
@@ -94,7 +109,7 @@ def slower_net(base: Path, folder: Path) -> tuple[Path, int, float]:
 
 
 def bare_loop_ratio(before: Path, after: Path) -> float:
-    """Ratio of median call times in bare loops, over several interpreters of each file that take turns."""
+    """Ratio of median call times in bare loops, over several interpreters of each file, interleaved."""
     images = np.random.default_rng(1).integers(0, 256, (64, 28, 28, 1), np.uint8)
     loops = [(bare(before, "litert"), bare(after, "litert")) for _ in range(OPENINGS)]
     times = np.array([[microseconds(loop, images, CALLS) for loop in pair] for _ in range(6) for pair in loops])
@@ -103,7 +118,7 @@ def bare_loop_ratio(before: Path, after: Path) -> float:
 
 
 def holds(found: Sequence[tuple[list[Latency], Ratio]]) -> int:
-    """How many intervals hold 1."""
+    """Number of intervals that contain 1."""
     return sum(covers(ratio) for _, ratio in found)
 
 
@@ -113,7 +128,7 @@ def covers(ratio: Ratio) -> bool:
 
 
 def stored(found: Sequence[tuple[list[Latency], Ratio]]) -> list[Ratio]:
-    """The first file of each run against the second file of the next run, as two stored runs."""
+    """Ratios of the first file of each run and the second file of the next run, as of two stored runs."""
     following = [*found[1:], found[0]]
     return [
         latency_ratios.compare(first[:1], second[1:])[0]
@@ -123,9 +138,8 @@ def stored(found: Sequence[tuple[list[Latency], Ratio]]) -> list[Ratio]:
 
 def page(
     before: Machine,
-    processes: int,
     seconds: float,
-    search: tuple[int, float],
+    setup: Setup,
     same: Sequence[tuple[list[Latency], Ratio]],
     wider: Sequence[tuple[list[Latency], Ratio]],
 ) -> list[str]:
@@ -137,14 +151,14 @@ def page(
     lines = [
         "# Intervals of `bench --compare`",
         "",
-        f"`python benchmarks/bench_compare.py --runs {runs} --processes {processes}`",
+        f"`python benchmarks/bench_compare.py --runs {runs} --processes {setup.processes}`",
         "",
         f"{described_processor(before)}, {before.cores} cores; {before.system}, Python {before.python}; load "
         f"{before.load:.1f} at the start, {after.load:.1f} at the end; {seconds / 60:.0f} minutes.",
         "",
-        f"Nets of 784 → {WIDTH} → 10 and 784 → {search[0]} → 10, random weights, int8 TFLite, on LiteRT, one thread, "
-        f"one image. In a bare loop the second takes {search[1]:.3f} times as long as the first. Each comparison has "
-        f"{processes} processes per file.",
+        f"Nets of 784 → {WIDTH} → 10 and 784 → {setup.width} → 10, random weights, int8 TFLite, on LiteRT, one thread, "
+        f"one image. In a bare loop the second takes {setup.bare_ratio:.3f} times as long as the first. Each "
+        f"comparison has {setup.processes} processes per file.",
         "",
         "| comparison | intervals that hold 1 | that exclude 1 | wanted |",
         "|---|---|---|---|",

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Calibration error and log loss of every shipped file on the test images, without and with its temperature.
+"""Calibration error and log loss of each shipped file on the test images, without and with its temperature.
 
     python benchmarks/confidence.py
 

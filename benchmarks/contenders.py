@@ -1,4 +1,4 @@
-"""What the session is measured against: the same engines called in bare loops and past their Python API, and Keras."""
+"""Contenders of `Session.predict`: bare loops over the same engines, calls below their Python API, and Keras."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Call = Callable[[np.ndarray], Any]
 
 
 def bare(path: Path, engine: str, threads: int = 1, batch: int = 1) -> Call:
-    """Set input, invoke, get output: uint8 images (batch, 28, 28, 1) in, the file's raw answer out."""
+    """Function that sets the input, invokes and gets the output: uint8 (batch, 28, 28, 1) to the file's raw output."""
     content = path.read_bytes()
     if engine == "onnxruntime":
         import onnxruntime
@@ -49,10 +49,10 @@ def bare(path: Path, engine: str, threads: int = 1, batch: int = 1) -> Call:
 
 
 def barest(path: Path, engine: str) -> Call:
-    """The least that an engine can be called with from Python: as `bare`, with memory that is bound once.
+    """Function with the least overhead with which an engine can be called from Python: `bare` with memory bound once.
 
-    ONNX Runtime by IOBinding, past its checks; TFLite's engines by the C++ wrapper inside ``Interpreter``, with views
-    of its tensors. The answer is overwritten by the next call.
+    ONNX Runtime by IOBinding, without its checks; TFLite's engines by the C++ wrapper inside ``Interpreter``, with
+    views of its tensors. The next call overwrites the output.
     """
     content = path.read_bytes()
     if engine == "onnxruntime":
@@ -74,7 +74,7 @@ def barest(path: Path, engine: str) -> Call:
             run(bound, None)
             return given
 
-        bound_call.keeps = (session, binding)  # type: ignore[attr-defined]
+        bound_call.keeps = (session, binding)  # type: ignore[attr-defined]  # must live as long as the function
         return bound_call
     if engine == "litert":
         from ai_edge_litert.interpreter import Interpreter
@@ -99,7 +99,7 @@ def barest(path: Path, engine: str) -> Call:
 
 
 def keras(path: Path) -> dict[str, Call]:
-    """A float model by Keras: ``predict``, a direct call, and a compiled function; as they come, with all threads."""
+    """Three ways to call a float model by Keras, with its default threads: predict, direct call, compiled function."""
     from mnist_edge.models.backend import import_keras, import_tensorflow
 
     keras_, tensorflow = import_keras(), import_tensorflow()
@@ -117,7 +117,7 @@ def keras(path: Path) -> dict[str, Call]:
 
 
 def microseconds(call: Call, images: np.ndarray, calls: int) -> float:
-    """The median of so many calls, one image each."""
+    """Median time of a call in microseconds, over ``calls`` calls with one image each."""
     clock, taken = time.perf_counter_ns, []
     for at in range(calls):
         image = images[at % len(images)][np.newaxis]
@@ -129,13 +129,14 @@ def microseconds(call: Call, images: np.ndarray, calls: int) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """A process from start to end: seconds, and its peak resident memory in bytes."""
+    """Duration of a process, and its peak resident memory."""
 
     seconds: float
     peak_rss_bytes: int
 
 
-# A child's peak memory begins with its parent's at the fork, so that the parent must be a small one.
+# Program that starts and measures another one. The peak memory of a child includes that of its parent at the fork, so
+# the parent must be small.
 SPAWN = """
 import json, os, sys, time
 null = os.open(os.devnull, os.O_RDWR)
@@ -148,14 +149,14 @@ print(json.dumps([os.waitstatus_to_exitcode(status), time.perf_counter() - begun
 
 
 def process(command: list[object]) -> Cost:
-    """Run a command, by its full path, to its end with its output thrown away.
+    """Run a command, given by its full path, and discard its output.
 
     Raises:
-        subprocess.CalledProcessError: it failed.
+        subprocess.CalledProcessError: the command failed.
     """
     words = [str(word) for word in command]
-    small = [sys.executable, "-S", "-c", SPAWN, *words]
-    code, seconds, peak = json.loads(subprocess.run(small, capture_output=True, text=True, check=True).stdout)
+    parent = [sys.executable, "-S", "-c", SPAWN, *words]
+    code, seconds, peak = json.loads(subprocess.run(parent, capture_output=True, text=True, check=True).stdout)
     if code:
         raise subprocess.CalledProcessError(code, words)
     return Cost(seconds, peak)
@@ -184,17 +185,17 @@ print(keras.models.load_model(sys.argv[2]).predict(image, verbose=0).argmax())
 
 
 def batches(call: Call, images: np.ndarray, batch: int) -> list[Any]:
-    """The answers to all images, so many in a call."""
+    """Outputs for all images, ``batch`` images per call."""
     return [call(images[at : at + batch]) for at in range(0, len(images), batch)]
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
+    """Duration of one call in seconds."""
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
 
 
 def spread(values: list[float], digits: int = 2) -> str:
-    """Median (smallest to largest)."""
+    """Text of the median, with the smallest and the largest value."""
     return f"{median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"

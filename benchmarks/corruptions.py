@@ -1,8 +1,8 @@
-"""Accuracy on corrupted test images: the fifteen corruptions of MNIST-C (Mu and Gilmer, 2019), written anew.
+"""Accuracy on corrupted test images: a reimplementation of the fifteen corruptions of MNIST-C (Mu and Gilmer, 2019).
 
-Not the published files: an equivalent of ours, made from the published description and severities with numpy, scipy
-and scikit-image (motion blur, which the original leaves to ImageMagick, and the fog's fractal follow their definitions,
-not their code). For measuring only: nothing is trained on them.
+The images are not the published files; they are made from the published description and severities with NumPy, SciPy
+and scikit-image. Motion blur, for which the original uses ImageMagick, and the fractal of the fog follow their
+definitions. Nothing is trained on these images.
 
     python benchmarks/corruptions.py artifacts/cnn/cnn-int8.tflite [--images 10000] [--picture corruptions.png]
 """
@@ -36,7 +36,7 @@ def impulse_noise(image: Image, draw: np.random.Generator) -> Image:
 
 
 def glass_blur(image: Image, draw: np.random.Generator) -> Image:
-    """Blur, swap neighbouring pixels twice over, blur."""
+    """Blur, swap neighbouring pixels in two passes, blur."""
     image = np.floor(ndimage.gaussian_filter(image, 0.7, mode="nearest") * 255) / 255
     for _ in range(2):
         for row in range(SIDE - 1, 1, -1):
@@ -60,7 +60,7 @@ def motion_blur(image: Image, draw: np.random.Generator) -> Image:
 
 
 def _about_the_middle(image: Image, matrix: Image) -> Image:
-    """Resample: ``matrix`` maps (x, y) of the output to the input."""
+    """Linear transformation about the centre; ``matrix`` maps (x, y) of the output to the input."""
     move = np.array([MIDDLE, MIDDLE])
     full = np.eye(3)
     full[:2, :2], full[:2, 2] = matrix, move - matrix @ move
@@ -119,7 +119,7 @@ def _plasma(draw: np.random.Generator, size: int = 256, decay: float = 1.4) -> I
 
 
 def spatter(image: Image, draw: np.random.Generator) -> Image:
-    """Grey drops that hide what is under them."""
+    """Opaque grey drops."""
     liquid = ndimage.gaussian_filter(draw.normal(0.65, 0.3, image.shape), 1, mode="nearest")
     drops = ndimage.gaussian_filter((liquid > 0.65).astype(float), 1.5, mode="nearest")
     drops[drops < 0.8] = 0
@@ -171,7 +171,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def corrupted(images: NDArray[np.uint8], name: str, seed: int = 0) -> NDArray[np.uint8]:
-    """Images uint8 (n, 28, 28, 1), every one corrupted by a draw of its own."""
+    """Corrupt images uint8 (n, 28, 28, 1), each with random numbers of its own."""
     draw = np.random.default_rng([seed, *map(ord, name)])
     made = (CORRUPTIONS[name](image[..., 0] / 255, draw) for image in images)
     return np.stack([np.uint8(np.clip(image, 0, 1) * 255) for image in made])[..., np.newaxis]
@@ -181,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--picture", type=Path, help="write one row of examples a corruption here")
+    parser.add_argument("--picture", type=Path, help="write a picture with a row of examples for each corruption")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     test = data.load().test

@@ -1,9 +1,9 @@
-"""What augmentation costs: an epoch of each recipe against an epoch of a bare ``fit`` of the same net, interleaved.
+"""Cost of augmentation: time of an epoch of each recipe and of a bare ``fit`` of the same net, interleaved.
 
     python benchmarks/epoch_cost.py [--rounds 3]
 
-Bare: ``model.fit`` on float32 arrays in memory, Adam, the recipe's batch size, nothing else. Each round trains both for
-three epochs, of which the first (compiling) is not counted.
+The bare ``model.fit`` uses float32 arrays in memory, Adam and the recipe's batch size, without augmentation. Each round
+trains both for three epochs, of which the first one, which compiles the graph, is not counted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ EPOCHS = 3
 
 
 def bare(model: str, train: data.Split, batch_size: int) -> list[float]:
+    """Seconds of each epoch but the first, by Keras alone."""
     keras = import_keras()
     seconds: list[float] = []
 
@@ -45,6 +46,7 @@ def bare(model: str, train: data.Split, batch_size: int) -> list[float]:
 
 
 def augmented(model: str, recipe: str, splits: data.Splits, mixed: bool) -> list[float]:
+    """Seconds of each epoch but the first, by a recipe."""
     config = configure(model, recipe, epochs=EPOCHS)
     changed = replace(config.recipe, clean_epochs=0, teacher=None, mixed_precision=mixed)
     one = take(splits.validation.images, splits.validation.labels, np.arange(1))

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How often does the gate fail a healthy export, and does it find wrong probabilities?
+"""False alarms of the gate on healthy exports, and detection of wrong probabilities.
 
     python benchmarks/false_alarms.py SEEDS MODEL_FOLDER[@DATA]...
 
-Every model is exported with calibration seeds 1 to SEEDS in both formats. Every file is judged on the test images, to
-see how often the gate is wrong, and on the validation images, on which the margins of the probabilities were chosen.
-There, the faults are seeded as well: probabilities at another temperature, and an output scale that is off.
+Exports each model in both formats, with the calibration seeds 1 to SEEDS. Each file is judged on the test images, which
+gives the rate of false alarms, and on the validation images, on which the margins of the probabilities were chosen. On
+the latter it is also judged with faults injected: probabilities at another temperature, and a wrong output scale.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Probabilities = NDArray[np.float32]
 
 
 def tempered(temperature: float) -> Callable[[Probabilities], Probabilities]:
-    """A fault: the softmax sees its logits divided by ``temperature``."""
+    """Fault: logits are divided by ``temperature`` before the softmax."""
 
     def change(probabilities: Probabilities) -> Probabilities:
         powers = np.maximum(probabilities, 1e-30).astype(np.float64) ** (1 / temperature)
@@ -51,7 +51,7 @@ HEADER = "| model | format | file | failed | Brier increase, bound | distance | 
 
 
 def row(name: str, format_: str, what: str, found: list[ParityReport]) -> str:
-    """The range over the seeds."""
+    """Row of the table: failures, and ranges of the figures over the seeds."""
 
     def span(values: list[float | None]) -> str:
         numbers = [value for value in values if value is not None]

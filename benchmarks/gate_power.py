@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the gate finds, and how often it is wrong. Writes benchmarks/results/gate.md.
+"""Power and false alarms of the gate. Writes benchmarks/results/gate.md.
 
     python benchmarks/gate_power.py
 
@@ -19,7 +19,7 @@ from mnist_edge.parity.gate import CLASS_ALPHA, ClassCounts, Gate, class_failure
 RESULT = Path(__file__).resolve().parent / "results" / "gate.md"
 CLASSES = (2, 10, 100, 1000)
 IMAGES = (20, 100, 1000)
-# Shares of answers that break and that are fixed in every class, by chance alone.
+# Probability with which an answer breaks by chance alone, and with which one is fixed, in each class.
 RATES = (0.0, 0.001, 0.005)
 POWER = 0.8
 SIZES = (100, 1000, 1351, 1497, 1500, 2500, 10_000)
@@ -29,9 +29,10 @@ TRIALS = 2000
 
 
 def class_power(classes: int, images: int, loss: float, rate: float) -> float:
-    """Probability that the class rule finds a class that loses the share ``loss`` of its answers.
+    """Probability that the class rule detects a class that loses the share ``loss`` of its answers.
 
-    Every answer of every class also breaks, and is fixed, with probability ``rate``. Exact up to tails of 1e-9.
+    In addition, each answer of any class breaks with probability ``rate``, and is fixed with the same probability.
+    Exact up to tails of 1e-9.
     """
     n, broken_rate, gate = classes * images, loss + rate, Gate()
     low, high = (int(stats.binom.ppf(p, images, broken_rate)) for p in (TAIL, 1 - TAIL))
@@ -42,7 +43,7 @@ def class_power(classes: int, images: int, loss: float, rate: float) -> float:
     for broken in range(max(low, 0), high + 1):
         chances = stats.binom.pmf(np.arange(images - broken + 1), images - broken, share)
         chances *= stats.binom.pmf(broken, images, broken_rate)
-        # The more answers break in other classes, the less remarkable are those of this one.
+        # The more answers break in other classes, the less significant are those that break in this one.
         few = _most_others(broken, images, n, most, CLASS_ALPHA / (2 * classes))
         for fixed in np.flatnonzero(chances > TAIL * 1e-3).tolist():
             counts = ClassCounts("", images, broken, fixed)
@@ -54,7 +55,7 @@ def class_power(classes: int, images: int, loss: float, rate: float) -> float:
 
 
 def _most_others(broken: int, images: int, n: int, most: int, p: float) -> int:
-    """Largest number of broken answers elsewhere with which the concentration is significant; -1 if none."""
+    """Largest number of broken answers in other classes with which the concentration is significant; -1 if none."""
     first, last = -1, most
     while first < last:
         middle = (first + last + 1) // 2
@@ -66,7 +67,7 @@ def _most_others(broken: int, images: int, n: int, most: int, p: float) -> int:
 
 
 def smallest_loss(classes: int, images: int, rate: float) -> float | None:
-    """Smallest loss of one class, a multiple of 1 / images, that is found with a probability of 80 %; None if none."""
+    """Smallest loss of one class, a multiple of 1 / images, that is detected with probability `POWER`; None if none."""
     low, high = 0, 1
     while class_power(classes, images, high / images, rate) < POWER:
         if 2 * high > images:
@@ -100,9 +101,9 @@ def false_alarms(classes: int, images: int, rate: float, trials: int, seed: int 
 
 
 def false_pass_rate(n: int, fixed_rate: float) -> float:
-    """Probability that a model which loses exactly the allowed drop passes: exact, by every pair of counts.
+    """Probability that a model whose true drop equals the margin passes; exact, summed over all pairs of counts.
 
-    The rules of agreement, classes and probabilities are left out, which can only fail more.
+    The rules of agreement, classes and probabilities are left out; they can only lower it.
     """
     gate = Gate(min_agreement=0)
     broken_rate = fixed_rate + gate.max_drop_pp / 100
@@ -123,7 +124,7 @@ def false_pass_rate(n: int, fixed_rate: float) -> float:
 
 
 def false_pass_table() -> list[str]:
-    """The false passes as a table."""
+    """Table of the rates of false passes."""
     lines = [
         "## A model at the margin",
         "",

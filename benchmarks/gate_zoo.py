@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Does the gate pass healthy exports of other people's models, and does it find faults in them?
+"""The gate on the architectures of the zoo: false alarms on healthy exports, and detection of injected faults.
 
     python benchmarks/gate_zoo.py collect FOLDER [MEMBER...]
     python benchmarks/gate_zoo.py report FOLDER
 
-``collect`` trains members of ``tests/support/zoo.py`` for seconds on MNIST, on Fashion-MNIST and on 100 classes (two
-digits of MNIST side by side), exports each to int8 TFLite and ONNX, and keeps the probabilities of the float model and
-of each file in FOLDER. ``report`` judges them without training anything.
+``collect`` trains architectures of ``tests/support/zoo.py`` for seconds on MNIST, on Fashion-MNIST and on 100 classes
+(two digits of MNIST in one image), exports each to int8 TFLite and ONNX, and keeps the probabilities of the float model
+and of each file in FOLDER. ``report`` judges the kept probabilities; it trains nothing.
 
-The constant of the rule ``agreement`` was chosen on the validation images, which are taken from the training images.
-The test images show what the chosen rule does; they chose nothing.
+The constant of the rule ``agreement`` was chosen on the validation images, which are a part of the training images. The
+test images were used only to measure the chosen rule.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ label is the lowest of them.
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 TRAIN, EPOCHS = {"mnist": 4000, "fashion": 4000, "pairs": 8000}, 2
 FORMATS = {"tflite": "litert", "onnx": "onnxruntime"}
-# Architectures of every kind that the zoo has, those with small margins first.
+# One architecture of each kind in the zoo, those with small margins first.
 MEMBERS = (
     "global average pooling, softmax",
     "attention",
@@ -85,7 +85,7 @@ MEMBERS = (
 
 
 def _pairs(split: Split, count: int, seed: int) -> Split:
-    """``count`` pictures of two digits side by side; the class is the number that they write."""
+    """``count`` images of two adjacent digits; the class is the two-digit number."""
     rows = np.random.default_rng(seed).integers(0, len(split), (count, 2))
     images = np.concatenate([split.images[rows[:, 0]], split.images[rows[:, 1]]], axis=2)
     return Split(images, 10 * split.labels[rows[:, 0]] + split.labels[rows[:, 1]], np.arange(count))
@@ -120,7 +120,7 @@ def _trained(member: str, source: Splits, classes: int) -> Any:
 
 
 def collect(folder: Path, members: list[str]) -> None:
-    """Train, export and keep the probabilities; what is there already is left as it is."""
+    """Train, export and keep the probabilities; a file that exists already is not made again."""
     sources = {name: splits(name) for name in TRAIN}
     for member in members:
         for name, source in sources.items():
@@ -157,7 +157,7 @@ def _probabilities(folder: Path, source: Splits) -> dict[str, NDArray[Any]]:
 
 
 def _noisy(sqnr_db: float) -> Fault:
-    """Add noise to the logits at this ratio, then round to the grid of an int8 output."""
+    """Fault: noise on the logits at a signal-to-noise ratio, then rounding to the steps of an int8 output."""
 
     def change(probabilities: Probabilities) -> Probabilities:
         logits = np.log(np.maximum(probabilities, 1e-30)).astype(np.float64)
@@ -173,14 +173,14 @@ def _tempered(temperature: float) -> Fault:
 
 
 def _saturated(probabilities: Probabilities) -> Probabilities:
-    """Clip logits at the 0.2 quantile of the images' largest ones, as an activation range that is too small does."""
+    """Fault: logits clipped at the 0.2 quantile, over the images, of the largest logit, as by a too small range."""
     logits = np.log(np.maximum(probabilities, 1e-30)).astype(np.float64)
     logits -= logits.mean(axis=1, keepdims=True)
     return _softmax(np.minimum(logits, np.quantile(logits.max(axis=1), 0.2)))
 
 
 def _swapped(probabilities: Probabilities) -> Probabilities:
-    """Exchange the probabilities of the two classes that are predicted most often."""
+    """Fault: the probabilities of the two classes that are predicted most often are exchanged."""
     first, second = _most_answered(probabilities)
     changed = probabilities.copy()
     changed[:, [first, second]] = probabilities[:, [second, first]]
@@ -188,7 +188,7 @@ def _swapped(probabilities: Probabilities) -> Probabilities:
 
 
 def _collapsed(probabilities: Probabilities) -> Probabilities:
-    """Set the probability of the class that is predicted most often to zero."""
+    """Fault: the probability of the class that is predicted most often is zero."""
     changed = probabilities.copy()
     changed[:, _most_answered(probabilities)[0]] = 0
     return changed / np.maximum(changed.sum(axis=1, keepdims=True), np.float32(1e-6))
@@ -222,7 +222,11 @@ FAULTS: dict[str, Fault] = {
 
 @dataclass(frozen=True)
 class Judged:
-    """What the benchmark shows of one file: ``changed`` and ``tied`` count labels that were not corrected."""
+    """Verdicts on one file by the old and the new rules.
+
+    ``changed`` counts labels that changed without being corrected, ``tied`` those of them that are ties, and
+    ``allowed`` is how many others the new rule allows.
+    """
 
     old: str
     new: str
@@ -244,7 +248,7 @@ def _judged(before: Probabilities, after: Probabilities, labels: NDArray[np.int6
 
 
 def _explaining_noise(before: Probabilities, changes: int) -> float:
-    """The ratio in dB at which the float model's margins let noise change so many labels."""
+    """Signal-to-noise ratio in dB at which noise is expected to change ``changes`` labels, by the float margins."""
     low, high = 0.0, 100.0
     for _ in range(12):
         middle = (low + high) / 2
@@ -291,7 +295,7 @@ def _healthy(folder: Path, part: str) -> list[str]:
 
 
 def _faulty(folder: Path) -> list[str]:
-    """A row a fault, over the files that pass without it: how many of them do not pass with it."""
+    """Table of the faults: of the files that pass without a fault, the number that fail with it."""
     caught: dict[str, list[tuple[bool, bool]]] = {fault: [] for fault in FAULTS}
     passed = [0, 0]
     rules: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
@@ -312,7 +316,7 @@ def _faulty(folder: Path) -> list[str]:
 
 
 def page(folder: Path) -> str:
-    """The result as Markdown."""
+    """Results as Markdown."""
     return "\n".join(
         [
             HEAD.format(count=len(list(folder.glob("*.npz"))), machine=_machine(), **TRAIN, epochs=EPOCHS),

@@ -1,4 +1,4 @@
-"""The HTTP servers that `servers.py` compares: packages, commands and the limits that each documents."""
+"""The HTTP servers that `servers.py` compares: packages, commands and documented limits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,14 @@ backlog = 512
 
 @dataclass(frozen=True)
 class Server:
-    """A server: its packages, its command, and its options of limits in words."""
+    """An HTTP server.
+
+    Attributes:
+        requirements: packages to install in its environment; empty for mnist-edge.
+        packages: packages whose versions are reported.
+        options: its options that limit clients, as text.
+        command: makes the command line from a Python and a port.
+    """
 
     name: str
     requirements: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What the benchmarks of the service share: load by wrk and h2load, environments of peers, memory of processes."""
+"""Shared parts of the service benchmarks: load by wrk and h2load, environments of peers, memory of processes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ H2_DATA = re.compile(r"\((\d+)\) data")
 
 @dataclass(frozen=True)
 class Load:
-    """One run of a load generator: requests a second, milliseconds, and how many requests failed."""
+    """Result of one run of a load generator: requests per second, latencies, and number of failed requests."""
 
     rate: float
     p50_ms: float
@@ -43,7 +43,7 @@ class Load:
 
     @property
     def tail(self) -> float:
-        """p99 / p50; infinite if nothing was answered."""
+        """Ratio p99 / p50; infinite if there was no answer."""
         return self.p99_ms / self.p50_ms if self.p50_ms else float("inf")
 
 
@@ -56,13 +56,13 @@ class Body:
 
 
 def require(program: str, package: str) -> None:
-    """End with a message if a program is missing."""
+    """Exit with a message if a program is missing."""
     if shutil.which(program) is None:
         sys.exit(f"{program} is missing.\n  remedy: apt-get install {package}")
 
 
 def wrk_script(folder: Path, name: str, bodies: Sequence[Body]) -> Path:
-    """A script for wrk that sends these POST bodies in turn."""
+    """Script for wrk that sends POST requests with the given bodies in turn."""
     lines = ["local requests = {}", "local at = 0", "init = function()"]
     for number, body in enumerate(bodies):
         path = folder / f"{name}-{number}.body"
@@ -89,18 +89,39 @@ def wrk(url: str, script: Path, connections: int, seconds: float) -> Load:
     return Load(float(rate[1]), _milliseconds(text, "50%"), _milliseconds(text, "99%"), failed)
 
 
-def h2load(url: str, body: Body, connections: int, seconds: float, *, http1: bool, least: int, folder: Path) -> Load:
+@dataclass(frozen=True)
+class H2Load:
+    """Settings of a run of h2load.
+
+    Attributes:
+        connections: number of connections.
+        seconds: duration.
+        http1: use HTTP/1.1 instead of HTTP/2.
+        least: bytes of data in a right answer. A failed gRPC call has status 200 and no data; from the total size of
+            the answers follows how many are missing, and these are counted as failed.
+    """
+
+    connections: int
+    seconds: float
+    http1: bool
+    least: int
+
+
+def h2load(url: str, body: Body, settings: H2Load, folder: Path) -> Load:
     """Load a POST endpoint by HTTP/1.1 or HTTP/2, one request at a time on each connection.
 
     Args:
-        least: bytes of data in a good answer. A failed gRPC call has status 200 and no data: where the answers' data
-            are fewer, the missing ones count as failed.
+        url: of the endpoint.
+        body: of each request.
+        settings: of the run.
+        folder: for temporary files.
     """
     content, log = folder / "h2load.body", folder / "h2load.log"
     content.write_bytes(body.content)
     log.unlink(missing_ok=True)  # h2load appends
-    words = ["h2load", "-c", str(connections), "-m", "1", "-D", str(max(1, round(seconds))), "-d", str(content),
-             f"--log-file={log}", *(["--h1"] if http1 else []),
+    duration = str(max(1, round(settings.seconds)))
+    words = ["h2load", "-c", str(settings.connections), "-m", "1", "-D", duration, "-d", str(content),
+             f"--log-file={log}", *(["--h1"] if settings.http1 else []),
              *(word for key, value in body.headers.items() for word in ("-H", f"{key}: {value}")), url]  # fmt: skip
     text = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     rate, statuses, data = H2_RATE.search(text), H2_FAILED.search(text), H2_DATA.search(text)
@@ -108,7 +129,7 @@ def h2load(url: str, body: Body, connections: int, seconds: float, *, http1: boo
     rows = [line.split("\t") for line in log.read_text().splitlines()]
     times = sorted(int(row[2]) / 1e3 for row in rows)
     refused = sum(not row[1].startswith("2") for row in rows)
-    empty = max(0, round(len(rows) - int(data[1]) / least) - refused)
+    empty = max(0, round(len(rows) - int(data[1]) / settings.least) - refused)
     at99 = min(len(times) - 1, int(0.99 * len(times)))
     return Load(float(rate[1]), median(times), times[at99], refused + int(statuses[1]) + empty)
 
@@ -120,7 +141,7 @@ def _milliseconds(text: str, share: str) -> float:
 
 
 def environment(folder: Path, name: str, requirements: Sequence[str]) -> Path:
-    """The Python of a virtual environment with these packages; made if it is not there, kept between runs."""
+    """Python of a virtual environment with the given packages, which is made if need be and kept between runs."""
     home = folder / name
     python, made = home / "bin" / "python", home / "requirements"
     wanted = "\n".join(requirements)
@@ -141,30 +162,30 @@ def versions(python: Path, packages: Sequence[str]) -> str:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """A free port of 127.0.0.1."""
     with socket.create_server((HOST, 0)) as listener:
         return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that runs: its main process, and seconds from its start to its first answer."""
+    """A running server: its main process, and the seconds from its start to its first answer."""
 
     pid: int
     started_seconds: float
 
     def pss_mib(self) -> float:
-        """Proportional set size of the process and its descendants."""
+        """Proportional set size of the process and its descendants, in MiB."""
         return memory(self.pid).pss
 
     def peak_mib(self) -> float:
-        """Largest resident memory that any process of the tree has ever had."""
+        """Peak resident memory of any process of the tree, in MiB."""
         return peak_rss(self.pid)
 
 
 @contextlib.contextmanager
 def running(words: Sequence[object], url: str, log: Path, folder: Path | None = None) -> Iterator[Running]:
-    """A server, from its first answer (of any status) at a URL on; ended with all its processes."""
+    """Start a server, wait for its first answer (of any status) at a URL, and end all its processes after the block."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("KSERVE")}
     begun = time.monotonic()
     with log.open("wb") as stream:

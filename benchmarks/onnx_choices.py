@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Two choices of the int8 ONNX export, measured on validation images: weights in seven bits, and float logits.
+"""Effect of two choices in the int8 ONNX export, on validation images: weights of seven bits, and float logits.
 
     python benchmarks/onnx_choices.py --data /usr/share/datasets/fashion-mnist [--model cnn] [--epochs 3]
 
-Trains a net (recipe ``tutorial``, seed 0) and exports it with weights in seven and in eight bits, and with logits in
-float and rounded to 8 bits. Printed are the largest difference of a probability between ONNX Runtime's integer kernels
-on this processor and the same graph in float arithmetic, and how many answers differ from Keras'. Debian's package
-``dataset-fashion-mnist`` has the data.
+Trains a net (recipe ``tutorial``, seed 0) and exports it with weights of seven and of eight bits, and with logits in
+float and rounded to 8 bits. Prints the largest difference of a probability between ONNX Runtime's integer kernels on
+this processor and the same graph in float arithmetic, and the share of answers that differ from Keras's. The data are
+in Debian's package ``dataset-fashion-mnist``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def int8_onnx(net: Path, splits: data.Splits) -> bytes:
 
 
 def answers(content: bytes, images: np.ndarray, integer: bool = True) -> np.ndarray:
-    """What ONNX Runtime answers by integer kernels, or by the quantized graph in float arithmetic."""
+    """Outputs of ONNX Runtime, by its integer kernels or by the quantized graph in float arithmetic."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

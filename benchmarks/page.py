@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""How long the page of `mnist-edge serve` takes from lifting the pen to the answer, in Chromium on loopback.
+"""Latency of the page of `mnist-edge serve`, from lifting the pen to the answer, in Chromium on the same machine.
 
     python benchmarks/page.py [--drawings 40] [--before FOLDER]
 
-FOLDER is a checkout of an earlier version. Needs chromium and chromedriver. Each version serves its own shipped cnn;
-drawings alternate between the versions, between mouse and finger, and among the strokes of `STROKES`. The page itself
-measures: from its `pointerup` event to the change of its answer (`performance.now()`).
+FOLDER is a checkout of an earlier version. Needs chromium and chromedriver. Each version serves its own shipped cnn.
+Drawings alternate between the versions and among the digits of `STROKES`, first by mouse, then by finger. A script in
+the page measures the time from the event `pointerup` to the change of the answer (`performance.now()`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 RESULTS = ROOT / "benchmarks" / "results" / "page.md"
 TARGET_MS = 100
-# Corners of digits in fractions of the pad.
+# Corners of the strokes of digits, as fractions of the drawing pad.
 STROKES = {
     "1": [(0.5, 0.2), (0.5, 0.8)],
     "7": [(0.25, 0.25), (0.45, 0.24), (0.7, 0.25), (0.62, 0.4), (0.52, 0.6), (0.45, 0.8)],
@@ -87,7 +87,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def served(checkout: Path, folder: Path) -> Iterator[str]:
-    """The address of a version's service."""
+    """Start the service of a version; yields its address."""
     folder.mkdir()
     words = [sys.executable, "-m", "mnist_edge", "serve", "--port", "0", "-o", str(folder), "--model", "cnn"]
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
@@ -104,7 +104,7 @@ def served(checkout: Path, folder: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def opened(url: str, folder: Path, width: int) -> Iterator[Any]:
-    """The page in a browser of its own."""
+    """Open the page in a new browser; yields the driver."""
     from tests.support.browser import browser
 
     with browser(folder, width, dark=False) as driver:
@@ -121,8 +121,8 @@ def answer_ms(driver: Any, digit: str, touch: bool) -> float:
     time.sleep(0.4)
     driver.execute_script("begin()")
     draw_line(driver, STROKES[digit], touch)
-    time.sleep(2.0)  # longer than any answer: those of the strokes before must not be taken for the last
-    answers = driver.execute_script("return isDone() ? answers : []")  # without the last one there is no figure
+    time.sleep(2.0)  # longer than any answer takes, so that the last answer is that to the finished drawing
+    answers = driver.execute_script("return isDone() ? answers : []")
     if not answers:
         raise SystemExit(f"The page gave no answer within 2 s of drawing a {digit}.")
     return float(answers[-1])

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""What the preprocessor ``digit`` loses: test images as pictures of many kinds, and pictures that hold no digit.
+"""Accuracy of the preprocessor ``digit``: on test images made into pictures of many kinds, and on other pictures.
 
     python benchmarks/pictures.py [--images 2000] [--model cnn] [--split test] [--scenes 100] [--before FOLDER]
 
-With ``--split validation`` nothing is written, and the scenes are the development ones: that is for changes to the
-preprocessor, before and after. FOLDER is a checkout of an earlier version, whose answers to the scenes are put next to
-this one's.
+With ``--split validation`` nothing is written, and the scenes are those for development; use it while changing the
+preprocessor. FOLDER is a checkout of an earlier version, whose answers to the scenes are shown next to this version's.
 
-Each row is the same images, made into pictures (PNG or JPEG bytes) and read as `mnist-edge predict` reads them. The
-last rows are pictures without a digit, and how many of them are answered with ``null``. Nothing was chosen by these
-figures: the preprocessor was made on the validation split. `scenes` says what the scenes are; they are answered in a
-process of their own for each version.
+Each row shows the same images, made into pictures (PNG or JPEG bytes) and read as `mnist-edge predict` reads them. The
+last rows show pictures without a digit, and the share that is answered with ``null``. The preprocessor was developed on
+the validation split; nothing was chosen by these figures. The scenes are described in `scenes`; each version answers
+them in a separate process.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # imported as a part of a package too, by tests
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests import this file as a module of a package
 
 import scenes
 
@@ -98,7 +97,7 @@ HEADING = "## Scenes"
 
 
 def command_line(options: argparse.Namespace) -> str:
-    """The command that makes these results, for the file that holds them."""
+    """Command line that reproduces the results, to be written next to them."""
     words = ["--scenes-alone"] if options.scenes_alone else ["--images", str(options.images)]
     words += ["--model", options.model, "--scenes", str(options.scenes)]
     words += ["--before", "FOLDER"] if options.before else []
@@ -107,7 +106,7 @@ def command_line(options: argparse.Namespace) -> str:
 
 
 def scene_answers(options: argparse.Namespace) -> dict[str, list[int]]:
-    """By kind, in this process's version: how many scenes are read right, answered null and answered wrong."""
+    """Numbers of scenes of each kind with a right label, with null, and with a wrong label."""
     seeds = scenes.REPORTED if options.split == "test" else scenes.DEVELOPMENT
     validation = data.load().validation
     session = open_session(SHIPPED / options.model / f"{options.model}-int8.tflite", "litert")
@@ -122,7 +121,7 @@ def scene_answers(options: argparse.Namespace) -> dict[str, list[int]]:
 
 
 def scene_table(options: argparse.Namespace) -> list[str]:
-    """The table of the scenes, for one version or two."""
+    """Table of the scenes, for one version or two."""
     versions = {"before": options.before.resolve()} if options.before else {}
     versions["now"] = ROOT
     found = {}
@@ -183,7 +182,7 @@ def shifted(image: np.ndarray, draw: np.random.Generator) -> bytes:
 
 
 def on_paper(image: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """Dark ink somewhere on a sheet, with light that falls off and a little noise."""
+    """Dark ink at a random place on a sheet, under uneven light, with a little noise."""
     ink = scaled(image, 8).astype(np.float64) / 255
     canvas = np.zeros((400, 300))
     top, left = draw.integers(0, 177), draw.integers(0, 77)
@@ -193,7 +192,7 @@ def on_paper(image: np.ndarray, draw: np.random.Generator) -> np.ndarray:
 
 
 def as_rgba(image: np.ndarray, draw: np.random.Generator) -> bytes:
-    """A drawing with nothing behind it, in a dark or a light colour."""
+    """A drawing on transparent pixels, in a dark or a light colour."""
     colour = np.full((*image.shape, 4), (20, 30, 90, 0) if draw.random() < 0.5 else (240, 230, 200, 0), np.uint8)
     colour[..., 3] = image
     return png(colour)

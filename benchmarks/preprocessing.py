@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What reading one picture costs before the network: decoding, grey values, finding the digit, fitting it to 28 x 28.
+"""Cost of preprocessing one picture: decoding, conversion to grey values, finding the digit, scaling it to 28 x 28.
 
     python benchmarks/preprocessing.py [--before FOLDER] [--rounds 15]
 
-FOLDER is a checkout of an earlier version. Each version runs in processes of its own, in turns on one processor, and
-makes the same pictures: drawings as the page of `mnist-edge serve` sends them (PNG of 280 x 280, black strokes 20
-pixels wide on white, RGBA) and photographs of paper (JPEG of 640 x 480, uneven light, noise). The strokes are those of
-validation images.
+FOLDER is a checkout of an earlier version. The versions run in separate processes, in turns, and read the same
+pictures: drawings as the page of `mnist-edge serve` sends them (PNG of 280 x 280, black strokes 20 pixels wide on
+white, RGBA) and photographs of paper (JPEG of 640 x 480, uneven light, noise). The strokes are those of validation
+images.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def figure(times: Sequence[float]) -> str:
 
 
 def in_a_process(version: Path, folder: Path) -> dict[str, list[float]]:
-    """Measure one version once: µs for the whole and for decoding, by kind of picture."""
+    """Measure one version once: µs per picture for preprocessing and for decoding alone, by kind of picture."""
     environment = {**os.environ, "PYTHONPATH": str(version), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--measure", str(folder)]
     done = subprocess.run(command, env=environment, cwd=version, capture_output=True, text=True, check=True)
@@ -92,7 +92,7 @@ def in_a_process(version: Path, folder: Path) -> dict[str, list[float]]:
 
 
 def measured(folder: Path) -> dict[str, list[float]]:
-    """Processor time in this process, after one pass that does not count."""
+    """Processor time in this process in µs per picture, after one pass that is not measured."""
     from mnist_edge.vision.digit import NoDigit
     from mnist_edge.vision.pictures import prepare, read_picture
 
@@ -116,7 +116,7 @@ def measured(folder: Path) -> dict[str, list[float]]:
 
 
 def make_pictures(folder: Path) -> None:
-    """Write the pictures, drawn along the middle of the strokes of validation images."""
+    """Write the pictures, drawn along the skeletons of validation images."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFilter
     from skimage.morphology import skeletonize

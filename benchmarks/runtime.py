@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The runtime against its peers, interleaved in one run: latency, throughput, start, memory, install size, stages.
+"""Runtime and its peers, interleaved in one run: latency, throughput, start, memory, installed size, stages.
 
     python benchmarks/runtime.py [--workspace artifacts] [--rounds 7]
 
-Takes some ten minutes on two cores that should be idle. The workspace holds trained dense and cnn; without one, what
-needs Keras or exports is left out. Writes benchmarks/results/runtime.md and tradeoff.svg. Figures are medians of the
-rounds, with the smallest and largest.
+Takes some ten minutes on two cores, which should be idle. The workspace must hold a trained dense and cnn; without one,
+the measurements that need Keras or exports are left out. Writes benchmarks/results/runtime.md and tradeoff.svg. Figures
+are medians of the rounds, with the smallest and the largest.
 """
 
 from __future__ import annotations
@@ -182,7 +182,7 @@ def processes(workspace: Path | None, scratch: Path, images: np.ndarray, rounds:
             cost = process(command)
             if name in first:
                 taken[name].append(cost)
-            else:  # it reads the files from disk and writes byte code
+            else:  # the first run reads the files from disk and writes byte code
                 first[name] = cost
     base = taken["barest script, LiteRT"]
     lines = [
@@ -233,7 +233,7 @@ def stages(workspace: Path, scratch: Path) -> list[str]:
 
 
 def tradeoff(workspace: Path) -> list[str]:
-    """Accuracy, size and latency of every file, on the engine of `auto`'s first choice."""
+    """Accuracy, size and latency of each file, on the engine that `auto` prefers."""
     images, labels = (split := data.load_test()[0]).images, split.labels
     lines = ["## Accuracy, size, latency", "", "![every file](tradeoff.svg)", ""]
     lines += ["| file | engine | top-1 | bytes | p50, us | p99, us |", "|---|---|---|---|---|---|"]
@@ -266,6 +266,7 @@ def tradeoff(workspace: Path) -> list[str]:
 
 
 def tree(path: Path) -> int:
+    """Size of a file or of all files in a folder, in bytes."""
     return (
         sum(item.stat().st_size for item in path.rglob("*") if item.is_file()) if path.is_dir() else path.stat().st_size
     )

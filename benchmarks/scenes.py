@@ -1,9 +1,9 @@
-"""Photograph-like scenes with one digit or none: sheets on desks, strips, hard shadows, turned and cut digits.
+"""Synthetic photographs with one digit or none: sheets on desks, strips, hard shadows, turned and cut digits.
 
-A scene is made from a digit's ink (float64, 0 none to 1 full) and random numbers alone, so that a seed gives the same
-scenes again. Digits come from MNIST's training or validation split, from drawn strokes, and from Pillow's own
-font; never from the test images. The preprocessor was made on `DEVELOPMENT`; the committed table is made
-on `REPORTED`, whose scenes nobody looked at.
+A scene is made from a digit's ink (float64, 0 none to 1 full) and random numbers alone, so that a seed reproduces it.
+Digits come from MNIST's validation split, from drawn strokes, and from Pillow's own font; never from the test images.
+The preprocessor was developed on the scenes `DEVELOPMENT`; the committed table is made on `REPORTED`, which were not
+used for development.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Values = NDArray[np.float64]
-# Pixels of a side of the square that a digit's ink is drawn in, and of the sheet's longer side before it is placed.
+# Side of the square that a digit's ink is drawn in, and longer side of a sheet before it is placed, in pixels.
 TILE, SHEET = 256, 800
 BICUBIC = Image.Resampling.BICUBIC
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """Which scenes: the first seed, and which validation images, [start, stop), their digits are made of."""
+    """A set of scenes: the first seed, and the range [start, stop) of the validation images for their digits."""
 
     first: int
     start: int
@@ -37,13 +37,13 @@ REPORTED = Seeds(1_000_000, 2500, 5000)
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows. Lengths are shares of the sheet's or the picture's shorter side; angles are degrees."""
+    """Content of a picture. Lengths are shares of the shorter side of the sheet or the picture, angles are degrees."""
 
     sheet: float = 0.9  # reflectance
-    desk: float | None = None  # reflectance; None: the sheet is all of the picture
+    desk: float | None = None  # reflectance; None: the sheet fills the picture
     ink: float = 0.2
     ink_size: float = 0.45
-    margin: float = 0.06  # from the digit to the edge of the sheet; negative: it is cut there
+    margin: float = 0.06  # from the digit to the edge of the sheet; negative: the edge cuts the digit
     edges: int = 4  # edges of the sheet that are in the picture
     tilt: float = 12.0  # largest angle of the sheet
     turn: int = 0  # quarter turns of the whole picture
@@ -53,7 +53,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of scene: ``draw`` chooses what of it is random. ``empty``: there is no digit."""
+    """A kind of scene: ``draw`` makes a scene from random numbers. ``empty``: the scene has no digit."""
 
     draw: Callable[[np.random.Generator], Scene]
     empty: bool = False
@@ -136,13 +136,13 @@ KINDS: dict[str, Kind] = {
 def scenes(
     kind: str, count: int, seeds: Seeds, images: NDArray[np.uint8], labels: NDArray[np.int64]
 ) -> Iterator[tuple[bytes, int | None]]:
-    """JPEG files and what they show: the digit, or None.
+    """Scenes as JPEG files, each with the digit that it shows, or None.
 
     Args:
-        kind: one of `KINDS`.
-        count: how many.
-        seeds: which.
-        images: uint8 (n, 28, 28), the validation split.
+        kind: a key of `KINDS`.
+        count: number of scenes.
+        seeds: `DEVELOPMENT` or `REPORTED`.
+        images: uint8 (n, 28, 28), of the validation split.
         labels: int64 (n,).
     """
     for number in range(count):
@@ -156,7 +156,7 @@ def scenes(
 def ink_of(image: NDArray[np.uint8], label: int, rng: np.random.Generator) -> Values:
     """Ink of a digit that fills a square: from MNIST, drawn with a pen, or printed.
 
-    The font's 1 is left out: the network reads that form as a 7, however it is photographed.
+    A 1 is never printed, because the network reads the font's 1 as a 7 in any picture.
     """
     how = rng.random()
     if how < 0.45:
@@ -174,7 +174,7 @@ def ink_of(image: NDArray[np.uint8], label: int, rng: np.random.Generator) -> Va
     return _boxed(np.asarray(pen, np.float64) / 255)
 
 
-# The strokes of each digit: points that a smooth line goes through, in a box of 1 x 1.
+# Strokes of each digit: points that a smooth line passes through, in a box of 1 x 1.
 STROKES: dict[int, list[list[tuple[float, float]]]] = {
     0: [
         [(0.5, 0), (0.15, 0.2), (0.08, 0.55), (0.25, 0.92), (0.55, 1), (0.85, 0.8), (0.92, 0.4), (0.78, 0.08), (0.5, 0)]
@@ -222,7 +222,7 @@ STROKES: dict[int, list[list[tuple[float, float]]]] = {
 
 
 def _draw_strokes(pen: Image.Image, label: int, rng: np.random.Generator) -> None:
-    """A digit drawn by hand: its points moved a little, with a round pen of one width."""
+    """Draw a digit as by hand: with its points moved a little, and a round pen of one width."""
     draw, radius = ImageDraw.Draw(pen), rng.uniform(0.015, 0.055) * pen.width
     wide = rng.uniform(0.55, 0.8)
     moved: dict[tuple[float, float], NDArray[np.float64]] = {}
@@ -237,7 +237,7 @@ def _draw_strokes(pen: Image.Image, label: int, rng: np.random.Generator) -> Non
 
 
 def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points of a Catmull-Rom curve through the given ones."""
+    """Points on a Catmull-Rom spline through the given points (Catmull and Rom, 1974)."""
     padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     t = np.linspace(0, 1, 60)[:, np.newaxis]
     parts = []
@@ -249,7 +249,7 @@ def _smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _boxed(ink: Values) -> Values:
-    """Cropped to the ink and scaled so that its longer side fills the square."""
+    """Crop to the ink, and scale so that the longer side fills the square."""
     rows, columns = (np.flatnonzero((ink > 0.5).any(axis=axis)) for axis in (1, 0))
     crop = Image.fromarray(np.uint8(255 * ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]))
     factor = TILE / max(crop.size)
@@ -293,7 +293,10 @@ def photograph(tile: Values, scene: Scene, rng: np.random.Generator) -> bytes:
 def _sheet(
     tile: Values, scene: Scene, rng: np.random.Generator, aspect: float
 ) -> tuple[Image.Image, tuple[float, float], float]:
-    """The sheet's ink, the digit's centre on it and its longer side. ``aspect`` is the picture's width by height."""
+    """The sheet's ink, the centre of the digit on it, and the digit's size in pixels.
+
+    ``aspect`` is width by height of the picture.
+    """
     if scene.desk is not None and scene.edges == 4:
         aspect = rng.uniform(0.65, 1.5)
     width, height = (SHEET, round(SHEET / aspect)) if aspect > 1 else (round(SHEET * aspect), SHEET)
@@ -320,10 +323,10 @@ def _sheet(
 def _corners(
     scene: Scene, width: int, height: int, sheet: tuple[int, int], rng: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """Where the sheet's corners are in the picture: left top, right top, right bottom, left bottom."""
+    """Corners of the sheet in the picture: left top, right top, right bottom, left bottom."""
     angle = np.deg2rad(rng.uniform(-scene.tilt, scene.tilt))
     if scene.desk is None:
-        # The sheet fills the picture: only the digit is tilted, about the middle.
+        # The sheet fills the picture: only the digit is tilted, about the centre.
         if scene.margin < 0:
             angle = 0.0
         fit, jitter, middle = 1.0, 0.0, (width / 2, height / 2)
@@ -349,7 +352,7 @@ def _corners(
 def _beyond(
     corners: list[tuple[float, float]], edges: int, width: int, height: int, rng: np.random.Generator
 ) -> list[tuple[float, float]]:
-    """The sheet enlarged about the picture's middle and moved, so that about ``edges`` of its edges are in view."""
+    """Corners of the sheet, enlarged and moved so that about ``edges`` of its edges are in the picture."""
     points = np.array(corners)
     points = (points - points.mean(axis=0)) * rng.uniform(1.15, 1.35) + [width / 2, height / 2]
     sides = rng.permutation(4)[:edges]
@@ -364,7 +367,7 @@ def _beyond(
 
 
 def _homography(points: list[tuple[float, float]], onto: list[tuple[float, float]]) -> Values:
-    """The eight coefficients that take ``points`` onto ``onto``."""
+    """The eight coefficients of the perspective transformation that maps ``points`` to ``onto``."""
     rows, values = [], []
     for (x, y), (u, v) in zip(points, onto, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
@@ -384,7 +387,7 @@ def _placed(sheet: Image.Image, matrix: Values, size: tuple[int, int]) -> Values
 
 
 def _texture(width: int, height: int, rng: np.random.Generator) -> Values:
-    """A desk: even, or with grain along one direction."""
+    """Relative reflectance of a desk: uniform, or with grain along one direction."""
     if rng.random() < 0.4:
         return np.ones((height, width))
     length = int(rng.integers(20, 120))
@@ -394,7 +397,7 @@ def _texture(width: int, height: int, rng: np.random.Generator) -> Values:
 
 
 def _light(width: int, height: int, rng: np.random.Generator) -> Values:
-    """A gradient in a random direction."""
+    """Light with a gradient in a random direction."""
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0:height, 0:width]
     along = x / width * np.cos(angle) + y / height * np.sin(angle)
@@ -402,7 +405,7 @@ def _light(width: int, height: int, rng: np.random.Generator) -> Values:
 
 
 def _strip_mask(width: int, height: int, ink: Values, rng: np.random.Generator) -> Values:
-    """1 along one edge, up to a straight line that stops short of the ink."""
+    """Mask that is 1 along one edge, up to a straight line that does not reach the ink."""
     edge = int(rng.integers(4))
     turned = np.rot90(ink, edge)
     rows = np.flatnonzero((turned > 0.1).any(axis=1))
@@ -416,7 +419,7 @@ def _strip_mask(width: int, height: int, ink: Values, rng: np.random.Generator) 
 def _shadow_mask(
     where: str, centre: tuple[float, float], size: float, shape: tuple[int, ...], rng: np.random.Generator
 ) -> Values:
-    """Share of the light at each pixel when a shadow with a straight edge covers a part of the picture."""
+    """Factor on the light at each pixel, for a shadow with a straight edge that covers a part of the picture."""
     angle = rng.uniform(0, 2 * np.pi)
     offset = {"through": rng.uniform(-0.3, 0.3), "next": rng.uniform(0.8, 1.1), "anywhere": rng.uniform(-1, 1)}[where]
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]

@@ -1,8 +1,9 @@
-"""What a recipe gives: every seed trained, exported and read on the 10,000 once; mean and standard deviation.
+"""Accuracy of a recipe over several seeds: each is trained, exported and evaluated once on the 10,000 test images.
 
     python benchmarks/seeds.py --model dense --recipe best --seeds 5 -o runs --json benchmarks/results/best-dense.json
 
-A run that was stopped goes on where it was; so can several of these at once, with --only SEED on a core each.
+Prints mean and standard deviation. A run that was stopped is resumed. With --only SEED, several processes can work at
+once, on a core each.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mnist_edge.workflows.export import ExportOptions, export
 
 
 def share_teacher(first: Path, workspace: Path, config: training.TrainConfig) -> None:
-    """The teacher of all seeds is the same: trained with the first, copied for the others."""
+    """Copy the teacher that was trained with the first seed, because all seeds have the same teacher."""
     teacher, target = config.recipe.teacher, workspace / config.model / "teacher"
     for source in (first / str(teacher), first / config.model / "teacher"):
         if teacher and source != workspace / teacher and (source / KERAS_NAME).is_file() and not target.exists():
@@ -32,8 +33,8 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--recipe", default="best")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", type=int, nargs="*", help="these seeds alone")
-    parser.add_argument("--time-budget", type=float, help="minutes a seed")
+    parser.add_argument("--only", type=int, nargs="*", help="run only these seeds")
+    parser.add_argument("--time-budget", type=float, help="minutes per seed")
     parser.add_argument("-o", "--output-dir", type=Path, default=Path("runs"))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

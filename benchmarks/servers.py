@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""HTTP servers for the service: what each costs and what it enforces by itself. Writes benchmarks/results/servers.md.
+"""HTTP servers for the service: cost and built-in limits of each. Writes benchmarks/results/servers.md.
 
     python benchmarks/servers.py [--seconds 4] [--rounds 5] [--environments FOLDER] [--only NAME ...]
 
-uvicorn with httptools and with h11, granian and hypercorn, each in an environment that this script makes and keeps, run
-one and the same ASGI application, which reads a body and answers `{}`, with the options that each documents against
-greedy and slow clients. Each is attacked on loopback, then loaded by wrk (apt-get install wrk). The last row attacks
-`mnist-edge serve`.
+uvicorn with httptools and with h11, granian and hypercorn run the same ASGI application, which reads a body and answers
+`{}`, each in a virtual environment that this script makes and keeps, and with the options that its documentation gives
+against greedy and slow clients. Each is attacked from this machine, then loaded by wrk (apt-get install wrk). The last
+row is `mnist-edge serve`, which is attacked only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CONNECTIONS = 1500
 
 @dataclass
 class Row:
-    """What was measured of one server."""
+    """Measurements of one server; memory in MiB."""
 
     started: float = 0.0
     pss: float = 0.0
@@ -54,7 +54,7 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=4, help="of each load")
+    parser.add_argument("--seconds", type=float, default=4, help="duration of each load")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=[*(server.name for server in SERVERS), SERVED.name])
     cache = platformdirs.user_cache_path("mnist-edge") / "servers"
@@ -81,14 +81,14 @@ def main() -> None:
 
 
 def python_of(server: Server, environments: Path) -> Path:
-    """The Python of the server's environment; ours runs in this one."""
+    """Python of the server's environment; mnist-edge runs in the environment of this script."""
     if not server.requirements:
         return Path(sys.executable)
     return load.environment(environments, server.name.replace(", ", "-"), server.requirements)
 
 
 def arm_wheels(python: Path, packages: tuple[str, ...]) -> str:
-    """Which of these packages have a wheel for Python 3.11 on 64-bit Arm."""
+    """For each package, whether it has a wheel for Python 3.11 on 64-bit Arm, as text."""
     found = []
     for package in packages:
         with tempfile.TemporaryDirectory() as scratch:
@@ -102,7 +102,7 @@ def arm_wheels(python: Path, packages: tuple[str, ...]) -> str:
 
 @contextlib.contextmanager
 def fresh(server: Server, python: Path, folder: Path) -> Iterator[tuple[load.Running, int]]:
-    """A new process of a server, and its port."""
+    """Start a new process of a server; yields it and its port."""
     port = load.free_port()
     path = "/v2/health/live" if server is SERVED else "/"
     words = server.command(python, port)
@@ -111,7 +111,7 @@ def fresh(server: Server, python: Path, folder: Path) -> Iterator[tuple[load.Run
 
 
 def attack(server: Server, python: Path, row: Row, folder: Path) -> None:
-    """Every attack on a new process, and what came of it in words."""
+    """Run each attack on a new process, and record its outcome as text."""
     print(server.name, file=sys.stderr, flush=True)
     starts = []
     for _ in range(3):
@@ -137,7 +137,7 @@ def attack(server: Server, python: Path, row: Row, folder: Path) -> None:
 
 
 def closed_after(port: int, beginning: bytes, piece: bytes) -> str:
-    """Seconds until the server closes a connection that sends a piece every second."""
+    """Time until the server closes a connection that sends a piece every second, as text."""
     begun = time.monotonic()
     with _target(port).connect() as connection:
         connection.sendall(beginning)
@@ -160,7 +160,7 @@ def closed_after(port: int, beginning: bytes, piece: bytes) -> str:
 
 
 def many_connections(port: int) -> str:
-    """How many of many silent connections from one address stay open, and what a further one is answered."""
+    """Number of silent connections from one address that stay open, and the answer to another address, as text."""
     opened: list[socket.socket] = []
     with contextlib.suppress(OSError):
         for _ in range(CONNECTIONS):
@@ -198,7 +198,7 @@ def throughput(
 
 
 def page(servers: list[Server], rows: dict[str, Row], options: argparse.Namespace) -> list[str]:
-    """The results as a page of Markdown."""
+    """Results as Markdown."""
     here, first = machine(), rows.get(SERVERS[0].name)
     lines = [
         "# HTTP servers: what each costs, and what it enforces by itself", "",
@@ -237,12 +237,12 @@ def page(servers: list[Server], rows: dict[str, Row], options: argparse.Namespac
 
 
 def described(size: int) -> str:
-    """Bytes in words."""
+    """A size in bytes as text, with a unit."""
     return f"{size / 2**20:.1f} MiB" if size >= 2**20 else f"{size / 1024:.0f} KiB"
 
 
 def spread(ratios: list[float]) -> str:
-    """Median, and the lowest and the highest."""
+    """Text of the median, with the lowest and the highest value."""
     return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The service under load on loopback next to its peers, interleaved in one run: writes benchmarks/results/serving.md.
+"""The service and its peers under load, interleaved in one run. Writes benchmarks/results/serving.md.
 
     python benchmarks/serving.py [--seconds 5] [--rounds 3] [--only CASE ...] [--peers NAME ...] [--environments FOLDER]
 
-Peers: bare Starlette, FastAPI, KServe, MLServer and LitServe, each in an environment that this script makes and keeps.
-All run the same int8 cnn file with the same engine, one interpreter in one process, and share this machine's cores with
-the load generators, wrk and (for gRPC) h2load: apt-get install wrk nghttp2-client.
+Peers: bare Starlette, FastAPI, KServe, MLServer and LitServe, each in a virtual environment that this script makes and
+keeps. All run the same int8 cnn file with the same engine, with one interpreter in one process, and share this
+machine's cores with the load generators wrk and, for gRPC, h2load (apt-get install wrk nghttp2-client).
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ LENGTH = "Inference-Header-Content-Length"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=5, help="of each load")
+    parser.add_argument("--seconds", type=float, default=5, help="duration of each load")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", action="append", choices=[*CASES, GRPC, CLIENT], help="may be given often")
+    parser.add_argument("--only", action="append", choices=[*CASES, GRPC, CLIENT], help="may be repeated")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS))
     parser.add_argument(
         "--environments", type=Path, default=platformdirs.user_cache_path("mnist-edge") / "serving-peers"
@@ -113,7 +113,7 @@ def measure(
 
 
 def golden() -> tuple[NDArray[np.uint8], list[int]]:
-    """64 images, and the label that the model must give each."""
+    """64 images of the golden set, and the right label of each."""
     with np.load(golden_path(MODEL)) as kept:
         images = np.concatenate([kept["images"]] * 2)
         labels = kept["probabilities"][0].argmax(axis=1).tolist() * 2
@@ -143,10 +143,10 @@ def request_bodies(case: str) -> list[Body]:
 
 
 def check(port: int, case: str, body: Body) -> int:
-    """Send one request, and check that the answer is right.
+    """Send one request, and exit if the answer is wrong.
 
     Returns:
-        bytes of the answer's body.
+        Size of the answer's body in bytes.
     """
     connection = http.client.HTTPConnection(load.HOST, port, timeout=30)
     path = CASES[case][1]
@@ -170,7 +170,7 @@ def check(port: int, case: str, body: Body) -> int:
 
 
 def measure_grpc(results: Results, wanted: Sequence[str], options: argparse.Namespace, scratch: Path) -> None:
-    """Our gRPC next to our REST: the same image, the same load generator; and KServe's own client."""
+    """Compare gRPC with REST for the same image and load generator, and run KServe's own client."""
     help_text = subprocess.run([sys.executable, "-m", "mnist_edge", "serve", "--help"], capture_output=True, text=True,
                                check=True, env={"COLUMNS": "200", "PATH": ""}).stdout  # fmt: skip
     if "--grpc-port" not in help_text:
@@ -197,9 +197,8 @@ def measure_grpc(results: Results, wanted: Sequence[str], options: argparse.Name
         taken: dict[str, list[Load]] = {"gRPC": [], "REST": []}
         for turn in range(options.rounds):
             for name in sorted(taken, reverse=turn % 2 == 1):
-                http1, least = name == "REST", sizes[name]
-                loaded = load.h2load(*asked[name], 8, options.seconds, http1=http1, least=least, folder=scratch)
-                taken[name].append(loaded)
+                settings = load.H2Load(8, options.seconds, http1=name == "REST", least=sizes[name])
+                taken[name].append(load.h2load(*asked[name], settings, scratch))
                 print(name, taken[name][-1], file=sys.stderr, flush=True)
         results.loads[GRPC] = taken
 
@@ -218,10 +217,10 @@ def grpc_body() -> Body:
 
 
 def grpc_check(port: int, body: Body) -> int:
-    """Ask once by grpcio; the answer must be right.
+    """Send one request by grpcio, and check that the answer is right.
 
     Returns:
-        bytes of the answer in gRPC's frame.
+        Size of the answer in gRPC's frame, in bytes.
     """
     import grpc
     from tritonclient.grpc import service_pb2

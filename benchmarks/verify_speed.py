@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""``verify`` over the 10,000 against bare loops over the same engine, interleaved in one run.
+"""Duration of ``verify`` on the 10,000 test images and of bare loops over the same engine, interleaved in one run.
 
     python benchmarks/verify_speed.py artifacts/cnn
 
-The bare loops set the input, invoke and get the output, one image a call and 50 a call, on one thread; ``verify`` runs
-in batches on one thread, without and with the comparison with the float export, which it makes by default. Medians of
-the rounds; ratios are to the loop in batches, with the smallest and the largest.
+The bare loops set the input, invoke and get the output, with one image per call and with 50, on one thread. ``verify``
+runs in batches on one thread, without and with the float export, which it runs too by default. Prints medians of the
+rounds, and the ratios to the loop in batches with the smallest and the largest.
 """
 
 import functools

@@ -1,7 +1,9 @@
-"""Other people's architectures in every format, beside the plain converters: ``python benchmarks/zoo.py [NAME...]``.
+"""The architectures of the zoo in each format, compared with the plain converters' files.
+
+    python benchmarks/zoo.py [NAME...]
 
 Trains each for seconds (see ``tests/support/zoo.py``), exports it to int8, and writes ``benchmarks/results/zoo.md``.
-Takes some 15 minutes on two cores. With names, prints their rows only.
+Takes some 15 minutes on two cores. With names, only prints the rows of these architectures.
 """
 
 from __future__ import annotations

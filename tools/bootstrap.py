@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Set up ``.venv`` beside this folder and install mnist-edge into it. Needs Python >= 3.11, nothing else.
+"""Make the virtual environment ``.venv`` in the repository and install mnist-edge into it. Needs only Python >= 3.11.
 
     python3 tools/bootstrap.py train|dev
 
-A virtual environment of its own is what a system Python that refuses ``pip install`` asks for. Where that Python has no
-``ensurepip`` (Debian without python3-venv), the system's own pip is pointed at the environment; where it has none
-either, pip's self-contained zip application is fetched.
+A virtual environment also works with a system Python that refuses ``pip install`` (PEP 668). If that Python has no
+``ensurepip`` (Debian without python3-venv), the system's pip installs into the environment; if there is no pip either,
+pip's self-contained zip application is downloaded.
 """
 
 import os
@@ -31,7 +31,7 @@ def main() -> int:
         return 3
     extra = sys.argv[1] if len(sys.argv) == 2 else ""
     if extra not in ("train", "dev"):
-        print("bootstrap: say what to install.\n  remedy: python3 tools/bootstrap.py train|dev", file=sys.stderr)
+        print("bootstrap: name an extra.\n  remedy: python3 tools/bootstrap.py train|dev", file=sys.stderr)
         return 2
     if not PYTHON.exists():
         venv.create(ENVIRONMENT, with_pip=False)
@@ -39,19 +39,19 @@ def main() -> int:
         pip = _pip(Path(folder))
         if pip is None:
             print(
-                "bootstrap: no pip could be had.\n  remedy: install your system's python3-venv package.",
+                "bootstrap: there is no pip.\n  remedy: install your system's python3-venv package.",
                 file=sys.stderr,
             )
             return 3
         command = [*pip, "install", "--quiet", "--editable", f"{ROOT}[{extra}]"]
         print(f"bootstrap: installing mnist-edge[{extra}] into .venv ...", flush=True)
-        # A user's PIP_USER or PIP_TARGET would install elsewhere.
+        # PIP_USER, PIP_TARGET and PIP_PREFIX would install outside of the environment.
         clean = {key: value for key, value in os.environ.items() if key not in ("PIP_USER", "PIP_TARGET", "PIP_PREFIX")}
         return subprocess.run(command, env=clean, check=False).returncode
 
 
 def _pip(folder: Path) -> list[str] | None:
-    """How to call a pip that installs into the environment."""
+    """Command of a pip that installs into the environment; None if there is none. ``folder`` is for a download."""
     inside = [str(PYTHON), "-m", "pip"]
     if _works([*inside, "--version"]) or _works([str(PYTHON), "-m", "ensurepip", "--default-pip"]):
         return inside

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""A Raspberry Pi without one: the offline bundle installed in an emulated board, and what runs there compared.
+"""Install the offline bundle on an emulated Raspberry Pi, and compare its results with this machine's.
 
     python tools/emulate.py [FOLDER ...] [--release bookworm|trixie] [--cpu cortex-a72 ...] [--images 500]
 
-In an arm64 root of Debian's packages, which is what Raspberry Pi OS is made of, with no network: `install.sh` of the
-bundle for that release; then, as each processor, self-tests, `verify`, `predict` and `bench`. On the first processor
-int8 TFLite files run on --images test images, everything else on 500. `--cpu Haswell` verifies as an x86-64 processor
-with AVX2 and no VNNI, by this very Python. FOLDER is a model's folder; the shipped models without.
+In an arm64 root file system of Debian packages, as Raspberry Pi OS uses, without network: runs `install.sh` of the
+bundle for that release; then, on each processor, self-tests, `verify`, `predict` and `bench`. On the first processor
+int8 TFLite files run on --images test images, everything else on 500. `--cpu Haswell` verifies on an x86-64 processor
+with AVX2 and without VNNI, with this Python. FOLDER is a model's folder; by default those of the shipped models.
 
-What counts is which labels differ from this machine's: emulated time says nothing about a board's. Exit code 3 where
-this machine cannot emulate, 1 where a verdict differs, an unexplained label does, or anything fails.
+Labels are compared, not times: emulated times tell nothing about a board. Exit code 3 if this machine cannot emulate; 1
+if a verdict differs, if a label differs that rounding does not explain, or if anything fails.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ from mnist_edge.runtime.selftest import golden_path
 from mnist_edge.store.manifest import MANIFEST_NAME, sha256_of
 from mnist_edge.store.workspace import SHIPPED
 
+# Largest number of images for everything but int8 TFLite files on the first processor.
 FEW = 500
+# Pictures that `predict` classifies.
 PICTURES = 20
 ENGINES = {
     "bookworm": {".tflite": ("litert", "tflite-runtime"), ".onnx": ("onnxruntime",)},
@@ -44,8 +46,17 @@ ENGINES = {
 EXTRAS = {"bookworm": ["--extra", "onnx", "--extra", "litert"], "trixie": ["--extra", "onnx"]}
 
 
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Folders of models whose files are compared, the release whose engines are used, and the number of images."""
+
+    folders: list[Path]
+    release: str
+    images: int
+
+
 class Report:
-    """What was run, and whether all of it was as it should be."""
+    """Rows of the results, and whether all of them are as expected."""
 
     def __init__(self) -> None:
         self.rows: list[str] = []
@@ -53,7 +64,7 @@ class Report:
         self._begun = time.monotonic()
 
     def add(self, where: str, what: str, found: str, good: bool) -> None:
-        """Enter a line, and print it with the seconds since the beginning."""
+        """Add a row, and print it with the seconds since the start."""
         self.good &= good
         self.rows.append(f"| {where} | {what} | {found} | {'ok' if good else 'FAILED'} |")
         seconds = time.monotonic() - self._begun
@@ -66,7 +77,7 @@ def main() -> int:
     parser.add_argument("--release", default="bookworm", choices=ENGINES)
     parser.add_argument("--cpu", action="append", choices=[*PARTS, "Haswell"])
     parser.add_argument("--images", type=int, default=10_000)
-    parser.add_argument("--wheel", type=Path, help="mnist-edge's own; built without")
+    parser.add_argument("--wheel", type=Path, help="mnist-edge's own wheel; by default it is built")
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
     report, begun = Report(), time.monotonic()
@@ -74,7 +85,8 @@ def main() -> int:
         for at, cpu in enumerate(options.cpu or list(PARTS)):
             images = options.images if at == 0 else min(FEW, options.images)
             if cpu == "Haswell":
-                compare_files(report, cpu, haswell(), Path(tempfile.mkdtemp()), options.folders, "bookworm", images)
+                comparison = Comparison(options.folders, "bookworm", images)
+                compare_files(report, cpu, haswell(), Path(tempfile.mkdtemp()), comparison)
                 continue
             root = make_root(options.release)
             where = f"{options.release} as {cpu}"
@@ -82,7 +94,8 @@ def main() -> int:
                 break
             board = raspberry_pi(root, cpu)
             check_selftests(report, where, board, options.release)
-            compare_files(report, where, board, root / "home" / "work", options.folders, options.release, images)
+            comparison = Comparison(options.folders, options.release, images)
+            compare_files(report, where, board, root / "home" / "work", comparison)
             compare_pictures(report, where, board, root)
             check_bench(report, where, board)
     except NotHereError as error:
@@ -123,22 +136,20 @@ def check_selftests(report: Report, where: str, board: Processor, release: str) 
         report.add(where, f"self-test, {engine}", found, good)
 
 
-def compare_files(
-    report: Report, where: str, there: Processor, work: Path, folders: list[Path], release: str, images: int
-) -> None:
-    """`verify` here and there on the same images: the same rule, and which labels are not the same."""
+def compare_files(report: Report, where: str, there: Processor, work: Path, comparison: Comparison) -> None:
+    """Run `verify` on this machine and on the emulated processor, on the same images, and compare rules and labels."""
     this = here()
-    for folder in folders:
+    for folder in comparison.folders:
         for path in sorted(folder.glob("*-*.tflite")) + sorted(folder.glob("*-*.onnx")):
             full = "int8" in path.name and (path.suffix == ".tflite" or where == "Haswell")
-            count = images if full else min(FEW, images)
+            count = comparison.images if full else min(FEW, comparison.images)
             common = slice_of(folder, count, work)
-            # Alone with its manifest: the float twin beside it would be run too, which takes minutes under emulation.
+            # Copied without the float export: verify would run it too, which takes minutes under emulation.
             alone = work / path.stem / path.name
             alone.parent.mkdir(exist_ok=True)
             for item in (path, folder / MANIFEST_NAME, golden_path(path)):
                 shutil.copy(item, alone.parent)
-            for engine in ENGINES[release][path.suffix]:
+            for engine in ENGINES[comparison.release][path.suffix]:
                 words = ["-m", "mnist_edge", "verify", alone, "--engine", engine, "--json", *common]
                 ours, theirs = this.run(this.python, *words), there.run(there.python, *map(inside, words))
                 report.add(where, f"{path.name}, {engine}, {count:,} images", *judge(ours, theirs, "int8" in path.name))
@@ -153,7 +164,7 @@ def judge(
     moved = [{flip["index"]: flip["after"] for flip in item["changes"]["flips"]} for item in (one, two)]
     differ = sorted(index for index in moved[0].keys() | moved[1].keys() if moved[0].get(index) != moved[1].get(index))
     found = f"{two['rule']}, {two['accuracy']:.2%}; labels that differ from this machine's: {differ or 'none'}"
-    # Sums of floats are rounded in another order on another processor: an image on the edge may fall over it.
+    # Other processors round sums of floats in another order, which may change the label of a borderline image.
     return found, one["rule"] == two["rule"] and (not differ or not int8)
 
 
@@ -192,19 +203,20 @@ def results(done: subprocess.CompletedProcess[str], key: str = "results") -> lis
 
 
 def last_words(done: subprocess.CompletedProcess[str]) -> str:
-    said = (done.stderr or done.stdout).strip().splitlines()
-    return f"ended with {done.returncode}: {' / '.join(said[-2:])}"
+    """Exit code and last two lines of a failed program."""
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return f"ended with {done.returncode}: {' / '.join(lines[-2:])}"
 
 
 def inside(word: object) -> str:
-    """A path as the root sees it."""
+    """A word of a command line, with a path relative to the root file system of the board."""
     text = str(word)
     at = text.find("/home/work/")
     return text[at:] if at >= 0 else text
 
 
 def slice_of(folder: Path, images: int, work: Path) -> list[str]:
-    """The options that make ``verify`` look at the first images only, with the reference's rows for them."""
+    """Options with which ``verify`` uses the first images alone, and the float answers on them."""
     work.mkdir(exist_ok=True)
     test, _ = data.load_test()
     target, rows = work / f"{images}.npz", work / f"{folder.name}-{images}-reference.npz"

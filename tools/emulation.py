@@ -1,7 +1,7 @@
-"""Processors that are not here: an arm64 Debian root with Raspberry Pi OS's Python, and x86-64 without VNNI.
+"""Emulated processors: an arm64 Debian root file system with Raspberry Pi OS's Python, and x86-64 without VNNI.
 
-Under QEMU's user-mode emulation. Needs Debian's qemu-user-static, and for the root debootstrap, root's rights, and a
-kernel that lets binfmt_misc be mounted and starts namespaces.
+By QEMU's user-mode emulation. Needs Debian's qemu-user-static; the root file system also needs debootstrap, the rights
+of root, and a kernel that allows mounting binfmt_misc and starting namespaces.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import platformdirs
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(platformdirs.user_cache_dir("mnist-edge")) / "emulation"
-# Arm's part numbers, as /proc/cpuinfo has them: a Raspberry Pi 4 and a 3.
+# Arm's part numbers in /proc/cpuinfo, of the processors of a Raspberry Pi 4 and of a 3.
 PARTS = {"cortex-a72": "0xd08", "cortex-a53": "0xd03"}
 QEMU = "qemu-aarch64-static"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
-# An arm64 ELF executable or shared object; F: the kernel opens the interpreter now, so that a root need not hold it.
+# Registration of arm64 ELF executables and shared objects with binfmt_misc (kernel documentation, binfmt-misc). Flag F:
+# the kernel opens the interpreter at once, so that the root file system need not hold it.
 MAGIC = (
     rb":mnist-edge-arm64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:"
     rb"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:%s:F"
@@ -29,30 +30,30 @@ MAGIC = (
 
 
 class NotHereError(Exception):
-    """This machine cannot emulate that; the message says why."""
+    """This machine cannot emulate the processor; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Processor:
-    """How to start a program there: what to put before its words, and the environment."""
+    """A real or emulated processor: prefix of a program's command line, environment variables, path of Python."""
 
     prefix: list[str]
     environment: dict[str, str]
     python: str
 
     def run(self, *words: object) -> subprocess.CompletedProcess[str]:
-        """Run a program with its output kept."""
+        """Run a program to its end and capture its output."""
         command = [*self.prefix, *map(str, words)]
         return subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
 
 
 def here() -> Processor:
-    """This machine, by this very Python."""
+    """This machine, with the Python that runs this script."""
     return Processor([], {**os.environ, "PYTHONPATH": str(ROOT)}, sys.executable)
 
 
 def haswell() -> Processor:
-    """An x86-64 processor with AVX2 and no VNNI, by this very Python; processes that it starts run as here."""
+    """An x86-64 processor with AVX2 and without VNNI, with this Python; its child processes are not emulated."""
     qemu = shutil.which("qemu-x86_64-static")
     if qemu is None:
         raise NotHereError("qemu-x86_64-static is not installed (Debian: qemu-user-static)")
@@ -61,7 +62,7 @@ def haswell() -> Processor:
 
 
 def raspberry_pi(root: Path, cpu: str) -> Processor:
-    """A board with the installed bundle in ``root``: its own file system, no network."""
+    """A board without network, with the root file system ``root``, in which the bundle is installed."""
     describe_board(root, cpu)
     enter = (
         f"mount --bind /dev {root}/dev && mount -t proc proc {root}/proc"
@@ -73,12 +74,12 @@ def raspberry_pi(root: Path, cpu: str) -> Processor:
 
 
 def make_root(release: str) -> Path:
-    """An arm64 root of a Debian release, unpacked once and kept; nothing in it is configured, and nothing need be."""
+    """Arm64 root file system of a Debian release, unpacked once and kept; its packages need not be configured."""
     for program in ("debootstrap", QEMU, "unshare", "chroot"):
         if shutil.which(program) is None:
             raise NotHereError(f"{program} is not installed (Debian: debootstrap, qemu-user-static, util-linux)")
     if os.geteuid() != 0:
-        raise NotHereError("it takes root's rights to enter a root")
+        raise NotHereError("chroot needs the rights of root")
     register()
     root = CACHE / f"root-{release}-arm64"
     if not (root / "complete").exists():
@@ -94,7 +95,7 @@ def make_root(release: str) -> Path:
 
 
 def register() -> None:
-    """Have the kernel start arm64 programs by QEMU, in any root."""
+    """Let the kernel start arm64 programs by QEMU, in any root file system."""
     try:
         if not (BINFMT / "register").exists():
             call(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)])
@@ -108,7 +109,7 @@ def register() -> None:
 
 
 def install(root: Path, bundle: Path, cpu: str) -> subprocess.CompletedProcess[str]:
-    """Unpack a bundle in the root's /home and run its install script, as a person would, with no network."""
+    """Unpack a bundle in /home of the root file system and run its install script without network, as users do."""
     home = root / "home"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
@@ -118,7 +119,10 @@ def install(root: Path, bundle: Path, cpu: str) -> subprocess.CompletedProcess[s
 
 
 def describe_board(root: Path, cpu: str) -> None:
-    """What the engines read of a board with four cores, in place of this machine's: its x86 caches crash them."""
+    """Write the files of /sys and /proc that engines read, for a board with four cores.
+
+    The files of this machine would crash them, because they describe the caches of an x86 processor.
+    """
     folder = root / "sys" / "devices" / "system" / "cpu"
     files = {"possible": "0-3", "present": "0-3", "online": "0-3", "kernel_max": "3"}
     for core in range(4):

@@ -1,4 +1,4 @@
-"""The README's picture: the verdict of a workspace as the terminal shows it, as SVG.
+"""Make the README's picture: the verdict on a model of a workspace as the terminal shows it, as SVG.
 
 python tools/picture.py artifacts cnn tools/verdict.svg
 """
@@ -31,7 +31,7 @@ def main(workspace: Path, model: str, target: Path) -> None:
     for line in verdict_lines(checks):
         console.print(line, highlight=False)
     picture = console.export_svg(title="mnist-edge")
-    # Rich's fonts come from the network; any monospace font will do.
+    # Rich refers to fonts in the network; without them the viewer's monospace font is used.
     target.write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL))
 
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Run the tests with the oldest or the newest packages that pyproject.toml allows.
 
-    python tools/ranges.py lowest                        # every requirement of ours at its lower bound
-    python tools/ranges.py highest --python python3.13   # as pip resolves it today
-    .venv/bin/python tools/ranges.py numpy [--short]     # the environment that runs this, with the newest numpy
+    python tools/ranges.py lowest                        # each requirement in pyproject.toml at its lower bound
+    python tools/ranges.py highest --python python3.13   # as pip resolves them today
+    .venv/bin/python tools/ranges.py numpy [--short]     # the environment that runs this script, with the newest numpy
 
 On Python 3.11 the extra "dev" has tflite-runtime, which limits numpy to version 1; a device install with another engine
 has numpy 2. "numpy" tests that combination: it copies the environment without tflite-runtime and numpy, by links, and
@@ -25,18 +25,18 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 UNIT_TESTS = ["-m", "not slow", "tests"]
-# Unit tests, the conversions, the engines, the service: what a package's version can break.
+# Unit tests, and those of conversions, engines and service, which depend most on the versions of packages.
 TESTS = (
     UNIT_TESTS,
     ["tests/project/test_conformance.py", "tests/workflows/test_verify.py", "tests/serving/test_serving.py"],
 )
-# What a device runs, and the arithmetic that numpy 2's rules of promotion can change (NEP 50).
+# Tests of what a device runs, and of arithmetic that numpy 2's promotion rules can change (NEP 50).
 SHORT = [
     "cli/test_app", "runtime", "vision", "int8", "conversion/test_c_ops", "parity/test_statistics", "parity/test_gate",
     "serving/test_requests",
 ]  # fmt: skip
-# What a contributor alone installs is tested at its newest.
-NOT_OURS = ("dev", "fuzz")
+# Extras for contributors alone; their packages are tested at the newest versions.
+CONTRIBUTORS_ONLY = ("dev", "fuzz")
 
 
 def main() -> int:
@@ -63,9 +63,9 @@ def main() -> int:
             return 1
         versions = "import numpy, sys; print('Python', sys.version, 'numpy', numpy.__version__, flush=True)"
         subprocess.run([python, "-c", versions], check=True)
-        # Old packages next to newer ones of their own warn of each other.
-        loud = ["-W", "ignore::DeprecationWarning"] if options.end == "lowest" else []
-        pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *loud, "-n", "2", "--dist", "loadscope"]
+        # Old packages give deprecation warnings if their dependencies are newer.
+        filters = ["-W", "ignore::DeprecationWarning"] if options.end == "lowest" else []
+        pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *filters, "-n", "2", "--dist", "loadscope"]
         pytest += ["--deselect", "tests/project/test_project.py"]
         runs = (UNIT_TESTS,) if options.end == "numpy" else TESTS
         if options.short:
@@ -75,23 +75,23 @@ def main() -> int:
 
 
 def link_packages(source: Path, target: Path) -> None:
-    """Link an environment's packages into another one, all but numpy and tflite-runtime, which excludes numpy 2."""
+    """Link an environment's packages into another one, except numpy and tflite-runtime, which needs numpy 1."""
     for item in source.iterdir():
         if not item.name.startswith(("numpy", "tflite_runtime")):
             (target / item.name).symlink_to(item)
 
 
 def lowest() -> list[str]:
-    """A constraint for each of our requirements that applies here: its lower bound."""
+    """Constraints that pin each requirement in pyproject.toml that applies here to its lower bound."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = [lines for name, lines in project["optional-dependencies"].items() if name not in NOT_OURS]
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name not in CONTRIBUTORS_ONLY]
     lines = [line for group in (project["dependencies"], *extras) for line in group]
     pins = {}
     for line in lines:
-        asked = Requirement(line)
-        bounds = [item.version for item in asked.specifier if item.operator == ">="]
-        if bounds and (asked.marker is None or asked.marker.evaluate()):
-            pins[asked.name] = f"{asked.name}=={bounds[0]}"
+        requirement = Requirement(line)
+        bounds = [item.version for item in requirement.specifier if item.operator == ">="]
+        if bounds and (requirement.marker is None or requirement.marker.evaluate()):
+            pins[requirement.name] = f"{requirement.name}=={bounds[0]}"
     return sorted(pins.values())
 
 

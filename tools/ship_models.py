@@ -1,16 +1,16 @@
-"""The models in the wheel: recipe ``best``, seed 0 (fixed beforehand), with their provenance and a model card.
+"""Make the models in the wheel: recipe ``best``, seed 0 (fixed beforehand), with their provenance and a model card.
 
     python tools/ship_models.py --workspace runs/best-seed0 --honest runs/honest
 
-Trains, exports and verifies what the workspace lacks; then copies the int8 files, their self-tests and the float
-model's answers into ``mnist_edge/shipped``.
+Trains, exports and verifies each model that the workspace lacks; then copies the int8 files, their self-tests and the
+float answers into ``mnist_edge/shipped``.
 
-The shipped nets train on the validation images too, so their confidence is calibrated with a second net of the same
-recipe and seed that does not ("honest"). It is exported to both int8 formats, and each shipped file gets the
-temperature that `choose_temperature` finds for the honest file of its format on the validation images. Honest nets are
-kept as ``MODEL.keras`` in the folder ``--honest`` and are trained if they are not there.
+The shipped nets are trained on the validation images too. Their confidence is therefore calibrated with a second net of
+the same recipe and seed, the *honest* net, which is not. It is exported to both int8 formats, and each shipped file
+gets the temperature that `choose_temperature` finds for the honest file of its format on the validation images. Honest
+nets are kept as ``MODEL.keras`` in the folder ``--honest``, and are trained if they are not there.
 
-``--temperatures-only`` updates the temperatures and cards of what is shipped, ``--cards-only`` only the cards.
+``--temperatures-only`` updates temperatures and model cards of the shipped files, ``--cards-only`` only the cards.
 """
 
 from __future__ import annotations
@@ -34,18 +34,19 @@ from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.training.fit import fit, precision_of
+from mnist_edge.training.fit import FitOptions, fit, precision_of
 from mnist_edge.training.folding import function_of
 from mnist_edge.workflows.export import ExportOptions, export
 
 SEED = 0
+# Significant bits of the shipped float answers.
 SIGNIFICANT_BITS = 16
 FORMATS = ("tflite", "onnx")
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results"
 
 
 def ship(workspace: Path, model: str, splits: data.Splits, honest: Path) -> None:
-    """Train, export and verify a model where that is not done yet, and copy its int8 files into the package."""
+    """Train, export and verify a model if that is not done yet, and copy its int8 files into the package."""
     folder, target = workspace / model, SHIPPED / model
     training.train(training.configure(model, "best", seed=SEED), splits, folder)
     result = export(ExportOptions(model=model, workspace=workspace, formats=FORMATS, data=splits))
@@ -65,7 +66,7 @@ def ship(workspace: Path, model: str, splits: data.Splits, honest: Path) -> None
     for name in files:
         verdict = manifest.files[name]["verdict"]
         for report in verdict["results"]:
-            report["changes"] = None  # the page's details stay where the page is
+            report["changes"] = None  # details for the HTML page, which is not shipped
         for report in (*verdict["results"], *verdict["kernels"]):
             report["path"] = name
     trained = {key: value for key, value in source.files[KERAS_NAME].items() if key != "history"}
@@ -74,7 +75,7 @@ def ship(workspace: Path, model: str, splits: data.Splits, honest: Path) -> None
 
 
 def halve_selftest(folder: Path, manifest: Manifest, name: str) -> None:
-    """Keep every other image of a golden set: all of them would take the wheel over its 2 MB."""
+    """Keep every second image of a golden set: with all of them, the wheel would exceed its limit of 2 MB."""
     whole = Golden.from_bytes((folder / name).read_bytes())
     half = replace(
         whole, images=whole.images[1::2], reference=whole.reference[1::2], probabilities=whole.probabilities[:, 1::2]
@@ -87,12 +88,12 @@ def halve_selftest(folder: Path, manifest: Manifest, name: str) -> None:
 
 
 def round_reference(folder: Path, manifest: Manifest) -> None:
-    """Round the float answers on the test images to `SIGNIFICANT_BITS`: all of them would take the wheel over its 2 MB.
+    """Round the float answers to `SIGNIFICANT_BITS`, so that they compress better: the wheel has a limit of 2 MB.
 
-    No answer moves by more than 2**-17, a five-hundredth of the step of an int8 output, and no label changes.
+    No probability changes by more than 2**-17, 1/512 of the step of an int8 output, and no label changes.
     """
     whole = Reference.from_bytes((folder / REFERENCE_NAME).read_bytes())
-    lost = 24 - SIGNIFICANT_BITS
+    lost = 24 - SIGNIFICANT_BITS  # of the 24 significant bits of a float32
     bits = whole.probabilities.view(np.uint32).astype(np.uint64) + (1 << lost - 1) >> lost << lost
     rounded = bits.astype(np.uint32).view(np.float32)
     if (rounded.argmax(axis=1) != whole.probabilities.argmax(axis=1)).any():
@@ -103,7 +104,7 @@ def round_reference(folder: Path, manifest: Manifest) -> None:
 
 
 def set_temperatures(model: str, manifest: Manifest, splits: data.Splits, honest: Path) -> None:
-    """Enter every shipped file's temperature: the one of the honest net's int8 file in the same format."""
+    """Record the temperature of each shipped file: that of the honest net's int8 file of the same format."""
     net = honest_net(model, splits, honest)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / model
@@ -119,9 +120,9 @@ def set_temperatures(model: str, manifest: Manifest, splits: data.Splits, honest
 
 
 def honest_net(model: str, splits: data.Splits, folder: Path) -> Path:
-    """The Keras file of a net by the shipped recipe and seed that has not trained on the validation images.
+    """Keras file of a net of the shipped recipe and seed that is not trained on the validation images.
 
-    Its teacher, if the recipe has one, has not either.
+    The same holds for its teacher, if the recipe has one. The net is trained if the file does not exist.
     """
     path = folder / f"{model}.keras"
     if path.exists():
@@ -131,7 +132,7 @@ def honest_net(model: str, splits: data.Splits, folder: Path) -> Path:
     teacher = None
     if config.recipe.teacher:
         teacher = function_of(honest_net(config.recipe.teacher, splits, folder), precision_of(honest.recipe))
-    net, _ = fit(honest, splits.train, splits.validation, len(splits.class_names), teacher=teacher)
+    net, _ = fit(honest, splits.train, splits.validation, len(splits.class_names), FitOptions(teacher))
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f".{model}.keras"
     net.save(unfinished)
@@ -143,12 +144,13 @@ def write_card(model: str, manifest: Manifest) -> None:
     (manifest.folder / "MODEL_CARD.md").write_text(card(model, manifest))
 
 
-# What the test images have influenced. See "What was tried" in benchmarks/results/training.md.
+# The influence of the test images on a model. See "What was tried" in benchmarks/results/training.md.
 TEST_HISTORY = (
     "not trained on, but not untouched: {}a first version of {} recipe was read on them, plain and corrupted, and "
     "showed a weakness against noise. The noise and polarity changes of the training images were then revised, with "
     "amounts chosen on validation images. So the accuracy below may be slightly optimistic."
 )
+# The two blanks in TEST_HISTORY.
 WHOSE = {"cnn": ("", "the"), "dense": ("the net learns from the answers of the shipped `cnn`, and ", "that net's")}
 
 
@@ -179,7 +181,7 @@ def card(model: str, manifest: Manifest) -> str:
                 f"{report['accuracy']:.2%} | {report['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f}) | "
                 f"{'passed' if report['passed'] else report['rule']} | {temperature} |"
             )
-    lines += ["", *others(model), "## Limits", ""]
+    lines += ["", *seeds_section(model), "## Limits", ""]
     lines += [
         "- The network knows digits as MNIST has them, 20 pixels tall in 28 x 28; the preprocessor `digit` brings "
         "pictures there.",
@@ -198,8 +200,8 @@ def card(model: str, manifest: Manifest) -> str:
     return "\n".join(lines) + "\n"
 
 
-def others(model: str) -> list[str]:
-    """The other seeds, so that nobody takes one seed's figure for the recipe's."""
+def seeds_section(model: str) -> list[str]:
+    """Section of the card about accuracy over several seeds; empty without benchmarks/results/best-MODEL.json."""
     path = RESULTS / f"best-{model}.json"
     if not path.is_file():
         return []

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What `pip install mnist-edge` fetches: Python 3.11 to 3.14 on arm64, armhf and x86-64, by resolving real wheels.
+"""Resolve what `pip install mnist-edge` downloads, for Python 3.11 to 3.14 on arm64, armhf and x86-64.
 
     python tools/wheels.py [--check]
 
-Every combination either installs with an engine, or installs without one and then says what to do (exit 3). Writes the
-README's table and, with sizes, benchmarks/results/wheels.md; with --check it writes nothing, and fails where the
-README says something else. 32-bit Arm has no numpy in the package index: Raspberry Pi OS adds its own (piwheels), which
-is marked as untested.
+Each combination installs either with an engine, or without one, in which case commands end with exit code 3 and a
+remedy. Writes the README's table and, with sizes, benchmarks/results/wheels.md. With --check it writes nothing, and
+fails if the README has another table. The package index has no numpy for 32-bit Arm; Raspberry Pi OS adds its own index
+(piwheels), which is marked as untested.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parent.parent
 README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results" / "wheels.md"
 BEGIN, END = "<!-- wheels -->\n", "<!-- /wheels -->\n"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-# Name, processor, and the oldest C library that comes with such a Python: Debian 12's for 3.11, later ones' for later.
+# Names of the machines, and their architectures as in wheels' file names.
 MACHINES = (("arm64", "aarch64"), ("armhf", "armv7l"), ("x86-64", "x86_64"))
+# Minor version of glibc 2 by Python: of Debian 12 for 3.11 and 3.12, of Debian 13 for later ones.
 GLIBC = {"3.11": 36, "3.12": 36, "3.13": 41, "3.14": 41}
 ENGINES = {"tflite_runtime": "tflite-runtime", "ai_edge_litert": "litert"}
 NONE = "no engine: exit 3"
@@ -62,7 +63,7 @@ def main() -> int:
     shown, _, after = rest.partition(END)
     if check:
         if shown.strip() != table.strip():
-            print(f"The README's table is not what resolves:\n{table}", file=sys.stderr)
+            print(f"The README's table differs from what pip resolves:\n{table}", file=sys.stderr)
             return 1
         return 0
     README.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
@@ -73,7 +74,10 @@ def main() -> int:
 
 
 def resolve(target: Target, own: Path, folder: Path) -> str:
-    """Which engine an install has there, having fetched it; on 32-bit Arm which one it would have."""
+    """Engine of an installation on a target, whose wheels are downloaded into a folder.
+
+    For 32-bit Arm nothing is downloaded but the engines' wheels, as the other packages come from piwheels.
+    """
     folder.mkdir()
     if target.machine != "armv7l":
         download(target, [str(own)], folder)

@@ -1,4 +1,4 @@
-"""The servers that the service is compared with: what each needs, and how it is started."""
+"""The servers that the service is compared with: their packages and commands."""
 
 from __future__ import annotations
 
@@ -16,14 +16,20 @@ JSON_CASES = frozenset({"json-1-8", "json-1-64", "json-64-8"})
 
 @dataclass(frozen=True)
 class Peer:
-    """A server: packages of its environment (none: this one), its command, and the cases that it can answer."""
+    """A server to compare with.
+
+    Attributes:
+        requirements: packages to install in its environment; empty if it runs in the environment of the benchmark.
+        packages: packages whose versions are reported.
+        cases: keys of `page.CASES` that it can answer.
+        command: makes its command line from its Python, a port, the model file and a scratch folder.
+    """
 
     name: str
     requirements: tuple[str, ...]
     packages: tuple[str, ...]
     cases: frozenset[str]
     command: Callable[[Path, int, Path, Path], list[object]]
-    """Command line that starts the peer, given its Python, a port, the model file and a scratch folder."""
 
 
 def _script(name: str) -> Callable[[Path, int, Path, Path], list[object]]:

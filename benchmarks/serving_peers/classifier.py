@@ -1,4 +1,4 @@
-"""The model as every peer runs it: one LiteRT interpreter, one thread. Imported in the environments of peers."""
+"""The model as each peer runs it: one LiteRT interpreter with one thread. Imported in the peers' environments."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Classifier:
 
 
 def resized(content: bytes) -> Any:
-    """A picture as an image of the model, by a plain resize: grey, inverted, 28 x 28."""
+    """Image of the model, uint8 (1, 28, 28, 1), from a picture file: converted to grey, resized and inverted."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content)) as picture:

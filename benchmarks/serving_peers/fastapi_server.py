@@ -32,7 +32,7 @@ classify = Classifier(sys.argv[2])
 
 @app.post("/v2/models/cnn/infer")
 async def infer(request: InferRequest) -> dict[str, Any]:
-    """V2, by JSON."""
+    """Answer a V2 request in JSON."""
     return answer(classify(tensor(request.inputs[0].model_dump())))
 
 

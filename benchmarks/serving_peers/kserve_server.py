@@ -10,7 +10,7 @@ from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 
 
 class Cnn(Model):
-    """The classifier as KServe runs it."""
+    """Custom model for KServe."""
 
     def __init__(self, path: str) -> None:
         super().__init__("cnn")
@@ -20,7 +20,7 @@ class Cnn(Model):
     def predict(
         self, payload: InferRequest, headers: dict[str, str] | None = None, response_headers: object = None
     ) -> InferResponse:
-        """V2, by JSON or with binary data."""
+        """Answer a V2 request in JSON or with binary data."""
         values = self._classify(payload.inputs[0].as_numpy().astype(np.uint8, copy=False))
         output = InferOutput("probabilities", list(values.shape), "FP32")
         binary = any((wanted.parameters or {}).get("binary_data") for wanted in payload.request_outputs or [])

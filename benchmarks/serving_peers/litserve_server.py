@@ -10,22 +10,22 @@ from classifier import Classifier, answer, tensor
 
 
 class Cnn(litserve.LitAPI):
-    """The classifier as LitServe runs it."""
+    """Custom model for LitServe."""
 
     def setup(self, device: str) -> None:
         """Open the model's file."""
         self._classify = Classifier(sys.argv[2])
 
     def decode_request(self, request):  # type: ignore[no-untyped-def]
-        """V2, by JSON. LitServe takes an annotation for the schema of the request."""
+        """Read a V2 request in JSON. Not annotated: LitServe would take the annotation as the request's schema."""
         return tensor(request["inputs"][0])
 
     def predict(self, images: Any) -> Any:
-        """Probabilities."""
+        """Probabilities of a batch of images."""
         return self._classify(images)
 
     def encode_response(self, values):  # type: ignore[no-untyped-def]
-        """V2, by JSON."""
+        """V2 response in JSON."""
         return answer(values)
 
 

@@ -9,7 +9,7 @@ from mlserver.types import InferenceRequest, InferenceResponse
 
 
 class Cnn(MLModel):
-    """The classifier as MLServer runs it."""
+    """Custom model for MLServer."""
 
     async def load(self) -> bool:
         """Open the model's file."""
@@ -17,7 +17,7 @@ class Cnn(MLModel):
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        """V2, by JSON."""
+        """Answer a V2 request in JSON."""
         images = NumpyCodec.decode_input(payload.inputs[0])
         values = self._classify(images)
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("probabilities", values)])

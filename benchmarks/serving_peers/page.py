@@ -1,4 +1,4 @@
-"""The page of results: targets, then a table a case, then memory."""
+"""The page of results: targets, a table for each case, and memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ HEAVIER = ("KServe", "MLServer", "LitServe")
 
 @dataclass
 class Results:
-    """Loads by case and server in order of rounds, and memory in MiB by server: at rest, after the load."""
+    """Results of all servers.
+
+    Attributes:
+        loads: by case and server, in the order of the rounds.
+        memory: by server, in MiB: at rest, and after the load.
+        versions: by server, as text.
+        notes: about what was not measured.
+    """
 
     loads: dict[str, dict[str, list[Load]]] = field(default_factory=dict)
     memory: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -35,7 +42,7 @@ class Results:
     notes: list[str] = field(default_factory=list)
 
     def ratios(self, case: str, server: str) -> list[float]:
-        """Ratios of requests a second to bare Starlette's in the same round."""
+        """Requests per second divided by those of bare Starlette in the same round."""
         loads = self.loads[case]
         return [mine.rate / max(its.rate, 1e-9) for mine, its in zip(loads[server], loads[STARLETTE], strict=True)]
 
@@ -44,15 +51,16 @@ class Results:
         return median(one.tail for one in self.loads[case][server])
 
     def has(self, case: str, *servers: str) -> bool:
-        """Whether all these servers were measured in a case."""
+        """Whether all of the given servers were measured in a case."""
         return bool(self.loads.get(case)) and all(self.loads[case].get(server) for server in servers)
 
 
 def page(results: Results, command: str) -> list[str]:
-    """The results as a page of Markdown.
+    """Results as Markdown.
 
     Args:
-        command: that made it.
+        results: of all cases.
+        command: the command line that made them.
     """
     here = machine()
     lines = ["# The service under load, next to its peers", "", "| target | measured | met |", "|---|---|---|"]
@@ -75,7 +83,7 @@ def page(results: Results, command: str) -> list[str]:
 
 
 def targets(results: Results) -> list[tuple[str, str, bool]]:
-    """The issue's targets that were measured: what, the figure, whether it is met."""
+    """Targets that were measured: description, figure, and whether it is met."""
     found = []
     for case, least in (("json-1-8", 0.9), ("json-1-64", 0.9), ("binary-64-8", 1.0)):
         if results.has(case, OURS, STARLETTE):
@@ -100,7 +108,7 @@ def targets(results: Results) -> list[tuple[str, str, bool]]:
 
 
 def table(title: str, results: Results, case: str) -> list[str]:
-    """One case."""
+    """Table of one case."""
     compared = results.has(case, STARLETTE)
     lines = [
         f"| {title} | requests/s | times Starlette | p50 ms | p99 ms | p99 / p50 | failed |",
@@ -113,7 +121,7 @@ def table(title: str, results: Results, case: str) -> list[str]:
 
 
 def grpc_table(taken: dict[str, list[Load]]) -> list[str]:
-    """Our gRPC next to our REST."""
+    """Table that compares gRPC with REST."""
     lines = [
         "| One image by h2load, 8 connections | requests/s | times REST | p50 ms | p99 ms | p99 / p50 | failed |",
         "|---|---|---|---|---|---|---|",
@@ -125,12 +133,13 @@ def grpc_table(taken: dict[str, list[Load]]) -> list[str]:
 
 
 def cells(loads: Sequence[Load], ratios: str) -> str:
-    """Medians of one server's rounds."""
-    rate, p50, p99 = (median(getattr(one, key) for one in loads) for key in ("rate", "p50_ms", "p99_ms"))
+    """Cells of a row: medians of one server's rounds."""
+    rate, p50 = median(one.rate for one in loads), median(one.p50_ms for one in loads)
+    p99 = median(one.p99_ms for one in loads)
     tail = median(one.tail for one in loads)
     return f"{rate:,.0f} | {ratios} | {p50:.2f} | {p99:.2f} | {tail:.1f} | {sum(one.failed for one in loads)}"
 
 
 def spread(ratios: Sequence[float]) -> str:
-    """Median, and the lowest and the highest."""
+    """Text of the median, with the lowest and the highest value."""
     return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"

@@ -1,4 +1,4 @@
-"""Bare Starlette on uvicorn, httptools and uvloop: V2 JSON and binary without any check, pictures by a plain resize."""
+"""Bare Starlette on uvicorn, httptools and uvloop: V2 JSON and binary without checks, pictures by a plain resize."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LENGTH = "inference-header-content-length"
 
 
 async def infer(request: Request) -> Response:
-    """V2, by JSON or with binary data."""
+    """Answer a V2 request in JSON or with binary data."""
     body = await request.body()
     length = request.headers.get(LENGTH)
     if length is None:
@@ -33,7 +33,7 @@ async def infer(request: Request) -> Response:
 
 
 async def digits(request: Request) -> Response:
-    """A picture."""
+    """Classify a picture file."""
     values = classify(resized(await request.body()))
     return JSONResponse({"predictions": [{"label": int(values[0].argmax()), "probabilities": values[0].tolist()}]})
 

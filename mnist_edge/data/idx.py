@@ -22,10 +22,14 @@ MAX_BYTES = 1 << 30
 
 
 def decompress(content: bytes, name: str) -> bytes:
-    """The content itself, unpacked where it is gzip; at most a gigabyte.
+    """Decompress gzip content; return other content as it is.
+
+    Args:
+        content: the file's bytes.
+        name: the file's name, for messages.
 
     Raises:
-        ContentError: gzip that is damaged, cut short, or grows past the limit.
+        ContentError: the gzip stream is damaged or truncated, or holds more than `MAX_BYTES`.
     """
     if content[:2] != b"\x1f\x8b":
         return content
@@ -40,18 +44,19 @@ def decompress(content: bytes, name: str) -> bytes:
 
 
 def parse(content: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
-    """An array from IDX bytes (gzip allowed). Everything in the header is checked before anything is allocated.
+    """Parse an IDX file, which may be compressed by gzip. The header is checked before anything is allocated.
 
     Args:
         content: the file's bytes.
         name: the file's name, for messages.
-        dimensions: how many the array must have: 3 for images (n, h, w), 1 for labels (n,).
+        dimensions: required number of dimensions: 3 for images (n, h, w), 1 for labels (n,).
 
     Returns:
-        uint8, read-only.
+        Read-only uint8 array.
 
     Raises:
-        ContentError: not IDX, not unsigned bytes, other dimensions, or another length than the header says.
+        ContentError: not IDX, elements that are not unsigned bytes, another number of dimensions, or a length that does
+            not match the header.
     """
     content = decompress(content, name)
     if len(content) < 4 or content[:2] != b"\0\0":
@@ -71,10 +76,10 @@ def parse(content: bytes, name: str, dimensions: int) -> NDArray[np.uint8]:
 
 
 def _bad(name: str, why: str) -> ContentError:
-    return ContentError(f"{name} is no usable IDX file: {why}.", "Fetch it again, or check what it is.")
+    return ContentError(f"{name} is not a usable IDX file: {why}.", "Download it again, or check its format.")
 
 
 def encode(array: NDArray[Any]) -> bytes:
-    """The inverse of `parse`, for unsigned bytes; uncompressed."""
+    """IDX file of an array of unsigned bytes, not compressed: the inverse of `parse`."""
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, UNSIGNED_BYTE, array.ndim, *array.shape)
     return header + array.astype(np.uint8).tobytes()

@@ -1,4 +1,4 @@
-"""``load(source)``: from a folder, an ``.npz`` file, the cache or the network to `Splits`."""
+"""Loading of a data set from a folder of IDX files, an ``.npz`` file, the user's cache, or the network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.data import fetch, idx, splits
-from mnist_edge.data.catalog import BY_TEST_LABELS, FILES, TEST_ROLES, Known
+from mnist_edge.data.catalog import BY_TEST_LABELS, FILES, TEST_ROLES, DatasetFacts
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ContentError, MissingError, UsageError
 from mnist_edge.formats import npz
@@ -30,19 +30,20 @@ def load(
     calibration_seed: int = 0,
     progress: Progress = no_progress,
 ) -> splits.Splits:
-    """Images and labels of a data set, divided.
+    """Load a data set and split it.
 
     Args:
-        source: a folder of IDX files (gzip allowed), or an ``.npz`` file with x_train, y_train, x_test, y_test. Without
-            one, the folder named by ``MNIST_EDGE_DATA``, else MNIST from the user's cache, which is filled if need be.
-        split_seed: draws the validation rows.
-        calibration_images: how many rows of the training part calibrate the quantizer.
-        calibration_seed: draws them.
-        progress: told of downloads.
+        source: a folder of IDX files (plain or gzip), or an ``.npz`` file with x_train, y_train, x_test and y_test. If
+            None: the path in the environment variable ``MNIST_EDGE_DATA``; without one, MNIST from the user's cache,
+            downloaded if need be.
+        split_seed: seed of the choice of validation images.
+        calibration_images: number of training images for activation calibration.
+        calibration_seed: seed of their choice.
+        progress: called during downloads.
 
     Raises:
         MissingError: no source has the data.
-        ContentError: files that are damaged or do not fit together.
+        ContentError: files that are damaged or do not belong together.
     """
     parts, hashes, names = _parts(source, tuple(FILES), progress)
     train_x, train_y = _pair(parts, "train")
@@ -51,20 +52,23 @@ def load(
         raise ContentError(
             f"Training images are {train_x.shape[1:3]}, test images {test_x.shape[1:3]}.", "Use files of one data set."
         )
-    known = _known(hashes, names, int(max(train_y.max(), test_y.max())) + 1)
+    facts = _facts(hashes, names, int(max(train_y.max(), test_y.max())) + 1)
     train, validation, calibration = splits.divide(train_x, train_y, split_seed, calibration_images, calibration_seed)
     return splits.Splits(
-        known.name, train, validation, calibration, splits.whole(test_x, test_y),
-        known.class_names, known.preprocessor, hashes, split_seed, calibration_seed,
+        facts.name, train, validation, calibration, splits.whole(test_x, test_y),
+        facts.class_names, facts.preprocessor, hashes, split_seed, calibration_seed,
     )  # fmt: skip
 
 
 def load_test(source: Path | None = None, progress: Progress = no_progress) -> tuple[splits.Split, dict[str, str]]:
-    """The test images alone, all that a device needs: the split and the hashes of its two parts.
+    """Load the test images alone, which is all that a device needs.
+
+    Returns:
+        The split, and the SHA-256 of images and labels by role.
 
     Raises:
         MissingError: no source has the data.
-        ContentError: files that are damaged or do not fit together.
+        ContentError: files that are damaged or do not belong together.
     """
     parts, hashes, _ = _parts(source, TEST_ROLES, progress)
     return splits.whole(*_pair(parts, "test")), hashes
@@ -73,7 +77,7 @@ def load_test(source: Path | None = None, progress: Progress = no_progress) -> t
 def _parts(
     source: Path | None, roles: tuple[str, ...], progress: Progress
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str], tuple[str, ...] | None]:
-    """Arrays and hashes by role, and the class names that came with them."""
+    """Arrays and hashes by role, and the class names if the folder has a file of them."""
     if source is None and os.environ.get(ENVIRONMENT_VARIABLE):
         source = Path(os.environ[ENVIRONMENT_VARIABLE])
     if source is None:
@@ -119,7 +123,7 @@ def _from_npz(path: Path, roles: tuple[str, ...]) -> tuple[dict[str, NDArray[Any
             arrays[role] = _as_uint8(array) if role.endswith("images") else _as_labels(array)
     except ValueError as error:
         raise ContentError(
-            f"{path} is no usable data set: {error}.", f"It must hold {', '.join(NPZ_KEYS.values())}."
+            f"{path} is not a usable data set: {error}.", f"It must hold {', '.join(NPZ_KEYS.values())}."
         ) from error
     return arrays, {role: sha256_of(np.ascontiguousarray(array).tobytes()) for role, array in arrays.items()}
 
@@ -133,7 +137,7 @@ def _as_uint8(images: NDArray[Any]) -> NDArray[np.uint8]:
 def _as_labels(labels: NDArray[Any]) -> NDArray[np.int64]:
     if labels.dtype.kind in "iu":
         return labels.astype(np.int64)
-    raise ValueError(f"labels are {labels.dtype}, no whole numbers")
+    raise ValueError(f"labels are {labels.dtype}, not integers")
 
 
 def _pair(parts: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -148,14 +152,15 @@ def _pair(parts: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[np.uint8],
     return images, labels
 
 
-def _known(hashes: dict[str, str], names: tuple[str, ...] | None, classes: int) -> Known:
+def _facts(hashes: dict[str, str], names: tuple[str, ...] | None, classes: int) -> DatasetFacts:
+    """Facts about a data set: from the catalogue if it is known; class names from its own file take precedence."""
     known = BY_TEST_LABELS.get(hashes["test_labels"])
     if known is None:
-        known = Known("unnamed", tuple(map(str, range(classes))), "resize")
+        known = DatasetFacts("unnamed", tuple(map(str, range(classes))), "resize")
     if names is None:
         return known
     if len(names) != classes:
         raise ContentError(
-            f"{LABELS_FILE} names {len(names)} classes, the labels count {classes}.", "Write one name a line."
+            f"{LABELS_FILE} names {len(names)} classes, the labels count {classes}.", "Write one name per line."
         )
-    return Known(known.name, names, known.preprocessor)
+    return DatasetFacts(known.name, names, known.preprocessor)

@@ -1,4 +1,4 @@
-"""How the images are divided, and the tutorial's three helpers."""
+"""Splits of a data set: train, validation, calibration and test."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 VALIDATION_IMAGES = 5_000
+# Images for activation calibration.
 CALIBRATION_IMAGES = 512
 
 
 def add_channel(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(n, h, w) to (n, h, w, 1); already so stays so."""
+    """Images (n, h, w) as (n, h, w, 1); images that have a channel axis are returned as they are."""
     return images[..., np.newaxis] if images.ndim == 3 else images
 
 
-def scale_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pixels 0 to 255 as float32 in [0, 1]."""
-    return np.asarray(images, np.float32) / np.float32(255)
-
-
 def one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    """Labels (n,) as float32 rows (n, classes) with a single one."""
+    """One-hot encoding of labels (n,), float32 (n, classes)."""
     return np.eye(classes, dtype=np.float32)[labels]
 
 
 def image_digests(images: NDArray[np.uint8]) -> list[str]:
-    """The first 16 hex digits of every image's SHA-256: enough to tell later whether two sets share an image."""
+    """First 16 hexadecimal digits of each image's SHA-256: enough to find images that two sets have in common."""
     return [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in np.ascontiguousarray(images)]
 
 
@@ -46,9 +42,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set, divided. ``calibration`` is a part of ``train``; the others share no row.
+    """A data set, split. ``calibration`` is a part of ``train``; apart from that, no two splits share an image.
 
-    ``sha256`` are the hashes of the four parts as they came, by role (``train_images`` and so on).
+    ``sha256`` holds the hashes of the four parts before splitting, by role (``train_images`` and so on).
     """
 
     name: str
@@ -64,18 +60,18 @@ class Splits:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(h, w, 1) of every image."""
+        """Shape (h, w, 1) of each image."""
         height, width, channels = self.test.images.shape[1:]
         return (height, width, channels)
 
 
 def take(images: NDArray[np.uint8], labels: NDArray[np.int64], indices: NDArray[np.int64]) -> Split:
-    """The rows of ``indices``, in that order."""
+    """Split of the images at ``indices``, in that order."""
     return Split(images[indices], labels[indices], indices)
 
 
 def joined(first: Split, second: Split) -> Split:
-    """Both, in the order of their rows in the file."""
+    """Union of two splits, ordered by row number in the file."""
     order = np.argsort(np.concatenate([first.indices, second.indices]))
     return Split(
         np.concatenate([first.images, second.images])[order],
@@ -85,7 +81,7 @@ def joined(first: Split, second: Split) -> Split:
 
 
 def whole(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Split:
-    """All rows."""
+    """Split of all images."""
     return Split(images, labels, np.arange(len(labels)))
 
 
@@ -96,9 +92,10 @@ def divide(
     calibration_images: int,
     calibration_seed: int,
 ) -> tuple[Split, Split, Split]:
-    """Train, validation and calibration from the training file.
+    """Divide the training images into train, validation and calibration splits.
 
-    Validation is 5,000 rows (a twelfth of a smaller set); calibration is drawn from what is left to training.
+    Validation gets 5,000 images, or a twelfth of a set of less than 60,000. Calibration images are drawn from the train
+    split and stay a part of it.
     """
     order = np.random.default_rng(split_seed).permutation(len(labels))
     held_out = min(VALIDATION_IMAGES, len(labels) // 12)

@@ -1,10 +1,10 @@
-"""Latency of `Session.predict`, in a process of its own: ``python -m mnist_edge.measure.latency JSON``."""
+"""Latency of `Session.predict`, measured in a separate process: ``python -m mnist_edge.measure.latency JSON``."""
 
 from __future__ import annotations
 
 import time
 
-STARTED = time.monotonic_ns()
+STARTED = time.monotonic_ns()  # before all other imports, whose time is part of the start
 
 import base64  # noqa: E402
 import gc  # noqa: E402
@@ -31,11 +31,12 @@ CLOCK_READINGS = 2000
 
 @dataclass(frozen=True)
 class BenchConfig:
-    """How a file is measured: at least ``count`` calls and ``seconds``, after ``warmup`` calls that do not count.
+    """Settings of the measurement of one file.
 
-    All three are shared by ``processes`` new processes. The default of seven is the smallest number with which a
-    single disturbed process sets no end of the interval that compares two runs: with seven and seven, the exact rank
-    test leaves out eight pairwise ratios at either end.
+    Calls are timed until there are at least ``count`` and at least ``seconds`` have passed, after ``warmup`` calls that
+    are not timed. All three numbers are divided among ``processes`` new processes. Seven is the smallest number with
+    which a single disturbed process cannot set an end of the confidence interval that compares two runs: for seven and
+    seven processes, the exact rank test leaves out eight pairwise ratios at either end.
     """
 
     path: str
@@ -48,13 +49,13 @@ class BenchConfig:
     processes: int = 7
     trust: bool = False
     samples: bool = False
-    # When the parent started this process, by the system's monotonic clock.
+    # Time at which the parent started this process, by the system's monotonic clock; 0 if there is no parent.
     started_ns: int = 0
 
 
 @dataclass(frozen=True)
 class ProcessReport:
-    """What one process measured of one configuration."""
+    """Result of one process for one configuration. Units are in the names."""
 
     engine: str
     delegate: str
@@ -65,12 +66,12 @@ class ProcessReport:
     load_ms: float
     first_ms: float
     peak_rss_bytes: int
-    # Wall time of the measuring loop, from before the first call to after the last.
+    # Wall time of the timed loop, from before the first call to after the last.
     wall_ns: int
     calls_ns: NDArray[np.int64]
 
     def to_json(self) -> dict[str, Any]:
-        """Inverse of `from_json`; the calls are base64 of little-endian int64."""
+        """JSON value for `from_json`; ``calls_ns`` is base64 of little-endian int64."""
         return {**vars(self), "calls_ns": base64.b64encode(self.calls_ns.astype("<i8").tobytes()).decode()}
 
     @classmethod
@@ -80,14 +81,14 @@ class ProcessReport:
 
 
 def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) -> tuple[NDArray[np.int64], int]:
-    """Time calls of ``session.predict`` on batches that go round the images.
+    """Time calls of ``session.predict`` on the batches of some images, cyclically.
 
-    The garbage collector is off meanwhile: its pauses are Python's, not the model's.
+    Python's garbage collector is off during the loop, because its pauses do not belong to the model.
 
     Args:
-        session: an open file.
-        images: uint8 (n, h, w, 1), at least one batch of them.
-        config: how long.
+        session: an open model file.
+        images: uint8 (n, h, w, 1), at least one batch.
+        config: number of calls, duration and batch size.
 
     Returns:
         Nanoseconds of each call, int64 (calls,), and nanoseconds of the whole loop.
@@ -116,7 +117,7 @@ def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) ->
 
 
 def clock_overhead_ns() -> float:
-    """Median nanoseconds between two readings of the clock with nothing in between."""
+    """Cost of the measurement itself: median nanoseconds between two consecutive readings of the clock."""
     clock = time.perf_counter_ns
     gaps = []
     for _ in range(CLOCK_READINGS):
@@ -126,10 +127,10 @@ def clock_overhead_ns() -> float:
 
 
 def report(config: BenchConfig) -> ProcessReport:
-    """Measure one configuration in this process, from its start on.
+    """Measure one configuration in this process, its start included.
 
     Raises:
-        MnistEdgeError: what opening the file raises.
+        MnistEdgeError: the file cannot be opened.
     """
     imported = time.monotonic_ns()
     session = open_session(Path(config.path), config.engine, config.threads, config.trust)
@@ -156,7 +157,7 @@ def report(config: BenchConfig) -> ProcessReport:
 
 
 def pictures(session: Session, batch: int) -> NDArray[np.uint8]:
-    """Images to measure with: the file's golden images if they lie next to it, else noise; at least one batch."""
+    """Images to measure with, at least one batch: the golden set next to the file if it exists, else random pixels."""
     path = golden_path(session.path)
     if path.is_file():
         images = Golden.from_bytes(session.file.companion(path.name)).images
@@ -166,7 +167,7 @@ def pictures(session: Session, batch: int) -> NDArray[np.uint8]:
 
 
 def main() -> int:
-    """One configuration as JSON in, one report or error as JSON out."""
+    """Read a configuration as JSON from the command line; write a report or an error as JSON to stdout."""
     config = BenchConfig(**json.loads(sys.argv[1]))
     answer: dict[str, Any]
     try:
@@ -178,7 +179,7 @@ def main() -> int:
 
 
 def arguments(config: BenchConfig) -> list[str]:
-    """The command line of a process that measures this, begun now."""
+    """Command line of a process that measures a configuration; must be started at once, because it holds the time."""
     asked = replace(config, started_ns=time.monotonic_ns())
     return [sys.executable, "-m", "mnist_edge.measure.latency", json.dumps(asdict(asked))]
 

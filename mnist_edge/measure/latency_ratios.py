@@ -1,12 +1,12 @@
-"""Ratio of two latencies with a 95 % confidence interval whose unit is the process, not the call.
+"""Ratio of two latencies, with a 95 % confidence interval whose sampling unit is the process, not the call.
 
 Calls within one process depend on each other: they share its memory placement, its core and the state of the machine.
-An interval from single calls is therefore too narrow by the square root of the design effect (Kish, 1965), often by a
-factor of 10 and more. Here one process gives one number, the median of its calls. Logarithms of these medians are
-compared by the Hodges-Lehmann estimate and the interval of the matching exact rank test (Hodges and Lehmann, 1963;
-Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd edition, sections 3.3 and 4.3). The coverage of
-such an interval is at least 95 % for any continuous distribution of the process effects, a heavy-tailed or bimodal one
-included. The paired interval needs differences that are symmetric about their centre.
+An interval from single calls is therefore too narrow by the square root of the design effect (Kish, "Survey Sampling",
+1965), often by a factor of 10 and more. Here one process gives one number, the median of its calls. Logarithms of these
+medians are compared by the Hodges-Lehmann estimate and the interval of the matching exact rank test (Hodges and
+Lehmann, 1963; Hollander, Wolfe and Chicken, Nonparametric Statistical Methods, 3rd edition, sections 3.3 and 4.3). The
+coverage of such an interval is at least 95 % for any continuous distribution of the process effects, a heavy-tailed or
+bimodal one included. The paired interval needs differences that are symmetric about their centre.
 """
 
 from __future__ import annotations
@@ -86,7 +86,10 @@ def design_effect(processes: Sequence[NDArray[np.int64]]) -> float | None:
 
 
 def _estimate(differences: NDArray[np.float64], left_out: int | None) -> RatioEstimate:
-    """The median of differences of logarithms, and the interval without that many at either end."""
+    """Ratio from the median of differences of logarithms, and its interval.
+
+    ``left_out`` is the number of differences beyond either end of the interval; None if there is no interval.
+    """
     ordered = np.sort(differences)
     ratio = float(np.exp(np.median(ordered)))
     if left_out is None:
@@ -109,26 +112,29 @@ def _signed_rank(n: int) -> int | None:
 @cache
 def _mann_whitney(m: int, n: int) -> int | None:
     """Largest u with P(U <= u) <= ALPHA / 2 for the Mann-Whitney statistic of m and n values; None if none."""
-    ways = np.zeros((m + 1, m * n + 1))  # by how many of the m are placed, and by U
+    # ways[k, u]: number of orders of the first ranks that hold k of the m values, with statistic u.
+    ways = np.zeros((m + 1, m * n + 1))
     ways[0, 0] = 1
-    for place in range(m + n):
-        for placed in range(min(place, m - 1), -1, -1):
-            lower = place - placed  # how many of the n are below this place
+    for rank in range(m + n):
+        for placed in range(min(rank, m - 1), -1, -1):
+            lower = rank - placed  # how many of the n values have a lower rank
             if lower <= n:
                 ways[placed + 1, lower:] += ways[placed, : m * n + 1 - lower]
     return _largest(ways[m] / ways[m].sum())
 
 
 def _largest(probability: NDArray[np.float64]) -> int | None:
+    """Largest value whose cumulative probability is at most ALPHA / 2; None if there is none."""
     allowed = int(np.searchsorted(np.cumsum(probability), ALPHA / 2, side="right"))
     return allowed - 1 if allowed else None
 
 
 def compare(before: Sequence[Latency], after: Sequence[Latency]) -> list[Ratio]:
-    """Compare two stored runs, the process as the unit. What the machine did between the runs is in the ratio.
+    """Compare two stored runs, with the process as the sampling unit.
 
-    Configurations are matched by file name, engine, threads and batch. If the runs have none in common and hold equally
-    many files, the first file is compared with the first, the second with the second, and so on.
+    A change of the machine's state between the two runs is a part of the ratio. Configurations are matched by file
+    name, engine, threads and batch. If the runs have none in common but equally many files, the first file is compared
+    with the first one, the second with the second one, and so on.
     """
     by_key = {_key(item): item for item in before}
     pairs = [(by_key[_key(item)], item) for item in after if _key(item) in by_key]
@@ -146,7 +152,7 @@ def _key(item: Latency) -> tuple[str, str, int, int]:
 
 
 def by_engine(before: Sequence[Latency], after: Sequence[Latency]) -> list[tuple[Latency, Latency]]:
-    """Configurations of two files that have threads and batch in common, and the engine if the files share any."""
+    """Pairs of configurations of two files with equal threads and batch, and equal engine if both files share one."""
     shared = {item.engine for item in before} & {item.engine for item in after}
     return [
         (first, second)
@@ -158,7 +164,7 @@ def by_engine(before: Sequence[Latency], after: Sequence[Latency]) -> list[tuple
 
 
 def ratio(before: Latency, after: Latency, pairwise: bool) -> Ratio:
-    """The ratio of two configurations with its interval: by rounds if ``pairwise``, else by processes."""
+    """Ratio of two configurations with its interval; ``pairwise`` if their processes ran alternately, in rounds."""
     medians = before.process_p50_us or (before.p50_us,), after.process_p50_us or (after.p50_us,)
     found = (paired if pairwise else unpaired)(*medians)
     counts = len(medians[0]), len(medians[1])

@@ -1,4 +1,4 @@
-"""What machine this is, and in what state: read from the system, never assumed."""
+"""Description of the machine and its state, read from the operating system."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _CLOCK = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
 _TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")
 _OS_RELEASE = Path("/etc/os-release")
-# get_throttled: under-voltage, capped, throttled, soft temperature limit; the same since boot, 16 bits higher.
+# Bits of `vcgencmd get_throttled` (Raspberry Pi documentation): under-voltage, frequency capped, throttled, soft
+# temperature limit. The bits 16 places higher are the same since boot.
 _NOW = 0xF
-# Beginnings of the names of vector extensions in /proc/cpuinfo, of x86 and Arm.
-_VECTOR = ("sse", "ssse", "avx", "fma", "f16c", "amx", "neon", "vfp", "asimd", "sve", "i8mm")
+# Prefixes of the names of x86 and Arm vector extensions in /proc/cpuinfo.
+_VECTOR_PREFIXES = ("sse", "ssse", "avx", "fma", "f16c", "amx", "neon", "vfp", "asimd", "sve", "i8mm")
 
 
 def machine() -> Machine:
-    """This machine, now."""
+    """Describe this machine and its present state; a fact that the system does not give is None."""
     clock, temperature = _number(_CLOCK), _number(_TEMPERATURE)
     return Machine(
         processor=processor(),
@@ -45,7 +46,7 @@ def machine() -> Machine:
 
 
 def described_processor(item: Machine) -> str:
-    """The processor's name with its family, model number and vector extensions, as far as they are known."""
+    """Name of the processor with its family, model number and vector extensions, as far as they are known."""
     known = [
         *([f"family {item.cpu_family}"] if item.cpu_family is not None else []),
         *([f"model {item.cpu_model}"] if item.cpu_model is not None else []),
@@ -55,7 +56,10 @@ def described_processor(item: Machine) -> str:
 
 
 def was_throttled(before: Machine, after: Machine) -> bool:
-    """Whether the processor was slowed down during a run: a bit is set now, or one since boot that was not before."""
+    """Whether the processor was throttled between two descriptions.
+
+    That is if a bit of the present state is set in either, or if a bit of the state since boot was set in between.
+    """
     start, end = (int(item.throttled, 16) if item.throttled else 0 for item in (before, after))
     return bool((start | end) & _NOW or (end & ~start) >> 16)
 
@@ -67,7 +71,7 @@ def _integer(key: str) -> int | None:
 
 def _vector_flags() -> tuple[str, ...] | None:
     text = field(host.CPU_INFO, "flags", ":") or field(host.CPU_INFO, "Features", ":")
-    return tuple(sorted(name for name in text.split() if name.startswith(_VECTOR))) if text else None
+    return tuple(sorted(name for name in text.split() if name.startswith(_VECTOR_PREFIXES))) if text else None
 
 
 def _mhz() -> float | None:
@@ -77,10 +81,10 @@ def _mhz() -> float | None:
 
 def _throttled() -> str | None:
     try:
-        said = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=True)
+        done = subprocess.run(["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    word = said.stdout.strip().partition("=")[2]
+    word = done.stdout.strip().partition("=")[2]
     try:
         return hex(int(word, 16))
     except ValueError:

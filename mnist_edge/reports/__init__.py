@@ -1,1 +1,1 @@
-"""What people and CI systems read: HTML pages, plots, Markdown, JUnit and benchmark JSON. Nothing is decided here."""
+"""Reports: HTML pages, plots, Markdown, JUnit XML and benchmark JSON. They show verdicts and decide nothing."""

@@ -1,4 +1,4 @@
-"""The list of ``{name, unit, value}`` that github-action-benchmark reads (tool ``customSmallerIsBetter``)."""
+"""Benchmark JSON for github-action-benchmark (tool ``customSmallerIsBetter``): a list of ``{name, unit, value}``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from mnist_edge.results.verdicts import Verdicts
 
 
 def render(verdicts: Verdicts) -> str:
-    """What did not pass, the drop, the changed answers, the changes of the probabilities, the size: smaller is better.
+    """Render verdicts as values of which a smaller one is better.
 
-    The first row counts the checks that did not pass and the error, if one ended the run: 0 is a pass. Times are left
-    out: those of a CI machine differ from run to run, and every difference would raise an alert.
+    The first row counts the failed checks, plus one if an error ended the run: 0 means that all passed. For each check
+    follow the drop in accuracy, the share of changed answers, the changes of the probabilities, and the size. Times are
+    left out, because they differ between runs of a CI machine and each difference would raise an alert.
     """
-    ended = int(verdicts.error is not None)
-    rows = [_row("verify: not passed", "checks", sum(not check.passed for check in verdicts.checks) + ended)]
+    has_error = int(verdicts.error is not None)
+    rows = [_row("verify: not passed", "checks", sum(not check.passed for check in verdicts.checks) + has_error)]
     for check in verdicts.checks:
         rows.append(_row(f"{check.name}: not passed", "checks", int(not check.passed)))
         report = check.now

@@ -1,4 +1,4 @@
-"""``report.html``: one file, no network, light and dark, for people who want to see what happened."""
+"""``report.html``: the verdicts on the files of one model, with changed answers, layer errors and provenance."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from mnist_edge.reports.verdict_cells import (
 from mnist_edge.results import Changes, ParityReport
 from mnist_edge.results.verdicts import Verdicts
 
+# Largest number of changed answers that are shown.
 GALLERY = 60
 
 
@@ -34,14 +35,14 @@ def render(
     provenance: dict[str, dict[str, Any]],
     accuracy_ci95: Mapping[str, tuple[float, float]],
 ) -> str:
-    """The page.
+    """Render the page.
 
     Args:
-        verdicts: of the files of one model.
+        verdicts: on the files of one model.
         images: the test images, uint8 (n, h, w, 1).
-        class_names: one a class.
-        provenance: by file name, its manifest entry.
-        accuracy_ci95: by the name of a check, the 95 % interval of its accuracy, fractions.
+        class_names: a name for each class.
+        provenance: manifest entries by file name.
+        accuracy_ci95: 95 % confidence interval of the accuracy, as fractions, by the name of a check.
     """
     word = str(verdicts.outcome)
     parts = [f"<h1>Quantized against float: {coloured(verdicts.passed, word)}</h1>"]
@@ -136,20 +137,20 @@ def _gallery(item: ParityReport, changes: Changes, images: NDArray[np.uint8], na
     tiles = (
         (
             images[flip.index, ..., 0],
-            f"test image {flip.index}, a {names[flip.label]}",
-            f"#{flip.index}, truly {escape(names[flip.label])}<br>{escape(names[flip.before])} by "
-            f"{flip.margin_before:.3f}<br>now {coloured(flip.after == flip.label, names[flip.after])} by "
+            f"test image {flip.index}, label {names[flip.label]}",
+            f"#{flip.index}, label {escape(names[flip.label])}<br>float: {escape(names[flip.before])}, margin "
+            f"{flip.margin_before:.3f}<br>now: {coloured(flip.after == flip.label, names[flip.after])}, margin "
             f"{flip.margin_after:.3f}",
         )
         for flip in shown
     )
     return (
-        f"{title}<p>{len(changes.flips)} of {item.n:,}, those that were surest first"
+        f"{title}<p>{len(changes.flips)} of {item.n:,}, the largest margin of the float model first"
         f"{'' if len(shown) == len(changes.flips) else f' ({len(shown)} shown)'}. Largest difference of a probability "
         f"{changes.max_abs_difference:.3f}, mean {changes.mean_abs_difference:.5f}; Jensen-Shannon divergence "
         f"{changes.mean_js_divergence_bits:.2g} bits; calibration error {changes.calibration_error_before:.4f} before, "
-        f"{changes.calibration_error_after:.4f} after; ties at the top {changes.ties_before} before, "
-        f"{changes.ties_after} after.</p>{gallery(tiles)}"
+        f"{changes.calibration_error_after:.4f} after; images with two equal largest probabilities: "
+        f"{changes.ties_before} before, {changes.ties_after} after.</p>{gallery(tiles)}"
     )
 
 
@@ -160,7 +161,7 @@ def _classes(item: ParityReport, changes: Changes) -> str:
         for row in changes.classes
         if row.recall_before is not None and row.recall_after is not None
     ]  # fmt: skip
-    return table(f"Recall a class, {_name(item)}", ("class", "images", "before", "after", "change pp"), rows)
+    return table(f"Recall by class, {_name(item)}", ("class", "images", "before", "after", "change pp"), rows)
 
 
 def _confusions(item: ParityReport, changes: Changes, names: Sequence[str]) -> str:
@@ -201,4 +202,5 @@ def _origin(provenance: dict[str, dict[str, Any]]) -> str:
         rows.append(
             (escape(name), f'<td class="left">{escape(versions)}</td>', f'<td class="left">{escape(drawn)}</td>')
         )
-    return "<h2>Provenance</h2>" + table("How the files were made", ("file", "versions", "calibrated on"), rows)
+    header = ("file", "versions", "activation calibration")
+    return "<h2>Provenance</h2>" + table("How the files were made", header, rows)

@@ -1,4 +1,4 @@
-"""JUnit XML: a test case a file and engine, which CI systems show as they show tests."""
+"""JUnit XML for CI systems, with one test case per file and engine."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from xml.etree import ElementTree
 from mnist_edge.results import ParityReport
 from mnist_edge.results.verdicts import Check, Verdicts
 
-# Names of the properties, and the fields of the report that they hold.
-PROPERTIES = {
-    "accuracy": "accuracy", "drop_pp": "drop_pp", "brier_increase": "brier_increase",
-    "distance": "probability_distance", "size_bytes": "size_bytes", "image_us": "image_us",
-}  # fmt: skip
-
 
 def render(verdicts: Verdicts) -> str:
-    """One test suite. A check that did not pass is a failure; its type is the gate's rule, or the check's outcome.
+    """Render verdicts as one test suite.
 
-    ``time`` is how long the check took. A property with ``_before`` in its name is the baseline's. What ended the run
-    before there was a verdict is an error.
+    A check that did not pass becomes a failure; its type is the gate's rule, or the check's outcome. ``time`` is the
+    duration of the check in seconds. Properties whose names end with ``_before`` are those of the baseline. If the run
+    ended before there was a verdict, the suite holds an error.
     """
     failed = sum(not check.passed for check in verdicts.checks)
     ended = verdicts.error is not None
@@ -55,7 +50,16 @@ def _add_properties(case: ElementTree.Element, check: Check) -> None:
 
 
 def _values(report: ParityReport | None, suffix: str) -> dict[str, str]:
-    values = {name: getattr(report, field, None) for name, field in PROPERTIES.items()}
+    if report is None:
+        return {}
+    values = {
+        "accuracy": report.accuracy,
+        "drop_pp": report.drop_pp,
+        "brier_increase": report.brier_increase,
+        "distance": report.probability_distance,
+        "size_bytes": report.size_bytes,
+        "image_us": report.image_us,
+    }
     shown = {name: f"{value:.6f}" if isinstance(value, float) else str(value) for name, value in values.items()}
     return {f"{name}{suffix}": shown[name] for name, value in values.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""Errors of a quantized file's ops: a bar chart and a table, as HTML."""
+"""Quantization errors of the ops of a file, as HTML: a bar chart and a table."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from html import escape
 from mnist_edge.reports.page import table
 from mnist_edge.results import LayerError
 
-# Of the chart, in its own units: a row an op, labels on the left, bars to a width of BARS.
+# Widths of the chart's three columns (labels, bars, values) and height of a row, which shows one op; in SVG units.
 LABELS, BARS, VALUES, ROW = 220, 400, 60, 30
+# Distance of the chart's grid lines, in dB.
 GRID_DB = 20
 
 
 def render(name: str, errors: Sequence[LayerError]) -> str:
-    """The section on one file.
+    """Render the section about one file.
 
     Args:
-        name: the file's. errors: of its ops, the worst by itself first.
+        name: the file's name.
+        errors: of its ops, the largest isolated error first.
     """
-    header = ("layer and op", "shape", "scale, zero point", "alone: SQNR dB", "alone: max error", "SQNR dB", "cosine",
-              "max error", "saturated")  # fmt: skip
+    header = ("layer and op", "shape", "scale, zero point", "isolated SQNR, dB", "isolated max error", "SQNR, dB",
+              "cosine", "max error", "saturated")  # fmt: skip
     rows = [
         (
             escape(f"{item.layer}: {item.op}"),
@@ -35,13 +37,17 @@ def render(name: str, errors: Sequence[LayerError]) -> str:
         )
         for item in errors
     ]
-    title = f"Where it was lost: {escape(name)}"
-    caption = f"Ops of {name} against the float export, the worst alone first"
+    title = f"Quantization error by op: {escape(name)}"
+    caption = f"Ops of {name} compared with the float export, the largest isolated error first"
     return f"<h2>{title}</h2>{chart(name, errors)}{table(caption, header, rows)}"
 
 
 def chart(name: str, errors: Sequence[LayerError]) -> str:
-    """Bars of the signal-to-noise ratio of every op, alone and in its place; longer is better. Empty without ops."""
+    """Bar chart of the signal-to-quantization-noise ratio (SQNR) of each op, as SVG in HTML; empty without ops.
+
+    Each op has two bars: its isolated error, for exact inputs, and its error in the file, for inputs with the errors of
+    all ops before it. A longer bar is better.
+    """
     finite = [value for item in errors for value in (item.isolated_sqnr_db, item.sqnr_db) if value is not None]
     if not errors:
         return ""
@@ -68,8 +74,8 @@ def chart(name: str, errors: Sequence[LayerError]) -> str:
         f'role="img" aria-label="Signal-to-noise ratio of every op; the table below has the figures">'
         "<style>text { font: 12px system-ui, sans-serif; fill: var(--text); } .tick { font-size: 10px; }</style>"
         f"{''.join(parts)}</svg></div>"
-        '<p class="soft">SQNR in dB of every op, higher is better: dark by itself, light in its place, with the errors '
-        "of all ops before it.</p>"
+        '<p class="soft">Signal-to-quantization-noise ratio (SQNR) of each op in dB, higher is better. Dark: the op '
+        "isolated, for exact inputs. Light: the op in the file, with the errors of all ops before it.</p>"
     )
 
 
@@ -79,5 +85,5 @@ def _short(item: LayerError) -> str:
 
 
 def decibels(value: float | None) -> str:
-    """A signal-to-noise ratio as text; None, which is infinite, as ``exact``."""
+    """A signal-to-noise ratio in dB as text; None stands for an infinite one, and is shown as ``exact``."""
     return "exact" if value is None else f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""A table for a pull request or ``$GITHUB_STEP_SUMMARY``."""
+"""Markdown table of verdicts, for a pull request or ``$GITHUB_STEP_SUMMARY``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = (
 
 
 def render(verdicts: Verdicts) -> str:
-    """GitHub-flavoured Markdown."""
+    """Render verdicts as GitHub-flavoured Markdown."""
     word = str(verdicts.outcome) if verdicts.passed else f"**{verdicts.outcome}**"
     lines = [f"### Quantized against float: {word}", ""]
     if verdicts.error is not None:

@@ -1,4 +1,4 @@
-"""What every HTML page of ours is made of: one file, no network, light and dark, readable without a mouse."""
+"""Building blocks of the HTML pages: one file that loads nothing, light and dark colours, usable by keyboard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ code { font-size: .85em; overflow-wrap: anywhere; }
 
 
 def document(title: str, parts: Iterable[str]) -> str:
-    """A whole page from its parts, which are HTML; empty ones are left out."""
+    """HTML page from its parts, which are HTML too; empty parts are left out."""
     body = "\n".join(part for part in parts if part)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -44,12 +44,19 @@ def document(title: str, parts: Iterable[str]) -> str:
 
 
 def coloured(good: bool, word: str) -> str:
-    """A word in the colour of good or bad news."""
+    """HTML of a word in green if ``good``, else in red."""
     return f'<span class="{"good" if good else "bad"}">{escape(word)}</span>'
 
 
 def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """A table that scrolls by itself. Cells are HTML already; the first column heads its row."""
+    """HTML table in a scrollable region.
+
+    Args:
+        caption: plain text.
+        header: HTML of the column headings.
+        rows: HTML of the cells, the first of which is the row's heading. A cell may include its own ``<td>`` tag.
+        kind: CSS class.
+    """
     head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
     body = "".join(
         f'<tr><th scope="row">{row[0]}</th>' + "".join(_cell(cell) for cell in row[1:]) + "</tr>" for row in rows
@@ -65,7 +72,7 @@ def _cell(cell: str) -> str:
 
 
 def confusion(title: str, counts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
-    """A confusion matrix: a row a true class, a column an answer; mistakes are shaded by how many there are."""
+    """HTML of a confusion matrix: a row for each label, a column for each answer, mistakes shaded by their number."""
     most = max((n for r, row in enumerate(counts) for c, n in enumerate(row) if r != c), default=0) or 1
     rows = [
         (escape(names[r]), *(
@@ -78,13 +85,13 @@ def confusion(title: str, counts: Sequence[Sequence[int]], names: Sequence[str])
 
 
 def gallery(tiles: Iterable[tuple[NDArray[np.uint8], str, str]]) -> str:
-    """Pictures uint8 (h, w), each with its description for those who cannot see it, and a caption in HTML."""
+    """HTML list of images: each tile is pixels uint8 (h, w), an alternative text, and a caption in HTML."""
     made = "".join(f'<li><img src="{png(image)}" alt="{escape(alt)}">{text}</li>' for image, alt, text in tiles)
     return f'<ul class="gallery">{made}</ul>'
 
 
 def png(image: NDArray[np.uint8]) -> str:
-    """A picture uint8 (h, w) as a data URI."""
+    """Data URI of a PNG of an image uint8 (h, w)."""
     from PIL import Image
 
     stream = io.BytesIO()

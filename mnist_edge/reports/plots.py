@@ -1,4 +1,4 @@
-"""Pictures of experiments and measurements as SVG, by matplotlib, readable on a light and on a dark page."""
+"""Plots of experiments and measurements as SVG, by matplotlib, in colours for light and dark pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GREY, BLUE, ORANGE = "#7d8590", "#2f81f7", "#d4761a"
 
 
 def curves(history: Sequence[dict[str, float]]) -> str:
-    """Loss and error rate an epoch, of training and validation (where there was one)."""
+    """Loss and error rate by epoch, for training and, in the epochs that have one, for validation."""
     ticker = _import("matplotlib.ticker")
     with figure(1, 2, (9, 3.2)) as (axes, svg):
         for axis, name, title in ((axes[0], "loss", "loss"), (axes[1], "accuracy", "error, %")):
@@ -35,7 +35,12 @@ def curves(history: Sequence[dict[str, float]]) -> str:
 
 
 def folds(rows: Sequence[FoldResult], pooled: tuple[float, float, float]) -> str:
-    """Every fold's accuracy with its interval, and the pooled one (accuracy, low, high) behind them; in per cent."""
+    """Accuracy of each fold with its interval, and behind them the pooled accuracy with its interval.
+
+    Args:
+        rows: results of the folds.
+        pooled: accuracy and both ends of its 95 % interval, as fractions.
+    """
     with figure(1, 1, (8, 3.2)) as (axes, svg):
         axis = axes[0]
         centre, low, high = (100 * value for value in pooled)
@@ -52,7 +57,7 @@ def folds(rows: Sequence[FoldResult], pooled: tuple[float, float, float]) -> str
 
 
 def ratios(rows: Sequence[Ratio]) -> str:
-    """How the medians of two runs compare, a row per configuration, with an interval if there is one."""
+    """Ratios of the latencies of two runs: a row for each configuration, with an interval if there is one."""
     with figure(1, 1, (8, 0.9 + 0.32 * len(rows))) as (axes, svg):
         axis = axes[0]
         axis.axvline(1, color=GREY)
@@ -68,27 +73,27 @@ def ratios(rows: Sequence[Ratio]) -> str:
 
 
 def study(study_: Any, has_importance: bool) -> dict[str, str]:
-    """Optuna's own pictures of a study, by name: its history, and what mattered where that can be said."""
+    """Optuna's plots of a study, by name: ``history``, and ``importance`` of the parameters if it is known."""
     import warnings
 
     optuna_plots = _import("optuna.visualization.matplotlib")
-    pictures = {"history": optuna_plots.plot_optimization_history}
+    plots = {"history": optuna_plots.plot_optimization_history}
     if has_importance:
-        pictures["importance"] = optuna_plots.plot_param_importances
-    made = {}
-    for name, draw in pictures.items():
+        plots["importance"] = optuna_plots.plot_param_importances
+    rendered = {}
+    for name, draw in plots.items():
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Optuna's pictures are marked experimental
+            warnings.simplefilter("ignore")  # Optuna warns that its plots are experimental
             drawn = draw(study_, target_name="validation accuracy").figure
         drawn.set_size_inches(8, 4)
-        made[name] = _svg(drawn)
-        _import("matplotlib.pyplot").close(drawn)  # Optuna draws on pyplot's, which keeps what is not closed
-    return made
+        rendered[name] = _svg(drawn)
+        _import("matplotlib.pyplot").close(drawn)  # Optuna uses pyplot, which keeps figures that are not closed
+    return rendered
 
 
 @contextlib.contextmanager
 def figure(rows: int, columns: int, inches: tuple[float, float]) -> Iterator[tuple[list[Any], Callable[[], str]]]:
-    """Axes in grey on a transparent ground, and what makes the SVG of them when they are drawn on."""
+    """Axes in grey on a transparent background, and a function that returns the figure as SVG."""
     whole = _import("matplotlib.figure").Figure(figsize=inches, layout="constrained")
     axes = whole.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes:

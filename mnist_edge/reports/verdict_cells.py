@@ -1,7 +1,4 @@
-"""Verdicts for people and CI systems: one output format a module, each a function from `Verdicts` to text.
-
-Nothing here decides: what passed is written in `mnist_edge.parity.verdict`.
-"""
+"""Cells of the tables of verdicts, which the HTML page and the Markdown table have in common."""
 
 from __future__ import annotations
 
@@ -13,34 +10,34 @@ BASELINE_COLUMNS = (
     "µs an image before", "µs an image now", "outcome",
 )  # fmt: skip
 
-# As text: the page refers to nothing outside itself.
+# Plain text without links: the page must not refer to other sites.
 VIEWERS = "The graph of a file: https://netron.app, or model-explorer FILE (pip install ai-edge-model-explorer)"
 
 
 def brier_change(report: ParityReport) -> str:
-    """The Brier score and its change, as a cell of a table; empty if there is nothing to compare."""
+    """Brier score and its change; empty if they are not known."""
     if report.brier is None or report.brier_increase is None:
         return ""
     return f"{report.brier:.4f} ({report.brier_increase:+.4f})"
 
 
 def distance(report: ParityReport) -> str:
-    """The distance from the float model's probabilities, as a cell of a table."""
+    """Distance from the float model's probabilities, in per cent; empty if it is not known."""
     return "" if report.probability_distance is None else f"{report.probability_distance:.2%}"
 
 
 def size(report: ParityReport | None) -> str:
-    """The file's bytes, as a cell of a table; empty if they are not known."""
+    """Size of the file in bytes; empty if it is not known."""
     return "" if report is None or report.size_bytes is None else f"{report.size_bytes:,}"
 
 
 def image_time(report: ParityReport | None) -> str:
-    """Microseconds an image while verifying, as a cell of a table; empty if they are not known."""
+    """Microseconds per image during `verify`; empty if they are not known."""
     return "" if report is None or report.image_us is None else f"{report.image_us:.1f}"
 
 
 def baseline_rows(verdicts: Verdicts) -> list[tuple[Check, tuple[str, ...]]]:
-    """A row a check under `BASELINE_COLUMNS`, without the outcome; none if there is no baseline."""
+    """Cells of each check for `BASELINE_COLUMNS`, without the outcome; none if there is no baseline."""
     if not verdicts.has_baseline:
         return []
     return [(check, _before_and_now(check)) for check in verdicts.checks]

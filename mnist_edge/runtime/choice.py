@@ -15,7 +15,6 @@ from mnist_edge.toolchains.host import processor
 
 BY_RANK = "by default: bench has not compared the engines with this file here"
 ASKED = "asked for"
-ONLY = "the only one of its kind here"
 
 
 def evidence_path() -> Path:

@@ -1,6 +1,6 @@
-"""Training: recipes are data, one loop runs them, and what was learnt is on disk after every epoch."""
+"""Training: recipes as data, one training loop, and a checkpoint after every epoch."""
 
-from mnist_edge.training.cross_validation import cross_validate
+from mnist_edge.training.cross_validation import Folds, cross_validate
 from mnist_edge.training.recipes import RECIPES, Recipe, TrainConfig, configure
 from mnist_edge.training.reference import adopt, reference_of
 from mnist_edge.training.stage import train
@@ -8,6 +8,7 @@ from mnist_edge.training.study import importance, open_study, sweep
 
 __all__ = [
     "RECIPES",
+    "Folds",
     "Recipe",
     "TrainConfig",
     "adopt",

@@ -1,32 +1,44 @@
-"""Random changes to a batch of pictures, as TensorFlow ops that run in the input pipeline.
+"""Data augmentation: random changes to a batch of images, as TensorFlow ops that run in the input pipeline.
 
-They stand for how digits differ between pens, hands, scanners and cameras: position, size, slant, perspective, a paper
-that is bent (elastic), the pen's width, ink and contrast, a paper that is not black, and blur. Every draw is stateless:
-it depends on the seed given, so that a run that was stopped sees the same pictures again.
+They imitate the differences between pens, hands, scanners and cameras: position, size, slant, perspective, bent paper
+(elastic deformation), stroke width, contrast, background, noise and blur. All random numbers are stateless: they depend
+on the given seed alone, so that a resumed run sees the same images.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+# Points per side of the coarse grid of random displacements.
 ELASTIC_GRID = 5
+# Random numbers per image.
 DRAWS = 15
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Half the width of every range that is drawn from, uniformly, an image at a time; 0 leaves that change out.
+    """Ranges of the random changes; each image gets its own uniform draws. 0 disables a change.
 
-    ``rotation`` in degrees; ``scale``, ``shear`` and ``stretch`` (height against width) as fractions; ``shift`` and
-    ``elastic`` in pixels, the latter a standard deviation; ``perspective`` is the change of size
-    across half the picture. The share ``photometric`` of the images has its ``pen`` widened or narrowed (as a fraction
-    of one pixel on every side), its contrast raised up to ``contrast`` times (binary scans), blur, and its background
-    lightened by up to ``background`` of full scale with a gradient (photographs), or noise of standard deviation up to
-    ``noise`` (dark photographs), and the share ``invert`` of them is dark on light.
+    Attributes:
+        rotation: largest angle, in degrees, in both directions.
+        scale: largest logarithm of the change of size, up or down.
+        stretch: largest logarithm of height by width, up or down.
+        shear: largest horizontal shift per row, in pixels.
+        shift: largest displacement in each direction, in pixels.
+        perspective: largest change of size across half the image, as a fraction.
+        elastic: standard deviation of a smooth field of displacements, in pixels.
+        photometric: share of the images that get the changes below.
+        pen: largest change of the strokes' outline, outwards or inwards, in pixels (at most 1).
+        contrast: largest increase of contrast; a factor of up to 1 + contrast, as in binary scans.
+        blur: largest weight of the mean over a pixel and its four neighbours, in place of the pixel.
+        background: largest grey level of the background, with a gradient, as a fraction of full scale (photographs).
+        noise: largest standard deviation of the noise, as a fraction of full scale; in images whose background is not
+            changed (dark photographs).
+        invert: share of these images that are made dark on light.
     """
 
     rotation: float = 0.0
@@ -45,19 +57,17 @@ class Augmentation:
     invert: float = 0.0
 
     def scaled(self, strength: float) -> Augmentation:
-        """All ranges times ``strength``; the shares of images that are changed stay."""
-        return replace(
-            self, **{field.name: getattr(self, field.name) * strength for field in fields(self)
-                     if field.name not in ("photometric", "invert")}
-        )  # fmt: skip
+        """All ranges times ``strength``; ``photometric`` and ``invert``, which are shares of images, do not change."""
+        shares = ("photometric", "invert")
+        return replace(self, **{name: value * strength for name, value in asdict(self).items() if name not in shares})
 
 
 def augment(images: Any, ranges: Augmentation, seed: Any) -> Any:
-    """A batch changed at random.
+    """Change a batch of images at random.
 
     Args:
         images: uint8 tensor (n, h, w, 1).
-        ranges: how much.
+        ranges: ranges of the changes.
         seed: int tensor (2,).
 
     Returns:
@@ -68,7 +78,7 @@ def augment(images: Any, ranges: Augmentation, seed: Any) -> Any:
     draws = tf.random.stateless_uniform((DRAWS, tf.shape(images)[0]), seed, -1, 1)
     images = _geometry(images, ranges, draws, seed + 1)
     if ranges.photometric:
-        # The order is random already: the first so many of a batch will do.
+        # The order of the images is random already, so the share is taken from the beginning of the batch.
         share = tf.cast(ranges.photometric * tf.cast(tf.shape(images)[0], tf.float32), tf.int32)
         changed = _photometric(images[:share], ranges, draws[7:, :share], seed + 2)
         images = tf.concat([changed, images[share:]], axis=0)
@@ -76,7 +86,11 @@ def augment(images: Any, ranges: Augmentation, seed: Any) -> Any:
 
 
 def _geometry(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> Any:
-    """Rotation, size, slant, perspective, shift and a smooth field of displacements, in one bilinear resampling."""
+    """All geometric changes in one bilinear resampling.
+
+    Elastic deformation: a smooth random field of displacements, after Simard, Steinkraus and Platt, "Best practices for
+    convolutional neural networks applied to visual document analysis" (2003).
+    """
     import math
 
     import tensorflow as tf
@@ -87,7 +101,7 @@ def _geometry(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> Any:
     shear = draws[3] * ranges.shear
     across, down = scale / stretch, scale * stretch
     cos, sin = tf.cos(angle), tf.sin(angle)
-    # From output to input, both counted from the middle; every row of `place` is x, y and 1 of one pixel.
+    # Maps output to input coordinates, relative to the centre. Column i of `place` is (x, y, 1) of output pixel i.
     x, y = np.meshgrid(np.arange(width) - (width - 1) / 2, np.arange(height) - (height - 1) / 2)
     place = np.stack([x.ravel(), y.ravel(), np.ones(x.size)]).astype(np.float32)
     to_x = tf.stack([cos * across, (shear * cos - sin) * across, draws[4] * ranges.shift], axis=1) @ place
@@ -104,7 +118,7 @@ def _geometry(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> Any:
 
 
 def _smooth_field(height: int, width: int) -> NDArray[np.float32]:
-    """What one point of the coarse grid does to every pixel: float32 (points, h * w), bicubic."""
+    """Bicubic interpolation from the coarse grid to the pixels, as a matrix, float32 (points, h * w)."""
     import tensorflow as tf
 
     with tf.init_scope():
@@ -113,12 +127,16 @@ def _smooth_field(height: int, width: int) -> NDArray[np.float32]:
 
 
 def _sample(images: Any, x: Any, y: Any) -> Any:
-    """Bilinear samples at (x, y), float32 (n, h * w); outside is zero."""
+    """Bilinear samples at positions (x, y), float32 (n, h, w, 1); pixels outside of an image are 0.
+
+    Args:
+        images: uint8 (n, h, w, 1). x, y: float32 (n, h * w).
+    """
     import tensorflow as tf
 
     count, (height, width) = tf.shape(images)[0], images.shape[1:3]
     padded = tf.pad(tf.cast(images[..., 0], tf.int32), ((0, 0), (1, 2), (1, 2)))
-    # The four pixels about every place, a byte each in one number, so that one gather finds them.
+    # The four neighbours of a position are packed as bytes of one integer, so that one gather reads all four.
     corners = (padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:])
     packed = corners[0] + corners[1] * 2**8 + corners[2] * 2**16 + tf.bitwise.left_shift(corners[3], 24)
     x, y = tf.clip_by_value(x + 1, 0.0, width + 1.0), tf.clip_by_value(y + 1, 0.0, height + 1.0)
@@ -134,9 +152,11 @@ def _sample(images: Any, x: Any, y: Any) -> Any:
 
 
 def _photometric(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> Any:
+    """Changes of stroke width, blur, contrast, background, noise and polarity."""
     import tensorflow as tf
 
     def weight(row: int) -> Any:
+        """One random number per image, from -1 to 1."""
         return tf.reshape(draws[row], (-1, 1, 1, 1))
 
     changed = images
@@ -167,7 +187,7 @@ def _photometric(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> An
 
 
 def _neighbours(combine: Any, images: Any) -> Any:
-    """Every pixel combined with the four beside it; outside is zero."""
+    """Each pixel combined with its four neighbours; pixels outside of an image are 0."""
     import tensorflow as tf
 
     padded = tf.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))

@@ -1,4 +1,4 @@
-"""A recipe for the minutes that a person has: its epochs are counted out by a short run on this machine."""
+"""Number of epochs that fit into a time budget, estimated by a short run on this machine."""
 
 from __future__ import annotations
 
@@ -18,19 +18,24 @@ PROBE_BATCHES = 64
 def within_budget(config: TrainConfig, train: Split, validation: Split, classes: int) -> TrainConfig:
     """The configuration with as many epochs as fit into its ``time_budget``.
 
-    The probe's second epoch is the measure; what its first took longer (compiling) is taken off the budget.
+    Two short epochs are trained. The second one gives the time of an epoch; the extra time of the first one, which
+    compiles the graph, is subtracted from the budget.
+
+    Args:
+        config: a configuration with a ``time_budget``.
+        train, validation: the splits that the real run uses.
+        classes: number of classes.
 
     Raises:
         UsageError: the budget is shorter than one epoch.
     """
     assert config.time_budget is not None
     recipe = replace(config.recipe, epochs=2, clean_epochs=0)
-    some = take(train.images, train.labels, np.arange(min(len(train), PROBE_BATCHES * recipe.batch_size)))
-    _, record = fit(
-        replace(config, recipe=recipe), some, take(validation.images, validation.labels, np.arange(1)), classes
-    )
+    probe = take(train.images, train.labels, np.arange(min(len(train), PROBE_BATCHES * recipe.batch_size)))
+    one_image = take(validation.images, validation.labels, np.arange(1))
+    _, record = fit(replace(config, recipe=recipe), probe, one_image, classes)
     first, second = (row["seconds"] for row in record.history)
-    epoch = second * steps_of(train, recipe) / steps_of(some, recipe)
+    epoch = second * steps_of(train, recipe) / steps_of(probe, recipe)
     epochs = int((60 * config.time_budget - max(0.0, first - second)) / epoch)
     if epochs < 1:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The state of a run after its last whole epoch, as one file that is there whole or not at all."""
+"""Checkpoint: the state of a training run after its last complete epoch, in one file that is written atomically."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ from mnist_edge.store import files
 
 @dataclass
 class Record:
-    """A row of metrics and seconds an epoch."""
+    """Metrics and duration (``seconds``) of each epoch."""
 
     history: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def epochs(self) -> int:
-        """How many are done."""
+        """Number of completed epochs."""
         return len(self.history)
 
     @property
     def seconds(self) -> float:
-        """Of all epochs together."""
+        """Duration of all epochs, in seconds."""
         return sum(row["seconds"] for row in self.history)
 
 
 class Checkpoint:
-    """Weights and optimizer state of one very run: ``key`` is the fingerprint of all that it depends on."""
+    """Weights, optimizer state and record of one run, in a file.
+
+    A file with another ``key`` is ignored; the key is a fingerprint of everything that the run depends on.
+    """
 
     def __init__(self, path: Path, key: str) -> None:
         self.path = path
         self._key = key
 
     def save(self, model: Any, record: Record, planned: int) -> None:
-        """Write the state, in place of the one before; ``planned`` is how many epochs there shall be."""
+        """Replace the file by the current state; ``planned`` is the number of epochs of the whole run."""
         state = {"key": self._key, "history": record.history, "planned": planned}
         values = {f"v{at}": np.asarray(variable) for at, variable in enumerate(_variables(model))}
         content = io.BytesIO()
@@ -49,12 +52,15 @@ class Checkpoint:
         files.write_bytes(self.path, content.getvalue())
 
     def planned(self) -> int | None:
-        """How many epochs the run that is kept here shall have; None where there is none."""
+        """Number of epochs of the whole run in the file; None if there is no usable file."""
         kept = self._read()
         return int(kept[0]["planned"]) if kept else None
 
     def resume(self, model: Any) -> Record | None:
-        """Put the state into a compiled model; None where there is nothing whole of this very run."""
+        """Load the state into a compiled model and return the record.
+
+        Returns None, and leaves the model as it is, if the file is missing or damaged or belongs to another run.
+        """
         kept = self._read()
         if kept is None:
             return None
@@ -69,7 +75,7 @@ class Checkpoint:
 
     def _read(self) -> tuple[dict[str, Any], list[NDArray[Any]]] | None:
         try:
-            # Opened here: numpy leaves a file open that is no archive.
+            # Opened here, because np.load does not close a file that is not an archive.
             with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 state = json.loads(archive["state"].tobytes())
                 values = [archive[f"v{at}"] for at in range(len(archive.files) - 1)]
@@ -79,5 +85,5 @@ class Checkpoint:
 
 
 def _variables(model: Any) -> list[Any]:
-    """Weights and the optimizer's state."""
+    """Variables of the model and of its optimizer, in a fixed order."""
     return [*model.variables, *model.optimizer.variables]

@@ -1,10 +1,11 @@
-"""How well a recipe does on images it has not seen, without opening the test set: k folds, several seeds."""
+"""Stratified k-fold cross-validation of a recipe, for several seeds, without the test images."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,24 @@ from mnist_edge.models.backend import clear_session
 from mnist_edge.store import files
 from mnist_edge.store.manifest import fingerprint
 from mnist_edge.training.checkpoint import Checkpoint
-from mnist_edge.training.fit import fit
+from mnist_edge.training.fit import FitOptions, fit
 from mnist_edge.training.recipes import TrainConfig
 from mnist_edge.training.stage import facts_of
 
 
+@dataclass(frozen=True)
+class Folds:
+    """Number of folds, and the seeds; each seed draws its own folds, initial weights and order of the images."""
+
+    count: int
+    seeds: Sequence[int] = (0,)
+
+
 def folds_of(split: Split, folds: int, seed: int) -> list[tuple[Split, Split]]:
-    """Pairs of what is trained on and what is left out, stratified: every fold has its share of every class.
+    """Divide a split into folds, stratified: each fold has about the same share of each class.
+
+    Returns:
+        For each fold, the images to train on (all other folds) and the images that are left out (the fold).
 
     Raises:
         UsageError: fewer than two folds, or a class with fewer images than folds.
@@ -37,54 +49,57 @@ def folds_of(split: Split, folds: int, seed: int) -> list[tuple[Split, Split]]:
     fewest = int(np.bincount(split.labels).min())
     if not 2 <= folds <= fewest:
         raise UsageError(f"{folds} folds cannot be made.", f"Choose from 2 to {fewest} folds.")
-    dealt = StratifiedKFold(folds, shuffle=True, random_state=seed).split(split.images[:, 0, 0], split.labels)
-    return [(take(split.images, split.labels, kept), take(split.images, split.labels, out)) for kept, out in dealt]
+    pairs = StratifiedKFold(folds, shuffle=True, random_state=seed).split(split.images[:, 0, 0], split.labels)
+    return [(take(split.images, split.labels, kept), take(split.images, split.labels, out)) for kept, out in pairs]
 
 
 def cross_validate(
-    config: TrainConfig,
-    splits: Splits,
-    folds: int,
-    seeds: Sequence[int],
-    folder: Path,
-    progress: Progress = no_progress,
+    config: TrainConfig, splits: Splits, folds: Folds, folder: Path, progress: Progress = no_progress
 ) -> Iterator[dict[str, Any]]:
-    """Train on all folds but one, for every fold and seed; what was finished before is not run again.
+    """Train on all folds but one and count the correct answers on that one, for each fold and seed.
 
-    A recipe's teacher is left out: it would have seen the images that are left out.
+    Results are kept, so that a run that finished before is not repeated. The recipe's teacher is not used, because it
+    has been trained on the images that are left out.
 
     Args:
         config: model and recipe; its seed is not used.
-        splits: train and validation are joined and dealt anew; the test split is not touched.
-        folds: how many.
-        seeds: of the weights, the order and the deal.
+        splits: the data; train and validation are joined and divided into folds, the test split is not used.
+        folds: number of folds, and the seeds.
         folder: where results and checkpoints are kept.
-        progress: told of the steps of each run.
+        progress: called with the steps of each run.
 
     Yields:
-        For every run ``fold``, ``seed``, ``n``, ``correct`` and ``seconds``.
+        For each run ``fold``, ``seed``, ``n``, ``correct`` and ``seconds``.
     """
     everything = joined(splits.train, splits.validation)
-    for seed in seeds:
+    for seed in folds.seeds:
         run = TrainConfig(config.model, config.recipe, seed)
         facts = facts_of(run, splits)
-        for number, (kept, out) in enumerate(folds_of(everything, folds, seed)):
-            key = fingerprint({**facts, "folds": folds, "fold": number})
+        for number, (kept, out) in enumerate(folds_of(everything, folds.count, seed)):
+            key = fingerprint({**facts, "folds": folds.count, "fold": number})
             path = folder / f"{Path(config.model).stem}-{config.recipe.name}-seed{seed}-fold{number}-{key[:12]}.json"
             if not path.is_file():
                 started = time.monotonic()
                 checkpoint = Checkpoint(path.with_suffix(".npz"), key)
 
-                def told(
-                    what: str, done: int, total: int, name: str = f"seed {seed}, fold {number + 1}/{folds}"
-                ) -> None:
-                    progress(name, done, total)
-
+                name = f"seed {seed}, fold {number + 1}/{folds.count}"
                 clear_session()
-                model, _ = fit(run, kept, out, len(splits.class_names), checkpoint=checkpoint, progress=told)
-                right = models.outputs(model, out.images).argmax(axis=1) == out.labels
-                row = {"fold": number, "seed": seed, "n": len(out), "correct": int(right.sum()),
-                       "seconds": round(time.monotonic() - started, 1)}  # fmt: skip
+                options = FitOptions(checkpoint=checkpoint, progress=_renamed(progress, name))
+                model, _ = fit(run, kept, out, len(splits.class_names), options)
+                is_correct = models.outputs(model, out.images).argmax(axis=1) == out.labels
+                seconds = round(time.monotonic() - started, 1)
+                row = {
+                    "fold": number,
+                    "seed": seed,
+                    "n": len(out),
+                    "correct": int(is_correct.sum()),
+                    "seconds": seconds,
+                }
                 files.write_json(path, row)
                 checkpoint.path.unlink(missing_ok=True)
             yield json.loads(path.read_text())
+
+
+def _renamed(progress: Progress, name: str) -> Progress:
+    """A progress function that reports under one fixed name."""
+    return lambda what, done, total: progress(name, done, total)

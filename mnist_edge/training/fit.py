@@ -1,11 +1,11 @@
-"""The loop: a recipe on two splits, seeded, and resumable after every epoch."""
+"""The training loop: runs a recipe on two splits, with a seed, and resumable after each epoch."""
 
 from __future__ import annotations
 
 import importlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +17,60 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import StageError, missing_extra
 from mnist_edge.models.backend import import_keras, import_tensorflow
 from mnist_edge.training import folding
-from mnist_edge.training.batches import batches, steps_of
+from mnist_edge.training.batches import Targets, batches, steps_of
 from mnist_edge.training.checkpoint import Checkpoint, Record
 from mnist_edge.training.recipes import Recipe, TrainConfig
 
+# Batches that Keras runs in one call of the graph.
 STEPS_PER_EXECUTION = 32
-# How often a run looks at the validation split.
+# Number of evaluations on the validation split in a run.
 VALIDATIONS = 20
+# Called with the epoch's number and its metrics.
 OnEpoch = Callable[[int, dict[str, float]], None]
 CPU_FLAGS = Path("/proc/cpuinfo")
 
 
+@dataclass(frozen=True)
+class FitOptions:
+    """Options of `fit`.
+
+    Attributes:
+        teacher: function from inputs to targets (n, classes), in place of the labels.
+        tensorboard: folder for TensorBoard's logs.
+        checkpoint: the run's state is saved there, and resumed from there; None for a run without a checkpoint.
+        progress: called with the number of finished steps and of all.
+        on_epoch: called with the metrics of each epoch, those of the validation split included; an exception that it
+            raises ends the run.
+    """
+
+    teacher: Any = None
+    tensorboard: Path | None = None
+    checkpoint: Checkpoint | None = None
+    progress: Progress = no_progress
+    on_epoch: OnEpoch | None = None
+
+
+DEFAULT_OPTIONS = FitOptions()
+
+
 def fit(
-    config: TrainConfig,
-    train: Split,
-    validation: Split,
-    classes: int,
-    *,
-    teacher: Any = None,
-    tensorboard: Path | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: Progress = no_progress,
-    on_epoch: OnEpoch | None = None,
+    config: TrainConfig, train: Split, validation: Split, classes: int, options: FitOptions = DEFAULT_OPTIONS
 ) -> tuple[Any, Record]:
-    """Run a recipe. The test images are nowhere near.
+    """Train a model by a recipe.
 
     Args:
         config: model, recipe and seed.
-        train: what is trained on.
-        validation: what the record's ``val_`` figures are of.
-        classes: how many there are.
-        teacher: a function from inputs to targets (n, classes), in place of the labels.
-        tensorboard: a folder for its logs.
-        checkpoint: where the run's state is kept, and goes on from; None for a run that is not kept.
-        progress: told of the steps done, of all.
-        on_epoch: told of every epoch's metrics, validation included; what it raises ends the run.
+        train: the images to train on.
+        validation: the images that the ``val_`` metrics of the record are measured on.
+        classes: number of classes.
+        options: everything that may be left out.
 
     Returns:
-        The Keras model, of exactly the deployed layers, and the record of the epochs.
+        The Keras model with exactly the deployed layers, and the record of the epochs.
 
     Raises:
-        UsageError: no such model.
-        StageError: the loss became NaN, or the disk refused.
+        UsageError: there is no such model.
+        StageError: the loss became NaN, or a file could not be written.
         MissingError: TensorFlow is not installed.
     """
     tf, keras = import_tensorflow(), import_keras()
@@ -69,17 +81,18 @@ def fit(
     else:
         height, width = train.images.shape[1:3]
         model = models.build(config.model, (height, width, 1), classes)
-    twinned = start.suffix != ".keras" and folding.can_be_twinned(model)
-    learner = model
-    if twinned:
-        learner = folding.twin(model, batch_norm=recipe.batch_norm, precision=precision_of(recipe))
+    needs_folding = start.suffix != ".keras" and folding.is_plain_chain(model)
+    trainable = model
+    if needs_folding:
+        trainable = folding.trainable_model(model, batch_norm=recipe.batch_norm, precision=precision_of(recipe))
     steps = steps_of(train, recipe)
-    _compile(learner, recipe, steps)
-    record = (checkpoint and checkpoint.resume(learner)) or Record()
+    _compile(trainable, recipe, steps)
+    record = (options.checkpoint and options.checkpoint.resume(trainable)) or Record()
     scale, shape = models.pixel_scale(model), tuple(model.inputs[0].shape)[1:]
+    targets = Targets(classes, config.seed, scale, shape, options.teacher)
     epoch = tf.Variable(record.epochs, dtype=tf.int64)
-    learner.fit(
-        batches(train, recipe, config.seed, classes, epoch=epoch, scale=scale, shape=shape, teacher=teacher),
+    trainable.fit(
+        batches(train, recipe, targets, epoch),
         epochs=recipe.epochs,
         initial_epoch=record.epochs,
         shuffle=False,
@@ -89,18 +102,19 @@ def fit(
             one_hot(validation.labels, classes),
         ),
         validation_batch_size=500,
-        validation_freq=1 if on_epoch else max(1, recipe.epochs // VALIDATIONS),
+        validation_freq=1 if options.on_epoch else max(1, recipe.epochs // VALIDATIONS),
         callbacks=[
-            *([_tensorboard(tensorboard)] if tensorboard else []),
-            _watcher(recipe, steps, epoch, record, checkpoint, progress, on_epoch),
+            *([_tensorboard(options.tensorboard)] if options.tensorboard else []),
+            _watcher(recipe, steps, epoch, record, options),
         ],
     )
     if recipe.batch_norm:
+        # Training statistics include augmentation; inference sees images without it.
         clean = replace(recipe, clean_epochs=recipe.epochs, batch_size=500)
-        inputs = batches(train, clean, config.seed, classes, scale=scale, shape=shape).map(lambda x, y: x)
-        folding.reestimate_norms(learner, inputs.take(100))
-    if twinned:
-        folding.fold(learner, model)
+        inputs = batches(train, clean, replace(targets, teacher=None)).map(lambda x, y: x)
+        folding.reestimate_norms(trainable, inputs.take(100))
+    if needs_folding:
+        folding.fold(trainable, model)
     return model, record
 
 
@@ -114,7 +128,7 @@ def _tensorboard(folder: Path) -> Any:
     return keras.callbacks.TensorBoard(folder)
 
 
-def _compile(learner: Any, recipe: Recipe, steps: int) -> None:
+def _compile(model: Any, recipe: Recipe, steps: int) -> None:
     import keras
 
     rate: Any = recipe.learning_rate
@@ -126,38 +140,38 @@ def _compile(learner: Any, recipe: Recipe, steps: int) -> None:
         )  # fmt: skip
     optimizer = keras.optimizers.get(recipe.optimizer)
     optimizer.learning_rate = rate
-    loss = keras.losses.CategoricalCrossentropy(from_logits=not _ends_in_softmax(learner))
-    learner.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=min(STEPS_PER_EXECUTION, steps))
+    loss = keras.losses.CategoricalCrossentropy(from_logits=not _ends_in_softmax(model))
+    model.compile(optimizer, loss, metrics=["accuracy"], steps_per_execution=min(STEPS_PER_EXECUTION, steps))
 
 
 def _ends_in_softmax(model: Any) -> bool:
     last = model.layers[-1]
+    # getattr: only some Keras layers have an activation, which may be any callable, with or without a name.
     return type(last).__name__ == "Softmax" or getattr(getattr(last, "activation", None), "__name__", "") == "softmax"
 
 
-def _watcher(
-    recipe: Recipe,
-    steps: int,
-    current: Any,
-    record: Record,
-    checkpoint: Checkpoint | None,
-    progress: Progress,
-    on_epoch: OnEpoch | None,
-) -> Any:
-    """Tells of progress, keeps the record, and saves after every epoch."""
+def _watcher(recipe: Recipe, steps: int, current_epoch: Any, record: Record, options: FitOptions) -> Any:
+    """Keras callback that reports progress, extends the record, and saves the checkpoint after each epoch.
+
+    Args:
+        recipe, steps: what is trained, and the number of batches in an epoch.
+        current_epoch: ``tf.Variable`` that is set to the number of the epoch when it begins.
+        record: gets a row for each epoch.
+        options: of the run.
+    """
     import keras
 
     class Watcher(keras.callbacks.Callback):  # type: ignore[misc]
         first = record.epochs
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            current.assign(epoch)
+            current_epoch.assign(epoch)
             self.started = time.monotonic()
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
             done = (record.epochs - self.first) * steps + batch + 1
             what = f"training, epochs {self.first + 1} to {recipe.epochs}"
-            progress(what, done, (recipe.epochs - self.first) * steps)
+            options.progress(what, done, (recipe.epochs - self.first) * steps)
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             row = {name: float(value) for name, value in (logs or {}).items()}
@@ -165,16 +179,16 @@ def _watcher(
                 raise StageError("The loss became NaN or infinite.", "Choose a smaller --learning-rate.")
             row["seconds"] = time.monotonic() - self.started
             record.history.append(row)
-            if checkpoint:
-                checkpoint.save(self.model, record, recipe.epochs)
-            if on_epoch:
-                on_epoch(epoch, row)
+            if options.checkpoint:
+                options.checkpoint.save(self.model, record, recipe.epochs)
+            if options.on_epoch:
+                options.on_epoch(epoch, row)
 
     return Watcher()
 
 
 def precision_of(recipe: Recipe) -> str:
-    """The Keras dtype policy: bfloat16 only where the processor multiplies it, elsewhere it would be slower."""
+    """Name of the Keras dtype policy: bfloat16 only if the processor has instructions for it, else it is slower."""
     try:
         flags = CPU_FLAGS.read_text()
     except OSError:

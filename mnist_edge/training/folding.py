@@ -1,6 +1,7 @@
-"""A trainable twin of a net, with batch norm, and its folding back into exactly that net.
+"""The trainable model of a net, which has batch norm, and its folding into the deployed net.
 
-What folds is free on the device: batch norm is a scale and an offset of the layer before it.
+Batch norm costs nothing on the device: at inference it is a scale and an offset, which become part of the weights of
+the layer before it.
 """
 
 from __future__ import annotations
@@ -12,24 +13,25 @@ import numpy as np
 
 from mnist_edge import models
 
+# Suffix of the names of batch norm layers.
 NORM = "_norm"
 
 
-def can_be_twinned(model: Any) -> bool:
-    """Whether a net is a plain chain, which is what `twin` knows how to take apart."""
+def is_plain_chain(model: Any) -> bool:
+    """Whether a net is a chain of layers (a Keras Sequential), the only kind that `trainable_model` accepts."""
     return type(model).__name__ == "Sequential"
 
 
-def twin(model: Any, *, batch_norm: bool = False, precision: str = "float32") -> Any:
-    """A net that trains better and means the same.
+def trainable_model(model: Any, *, batch_norm: bool = False, precision: str = "float32") -> Any:
+    """Trainable model of a net: computes the same function once folded, and trains faster or better.
 
-    A convolution's activation moves behind the max pooling that follows it: ReLU and batch norm with a gamma that is
-    not negative are monotone, so the pooled maximum is the same and a quarter of the work is left.
+    The activation of a convolution moves behind the max pooling that follows it. ReLU, and batch norm with a
+    non-negative gamma, are monotonic: the maximum is the same, and they compute only a quarter of the values.
 
     Args:
-        model: a Sequential; its weights are not copied, its layers' names are kept.
-        batch_norm: after every convolution and dense layer but the last.
-        precision: a Keras dtype policy for all but the last layer (``mixed_bfloat16``).
+        model: a Sequential. Its weights are not copied; the layers keep their names.
+        batch_norm: add it after each convolution and dense layer, except the last.
+        precision: Keras dtype policy of all layers but the last (``mixed_bfloat16``).
     """
     import keras
     from keras import layers
@@ -37,29 +39,30 @@ def twin(model: Any, *, batch_norm: bool = False, precision: str = "float32") ->
     chain = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
     last = max(at for at, layer in enumerate(chain) if layer.weights)
     result: list[Any] = []
-    waiting: list[Any] = []
+    delayed: list[Any] = []  # batch norm and activation, kept back if a pooling layer follows
     for at, layer in enumerate(chain):
         config = layer.get_config()
-        weighty = type(layer).__name__ in ("Conv2D", "Dense")
+        has_weights = type(layer).__name__ in ("Conv2D", "Dense")
         config["dtype"] = precision if at < last else "float32"
-        if weighty and at < last and config["activation"] == "relu":
+        if has_weights and at < last and config["activation"] == "relu":
             config |= {"activation": "linear", "use_bias": not batch_norm}
-            waiting = [layers.ReLU(name=f"{layer.name}_relu", dtype=precision)]
+            delayed = [layers.ReLU(name=f"{layer.name}_relu", dtype=precision)]
             if batch_norm:
-                waiting.insert(0, layers.BatchNormalization(
+                delayed.insert(0, layers.BatchNormalization(
                     name=layer.name + NORM, gamma_constraint="non_neg", momentum=0.9, dtype=precision))  # fmt: skip
         result.append(type(layer).from_config(config))
-        followed = at + 1 < len(chain) and type(chain[at + 1]).__name__ == "MaxPooling2D"
-        if waiting and not (weighty and followed):
-            result += waiting
-            waiting = []
+        is_pooled = at + 1 < len(chain) and type(chain[at + 1]).__name__ == "MaxPooling2D"
+        if delayed and not (has_weights and is_pooled):
+            result += delayed
+            delayed = []
     return keras.Sequential([keras.Input(model.input_shape[1:]), *result], name=model.name)
 
 
 def fold(trained: Any, model: Any) -> None:
-    """Give a net the weights of its trained twin, batch norm folded in.
+    """Copy the weights of a trained `trainable_model` into the deployed net, batch norm folded in.
 
-    y = gamma (W x - mean) / sqrt(variance + epsilon) + beta (Ioffe and Szegedy, 2015, section 3.1) is W' x + b'.
+    y = gamma (W x - mean) / sqrt(variance + epsilon) + beta (Ioffe and Szegedy, 2015, section 3.1) equals W' x + b'
+    with W' = gamma W / sqrt(variance + epsilon) and b' = beta - gamma mean / sqrt(variance + epsilon).
     """
     weights = {layer.name: layer for layer in trained.layers}
     for layer in model.layers:
@@ -75,10 +78,10 @@ def fold(trained: Any, model: Any) -> None:
 
 
 def reestimate_norms(trained: Any, batches: Any) -> None:
-    """Means and variances of the batch norms anew, as the average over batches of pictures as they come.
+    """Replace means and variances of the batch norms by their averages over batches of images.
 
     Args:
-        trained: a twin.
+        trained: a `trainable_model`.
         batches: float32 inputs (n, *image_shape), batch by batch.
     """
     norms = [layer for layer in trained.layers if layer.name.endswith(NORM)]
@@ -86,6 +89,7 @@ def reestimate_norms(trained: Any, batches: Any) -> None:
         return
     kept = [norm.momentum for norm in norms]
     for count, batch in enumerate(batches):
+        # With momentum k / (k + 1) after k batches, Keras's moving average becomes the mean of all batches.
         for norm in norms:
             norm.momentum = count / (count + 1)
         trained(batch, training=True)
@@ -94,20 +98,20 @@ def reestimate_norms(trained: Any, batches: Any) -> None:
 
 
 def function_of(path: Path, precision: str) -> Any:
-    """A trained net as a function from inputs float32 (n, *any) to its probabilities float32 (n, classes).
+    """Function from inputs float32 (n, *any) to the probabilities float32 (n, classes) of a trained net.
 
     Args:
-        path: a ``.keras`` file of ours.
-        precision: a Keras dtype policy for all but the last layer.
+        path: the net's ``.keras`` file.
+        precision: Keras dtype policy of all layers but the last.
     """
     import tensorflow as tf
 
     model = models.load(path)
-    quick = model
-    if can_be_twinned(model):
-        quick = twin(model, precision=precision)
+    faster = model
+    if is_plain_chain(model):
+        faster = trainable_model(model, precision=precision)
         for layer in model.layers:
             if layer.weights:
-                quick.get_layer(layer.name).set_weights(layer.get_weights())
+                faster.get_layer(layer.name).set_weights(layer.get_weights())
     shape = tuple(model.inputs[0].shape)[1:]
-    return lambda inputs: quick(tf.reshape(inputs, (-1, *shape)), training=False)
+    return lambda inputs: faster(tf.reshape(inputs, (-1, *shape)), training=False)

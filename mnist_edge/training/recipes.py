@@ -1,28 +1,36 @@
-"""How a model is trained, as data. A better recipe is one more entry here."""
+"""Training recipes as data. To add a recipe, add an entry to `RECIPES`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypedDict, TypeVar, Unpack
 
 from mnist_edge.errors import UsageError, suggest
 from mnist_edge.training.augment import Augmentation
 
+T = TypeVar("T")
 OPTIMIZERS = ("adam", "adamw", "nadam", "rmsprop", "sgd")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the loop does. What was tried and did not help is in ``benchmarks/results/training.md``.
+    """All settings of the training loop. ``benchmarks/results/training.md`` lists what was tried and did not help.
 
     Attributes:
-        epochs: passes over the training split, the last ``clean_epochs`` of them without augmentation.
-        learning_rate: the optimizer's step size, after ``warmup_epochs`` and, if ``cosine``, falling to 0 with the last
-            step (Loshchilov and Hutter, 2017).
-        batch_norm: in the trainable twin; folded into the deployed net.
-        mixed_precision: bfloat16 arithmetic where the processor has it.
-        teacher: the architecture that labels the changed images in place of their labels, trained by the recipe of the
-            same name with seed 0, whatever the student's (distillation, Hinton et al., 2015).
-        refit: train on the validation split too. Only for a recipe with which all is decided.
+        name: the recipe's key in `RECIPES`.
+        epochs: passes over the training split.
+        batch_size: images per step.
+        optimizer: one of `OPTIMIZERS`.
+        learning_rate: the optimizer's step size after the warm-up.
+        warmup_epochs: time in which the learning rate rises from 0; only with ``cosine``.
+        cosine: let the learning rate fall to 0 at the last step, as a cosine (Loshchilov and Hutter, "SGDR", 2017).
+        augmentation: random changes to the images; None for none.
+        clean_epochs: number of epochs without augmentation, at the end.
+        batch_norm: in the trainable model; it is folded into the deployed net.
+        mixed_precision: use bfloat16 arithmetic if the processor has it.
+        teacher: architecture whose answers replace the labels (distillation; Hinton, Vinyals and Dean, 2015). It is
+            trained by the recipe of the same name with seed 0, whatever the student's seed.
+        refit: train on the validation split too. Only for a recipe about which nothing is left to decide.
     """
 
     name: str
@@ -40,11 +48,12 @@ class Recipe:
     refit: bool = False
 
 
+# Key of `RECIPES` for all architectures without an entry of their own.
 ANY = "*"
 _AFFINE = Augmentation(rotation=12, scale=0.12, stretch=0.1, shear=0.2, shift=1.5)
-# What 128 hidden units can still learn.
+# For the dense net: its 128 hidden units do not learn larger changes.
 _MILD = Augmentation(rotation=8, scale=0.08, stretch=0.08, shear=0.15, shift=1, elastic=0.7)
-# Pens, scans and photographs besides.
+# With the differences between pens, scans and photographs.
 _WIDE = replace(
     _AFFINE, perspective=0.15, elastic=0.7,
     photometric=0.5, pen=0.8, contrast=3, blur=1, background=0.5, noise=0.4, invert=0.1,
@@ -55,10 +64,7 @@ _QUICK = Recipe(
 )  # fmt: skip
 _QUICK_DENSE = replace(_QUICK, epochs=140, batch_size=512, learning_rate=4e-3, augmentation=_MILD)
 
-# What a strength of 1 is for a recipe that has no augmentation of its own.
-UNIT = Augmentation(rotation=12, scale=0.12, stretch=0.1, shear=0.2, shift=1.5)
-
-# By name, and then by architecture, with ANY for all others.
+# Recipes by name, then by architecture.
 RECIPES: dict[str, dict[str, Recipe]] = {
     "tutorial": {ANY: Recipe("tutorial", epochs=5, batch_size=64, optimizer="sgd", learning_rate=0.1)},
     "quick": {ANY: _QUICK, "dense": _QUICK_DENSE},
@@ -78,15 +84,19 @@ RECIPES: dict[str, dict[str, Recipe]] = {
     },
 }
 DEFAULT_RECIPE = "quick"
+# The largest factor on a recipe's augmentation.
 MAX_STRENGTH = 10
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """A model (a built-in name, or the path of a ``.keras`` file to go on from), a recipe, and a seed.
+    """Model, recipe and seed of a training run.
 
-    With a ``time_budget``, in minutes, the recipe's number of epochs gives way to as many as fit, and
-    it has no teacher.
+    Attributes:
+        model: a built-in name, or the path of a ``.keras`` file whose weights are the starting point.
+        recipe: with its overrides applied.
+        seed: of the initial weights, the order of the images and augmentation.
+        time_budget: minutes; the recipe's number of epochs is replaced by as many as fit. None for no budget.
     """
 
     model: str
@@ -95,44 +105,62 @@ class TrainConfig:
     time_budget: float | None = None
 
 
+class Overrides(TypedDict, total=False):
+    """Changes to a recipe, and the remaining settings of a run. None is the same as leaving a key out.
+
+    ``augmentation`` is a factor on the recipe's augmentation, 0 for none; the other keys are as in `Recipe` and
+    `TrainConfig`.
+    """
+
+    epochs: int | None
+    batch_size: int | None
+    optimizer: str | None
+    learning_rate: float | None
+    augmentation: float | None
+    seed: int
+    time_budget: float | None
+
+
 def augmentation_of(recipe: Recipe, strength: float) -> Augmentation | None:
-    """A recipe's augmentation times a strength; None for 0."""
-    return (recipe.augmentation or UNIT).scaled(strength) if strength else None
+    """A recipe's augmentation times a strength, None for a strength of 0.
+
+    A recipe without augmentation is given that of recipe ``quick``.
+    """
+    return (recipe.augmentation or _AFFINE).scaled(strength) if strength else None
 
 
-def configure(
-    model: str,
-    recipe: str = DEFAULT_RECIPE,
-    *,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    optimizer: str | None = None,
-    learning_rate: float | None = None,
-    augmentation: float | None = None,
-    seed: int = 0,
-    time_budget: float | None = None,
-) -> TrainConfig:
-    """A configuration from a recipe's name and what shall differ from it.
+def configure(model: str, recipe: str = DEFAULT_RECIPE, **overrides: Unpack[Overrides]) -> TrainConfig:
+    """Configure a run by a recipe's name, and by overrides of its settings.
 
     Raises:
-        UsageError: a name that is not known, or a number that is out of range.
+        UsageError: an unknown name, or a number out of range.
     """
     if recipe not in RECIPES:
         raise suggest(recipe, list(RECIPES), "recipe")
+    optimizer = overrides.get("optimizer")
     if optimizer is not None and optimizer not in OPTIMIZERS:
         raise suggest(optimizer, list(OPTIMIZERS), "optimizer")
-    if time_budget is not None and epochs is not None:
+    time_budget, augmentation = overrides.get("time_budget"), overrides.get("augmentation")
+    if time_budget is not None and overrides.get("epochs") is not None:
         raise UsageError("--epochs and --time-budget both say how long to train.", "Give one of them.")
-    changes = {"epochs": epochs, "batch_size": batch_size, "optimizer": optimizer, "learning_rate": learning_rate}
-    for name, value in (*changes.items(), ("time_budget", time_budget)):
+    for name in ("epochs", "batch_size", "learning_rate", "time_budget"):
+        value = overrides.get(name)
         if isinstance(value, int | float) and not 0 < value < 1e6:
             raise UsageError(f"{name} cannot be {value}.", "Give a positive number.")
     if augmentation is not None and not 0 <= augmentation <= MAX_STRENGTH:
         raise UsageError(f"augmentation cannot be {augmentation}.", f"Give a number from 0 to {MAX_STRENGTH}.")
     chosen = RECIPES[recipe].get(model, RECIPES[recipe][ANY])
-    if augmentation is not None:
-        chosen = replace(chosen, augmentation=augmentation_of(chosen, augmentation))
-    if time_budget is not None:
-        chosen = replace(chosen, teacher=None)  # whose training knows no budget
-    given = {name: value for name, value in changes.items() if value is not None}
-    return TrainConfig(model, replace(chosen, **given), seed, time_budget)  # type: ignore[arg-type]
+    chosen = replace(
+        chosen,
+        epochs=_or(overrides.get("epochs"), chosen.epochs),
+        batch_size=_or(overrides.get("batch_size"), chosen.batch_size),
+        optimizer=_or(optimizer, chosen.optimizer),
+        learning_rate=_or(overrides.get("learning_rate"), chosen.learning_rate),
+        augmentation=chosen.augmentation if augmentation is None else augmentation_of(chosen, augmentation),
+        teacher=chosen.teacher if time_budget is None else None,  # training the teacher is not part of the budget
+    )
+    return TrainConfig(model, chosen, overrides.get("seed", 0), time_budget)
+
+
+def _or(value: T | None, default: T) -> T:
+    return default if value is None else value

@@ -1,4 +1,4 @@
-"""The float model's answers on the test images, written beside the model."""
+"""Float answers: the float model's probabilities on the test images, kept next to the model."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fing
 
 
 def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
-    """A model's reference, and what it answers with: ``probabilities`` or ``logits``.
+    """Float answers of a Keras model, and the kind of its output: ``probabilities`` or ``logits``.
+
+    Args:
+        model: a Keras classifier.
+        splits: the data; the golden set of self-tests is chosen among the validation images.
 
     Raises:
-        ContentError: the model's shapes do not fit the data, or it answers with NaN.
+        ContentError: the model's shapes do not fit the data, its output is NaN, or neither probabilities nor logits.
     """
     expected = (splits.image_shape, len(splits.class_names))
     taken = tuple(model.inputs[0].shape)[1:]
@@ -56,7 +60,12 @@ def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
 
 
 def adopt(path: Path, splits: Splits, folder: Path) -> None:
-    """Take anyone's ``.keras`` file into a folder of the workspace, with its reference. Done once a file.
+    """Copy any ``.keras`` file into a model's folder, with its float answers. Not repeated for the same file and data.
+
+    Args:
+        path: the file.
+        splits: the data that the model classifies.
+        folder: the model's folder in the workspace.
 
     Raises:
         ContentError: not an image classifier for these data.
@@ -75,5 +84,5 @@ def adopt(path: Path, splits: Splits, folder: Path) -> None:
 
 
 def are_logits(answers: NDArray[np.float32]) -> bool:
-    """Whether answers, float32 (n, classes), are no probabilities: some negative, or rows that do not sum to 1."""
+    """Whether outputs, float32 (n, classes), are not probabilities: one is negative, or a row does not sum to 1."""
     return bool(answers.min() < 0 or np.abs(answers.sum(axis=1) - 1).max() > 1e-3)

@@ -1,4 +1,4 @@
-"""The stage: from a recipe and data to ``model.keras`` with its ``reference.npz``, recorded in the manifest."""
+"""The training stage: from a recipe and data to ``model.keras`` and its float answers, recorded in the manifest."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from mnist_edge.store.files import read_bytes
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
 from mnist_edge.training.budget import within_budget
 from mnist_edge.training.checkpoint import Checkpoint
-from mnist_edge.training.fit import fit, precision_of
+from mnist_edge.training.fit import FitOptions, fit, precision_of
 from mnist_edge.training.folding import function_of
 from mnist_edge.training.recipes import TrainConfig, configure
 from mnist_edge.training.reference import reference_of
 
 CHECKPOINT_NAME = "checkpoint.npz"
+# Folder of a private teacher in the student's folder, and the seed of all teachers.
 TEACHER_FOLDER, TEACHER_SEED = "teacher", 0
 
 
 def train(
     config: TrainConfig, splits: Splits, folder: Path, progress: Progress = no_progress, *, tensorboard: bool = False
 ) -> TrainResult:
-    """Train a model, save it as ``model.keras`` with its ``reference.npz``; nothing is done where that was done.
+    """Train a model and save it as ``model.keras``, with its float answers in ``reference.npz``.
 
-    A run that was stopped goes on after its last whole epoch, if it is asked for with the same configuration and data.
-    The order of the images in an epoch depends on the seed and the epoch alone.
+    Nothing is done if the folder holds the result of the same configuration and data. A run that was stopped continues
+    after its last complete epoch, if configuration and data are the same.
 
     Args:
         config: model, recipe and seed.
-        splits: the data; the test split is looked at once, at the end.
+        splits: the data; the test split is used once, at the end.
         folder: the model's folder in the workspace.
-        progress: told of the steps done, of all.
-        tensorboard: write logs into the folder ``tensorboard`` there.
+        progress: called with the number of finished steps and of all.
+        tensorboard: write TensorBoard's logs into the subfolder ``tensorboard``.
 
     Raises:
-        UsageError: no such model.
-        StageError: the loss became NaN, or the disk refused.
+        UsageError: there is no such model.
+        StageError: the loss became NaN, or a file could not be written.
         MissingError: TensorFlow is not installed.
     """
     manifest = Manifest.load(folder)
@@ -65,10 +66,8 @@ def train(
     teacher = None
     if config.recipe.teacher:
         teacher = function_of(_ensure_teacher(config, splits, folder, progress), precision_of(config.recipe))
-    model, record = fit(
-        config, train_split, splits.validation, classes, teacher=teacher, checkpoint=checkpoint, progress=progress,
-        tensorboard=folder / "tensorboard" if tensorboard else None,
-    )  # fmt: skip
+    options = FitOptions(teacher, folder / "tensorboard" if tensorboard else None, checkpoint, progress)
+    model, record = fit(config, train_split, splits.validation, classes, options)
     reference, output = reference_of(model, splits)
     correct = int((reference.probabilities.argmax(axis=1) == splits.test.labels).sum())
     made = {
@@ -89,7 +88,7 @@ def train(
 
 
 def artifacts_result(manifest: Manifest, fresh: bool = False) -> TrainResult:
-    """The result that a manifest's entry for ``model.keras`` stands for."""
+    """Training result from a manifest's entry for ``model.keras``; ``fresh`` if it has just been trained."""
     entry = manifest.files[KERAS_NAME]
     made_by, test = entry["made_by"], entry["test"]
     return TrainResult(
@@ -107,24 +106,27 @@ def artifacts_result(manifest: Manifest, fresh: bool = False) -> TrainResult:
 
 
 def _teacher_config(config: TrainConfig) -> TrainConfig | None:
-    """What trains the teacher: the recipe of the same name, always with the same seed, so that one serves them all."""
+    """Configuration of the teacher: the recipe of the same name, with one seed, so that all students can share it."""
     return configure(config.recipe.teacher, config.recipe.name, seed=TEACHER_SEED) if config.recipe.teacher else None
 
 
 def _ensure_teacher(config: TrainConfig, splits: Splits, folder: Path, progress: Progress) -> Path:
-    """The teacher's ``.keras`` file: the workspace's own model where it is that very one, else one of the folder's."""
+    """The teacher's ``.keras`` file: the workspace's model if its fingerprint matches, else a private teacher's.
+
+    A private teacher is trained if need be, in a subfolder of the student's folder.
+    """
     teacher = _teacher_config(config)
     assert teacher is not None
     key = fingerprint(facts_of(teacher, splits))
-    beside = Manifest.load(folder.parent / teacher.model)
-    if not beside.is_current(KERAS_NAME, key):
+    manifest = Manifest.load(folder.parent / teacher.model)
+    if not manifest.is_current(KERAS_NAME, key):
         train(teacher, splits, folder / TEACHER_FOLDER, lambda what, at, of: progress(f"teacher: {what}", at, of))
-        beside = Manifest.load(folder / TEACHER_FOLDER)
-    return beside.folder / KERAS_NAME
+        manifest = Manifest.load(folder / TEACHER_FOLDER)
+    return manifest.folder / KERAS_NAME
 
 
 def facts_of(config: TrainConfig, splits: Splits) -> dict[str, Any]:
-    """All that a trained model depends on."""
+    """Everything that a trained model depends on, as JSON values; its fingerprint decides whether to train again."""
     start, teacher = Path(config.model), _teacher_config(config)
     return {
         "model": config.model if start.suffix != ".keras" else start.name,

@@ -1,4 +1,4 @@
-"""A search for a better recipe, by Optuna: resumable, pruned, and shared by any number of machines."""
+"""Hyperparameter search by Optuna: resumable, with pruning, and shared by any number of machines."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, StageError, UsageError, missing_extra
 from mnist_edge.models.backend import clear_session
 from mnist_edge.store.manifest import fingerprint
-from mnist_edge.training.fit import fit
+from mnist_edge.training.fit import FitOptions, fit
 from mnist_edge.training.recipes import OPTIMIZERS, Recipe, TrainConfig, augmentation_of
 from mnist_edge.training.stage import facts_of
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
-# A worker that has not been heard of for so long is given up, and its trial is run again by another.
+# Workers report every HEARTBEAT_SECONDS. The trial of a worker that has been silent for GRACE_SECONDS is run again by
+# another one.
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 20
-# Machines that begin the same study at the same moment are in each other's way; all but the first try again.
+# Attempts to open a study: if several machines create it at the same time, all but the first fail and try again.
 ATTEMPTS = 10
 
 
 def suggest_recipe(trial: Any, recipe: Recipe) -> Recipe:
-    """A recipe with optimizer, learning rate, batch size and strength of augmentation drawn by a trial."""
+    """A recipe with optimizer, learning rate, batch size and strength of augmentation chosen by an Optuna trial."""
     optimizer = trial.suggest_categorical("optimizer", OPTIMIZERS)
     low, high = (1e-3, 1.0) if optimizer == "sgd" else (1e-4, 2e-2)
-    # A name a range: Optuna wants one distribution a name.
+    # Two names for two ranges: Optuna requires the same distribution each time that a name is used.
     rate = trial.suggest_float("learning_rate_sgd" if optimizer == "sgd" else "learning_rate", low, high, log=True)
     strength = trial.suggest_float("augmentation", 0.0, 1.5)
     return replace(
@@ -44,12 +45,12 @@ def suggest_recipe(trial: Any, recipe: Recipe) -> Recipe:
 
 
 def open_study(name: str, storage: str, config: TrainConfig, splits: Splits) -> Any:
-    """The study of that name, begun where there is none.
+    """Open the Optuna study of a name; create it if it does not exist.
 
     Args:
-        name: of the study.
-        storage: an SQLAlchemy URL; ``postgresql://`` for several machines.
-        config: what all its trials have in common.
+        name: the study's name.
+        storage: SQLAlchemy URL of its database; ``postgresql://`` for several machines.
+        config: model, recipe and seed, which all trials have in common.
         splits: the data.
 
     Raises:
@@ -63,17 +64,17 @@ def open_study(name: str, storage: str, config: TrainConfig, splits: Splits) -> 
     except ImportError as error:
         raise missing_extra("Optuna", "train") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # psycopg 3 is the driver that we install.
+    # The extra "postgresql" installs psycopg 3, whose URLs have a scheme of their own.
     url = storage.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
         for left in reversed(range(ATTEMPTS)):
             try:
-                with _quiet_about_experiments():
-                    return _begun(name, url, config, splits)
+                with _no_experimental_warnings():
+                    return _create_or_load(name, url, config, splits)
             except (IntegrityError, ProgrammingError, optuna.exceptions.StorageInternalError):
                 if not left:
                     raise
-                time.sleep(random.uniform(0.1, 0.5))  # another machine begins it at this moment: then it is there
+                time.sleep(random.uniform(0.1, 0.5))  # another machine is creating the study
     except ImportError as error:
         raise MissingError(
             f"The driver of {storage.split(':', 1)[0]} databases is not installed.",
@@ -88,7 +89,7 @@ def open_study(name: str, storage: str, config: TrainConfig, splits: Splits) -> 
         raise StageError(f"The study's database fails: {str(error).splitlines()[0]}.", "Try again.") from error
 
 
-def _begun(name: str, url: str, config: TrainConfig, splits: Splits) -> Any:
+def _create_or_load(name: str, url: str, config: TrainConfig, splits: Splits) -> Any:
     import optuna
 
     storage = optuna.storages.RDBStorage(
@@ -102,7 +103,7 @@ def _begun(name: str, url: str, config: TrainConfig, splits: Splits) -> Any:
         sampler=optuna.samplers.TPESampler(constant_liar=True),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0),
     )  # fmt: skip
-    # Not the versions and the precision: other machines may join.
+    # Versions and precision are left out, because machines with other ones may join.
     common = facts_of(config, splits)
     facts = fingerprint([common[name] for name in ("model", "start", "recipe", "data")])
     if study.user_attrs.get("facts", facts) != facts:
@@ -114,22 +115,24 @@ def _begun(name: str, url: str, config: TrainConfig, splits: Splits) -> Any:
 
 
 def sweep(study: Any, trials: int, config: TrainConfig, splits: Splits, progress: Progress = no_progress) -> None:
-    """Run trials until the study has so many, all workers' together. A trial's figure is its validation accuracy.
+    """Run trials until the study has enough of them, counting those of other workers.
+
+    The value of a trial is its accuracy on the validation split.
 
     Args:
         study: from `open_study`.
-        trials: finished or pruned ones.
+        trials: number of trials, finished or pruned, at which the search ends.
         config: model, recipe and seed.
-        splits: train and validation are used.
-        progress: told of the steps of each trial.
+        splits: the data; the train and validation splits are used.
+        progress: called with the steps of each trial.
     """
     import optuna
 
-    done = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
     def objective(trial: Any) -> float:
-        def told(what: str, at: int, total: int) -> None:
-            progress(f"trial {trial.number}", at, total)
+        def report_progress(what: str, done: int, total: int) -> None:
+            progress(f"trial {trial.number}", done, total)
 
         def on_epoch(epoch: int, row: dict[str, float]) -> None:
             trial.report(row["val_accuracy"], epoch)
@@ -139,38 +142,40 @@ def sweep(study: Any, trials: int, config: TrainConfig, splits: Splits, progress
 
         clear_session()
         run = replace(config, recipe=suggest_recipe(trial, config.recipe))
+        options = FitOptions(progress=report_progress, on_epoch=on_epoch)
         try:
-            model, _ = fit(
-                run, splits.train, splits.validation, len(splits.class_names), progress=told, on_epoch=on_epoch
-            )
-        except StageError as error:  # NaN: as bad a recipe as any
+            model, _ = fit(run, splits.train, splits.validation, len(splits.class_names), options)
+        except StageError as error:  # the loss became NaN: count the trial as a bad recipe
             raise optuna.TrialPruned from error
-        right = models.outputs(model, splits.validation.images).argmax(axis=1) == splits.validation.labels
-        return float(right.mean())
+        is_correct = models.outputs(model, splits.validation.images).argmax(axis=1) == splits.validation.labels
+        return float(is_correct.mean())
 
-    def finished() -> int:
-        return sum(trial.state in done for trial in study.get_trials(deepcopy=False))
+    def count_ended() -> int:
+        return sum(trial.state in ended for trial in study.get_trials(deepcopy=False))
 
-    while finished() < trials:
-        with _quiet_about_experiments():
+    while count_ended() < trials:
+        with _no_experimental_warnings():
             study.optimize(objective, n_trials=1)
 
 
 def importance(study: Any) -> dict[str, float]:
-    """How much of the accuracy's variance each parameter explains (fANOVA); empty with too few trials."""
+    """Share of the accuracy's variance that each parameter explains; empty if there are too few trials.
+
+    By functional analysis of variance (Hutter, Hoos and Leyton-Brown, 2014), Optuna's default.
+    """
     import optuna
 
     complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
         return {}
-    with contextlib.suppress(RuntimeError, ValueError), _quiet_about_experiments():
+    with contextlib.suppress(RuntimeError, ValueError), _no_experimental_warnings():
         return {name: round(float(share), 4) for name, share in optuna.importance.get_param_importances(study).items()}
     return {}
 
 
 @contextlib.contextmanager
-def _quiet_about_experiments() -> Iterator[None]:
-    """Optuna warns that heartbeats are experimental every time that one is used."""
+def _no_experimental_warnings() -> Iterator[None]:
+    """Suppress Optuna's warning that heartbeats are experimental, which it gives each time that one is used."""
     import optuna
 
     with warnings.catch_warnings():

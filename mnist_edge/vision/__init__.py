@@ -1,1 +1,1 @@
-"""From the bytes of a picture to the pixels that a model takes."""
+"""Computer vision: from the bytes of a picture file to the pixels of a model's input."""

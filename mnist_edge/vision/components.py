@@ -1,4 +1,4 @@
-"""Connected components of a mask, by runs and union-find; numpy alone."""
+"""Connected components and Euler number of a binary mask, in NumPy alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Box:
-    """[left, right) x [top, bottom), in pixels."""
+    """Rectangle [left, right) x [top, bottom), in pixels."""
 
     left: int
     top: int
@@ -19,32 +19,31 @@ class Box:
 
     @property
     def width(self) -> int:
-        """Across."""
+        """Number of columns."""
         return self.right - self.left
 
     @property
     def height(self) -> int:
-        """Down."""
+        """Number of rows."""
         return self.bottom - self.top
 
 
 @dataclass(frozen=True)
 class Component(Box):
-    """One connected piece: its box, its number in the labelled mask, and its pixels."""
+    """One connected component: its bounding box, its label in the labelled mask, and its area in pixels."""
 
     label: int
     area: int
 
 
 def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Component]]:
-    """Label the 8-connected pieces of a mask.
+    """Label the 8-connected components of a mask: two-pass labelling of runs (Rosenfeld and Pfaltz, 1966).
 
     Args:
         mask: bool (h, w).
 
     Returns:
-        int32 (h, w), 0 outside, and the pieces, the largest first. Two-pass labelling over runs (Rosenfeld and Pfaltz,
-        1966).
+        Labels, int32 (h, w), 0 for the background, and the components, the largest first.
     """
     labels = np.zeros(mask.shape, np.int32)
     occupied, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -54,13 +53,13 @@ def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Compone
     inside = np.s_[top : int(occupied[-1]) + 1, left : int(columns[-1]) + 1]
     mask = mask[inside]
     height, width = mask.shape
-    stride = width + 2  # an empty pixel on either side separates the rows
+    stride = width + 2  # a background pixel at both ends of each row, so that no run continues in the next row
     padded = np.zeros((height, stride), np.bool_)
     padded[:, 1:-1] = mask
     flat = padded.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1])
     begins, ends = edges[::2] + 1, edges[1::2] + 1
-    numbers = _united(len(begins), *_touching(begins, ends, stride))
+    numbers = _component_numbers(len(begins), *_touching_runs(begins, ends, stride))
     rows, lengths = begins // stride, ends - begins
     begins, ends = begins - rows * stride - 1, ends - rows * stride - 1
     labels[inside][mask] = np.repeat(numbers + 1, lengths)
@@ -76,10 +75,18 @@ def components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Compone
     return labels, sorted((Component(*row) for row in table), key=lambda item: -item.area)
 
 
-def _touching(
+def _touching_runs(
     begins: NDArray[np.int64], ends: NDArray[np.int64], stride: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All pairs of a run and a run of the row above that touch, corners included, as two arrays of their numbers."""
+    """All pairs of a run and a run of the row above it that touch, corners included.
+
+    Args:
+        begins, ends: first pixel of each run and the pixel after its last one, in the flattened mask, ascending.
+        stride: pixels per row of the flattened mask.
+
+    Returns:
+        Indices of the lower run and of the upper run of each pair.
+    """
     first = np.searchsorted(ends, begins - stride)
     last = np.searchsorted(begins, ends - stride, side="right")
     counts = last - first
@@ -88,8 +95,8 @@ def _touching(
     return below, above
 
 
-def _united(count: int, below: NDArray[np.int64], above: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The number of the piece, from 0, that each run belongs to: union-find over the pairs that touch."""
+def _component_numbers(count: int, below: NDArray[np.int64], above: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of the component, from 0, of each of ``count`` runs, by union-find over the pairs of touching runs."""
     parent = list(range(count))
     for one, other in zip(below.tolist(), above.tolist(), strict=True):
         while parent[one] != one:
@@ -102,21 +109,24 @@ def _united(count: int, below: NDArray[np.int64], above: NDArray[np.int64]) -> N
             parent[other] = one
         else:
             parent[one] = other
-    numbers, pieces = [], 0
-    for at, one in enumerate(parent):  # a parent has a smaller number than its children
+    numbers, found = [], 0
+    for at, one in enumerate(parent):  # the index of a parent is smaller than those of its children
         if one == at:
-            numbers.append(pieces)
-            pieces += 1
+            numbers.append(found)
+            found += 1
         else:
             numbers.append(numbers[one])
     return np.array(numbers, np.int64)
 
 
 def euler_number(mask: NDArray[np.bool_]) -> int:
-    """The number of 8-connected pieces of a mask less the number of their 4-connected holes (Gray, 1971).
+    """Number of 8-connected components of a mask minus the number of their 4-connected holes.
+
+    Counted from 2 x 2 windows: (windows with one pixel - windows with three - 2 * diagonal windows) / 4 (S. B. Gray,
+    "Local properties of binary images in two dimensions", IEEE Transactions on Computers, 1971).
 
     Args:
-        mask: bool (h, w), without a pixel at its edges.
+        mask: bool (h, w); all pixels on its border must be False.
     """
     values = mask.view(np.uint8)
     across = values[:, 1:] + values[:, :-1]

@@ -1,8 +1,7 @@
-"""The file formats of pictures: size and first frame, found before any decoder is given the file.
+"""Readers of picture headers: size, orientation and first frame of a file, before a decoder opens it.
 
-A decoder allocates what a header asks for and keeps all metadata that a file has. Here headers are read first, with
-bounds on the number of their parts, and a file is reduced to what its first frame needs: no metadata, no further
-frames, no format inside another one.
+A decoder allocates as much memory as a header asks for, and keeps all metadata of a file. These readers bound the
+number of parts of a header, and copy only what the first frame needs.
 """
 
 from __future__ import annotations
@@ -14,24 +13,24 @@ from dataclasses import dataclass
 
 # The largest number of chunks, segments, blocks or values of a tag in one file.
 MAX_PARTS = 100_000
-# The largest size of what precedes the scans of a JPEG file, without metadata.
+# The largest size of the segments before the first scan of a JPEG file, without metadata.
 MAX_JPEG_HEADER_BYTES = 1 << 20
 # Each scan of a JPEG file is a pass over the whole picture; encoders write about ten.
 MAX_JPEG_SCANS = 64
-# What Pillow holds per pixel of a decoded picture, at most.
+# Bytes per pixel of a decoded picture in Pillow, at most.
 PILLOW_BYTES = 4
-# Per pixel: the WebP decoder holds two canvases, its output, and Pillow's picture.
+# Bytes per pixel of the WebP decoder: two canvases, its output, and Pillow's picture.
 WEBP_BYTES = 16
-# Decoders in Python take microseconds per pixel; they are given few pixels.
+# Counted per pixel for decoders written in Python: they need microseconds per pixel, so their pictures must be small.
 PYTHON_DECODER_BYTES = 20
 
 
 @dataclass(frozen=True)
 class Container:
-    """A picture's file, reduced to its first frame.
+    """A picture file, reduced to its first frame.
 
-    ``format`` is Pillow's name. ``width`` and ``height`` are as stored; ``orientation`` is the EXIF tag, 1 to 8, that
-    tells how to turn them. ``decoder_bytes`` estimates the memory that decoding takes; a slow decoder counts for more.
+    ``format`` is Pillow's name. ``width`` and ``height`` are as stored, before ``orientation`` (the EXIF tag, 1 to 8)
+    is applied. ``decoder_bytes`` estimates the memory that decoding takes; a slow decoder counts for more.
     """
 
     format: str
@@ -43,14 +42,14 @@ class Container:
 
 
 class UnknownFormatError(ValueError):
-    """The content begins like no format that is accepted, or its header is damaged."""
+    """The content does not begin like an accepted format, or its header is damaged."""
 
 
 def inspect(content: bytes) -> Container:
     """Read the header of a picture's file.
 
     Raises:
-        ValueError, IndexError, KeyError, struct.error: no accepted format, a damaged header, or one of too many parts.
+        ValueError, IndexError, KeyError, struct.error: not an accepted format, a damaged header, or too many parts.
     """
     for begins, read in _READERS:
         if begins.match(content):
@@ -112,10 +111,10 @@ _WEBP_METADATA = 0x20 | 0x08 | 0x04  # the flags of ICC profile, EXIF and XMP
 def _chunks(
     content: bytes, at: int, head: str, trailer: int = 0, even: bool = False
 ) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, begin and end of the chunks of PNG and RIFF files; the last may be cut short.
+    """Kind, begin and end of the chunks of a PNG or RIFF file; the last chunk may be truncated.
 
     Raises:
-        UnknownFormatError: there are more than `MAX_PARTS`.
+        UnknownFormatError: the file has more than `MAX_PARTS` chunks.
     """
     for _ in range(MAX_PARTS):
         if at + 8 > len(content):
@@ -145,7 +144,7 @@ def _gif(content: bytes) -> Container:
         at = end
     if content[at] != 0x2C:
         raise UnknownFormatError
-    left, top, across, down = struct.unpack_from("<HHHH", content, at + 1)  # the frame may reach beyond the screen
+    left, top, across, down = struct.unpack_from("<HHHH", content, at + 1)  # a frame may extend beyond the screen
     width, height = max(width, left + across), max(height, top + down)
     return Container("GIF", width, height, content[:begin] + control + content[at:], PILLOW_BYTES * width * height)
 
@@ -169,17 +168,19 @@ def _jpeg(content: bytes) -> Container:
             frame = segment
         if marker == 0xE1 and segment[4:8] == b"Exif" and orientation == 1:
             orientation = _orientation(segment[4:])
-        if marker in (0xE0, 0xEE) or not (0xE0 <= marker <= 0xEF or marker == 0xFE):  # JFIF, Adobe; what is no metadata
+        is_metadata = 0xE0 <= marker <= 0xEF or marker == 0xFE  # application segments and comments
+        if marker in (0xE0, 0xEE) or not is_metadata:  # JFIF and Adobe segments are needed to decode
             kept.append(segment)
         at = end
     scans = content.count(b"\xff\xda", at)
-    if not frame or sum(map(len, kept)) > MAX_JPEG_HEADER_BYTES or (scans > MAX_JPEG_SCANS and _scans(content, at)):
+    too_many_scans = scans > MAX_JPEG_SCANS and _has_too_many_scans(content, at)
+    if not frame or sum(map(len, kept)) > MAX_JPEG_HEADER_BYTES or too_many_scans:
         raise UnknownFormatError
     height, width = struct.unpack_from(">HH", frame, 5)
     components = [(sampling >> 4, sampling & 15) for sampling in frame[11 : 10 + 3 * frame[9] : 3]]
-    memory = width * height  # decoded in grey, and reduced meanwhile if it is large
+    memory = width * height  # one byte per pixel: decoded in grey, and reduced during decoding if it is large
     if frame[1] in _PROGRESSIVE or content[at + 4] < len(components):
-        # The decoder holds two bytes for each coefficient of the picture until it has seen all scans.
+        # The decoder holds two bytes for each coefficient of the picture until it has read all scans.
         largest = max(across for across, _ in components) * max(down for _, down in components) or 1
         memory += 2 * width * height * sum(across * down for across, down in components) // largest
     kept.append(content[at:])
@@ -190,8 +191,8 @@ _PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
-def _scans(content: bytes, at: int) -> bool:
-    """Whether a JPEG file has more scans than allowed before its end; other files may follow in the same content."""
+def _has_too_many_scans(content: bytes, at: int) -> bool:
+    """Whether a JPEG file has more than `MAX_JPEG_SCANS` scans before its end marker; other files may follow it."""
     for _ in range(MAX_JPEG_SCANS):
         found = _MARKER.search(content, at)
         while found and found[0] not in (b"\xff\xda", b"\xff\xd9"):
@@ -233,7 +234,7 @@ def _tiff(content: bytes) -> Container:
     if compression not in _TIFF_COMPRESSIONS:
         raise UnknownFormatError
     memory = PILLOW_BYTES * width * height
-    if compression != 1:  # libtiff decodes a whole strip or tile at a time
+    if compression != 1:  # compressed: libtiff decodes a whole strip or tile at a time
         block = value(322, width) * (value(323, height) if 323 in entries else min(value(278, height), height))
         each = max(PILLOW_BYTES, value(277, 1) * value(258, 1) // 8)
         memory += block * each * (2 if compression == _TIFF_JPEG else 1)
@@ -242,24 +243,22 @@ def _tiff(content: bytes) -> Container:
     count, entry_format, end = ("Q", "HHQ8s", "Q") if big else ("H", "HHI4s", "I")
     packed = struct.pack(order + count, len(directory))
     packed += b"".join(struct.pack(order + entry_format, tag, *entry) for tag, entry in directory)
-    packed += struct.pack(order + end, 0)  # there is no other frame
-    head = (
-        content[:8] + struct.pack(order + "Q", len(body)) if big else content[:4] + struct.pack(order + "I", len(body))
-    )
-    return Container("TIFF", width, height, head + body[len(head) :] + packed, memory, _upright(value(274, 1)))
+    packed += struct.pack(order + end, 0)  # offset of the next frame: none
+    head = content[: 8 if big else 4] + struct.pack(order + end, len(body))
+    return Container("TIFF", width, height, head + body[len(head) :] + packed, memory, _valid(value(274, 1)))
 
 
-# Those that say where and how the pixels are; no EXIF, XMP, profile or further directory.
+# Tags that decoding needs: size, layout and encoding of the pixels. Not EXIF, XMP, profiles or further directories.
 _TIFF_KEPT = frozenset(
     {254, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 338, 339, 347}
     | {529, 530, 531, 532}
 )
 _TIFF_JPEG = 7
-# None, CCITT, LZW, JPEG, Deflate, PackBits; not those that hold another format or need a dictionary of any size.
+# None, CCITT, LZW, JPEG, Deflate, PackBits. Others embed another format or allocate a dictionary of unlimited size.
 _TIFF_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, _TIFF_JPEG, 8, 32773, 32946})
 _TIFF_BYTES_TYPES = (1, 2, 6, 7)
 _TIFF_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-Entry = tuple[int, int, bytes]  # type, number of values, and the values or where they are
+Entry = tuple[int, int, bytes]  # type, number of values, and the values themselves or their offset
 
 
 def _is_big(content: bytes, order: str) -> bool:
@@ -268,10 +267,10 @@ def _is_big(content: bytes, order: str) -> bool:
 
 
 def _directory(content: bytes, order: str) -> Iterator[tuple[int, Entry]]:
-    """The tags of the first directory of a TIFF file, or of EXIF data.
+    """Tags of the first directory of a TIFF file or of EXIF data.
 
     Raises:
-        UnknownFormatError: a tag has more than `MAX_PARTS` numbers.
+        UnknownFormatError: a tag has more than `MAX_PARTS` values.
     """
     big = _is_big(content, order)
     (at,) = struct.unpack_from(order + "Q", content, 8) if big else struct.unpack_from(order + "I", content, 4)
@@ -286,7 +285,7 @@ def _directory(content: bytes, order: str) -> Iterator[tuple[int, Entry]]:
 
 
 def _number(content: bytes, order: str, entry: Entry) -> int:
-    """The first number of a tag."""
+    """First value of a tag."""
     kind, count, value = entry
     code = order + _TIFF_NUMBERS[kind]
     if count * struct.calcsize(code) > len(value):
@@ -296,16 +295,16 @@ def _number(content: bytes, order: str, entry: Entry) -> int:
 
 
 def _orientation(exif: bytes) -> int:
-    """The orientation that EXIF data tell, 1 to 8; 1 if they tell none or are damaged."""
+    """Orientation in EXIF data, 1 to 8; 1 if it is missing or the data are damaged."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2], "")
     try:
-        return next(_upright(_number(exif, order, entry)) for tag, entry in _directory(exif, order) if tag == 274)
+        return next(_valid(_number(exif, order, entry)) for tag, entry in _directory(exif, order) if tag == 274)
     except (StopIteration, struct.error, KeyError, ValueError):
         return 1
 
 
-def _upright(orientation: int) -> int:
+def _valid(orientation: int) -> int:
     return orientation if 1 <= orientation <= 8 else 1
 
 

@@ -1,9 +1,11 @@
-"""The preprocessor ``digit``: from a picture of a digit to what MNIST's networks have seen.
+"""The preprocessor ``digit``: finds the digit in a picture and normalizes it as the images of MNIST are.
 
-MNIST's digits are light on dark, 20 pixels on their longest side, and centred by mass in 28 x 28 (LeCun, Cortes,
-Burges). A picture is brought there: the background taken away, the ink found on whichever side of it it is, the pieces
-that make one figure collected, the stroke made as thick as MNIST's where it is far off, and all of it scaled by area.
-What is there already passes bit for bit.
+MNIST's digits are light on dark, 20 pixels on their longest side, and centred by mass in 28 x 28 (Y. LeCun, C. Cortes,
+C. Burges, "The MNIST database of handwritten digits"). The steps: subtract the background; decide whether the ink is
+darker or lighter; group connected components into figures; correct the stroke width if it is far from MNIST's; scale
+and centre. A picture that is already normalized is returned unchanged.
+
+A *component* is a connected area of ink, a *figure* a group of components that may be one digit.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.vision.components import Box, Component, components, euler_number
+from mnist_edge.vision.components import components, euler_number
+from mnist_edge.vision.figures import Figure, group_into_figures, ink_components, reading_order
 from mnist_edge.vision.ink import FLAT, Ink, NoDigit, find_ink
 from mnist_edge.vision.placement import SheetFound, check_placement
 from mnist_edge.vision.sheets import inside_of_sheet
@@ -22,24 +25,22 @@ from mnist_edge.vision.strokes import FULL, SHARE, centre, normalize, resize
 
 __all__ = ["Found", "NoDigit", "find_digit", "find_digits", "is_normalized"]
 
-# In a picture of so few pixels there is one digit, if any, and gaps are lines that were too thin.
+# A picture whose longest side is at most this shows at most one digit; its gaps are thin strokes lost in scaling.
 TINY = 32
-# What becomes of the width of one that fills a square: MNIST's usual proportion.
+# Factor on the width of a digit that was stretched to a square: the usual width by height of MNIST's digits.
 NARROWER = 0.75
-# More pieces than this are no digits, nor a line of them.
-MOST = 200
-# Width by height from which on a figure in a photograph may be a digit turned by a quarter: chosen on training images.
+# Width by height above which a figure in a photograph may be a digit turned by 90 degrees; chosen on training images.
 WIDE = 1.0
-# More holes than this has no digit.
-MOST_LOOPS = 3
+# The largest number of holes in a digit.
+MAX_HOLES = 3
 
 
 @dataclass(frozen=True)
 class Found:
     """A digit as the network takes it, uint8 (h, w), and its box in the picture: left, top, width, height.
 
-    ``as_is`` says that the picture was that already; ``may_be_turned`` that it is a photograph of a wide figure, which
-    may be a digit turned by a quarter.
+    ``as_is``: the picture was normalized already. ``may_be_turned``: the picture is a photograph of a wide figure,
+    which may be a digit turned by 90 degrees.
     """
 
     pixels: NDArray[np.uint8]
@@ -49,7 +50,12 @@ class Found:
 
 
 def is_normalized(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> bool:
-    """Whether a picture is as MNIST's own: size, longest side of the ink, centre of mass, full contrast."""
+    """Whether a picture is normalized as MNIST is: size, longest side of the ink, centre of mass, full contrast.
+
+    Args:
+        pixels: uint8 (h, w).
+        shape: (h, w) of the model's input.
+    """
     if pixels.shape != tuple(shape) or pixels.max() < 250:
         return False
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
@@ -62,14 +68,14 @@ def is_normalized(pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> bool:
 
 
 def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
-    """The one digit of a picture.
+    """Find the only digit of a picture.
 
     Args:
-        grey: uint8 (h, w), of any size and polarity.
-        shape: (h, w) of what the network takes.
+        grey: uint8 (h, w), of any size; dark on light or light on dark.
+        shape: (h, w) of the model's input.
 
     Raises:
-        NoDigit: blank, noise, more than one figure, or something of another form.
+        NoDigit: the picture is blank or noise, or shows several figures, or one that cannot be a digit.
     """
     if is_normalized(grey, shape):
         return Found(grey, (0, 0, grey.shape[1], grey.shape[0]), as_is=True)
@@ -77,16 +83,15 @@ def find_digit(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
 
 
 def _find_digit(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_sheet: bool = False) -> Found:
-    labels, pieces = _pieces(ink)
-    figures = _figures(pieces, ink.shape)
+    labels, parts = ink_components(ink)
+    figures = group_into_figures(parts, ink.shape)
     main, others = figures[0], figures[1:]
     if max(ink.shape) <= TINY:
-        main, others = _Figure.of(pieces), []
+        main, others = Figure.of(parts), []
     rivals = [item for item in others if item.is_rival_of(main)]
     if rivals:
         raise NoDigit(f"more than one figure ({1 + len(rivals)})")
-    whole = sum(piece.area for piece in pieces)
-    if main.area < 0.5 * whole:
+    if main.area < 0.5 * sum(part.area for part in parts):
         raise NoDigit("scattered marks")
     try:
         _check_form(main, labels, ink)
@@ -100,7 +105,10 @@ def _find_digit(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_sh
 
 @dataclass(frozen=True)
 class _Sheet:
-    """A sheet of paper in a photograph, uint8 (h, w), and its corner in the picture as that is analysed."""
+    """A sheet of paper in a photograph: its pixels, uint8 (h, w), the ink on it, and where it is.
+
+    ``corner`` is the left and top of the sheet in the reduced picture, ``scale`` the factor to the original's pixels.
+    """
 
     pixels: NDArray[np.uint8]
     ink: Ink
@@ -108,29 +116,33 @@ class _Sheet:
     scale: float
 
     @classmethod
-    def of(cls, figure: _Figure, labels: NDArray[np.int32], ink: Ink, grey: NDArray[np.uint8]) -> _Sheet:
+    def of(cls, figure: Figure, labels: NDArray[np.int32], ink: Ink, grey: NDArray[np.uint8]) -> _Sheet:
         box = np.s_[figure.top : figure.bottom, figure.left : figure.right]
-        inside, (top, left) = inside_of_sheet(resize(grey, ink.shape)[box], _has_label(labels[box], figure))
+        inside, (top, left) = inside_of_sheet(resize(grey, ink.shape)[box], figure.mask(labels[box]))
         if max(inside.shape) <= FLAT:
             raise NoDigit("a filled area")
-        # A figure is cut by the edge of the sheet as it is by the edge of a photograph, whatever the noise.
-        on_it = replace(find_ink(inside), is_photograph=True)
-        return cls(inside, on_it, (figure.left + left, figure.top + top), ink.scale)
+        # Treated as a photograph even without noise: a figure that touches the edge of the sheet is then refused.
+        ink_on_sheet = replace(find_ink(inside), is_photograph=True)
+        return cls(inside, ink_on_sheet, (figure.left + left, figure.top + top), ink.scale)
 
     def in_picture(self, found: Found) -> Found:
-        """What was found on the sheet, with its box in the picture."""
+        """A digit found on the sheet, with its box relative to the whole picture."""
         left, top, width, height = found.box
         corner = round((self.corner[0] + left) * self.scale), round((self.corner[1] + top) * self.scale)
         return replace(found, box=(*corner, round(width * self.scale), round(height * self.scale)))
 
 
 def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
-    """All digits of a picture, line by line from the left; touching ones are taken for one.
+    """Find all digits of a picture, in reading order. Digits that touch are found as one figure.
 
-    A picture that is as MNIST's, or too small for several digits, is read by `find_digit`.
+    A picture that is normalized already, or too small for several digits, is left to `find_digit`.
+
+    Args:
+        grey: uint8 (h, w), of any size; dark on light or light on dark.
+        shape: (h, w) of the model's input.
 
     Raises:
-        NoDigit: there is none.
+        NoDigit: the picture shows none.
     """
     if is_normalized(grey, shape) or max(grey.shape) <= TINY:
         return [find_digit(grey, shape)]
@@ -138,11 +150,11 @@ def find_digits(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> list[Found]:
 
 
 def _find_digits(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_sheet: bool = False) -> list[Found]:
-    labels, pieces = _pieces(ink)
-    figures = _figures(pieces, ink.shape)
+    labels, parts = ink_components(ink)
+    figures = group_into_figures(parts, ink.shape)
     tallest = max(item.height for item in figures)
     found = []
-    for figure in _reading_order([item for item in figures if item.height >= 0.35 * tallest]):
+    for figure in reading_order([item for item in figures if item.height >= 0.35 * tallest]):
         try:
             _check_form(figure, labels, ink)
         except SheetFound:
@@ -160,85 +172,19 @@ def _find_digits(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_s
     return found
 
 
-@dataclass(frozen=True)
-class _Figure(Box):
-    """Pieces that belong together."""
+def _check_form(figure: Figure, labels: NDArray[np.int32], ink: Ink) -> None:
+    """Refuse a figure whose form or place no digit has.
 
-    pieces: tuple[Component, ...]
-
-    @classmethod
-    def of(cls, pieces: list[Component]) -> _Figure:
-        return cls(
-            min(item.left for item in pieces), min(item.top for item in pieces),
-            max(item.right for item in pieces), max(item.bottom for item in pieces), tuple(pieces),
-        )  # fmt: skip
-
-    @property
-    def area(self) -> int:
-        return sum(item.area for item in self.pieces)
-
-    def is_rival_of(self, other: _Figure) -> bool:
-        return self.height >= 0.55 * other.height and self.area >= 0.3 * other.area
-
-    def box(self, scale: float) -> tuple[int, int, int, int]:
-        left, top = round(self.left * scale), round(self.top * scale)
-        return left, top, round(self.right * scale) - left, round(self.bottom * scale) - top
-
-
-def _pieces(ink: Ink) -> tuple[NDArray[np.int32], list[Component]]:
-    """The pieces of ink that are more than specks, the largest first."""
-    # In few pixels a line's thinnest places are faint.
-    labels, pieces = components(ink.above(0.35 if max(ink.shape) <= FLAT else 0.5))
-    if not pieces:
-        raise NoDigit("blank")
-    large = [item for item in pieces if item.area >= max(3, 0.02 * pieces[0].area)]
-    specks = sum(item.area for item in pieces) - sum(item.area for item in large)
-    if len(pieces) > 40 and specks > 0.3 * sum(item.area for item in pieces):
-        raise NoDigit("noise")
-    if not large:
-        raise NoDigit("a speck")
-    if len(large) > MOST:
-        raise NoDigit("scattered marks")
-    return labels, large
-
-
-def _figures(pieces: list[Component], shape: tuple[int, ...]) -> list[_Figure]:
-    """Pieces gathered by nearness into figures, the largest first; what hangs in from the edge comes last."""
-    inner = [item for item in pieces if not _touches(item, shape)]
-    if inner and inner[0].area >= 0.15 * pieces[0].area and max(shape) > FLAT:
-        pieces = inner
-    groups: list[list[Component]] = []
-    for piece in sorted(pieces, key=lambda item: -item.height * item.width):
-        near = [group for group in groups if _belongs(piece, _Figure.of(group))]
-        if near:
-            near[0].append(piece)
-        else:
-            groups.append([piece])
-    return sorted((_Figure.of(group) for group in groups), key=lambda item: -item.area)
-
-
-def _belongs(piece: Component, figure: _Figure) -> bool:
-    """Whether a piece is a stroke of a figure: a gap in the pen's line, the bar of a five."""
-    across = max(piece.left - figure.right, figure.left - piece.right, 0)
-    down = max(piece.top - figure.bottom, figure.top - piece.bottom, 0)
-    size = max(figure.height, figure.width)
-    if across == 0 and down == 0:
-        return True
-    beside = piece.height >= 0.6 * figure.height and across > 0  # a neighbour of its own
-    return max(across, down) <= (0.1 if beside else 0.25) * size
-
-
-def _touches(item: Component, shape: tuple[int, ...]) -> bool:
-    return item.left == 0 or item.top == 0 or item.right == shape[1] or item.bottom == shape[0]
-
-
-def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: Ink) -> None:
+    Raises:
+        SheetFound: the figure may be a sheet of paper.
+        NoDigit: any other reason.
+    """
     filled = figure.area / (figure.width * figure.height)
     if max(figure.width, figure.height) < 5:
         raise NoDigit("a speck")
     if figure.width > 2.2 * figure.height:
         raise NoDigit("wider than a digit")
-    if len(figure.pieces) > 6:
+    if len(figure.parts) > 6:
         raise NoDigit("scattered marks")
     if filled > 0.85 and figure.width > 0.4 * figure.height:
         raise SheetFound("a filled area")
@@ -252,55 +198,37 @@ def _check_form(figure: _Figure, labels: NDArray[np.int32], ink: Ink) -> None:
     if max(ink.shape) > FLAT and np.count_nonzero((amounts > 0.15 * FULL) & (amounts < 0.5 * FULL)) > figure.area:
         raise NoDigit("no clear stroke")
     mine = np.zeros((figure.height + 2, figure.width + 2), np.bool_)
-    mine[1:-1, 1:-1] = _has_label(labels[box], figure)
+    mine[1:-1, 1:-1] = figure.mask(labels[box])
     if max(ink.shape) > FLAT:
         check_placement(figure, mine[1:-1, 1:-1], ink)
-    if len(figure.pieces) - euler_number(mine) <= MOST_LOOPS:
+    # The Euler number counts the tiniest holes too, but is fast: holes are measured only if there may be too many.
+    if len(figure.parts) - euler_number(mine) <= MAX_HOLES:
         return
     holes = [item for item in components(~mine)[1] if item.left > 0 and item.area >= max(2, 0.01 * mine.size)]
-    if len(holes) > MOST_LOOPS:
+    if len(holes) > MAX_HOLES:
         raise NoDigit("more loops than a digit has")
 
 
-def _reading_order(figures: list[_Figure]) -> list[_Figure]:
-    """Lines from the top, each from the left: a line is what overlaps with its first figure by half of its height."""
-    left = sorted(figures, key=lambda item: item.top)
-    ordered: list[_Figure] = []
-    while left:
-        first = left[0]
-        line = [
-            item
-            for item in left
-            if min(item.bottom, first.bottom) - max(item.top, first.top) > 0.5 * min(item.height, first.height)
-        ]
-        ordered += sorted(line, key=lambda item: item.left)
-        left = [item for item in left if item not in line]
-    return ordered
-
-
-def _has_label(labels: NDArray[np.int32], figure: _Figure) -> NDArray[np.bool_]:
-    """Where a labelled mask has a piece of a figure."""
-    mine: NDArray[np.bool_] = labels == figure.pieces[0].label
-    for item in figure.pieces[1:]:
-        mine |= labels == item.label
-    return mine
-
-
-def _found(figure: _Figure, labels: NDArray[np.int32], ink: Ink, shape: tuple[int, ...]) -> Found:
+def _found(figure: Figure, labels: NDArray[np.int32], ink: Ink, shape: tuple[int, ...]) -> Found:
     wide = ink.is_photograph and figure.width > WIDE * figure.height
     return Found(_normalize(ink, labels, figure, shape), figure.box(ink.scale), may_be_turned=wide)
 
 
-def _normalize(ink: Ink, labels: NDArray[np.int32], figure: _Figure, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    # With the soft edge, a pixel at most, which MNIST's 20 pixels count.
+def _normalize(ink: Ink, labels: NDArray[np.int32], figure: Figure, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The figure as the network takes it, uint8 of that shape.
+
+    Raises:
+        NoDigit: no ink is left after scaling.
+    """
+    # One pixel more on each side: the soft edge of a stroke counts in MNIST's 20 pixels.
     box = np.s_[max(figure.top - 1, 0) : figure.bottom + 1, max(figure.left - 1, 0) : figure.right + 1]
     near, alone = labels[box], ink.within(box)
-    mine = _has_label(near, figure)
+    mine = figure.mask(near)
     if np.count_nonzero(near) > np.count_nonzero(mine):
         alone[(near != 0) & ~mine] = 0
     height, width = ink.shape
     if height == width <= TINY and (figure.height, figure.width) == (height, width):
-        # Stretched to a square, as forms are read: its own proportions are lost, and most digits are narrower.
+        # The figure was stretched to a square, as the cells of a form are: restore the proportions of most digits.
         alone = resize(alone, (4 * height, round(4 * width * NARROWER)))
     pixels = normalize(alone, shape)
     if pixels is None:

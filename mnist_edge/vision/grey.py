@@ -1,11 +1,13 @@
-"""A decoded picture of any mode to grey values from 0 to 255, a strip of rows at a time.
+"""Conversion of a decoded picture of any mode to grey values from 0 to 255, a strip of rows at a time.
 
-- Transparent parts get a ground of one grey: their own colour, if it is that of a paper which the opaque parts stand
-  out from; else white under dark ink and black under light ink.
-- Integers of 16 or 32 bits are scaled by the smallest full scale of 8, 10, 12, 14 or 16 bits that holds the largest.
-- Floating point is scaled by 1 if no value is above 1.5, else as integers are. Values that are not finite are taken
-  for the median of the others.
-- If a value is below zero, or above 16 bits, the range from the least to the largest is scaled instead.
+- Transparent pictures are put on a grey background: the mean colour of the fully transparent pixels, if the opaque
+  ones contrast with it; else white for dark ink and black for light ink.
+- Integers of 16 or 32 bits are divided by the full scale of 8, 10, 12, 14 or 16 bits, the smallest that holds the
+  largest value.
+- Floating-point values have a full scale of 1 if no value is above 1.5, else that of integers. Values that are not
+  finite are replaced by the median of the others.
+- If a value is below 0 or above the full scale of 16 bits, the range from the smallest to the largest value is
+  scaled instead.
 """
 
 from __future__ import annotations
@@ -19,18 +21,21 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Pixels that are converted at a time.
+# Pixels that are converted at once: bounds the memory of the conversion.
 STRIP_PIXELS = 1 << 18
-# Pictures are sampled to about this many pixels a side where statistics need not be exact.
+# Statistics of a picture are taken of a sample of about this many pixels per side.
 SAMPLE = 512
-# Grey levels by which ink differs from the colour of transparent paper, and the share of the opaque parts that do.
-CONTRAST, SHARE = 64, 0.02
+# The colour of transparent pixels is used as background if at least this share of the opaque pixels differs from it by
+# more than this many grey levels.
+MIN_SHARE, MIN_CONTRAST = 0.02, 64
+# Full scales of integers of 8, 10, 12, 14 and 16 bits.
 FULL_SCALES = (255, 1023, 4095, 16383, 65535)
-FLOAT_ONE = 1.5
+# The largest value of a floating-point picture whose full scale is 1: some encoders go beyond 1.
+LARGEST_UNIT_VALUE = 1.5
 
 
 def to_grey(picture: Image, factor: int = 1) -> Image:
-    """A picture in mode L, each ``factor`` x ``factor`` pixels averaged to one."""
+    """Convert a picture to mode L, averaging each block of ``factor`` x ``factor`` pixels to one."""
     from PIL import Image as Pil
 
     convert = _converter(picture)
@@ -45,7 +50,7 @@ def to_grey(picture: Image, factor: int = 1) -> Image:
 
 
 def _strips(picture: Image, factor: int = 1) -> Iterator[tuple[int, Image]]:
-    """The picture in strips of whole rows, a multiple of ``factor`` but for the last, each with its first row."""
+    """First row and pixels of each strip of whole rows; their number is a multiple of ``factor``, except at the end."""
     width, height = picture.size
     rows = max(1, STRIP_PIXELS // width // factor) * factor
     for top in range(0, height, rows):
@@ -53,12 +58,12 @@ def _strips(picture: Image, factor: int = 1) -> Iterator[tuple[int, Image]]:
 
 
 def _converter(picture: Image) -> Callable[[Image], Image]:
-    """What makes a strip of the picture grey, by what is in the whole of it."""
+    """Function that converts a strip to grey, with parameters that depend on the whole picture."""
     if picture.mode.startswith(("I", "F")):
-        return _scaled(picture)
+        return _scaling_converter(picture)
     if picture.has_transparency_data:
         if not all(_is_opaque(part) for _, part in _strips(picture)):
-            return _on_ground(_ground(picture))
+            return _compositing_converter(_background(picture))
         if picture.mode not in ("RGBA", "LA"):  # Pillow warns of a palette with alpha that is not made RGBA first
             return lambda part: part.convert("RGBA").convert("L")
     return lambda part: part.convert("L")
@@ -69,8 +74,8 @@ def _is_opaque(part: Image) -> bool:
     return bool(alpha.getextrema()[0] == 255)
 
 
-def _ground(picture: Image) -> int:
-    """The grey to put under a transparent picture, so that what is drawn on it is seen."""
+def _background(picture: Image) -> int:
+    """Grey value to put under a transparent picture, so that its opaque parts are visible."""
     from PIL import Image as Pil
 
     longest = max(picture.size)
@@ -82,23 +87,25 @@ def _ground(picture: Image) -> int:
     opaque = max(1.0, float(alpha.sum()))
     hidden = grey[alpha == 0]
     paper = float(hidden.mean()) if hidden.size else 0.0
-    # Black under transparency is what encoders write where nothing was drawn: it says nothing.
-    if paper > 0 and float(alpha[np.abs(grey - paper) > CONTRAST].sum()) >= SHARE * opaque:
+    # Black is what encoders write by default for transparent pixels, so it is no evidence of the paper's colour.
+    if paper > 0 and float(alpha[np.abs(grey - paper) > MIN_CONTRAST].sum()) >= MIN_SHARE * opaque:
         return round(paper)
     return 255 if float((grey * alpha).sum()) / opaque < 127.5 else 0
 
 
-def _on_ground(ground: int) -> Callable[[Image], Image]:
+def _compositing_converter(background: int) -> Callable[[Image], Image]:
+    """Function that puts a transparent strip on a background of one grey value."""
     from PIL import Image as Pil
 
     def convert(part: Image) -> Image:
-        below = Pil.new("RGBA", part.size, (ground, ground, ground, 255))
+        below = Pil.new("RGBA", part.size, (background, background, background, 255))
         return Pil.alpha_composite(below, part.convert("RGBA")).convert("L")
 
     return convert
 
 
-def _scaled(picture: Image) -> Callable[[Image], Image]:
+def _scaling_converter(picture: Image) -> Callable[[Image], Image]:
+    """Function that scales a strip of integers or floating-point values, by the range of the whole picture."""
     from PIL import Image as Pil
 
     low, high, samples = np.inf, -np.inf, []
@@ -108,7 +115,7 @@ def _scaled(picture: Image) -> Callable[[Image], Image]:
         finite = values[np.isfinite(values)]
         if finite.size:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-            samples.append(finite[::step].copy())  # a view would keep all of it
+            samples.append(finite[::step].copy())  # a view would keep the whole strip in memory
     missing = float(np.median(np.concatenate(samples))) if samples else 0.0
     bottom, top = _range(low, high, picture.mode.startswith("F"))
 
@@ -126,11 +133,11 @@ def _values(part: Image) -> NDArray[np.float32]:
 
 
 def _range(low: float, high: float, floating: bool) -> tuple[float, float]:
-    """The values that become black and white."""
+    """Values that are mapped to 0 and 255, from the smallest and the largest finite value."""
     if not low <= high:  # no value is finite
         return 0.0, 1.0
     if low < 0 or high > FULL_SCALES[-1]:
         return low, max(high, low + 1e-6 * max(1.0, abs(low)))
-    if floating and high <= FLOAT_ONE:
+    if floating and high <= LARGEST_UNIT_VALUE:
         return 0.0, 1.0
     return 0.0, float(next(scale for scale in FULL_SCALES if high <= scale))

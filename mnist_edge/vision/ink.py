@@ -1,4 +1,4 @@
-"""How much ink is where in a picture: its background taken away, whether it is even or under uneven light."""
+"""Separation of ink from background, for drawings of one background colour and for photographs under uneven light."""
 
 from __future__ import annotations
 
@@ -10,32 +10,39 @@ from numpy.typing import NDArray
 
 from mnist_edge.vision.strokes import FULL, resize
 
-# All lengths in pixels of the picture as it is analysed, whose longest side is at most WORK.
+# Pictures are reduced to at most this many pixels on their longest side; all lengths below are in these pixels.
 WORK = 320
-# A picture whose longest side is at most this has no lighting: its background is one value.
+# A picture whose longest side is at most this is taken to have a background of one value.
 FLAT = 64
-# A picture with a side shorter than this holds nothing.
+# The shortest side of a picture that is analysed.
 SMALLEST = 3
-# The grid of local medians that are the background of a larger one.
+# The local background of a larger picture: medians over windows of WINDOW points, on a grid with GRID points on its
+# longest side.
 GRID, WINDOW = 40, 22
-# Differences from a local background are told apart in steps of 1 / STEPS grey levels.
+# Differences from a local background are quantized to 1 / STEPS grey levels.
 STEPS = 8
 # In a drawing at least this share of all pixels have one value; in a photograph noise and light make them differ.
 DRAWN = 0.5
-# Grey levels of 255 by which ink must differ from its background, and how many times the background's own deviation.
+# The least difference of ink from its background: in grey levels of 255, and in standard deviations of the background.
 MIN_CONTRAST, MIN_SIGNAL = 18.0, 6.0
+# Standard deviation of a normal distribution, divided by its median absolute deviation.
+MAD_TO_DEVIATION = 1.4826
 
 
-class NoDigit(Exception):  # noqa: N818 - an answer, no error
-    """There is no digit in the picture; the message says why."""
+class NoDigit(Exception):  # noqa: N818 - a regular answer, not an error
+    """The picture shows no digit; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Ink:
-    """How much ink is where: an index for each pixel, and by that index the ink, 0 none to FULL, which is monotonic.
+    """Amount of ink of each pixel of a reduced picture, as a look-up table.
 
-    ``scale`` is the factor back to the picture's own pixels. ``opposite`` is, by index, what differs from the
-    background the other way, in the same units. ``is_photograph`` says that the background is not one value.
+    Attributes:
+        index: per pixel, an index into ``amounts`` and ``opposite``.
+        amounts: ink, from 0 (none) to `FULL`; monotonic in the index.
+        scale: factor from the reduced picture's pixels to the original's.
+        opposite: difference from the background in the direction opposite to the ink, in the same units.
+        is_photograph: the background is not one value.
     """
 
     index: NDArray[np.unsignedinteger[Any]]
@@ -50,21 +57,24 @@ class Ink:
         return self.index.shape[0], self.index.shape[1]
 
     def above(self, level: float) -> NDArray[np.bool_]:
-        """Where there is more ink than a share of full ink."""
+        """Mask of the pixels with more ink than a share (0 to 1) of full ink."""
         more = np.flatnonzero(self.amounts > level * FULL)
         above: NDArray[np.bool_] = self.index >= more[0] if self.amounts[-1] else self.index <= more[-1]
         return above
 
     def within(self, box: tuple[slice, slice]) -> NDArray[np.uint8]:
-        """The ink of a part, uint8."""
+        """Ink of a rectangle, uint8, 0 to `FULL`."""
         return self.amounts.take(self.index[box])
 
 
 def find_ink(grey: NDArray[np.uint8]) -> Ink:
-    """The ink of a picture, on whichever side of its background it is.
+    """Find the ink of a picture, which may be darker or lighter than the background.
+
+    Args:
+        grey: uint8 (h, w).
 
     Raises:
-        NoDigit: blank, noise, or too small.
+        NoDigit: the picture is blank, noise, or too small.
     """
     if min(grey.shape) < SMALLEST:
         raise NoDigit("a picture of too few pixels")
@@ -73,7 +83,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     border = np.sort(_border(values))
     flat = _is_flat(values, border, counts)
     is_photograph = max(values.shape) > FLAT and (not flat or int(counts.max()) < DRAWN * values.size)
-    # Everything that follows needs only how often each difference from the background occurs.
+    # All statistics below are of the histogram of differences from the background, not of single pixels.
     if flat:
         index: NDArray[np.unsignedinteger[Any]] = values
         levels = np.arange(256) - _flat_background(border, counts)
@@ -85,41 +95,42 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     distance, occurs = np.abs(levels), counts > 0
     # Background: pixels whose difference is at most half of the largest difference.
     near = distance <= distance[occurs].max() / 2
-    spread = 1.4826 * _quantile(distance[near], counts[near], 0.5)
+    spread = MAD_TO_DEVIATION * _quantile(distance[near], counts[near], 0.5)
+    # The sign of the third moment is that of the ink, which is rarer and farther from the background than noise.
     signed = levels if float(counts @ levels**3) > 0 else -levels
     amounts = np.maximum(signed, 0)
     count = max(3, round(0.001 * values.size))
     peak = _mean_of_largest(amounts, counts, count)
     if peak < max(MIN_CONTRAST, MIN_SIGNAL * spread):
         raise NoDigit("blank" if peak < MIN_CONTRAST else "noise")
-    # What full ink is: under uneven light the middle of the strong values, so that a few specks do not decide it.
+    # Full ink: under uneven light a quantile of the large values, so that a few specks do not decide it.
     strong = amounts > 0.35 * peak
     full = peak if flat else _quantile(amounts[strong], counts[strong], 0.6)
     return Ink(index, _share(amounts, full), scale, _share(np.maximum(-signed, 0), full), is_photograph)
 
 
 def _share(amounts: NDArray[np.float64], full: float) -> NDArray[np.uint8]:
-    """Amounts as shares of full ink, uint8, 0 to FULL."""
+    """Amounts relative to that of full ink, uint8, 0 to `FULL`."""
     share: NDArray[np.uint8] = np.rint(np.minimum(amounts / full, 1.0) * FULL).astype(np.uint8)
     return share
 
 
 def _quantile(values: NDArray[np.float64], counts: NDArray[np.int64], share: float) -> float:
-    """The smallest value that a share of all occurrences does not exceed."""
+    """Quantile of values that occur ``counts`` times each; ``share`` is from 0 to 1."""
     order = np.argsort(values, kind="stable")
     below = counts[order].cumsum()
     return float(values[order][np.searchsorted(below, share * (below[-1] - 1), side="right")])
 
 
 def _mean_of_largest(values: NDArray[np.float64], counts: NDArray[np.int64], count: int) -> float:
-    """The mean of the largest occurrences."""
+    """Mean of the ``count`` largest occurrences of values that occur ``counts`` times each."""
     order = np.argsort(-values, kind="stable")
     upto = np.minimum(counts[order].cumsum(), count)
     return float(np.diff(upto, prepend=0) @ values[order]) / count
 
 
 def _reduced(grey: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The picture as it is analysed, and its histogram."""
+    """The picture, reduced by a factor of at least 1, and the histogram of its 256 grey values."""
     from PIL import Image as Pil
 
     picture = Pil.fromarray(np.ascontiguousarray(grey))
@@ -131,7 +142,13 @@ def _reduced(grey: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], 
 
 
 def _is_flat(values: NDArray[np.uint8], border: NDArray[np.uint8], counts: NDArray[np.int64]) -> bool:
-    """Whether the background is one value: a small picture, or one whose border, sorted, is even."""
+    """Whether the background is one value: in a small picture, or if the pixels of the border hardly differ.
+
+    Args:
+        values: the reduced picture.
+        border: its border pixels, sorted.
+        counts: its histogram.
+    """
     if max(values.shape) <= FLAT:
         return True
     occurring = np.flatnonzero(counts)
@@ -144,7 +161,10 @@ def _border(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _flat_background(border: NDArray[np.uint8], counts: NDArray[np.int64]) -> float:
-    """One value: the side of the middle grey that most of the border and most of all pixels are on, together."""
+    """Background of one value: the median of the darker or of the lighter half of the grey values.
+
+    The half is the one that holds more of the border pixels and of all pixels, the two shares added.
+    """
     occurring = np.flatnonzero(counts)
     middle = (int(occurring[0]) + int(occurring[-1])) // 2
     light = np.count_nonzero(border > middle) / border.size + counts[middle + 1 :].sum() / counts.sum() > 1
@@ -153,9 +173,10 @@ def _flat_background(border: NDArray[np.uint8], counts: NDArray[np.int64]) -> fl
 
 
 def _local_background(values: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The median of each pixel's wide neighbourhood, by which lighting goes and strokes stay.
+    """Background of each pixel: the median over a window that is wider than any stroke.
 
-    It is taken on a coarse grid, once for every block of 2 x 2 of its points.
+    It follows the light but not the strokes. For speed, medians are taken on a coarse grid, one for each 2 x 2 of its
+    points, and interpolated.
     """
     factor = max(values.shape) / GRID
     rows, columns = (max(4, 2 * round(size / factor / 2)) for size in values.shape)
@@ -165,4 +186,4 @@ def _local_background(values: NDArray[np.uint8]) -> NDArray[np.float32]:
     middle = WINDOW * WINDOW // 2
     flat = windows.reshape(rows // 2, columns // 2, WINDOW * WINDOW)
     background = resize(np.partition(flat, middle, axis=2)[..., middle], values.shape)
-    return np.clip(background, 0, 255)  # bicubic interpolation goes beyond both ends
+    return np.clip(background, 0, 255)  # bicubic interpolation overshoots

@@ -1,4 +1,7 @@
-"""A picture of any kind to the pixels that a model takes. Preprocessors are named in the model's contract."""
+"""Reading of picture files, and the preprocessors that turn a picture into a model's input.
+
+The contract in a model file names its preprocessor.
+"""
 
 from __future__ import annotations
 
@@ -19,37 +22,39 @@ from mnist_edge.vision.grey import to_grey
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Suffixes of the formats that `containers` accepts.
+# File name suffixes of the formats that `containers` accepts.
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"}
 )
 MAX_PIXELS = 50_000_000
-# Memory that decoding may take for each pixel that is allowed: 80 MB for 16 million pixels.
+# Bytes that decoding may take, per allowed pixel: 80 MB for 16 million pixels.
 BYTES_PER_PIXEL = 5
 MAX_FILE_BYTES = 1 << 28
 PREPROCESSORS = ("digit", "resize")
-# A picture is reduced when it is read, as long as its longest side is not below this: four times what digits are
-# looked for in.
+# A picture is reduced while it is read, by an integer factor that keeps its longest side at this or more: four times
+# `ink.WORK`, the size at which digits are searched.
 KEPT = 1280
+# Key of `Image.info`: (width, height) of the picture in the file, if it was reduced.
 ORIGINAL_SIZE = "original_size"
 
 
 def read_picture(source: Path | bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Image:
-    """A picture in mode L (grey, 0 to 255), upright; transparent parts get a ground that the drawing stands out from.
+    """Read a picture as grey values (mode L, 0 to 255), upright by its EXIF orientation.
 
-    PNG, JPEG, WebP, GIF, BMP, TIFF and PNM are read, the first frame of each. A picture whose longest side is twice
-    `KEPT` or more is reduced; then ``info["original_size"]`` has its width and height.
+    Reads the first frame of a PNG, JPEG, WebP, GIF, BMP, TIFF or PNM file. Transparent pictures are put on a background
+    with which their opaque parts contrast. A picture whose longest side is twice `KEPT` or more is reduced; then
+    ``info["original_size"]`` holds its original width and height.
 
     Args:
         source: a file, or a file's bytes.
-        name: how to call the bytes in a message.
-        max_pixels: the most pixels that are read. Formats that take more than `BYTES_PER_PIXEL` to decode (WebP, some
-            JPEG and TIFF files) are allowed fewer: no more than ``max_pixels * BYTES_PER_PIXEL`` bytes are taken.
+        name: the picture's name in messages; the path if empty.
+        max_pixels: largest number of pixels. A format that takes more than `BYTES_PER_PIXEL` bytes per pixel to decode
+            (WebP, some JPEG and TIFF files) is limited to ``max_pixels * BYTES_PER_PIXEL`` bytes, so to fewer pixels.
 
     Raises:
-        UsageError: no such file.
-        PictureTooLargeError: too many pixels; nothing was decoded.
-        ContentError: no picture of a known format, or a damaged one.
+        UsageError: the file does not exist.
+        PictureTooLargeError: the picture has too many pixels; nothing was decoded.
+        ContentError: the file is damaged, or not a picture of an accepted format.
     """
     content = source if isinstance(source, bytes) else read_bytes(source, MAX_FILE_BYTES)
     name = name or str(source)
@@ -61,7 +66,7 @@ def read_picture(source: Path | bytes, name: str = "", *, max_pixels: int = MAX_
         raise
     except MemoryError:
         raise PictureTooLargeError(f"{name} takes more memory than there is.", "Make it smaller.") from None
-    except Exception as error:  # Pillow's plug-ins raise anything on damaged files
+    except Exception as error:  # Pillow's plug-ins raise exceptions of any class on damaged files
         raise ContentError(f"{name} is no picture that can be read.", "Give a whole PNG or JPEG file.") from error
 
 
@@ -77,7 +82,7 @@ def _check_size(container: Container, name: str, max_pixels: int) -> None:
 
 
 def import_decoders() -> None:
-    """Import Pillow's plug-ins for the accepted formats, so that processes forked later share their memory."""
+    """Import Pillow's plug-ins of the accepted formats, so that processes forked later share their memory."""
     from PIL import Image as Pil
 
     Pil.preinit()
@@ -86,6 +91,7 @@ def import_decoders() -> None:
 
 
 def _decoded(container: Container) -> Image:
+    """The picture in mode L, reduced and upright."""
     from PIL import Image as Pil
 
     if container.format in _PLUGINS:
@@ -94,7 +100,7 @@ def _decoded(container: Container) -> Image:
         if picture.size != (container.width, container.height):
             raise ValueError
         scale = next(scale for scale in (8, 4, 2, 1) if max(picture.size) // scale >= KEPT or scale == 1)
-        # Only JPEG can be decoded to grey and to a fraction of its size.
+        # Only the JPEG decoder heeds this: it decodes to grey, and to a fraction of the size.
         picture.draft("L", (max(1, picture.width // scale), max(1, picture.height // scale)) if scale > 1 else None)
         picture.load()
         grey = to_grey(picture, max(1, max(picture.size) // KEPT))
@@ -108,9 +114,9 @@ def _decoded(container: Container) -> Image:
     return grey
 
 
-# Pillow loads the others with its first picture; without these it would load all the plug-ins that it has.
+# Plug-ins that Pillow does not load with its first picture. Imported here, because Pillow would load all of its own.
 _PLUGINS = {"WEBP": "PIL.WebPImagePlugin", "TIFF": "PIL.TiffImagePlugin"}
-# By EXIF orientation.
+# Member of `Image.Transpose` that makes a picture upright, by EXIF orientation; index 0 is not used.
 _TURNS = (
     None,
     None,
@@ -122,21 +128,28 @@ _TURNS = (
     "TRANSVERSE",
     "ROTATE_90",
 )
+# From this EXIF orientation on, width and height are exchanged.
 _FIRST_SIDEWAYS = 5
 
 
 def prepare(picture: Image, preprocessor: str, image_shape: tuple[int, ...], multi: bool = False) -> list[Found]:
-    """The pixels of a grey picture as the network takes them, uint8 (h, w), 0 = background, with their box in it.
+    """Prepare a grey picture for a network.
 
-    ``digit`` finds the digit and makes it what MNIST's are (see `digit`); ``resize`` scales the whole picture.
+    ``digit`` finds the digit and normalizes it as MNIST's images are (see `digit`); ``resize`` scales the whole
+    picture.
 
     Args:
-        picture: grey. preprocessor: one of `PREPROCESSORS`. image_shape: (h, w) of the model's input.
+        picture: from `read_picture`.
+        preprocessor: one of `PREPROCESSORS`.
+        image_shape: (h, w) of the model's input.
         multi: find every digit, in reading order; with ``digit`` only.
 
+    Returns:
+        Pixels, uint8 (h, w), 0 for the background, each with its box in the original picture.
+
     Raises:
-        NoDigit: ``digit`` found none; the message says why.
-        UsageError: the model names a preprocessor of a later version.
+        NoDigit: ``digit`` found none; the message is the reason.
+        UsageError: the model names a preprocessor that this version does not have.
     """
     from PIL import Image as Pil
 
@@ -153,7 +166,7 @@ def prepare(picture: Image, preprocessor: str, image_shape: tuple[int, ...], mul
 
 
 def _in_original(found: Found, picture: Image) -> Found:
-    """A digit found in a reduced picture, with its box in the original."""
+    """A digit that was found in a reduced picture, with its box in pixels of the original."""
     width, height = picture.info.get(ORIGINAL_SIZE, picture.size)
     if (width, height) == picture.size:
         return found

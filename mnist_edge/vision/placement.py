@@ -1,4 +1,4 @@
-"""Refusal of figures that are no digit because of where they are: sheets of paper, edges of shadows, cut figures."""
+"""Refusal of figures that cannot be a whole digit: sheets of paper, edges of shadows, figures that are cut off."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from mnist_edge.vision.components import Box
 from mnist_edge.vision.ink import Ink, NoDigit
 from mnist_edge.vision.strokes import FULL
 
-# A sheet fills this share of the smallest rectangle around it. Thick brushes' digits fill 0.86 at most (7 sets of 300
-# training images), sheets in the development scenes of benchmarks/scenes.py at least 0.90.
-RECTANGLE = 0.88
-# The shorter side of that rectangle by the longer one: a line is narrower than a sheet.
-NARROWEST_SHEET = 0.4
-# The share of a sheet that has no ink on it, at least. Only in a drawing: there a zero may be drawn as a rectangle.
-FREE_OF_INK = 0.75
-# Angles at which a rectangle is tried, in degrees.
+# A sheet covers at least this share of the smallest rectangle around it. Digits of a thick brush cover 0.86 at most (7
+# sets of 300 training images), sheets in the development scenes of benchmarks/scenes.py at least 0.90.
+MIN_RECTANGULARITY = 0.88
+# The shorter side of a sheet is at least this share of the longer one; a stroke is narrower.
+MIN_ASPECT = 0.4
+# At least this share of a sheet is free of ink. Required in drawings only, where a zero may be drawn as a rectangle.
+MIN_FREE_OF_INK = 0.75
+# Angles of the rectangles that are tried, in degrees.
 ANGLES = np.arange(0, 90, 3)
-# The neighbourhood of a figure, as a share of its longest side. Pixels there that are this much on the other side of
-# the background than the ink, as a share of full ink, are the edge of a surface if they are more than a share of the
-# figure's own: so it is for 0.07 % of 1,500 training images on paper under uneven light.
+# An edge of another surface is near a figure if pixels within NEIGHBOURHOOD (a share of the figure's longest side)
+# differ from the background in the direction opposite to the ink by more than OPPOSITE (a share of full ink), and if
+# they are more than EDGE_SHARE of the figure's pixels. This refuses 0.07 % of 1,500 training images on paper under
+# uneven light.
 NEIGHBOURHOOD, OPPOSITE, EDGE_SHARE = 0.05, 0.3, 0.03
-
-# Ink between these shares of full ink over a square of so many pixels is another surface, not the soft edge of a stroke
-# nor a ruled line. In a photograph there must be less of it than this share of the figure's pixels.
+# A square of SQUARE x SQUARE pixels whose ink is between these shares of full ink belongs to another surface: the soft
+# edge of a stroke and a ruled line are narrower. A photograph may have fewer of them than PARTIAL_SHARE of the figure's
+# pixels.
 PARTIAL, SQUARE, PARTIAL_SHARE = (0.2, 0.5), 5, 0.2
 
 
 class SheetFound(NoDigit):
-    """A figure is a sheet of paper, which may have a digit on it."""
+    """The figure is a sheet of paper, which may have a digit on it."""
 
 
 def check_placement(figure: Box, mask: NDArray[np.bool_], ink: Ink) -> None:
-    """Refuse a figure that the geometry of the picture shows to be no whole digit.
+    """Refuse a figure that cannot be a whole digit, by its place in the picture.
 
     Args:
-        figure: its box in the picture as it is analysed.
-        mask: bool (h, w) of the box: its pixels.
-        ink: of the whole picture.
+        figure: its box in the reduced picture.
+        mask: bool, of the box's height and width: the figure's pixels.
+        ink: of the whole reduced picture.
 
     Raises:
-        NoDigit: it is a sheet, the edge of a surface or of a shadow is in its neighbourhood, or it touches the edge of
-            a photograph.
+        SheetFound: the figure is a sheet.
+        NoDigit: the edge of another surface or of a shadow is near the figure, or the figure touches the edge of a
+            photograph.
     """
-    if _is_sheet(mask, 0.0 if ink.is_photograph else FREE_OF_INK):
+    if _is_sheet(mask, 0.0 if ink.is_photograph else MIN_FREE_OF_INK):
         raise SheetFound("a filled area")
     reach = round(NEIGHBOURHOOD * max(mask.shape))
     around = np.s_[
@@ -58,6 +60,7 @@ def check_placement(figure: Box, mask: NDArray[np.bool_], ink: Ink) -> None:
 
 
 def _check_photograph(figure: Box, mask: NDArray[np.bool_], ink: Ink, around: tuple[slice, slice]) -> None:
+    """Refuse a figure that touches the edge of the picture, or that has partly inked areas in its neighbourhood."""
     height, width = ink.shape
     touches = figure.left == 0 or figure.top == 0 or figure.right == width or figure.bottom == height
     if touches:
@@ -69,7 +72,7 @@ def _check_photograph(figure: Box, mask: NDArray[np.bool_], ink: Ink, around: tu
 
 
 def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Where SQUARE neighbours down a column are all set; fewer rows by SQUARE - 1."""
+    """Mask of the rows r for which rows r to r + SQUARE - 1 of the same column are all set: SQUARE - 1 rows fewer."""
     rows = max(0, mask.shape[0] - SQUARE + 1)
     eroded = mask[:rows].copy()
     for down in range(1, SQUARE):
@@ -78,16 +81,24 @@ def _eroded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _is_sheet(mask: NDArray[np.bool_], free: float) -> bool:
-    """Whether a figure is a rectangle at any angle of which at least a share is free of ink."""
+    """Whether a figure is a rectangle at any angle.
+
+    Args:
+        mask: the figure's pixels; ink on a sheet is missing from them.
+        free: smallest share of the rectangle that must be free of ink.
+    """
     height, width = mask.shape
     area = np.count_nonzero(mask)
-    if area < 0.5 * free * mask.size or min(height, width) < NARROWEST_SHEET * max(height, width):
+    # Quick tests, before the rectangle is searched.
+    if area < 0.5 * free * mask.size or min(height, width) < MIN_ASPECT * max(height, width):
         return False
+    # First and last pixel of each row: holes inside the figure do not matter.
     rows = np.flatnonzero(mask.any(axis=1))
     left, right = mask.argmax(axis=1)[rows], width - mask[:, ::-1].argmax(axis=1)[rows]
     extent = int((right - left).sum())
     if area < free * extent:
         return False
+    # The smallest rectangle around the figure, over all angles.
     across = np.concatenate([left, right, left, right])
     down = np.concatenate([rows, rows, rows + 1, rows + 1])
     angles = np.deg2rad(ANGLES)
@@ -96,4 +107,4 @@ def _is_sheet(mask: NDArray[np.bool_], free: float) -> bool:
     sides = np.ptp(one, axis=1), np.ptp(other, axis=1)
     best = int(np.argmin(sides[0] * sides[1]))
     short, long = sorted((float(sides[0][best]), float(sides[1][best])))
-    return extent > RECTANGLE * short * long and short > NARROWEST_SHEET * long
+    return extent > MIN_RECTANGULARITY * short * long and short > MIN_ASPECT * long

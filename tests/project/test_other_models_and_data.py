@@ -1,4 +1,4 @@
-"""Anyone's architecture and another data set go the whole way with no code changed."""
+"""Other architectures and another data set are trained, exported, verified and used without any change of the code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
-def test_a_keras_file_with_strides_and_batch_norm(tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]) -> None:
+def test_a_keras_file_with_strides_and_batch_norm_is_trained_exported_verified_and_used(
+    tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]
+) -> None:
     from mnist_edge.models.backend import import_keras
 
     keras = import_keras()
@@ -55,7 +57,9 @@ def test_a_keras_file_with_strides_and_batch_norm(tmp_path: Path, mnist: data.Sp
     assert run.json["predictions"][0]["label"] == 2
 
 
-def test_a_model_with_logits_and_its_own_rescaling(tmp_path: Path, slice_npz: Path, cli: Callable[..., Run]) -> None:
+def test_a_model_with_logits_and_a_rescaling_layer_gives_probabilities_in_every_format(
+    tmp_path: Path, slice_npz: Path, cli: Callable[..., Run]
+) -> None:
     from mnist_edge.models.backend import import_keras
 
     keras = import_keras()
@@ -74,7 +78,9 @@ def test_a_model_with_logits_and_its_own_rescaling(tmp_path: Path, slice_npz: Pa
         assert session.predict(splits.test.images[:9]).sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_what_is_no_image_classifier_is_refused(tmp_path: Path, slice_npz: Path, cli: Callable[..., Run]) -> None:
+def test_a_model_that_does_not_classify_images_of_the_data_is_refused(
+    tmp_path: Path, slice_npz: Path, cli: Callable[..., Run]
+) -> None:
     from mnist_edge.models.backend import import_keras
 
     keras = import_keras()
@@ -89,7 +95,7 @@ def test_what_is_no_image_classifier_is_refused(tmp_path: Path, slice_npz: Path,
     assert "--data" in run.err
 
 
-def test_an_op_without_a_kernel_fails_the_gate_of_that_engine(
+def test_an_op_without_a_kernel_fails_the_gate_for_the_engine_that_lacks_it(
     tmp_path: Path, slice_npz: Path, cli: Callable[..., Run]
 ) -> None:
     from mnist_edge.models.backend import import_keras
@@ -117,7 +123,7 @@ def test_an_op_without_a_kernel_fails_the_gate_of_that_engine(
 
 @pytest.fixture(scope="session")
 def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Debian's package of Fashion-MNIST: installed, or unpacked into a folder of ours."""
+    """Folder of Fashion-MNIST from Debian's package, which is unpacked into a temporary folder if not installed."""
     if FASHION.is_dir():
         return FASHION
     folder = tmp_path_factory.mktemp("fashion")
@@ -129,7 +135,9 @@ def fashion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / FASHION.relative_to("/")
 
 
-def test_the_cnn_on_fashion_mnist(tmp_path: Path, fashion: Path, cli: Callable[..., Run]) -> None:
+def test_the_cnn_is_trained_exported_and_used_on_fashion_mnist(
+    tmp_path: Path, fashion: Path, cli: Callable[..., Run]
+) -> None:
     common = ["--model", "cnn", "-o", tmp_path, "--data", fashion]
     assert (
         cli(
@@ -137,7 +145,7 @@ def test_the_cnn_on_fashion_mnist(tmp_path: Path, fashion: Path, cli: Callable[.
         ).code
         == 0
     )
-    # Two epochs leave many shirts between two classes: what is tested here is the way, not the margins.
+    # After two epochs the net is undecided about many shirts, so the margins are wider than the defaults.
     margins = ["--min-agreement", "0.98", "--max-class-drop-pp", "5", "--max-drop-pp", "0.5"]
     run = cli("export", "--format", "all", *common, *margins, "--json")
     assert run.code == 0, run.out
@@ -147,5 +155,5 @@ def test_the_cnn_on_fashion_mnist(tmp_path: Path, fashion: Path, cli: Callable[.
     run = cli("predict", tmp_path / "boot.png", "-o", tmp_path, "--json")
     assert run.json["predictions"][0]["name"] == "Ankle boot"
     assert runtime.open_session(tmp_path / "cnn" / "cnn-int8.tflite").contract.preprocessor == "resize"
-    # Another data set's images are no ground for a verdict.
+    # Without --data the images are MNIST's, which the file was not made for.
     assert cli("verify", tmp_path / "cnn").code == 2

@@ -1,4 +1,4 @@
-"""The models in the package: proven again here, on the 10,000 test images and every engine installed."""
+"""The models in the wheel: verified on the 10,000 test images, on each installed engine."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from tests.conftest import Run
 
 pytestmark = pytest.mark.slow
 WHEEL_LIMIT = 2_000_000
-# Of the recipe, by its own five seeds (benchmarks/results/training.md), less what a seed may be off.
+# Smallest accuracy: that of the recipe over five seeds (benchmarks/results/training.md), minus the spread of the seeds.
 FLOOR = {"dense": 0.990, "cnn": 0.995}
 
 
 @pytest.mark.parametrize("path", artifact_paths(SHIPPED), ids=lambda path: path.name)
-def test_a_shipped_file_is_what_its_manifest_says(path: Path, mnist: data.Splits) -> None:
+def test_a_shipped_file_passes_and_has_the_accuracy_in_its_manifest(path: Path, mnist: data.Splits) -> None:
     entry = Manifest.load(path.parent).files[path.name]
     reports, _ = parity.verify(ModelFile.open(path), mnist.test, mnist.sha256["test_images"])
     assert {report.engine for report in reports} == set(engine_names(path.suffix))
-    said = {report["engine"]: report for report in entry["verdict"]["results"]}
+    recorded = {report["engine"]: report for report in entry["verdict"]["results"]}
     for report in reports:
         assert report.passed, report.verdict
         assert report.verified_hash
         assert report.accuracy > FLOOR[path.parent.name]
-        # Another processor may round a tie the other way.
-        assert report.accuracy == pytest.approx(said[report.engine]["accuracy"], abs=3e-4)
+        # On another processor, rounding may decide a tie the other way.
+        assert report.accuracy == pytest.approx(recorded[report.engine]["accuracy"], abs=3e-4)
 
 
 @pytest.mark.parametrize("model", ["dense", "cnn"])
-def test_where_it_comes_from_is_told(model: str) -> None:
+def test_recipe_seed_versions_and_hashes_of_a_shipped_model_are_recorded(model: str) -> None:
     manifest = Manifest.load(SHIPPED / model)
     names = [path.name for path in artifact_paths(SHIPPED, model)]
     assert names == [f"{model}-int8.onnx", f"{model}-int8.tflite"]
@@ -50,7 +50,7 @@ def test_where_it_comes_from_is_told(model: str) -> None:
     assert "seeds, int8 TFLite" in card
 
 
-def test_the_wheel_holds_them_and_stays_small(wheel: Path) -> None:
+def test_the_wheel_holds_the_models_and_stays_below_its_limit(wheel: Path) -> None:
     assert wheel.stat().st_size < WHEEL_LIMIT
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if name.endswith((".keras", ".h5"))]
@@ -59,7 +59,9 @@ def test_the_wheel_holds_them_and_stays_small(wheel: Path) -> None:
             assert f"mnist_edge/shipped/{model}/{name}" in names
 
 
-def test_they_answer_where_there_is_no_workspace(tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]) -> None:
+def test_without_a_workspace_the_shipped_models_answer_but_verify_does_not_use_them(
+    tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]
+) -> None:
     from PIL import Image
 
     Image.fromarray(mnist.test.images[0, ..., 0]).save(tmp_path / "seven.png")
@@ -72,4 +74,4 @@ def test_they_answer_where_there_is_no_workspace(tmp_path: Path, mnist: data.Spl
     run = cli("verify", "--shipped", "--selftest", "--json", cwd=tmp_path)
     assert run.code == 0, run.err
     assert len(run.json["selftests"]) == 4
-    assert cli("verify", cwd=tmp_path).code == 2, "a gate never falls back to other files than those meant"
+    assert cli("verify", cwd=tmp_path).code == 2, "verify must not use other files than those of the workspace"

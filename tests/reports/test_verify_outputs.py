@@ -64,7 +64,7 @@ def test_every_output_format_says_the_same(copy: Path, tmp_path: Path, cli: Call
     assert ("dense-int8.tflite", "litert-builtin") in kernels
     assert ("dense-int8.tflite", "tflite-runtime") in kernels
     page = out["v.html"].read_text()
-    assert "Where it was lost: " in page
+    assert "Quantization error by op: " in page
     found = {item.get("value") for item in suite.iterfind(".//property[@name='brier_increase']")}
     assert found == {f"{item['brier_increase']:.6f}" for item in results}
     for item in results:

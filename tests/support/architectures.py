@@ -1,4 +1,4 @@
-"""Nets that are neither of the tutorial's: strides, depthwise convolutions, residual sums, pools, attention."""
+"""Small nets with ops that the built-in nets lack: strides, depthwise convolutions, residual sums, other poolings."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def residual(layers: Any, x: Any) -> Any:
 
 
 def pointwise(layers: Any, x: Any) -> Any:
-    """Rescaling, concatenation, squeeze and excitation, global average pooling: as networks for small boards."""
+    """Rescaling, concatenation, squeeze and excitation, global average pooling, as in networks for small boards."""
     x = layers.Rescaling(2.0, offset=-1.0)(x)
     x = layers.Conv2D(12, 3, strides=2, padding="same")(x)
     x = layers.LeakyReLU(negative_slope=0.2)(x)
@@ -58,13 +58,13 @@ ARCHITECTURES: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def int8_file(name: str, calibration: NDArray[np.uint8], log: Path) -> bytes:
-    """One of them with weights that nobody trained, as an int8 TFLite file."""
+    """One of `ARCHITECTURES` with random weights, as an int8 TFLite file."""
     import keras
 
     keras.utils.set_random_seed(1)
     source = keras.Input((28, 28, 1))
     model = keras.Model(source, keras.layers.Softmax()(ARCHITECTURES[name](keras.layers, source)))
-    for layer in model.layers:  # statistics that a training would have left
+    for layer in model.layers:  # statistics as after training
         if type(layer).__name__ == "BatchNormalization":
             layer.moving_mean.assign(np.linspace(-0.2, 0.2, layer.moving_mean.shape[0]))
             layer.moving_variance.assign(np.linspace(0.5, 2, layer.moving_variance.shape[0]))
@@ -72,7 +72,7 @@ def int8_file(name: str, calibration: NDArray[np.uint8], log: Path) -> bytes:
 
 
 def converted(model: Any, name: str, calibration: NDArray[np.uint8], log: Path) -> bytes:
-    """A Keras model of ten digits as an int8 TFLite file."""
+    """A Keras classifier of ten digits as an int8 TFLite file."""
     digits = tuple(map(str, range(10)))
     contract = Contract(name, digits, "int8", "digit", reference_sha256="", tool_version="")
     return tflite.convert(model, ConversionRequest("int8", calibration, contract, log))

@@ -1,4 +1,4 @@
-"""Model files that are whole and wrong: an engine would read or write out of bounds, wait, or take all memory."""
+"""Intact model files with hostile content: an engine may access memory out of bounds, hang, or use up all memory."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import numpy as np
 from mnist_edge.store.workspace import SHIPPED
 
 TFLITE, ONNX = SHIPPED / "cnn" / "cnn-int8.tflite", SHIPPED / "cnn" / "cnn-int8.onnx"
-CONV, POOL, RESHAPE = 1, 2, 5  # positions of ops in the file
+CONV, POOL = 1, 2  # positions of ops in the TFLite file
 
 
 def tflite(edit: Callable[[Any, Any], None]) -> bytes:
+    """The shipped TFLite file after an edit of its model and graph."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(TFLITE.read_bytes()))
@@ -23,6 +24,7 @@ def tflite(edit: Callable[[Any, Any], None]) -> bytes:
 
 
 def onnx(edit: Callable[[Any], None]) -> bytes:
+    """The shipped ONNX file after an edit of its model."""
     import onnx as library
 
     model = library.load_model_from_string(ONNX.read_bytes())
@@ -31,12 +33,15 @@ def onnx(edit: Callable[[Any], None]) -> bytes:
 
 
 def options(graph: Any, position: int, **values: int) -> None:
+    """Set builtin options of an op."""
     for name, value in values.items():
+        # hasattr: a generated class accepts any attribute, so that a wrong name would change nothing in the file.
         assert hasattr(graph.operators[position].builtinOptions, name), name
         setattr(graph.operators[position].builtinOptions, name, value)
 
 
 def inputs(graph: Any, position: int, at: int, value: int) -> None:
+    """Replace the tensor index of one input of an op."""
     found = np.array(graph.operators[position].inputs)
     found[at] = value
     graph.operators[position].inputs = found
@@ -48,6 +53,7 @@ def shape(graph: Any, index: int, *sizes: int) -> None:
 
 
 def weights(graph: Any) -> int:
+    """Tensor index of the convolution's weights."""
     return int(graph.operators[CONV].inputs[1])
 
 
@@ -80,7 +86,7 @@ def _absurd_vector() -> bytes:
 
 
 def tflite_models() -> dict[str, bytes]:
-    """By what is wrong with them."""
+    """Files by a description of what is wrong with them."""
     return {
         "zero stride": tflite(lambda _, graph: options(graph, CONV, strideW=0, strideH=0)),
         "negative stride": tflite(lambda _, graph: options(graph, CONV, strideW=-1)),
@@ -173,7 +179,7 @@ def _foreign(model: Any) -> None:
 
 
 def onnx_models() -> dict[str, bytes]:
-    """By what is wrong with them."""
+    """Files by a description of what is wrong with them."""
     whole = ONNX.read_bytes()
     return {
         "zero stride": onnx(lambda model: _attribute(model, "Conv", "strides", 0, 0)),
@@ -195,7 +201,7 @@ def onnx_models() -> dict[str, bytes]:
 
 
 def write_all(folder: Path) -> list[tuple[str, Path]]:
-    """All of them as files: what is wrong, and where it lies."""
+    """Write all of them into a folder; returns what is wrong with each, and its path."""
     made = []
     for suffix, models in ((".tflite", tflite_models()), (".onnx", onnx_models())):
         for name, content in models.items():

@@ -1,4 +1,4 @@
-"""A real Chromium, driven; what every page of ours is held to."""
+"""Chromium driven by Selenium, and checks that every page must pass."""
 
 from __future__ import annotations
 
@@ -15,15 +15,20 @@ from tests.conftest import unavailable
 OPTIONS = ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
            "disable-component-update", "disable-sync")  # fmt: skip
 
+# Mouse or touch events between two corners of a line.
 PARTS = 5
 
 
 @contextlib.contextmanager
 def browser(folder: Path, width: int, dark: bool, *words: str, insecure: bool = False) -> Iterator[Any]:
-    """A driver at a width (below 500 a phone that is touched), in light or dark.
+    """Start Chromium and yield its driver.
 
     Args:
-        folder: for its profile. words: more options of Chromium. insecure: accept self-signed certificates.
+        folder: for the browser's profile.
+        width: of the window, in pixels; below 500 it emulates a phone with a touch screen.
+        dark: prefer dark colours.
+        words: more options of Chromium.
+        insecure: accept self-signed certificates.
     """
     browser_path, driver_path = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser_path or not driver_path:
@@ -50,10 +55,12 @@ def browser(folder: Path, width: int, dark: bool, *words: str, insecure: bool = 
 
 
 def draw_line(driver: Any, corners: Sequence[tuple[float, float]], touch: bool = False) -> None:
-    """Draw one line on the page's pad with the mouse or a finger, and lift it.
+    """Draw one line on the page's drawing pad with the mouse or a finger.
 
     Args:
-        corners: where it goes, in fractions of the pad's width and height; between two of them it takes `PARTS` steps.
+        driver: of a browser that shows the page.
+        corners: points of the line, as fractions of the pad's width and height.
+        touch: draw with a finger.
     """
     left, top, width, height = driver.execute_script(
         "const b = pad.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]"
@@ -80,14 +87,14 @@ def draw_line(driver: Any, corners: Sequence[tuple[float, float]], touch: bool =
 
 
 def requests_of(driver: Any, page: str) -> list[str]:
-    """The addresses that a page has asked for; the browser's own new tab is in the log too."""
+    """Addresses that a page has requested; those of other pages in the browser's log are left out."""
     events = [json.loads(item["message"])["message"] for item in driver.get_log("performance")]
     sent = [event["params"] for event in events if event["method"] == "Network.requestWillBeSent"]
     return [item["request"]["url"] for item in sent if item["documentURL"] == page]
 
 
 def assert_accessible(driver: Any, width: int) -> None:
-    """No sideways scrolling, and nothing that axe finds."""
+    """Check that the page does not scroll horizontally, and that the checker axe finds no violation."""
     import axe_core_python
 
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width

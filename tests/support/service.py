@@ -30,6 +30,8 @@ HEADERS = b"Host: localhost\r\n"
 
 @dataclass(frozen=True)
 class Answer:
+    """A response by HTTP; names of headers are in lower case."""
+
     status: int
     headers: dict[str, str]
     body: bytes
@@ -47,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Service:
-    """A service that listens on a port of loopback."""
+    """A running service that listens on a port of 127.0.0.1."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -60,7 +62,7 @@ class Service:
         headers: dict[str, str] | None = None,
         timeout: float = 30,
     ) -> Answer:
-        """GET a path, or POST a body to it, on a connection of its own."""
+        """GET a path, or POST a body to it, on a new connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         with contextlib.closing(connection):
             content = json.dumps(body).encode() if isinstance(body, dict) else body
@@ -69,13 +71,13 @@ class Service:
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
 
     def connect(self, source: str | None = None, timeout: float = 30) -> socket.socket:
-        """A connection, from an address of loopback."""
+        """A new connection, from a given address of the loopback network if ``source`` is given."""
         return socket.create_connection(
             ("127.0.0.1", self.port), timeout, source_address=(source, 0) if source else None
         )
 
     def send(self, content: bytes, timeout: float = 30) -> bytes:
-        """What the service answers to bytes until it closes the connection, or says nothing for so long."""
+        """Send bytes; return the answer up to the end of the connection, or until nothing arrives for ``timeout`` s."""
         with self.connect(timeout=timeout) as connection:
             with contextlib.suppress(ConnectionError):
                 connection.sendall(content)
@@ -85,32 +87,35 @@ class Service:
         return self.ask("/v2/health/ready").json == {"ready": True}
 
     def metric(self, line: str) -> float:
-        """The value of a line of ``/metrics``; 0 if there is none."""
+        """Value of a metric in ``/metrics``, given with its labels; 0 if it is missing."""
         for found in self.ask("/metrics").body.decode().splitlines():
             if found.startswith(f"{line} "):
                 return float(found.rpartition(" ")[2])
         return 0.0
 
     def processes(self) -> list[int]:
-        """Process numbers: the supervisor and its children."""
+        """Process ids of the supervisor and of its children."""
         return [self.process.pid, *children(self.process.pid)]
 
     def servers(self) -> list[int]:
+        """Process ids of the processes that answer requests."""
         return [pid for pid in children(self.process.pid) if not _is_decoder(pid)]
 
     def decoders(self) -> list[int]:
+        """Process ids of the processes that decode pictures."""
         return [pid for pid in children(self.process.pid) if _is_decoder(pid)]
 
     def has_decoders(self, each: int) -> bool:
-        """Whether each server has so many decoders; one that was forked but has no limit yet counts as a server."""
+        """Whether there are ``each`` decoders per server. A decoder that has no limit yet is counted as a server."""
         return each * len(self.servers()) == len(self.decoders()) > 0
 
     def memory(self) -> int:
-        """Bytes of memory of all processes; what they share is counted once."""
+        """Memory of all processes in bytes; pages that they share are counted once (PSS)."""
         return sum(_proportional_bytes(pid) for pid in self.processes())
 
 
 def children(parent: int) -> list[int]:
+    """Process ids of the children of a process, without zombies."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -121,7 +126,7 @@ def children(parent: int) -> list[int]:
 
 
 def _is_decoder(pid: int) -> bool:
-    """Decoders alone have a limit on their memory."""
+    """Whether a process is a decoder: only decoders have a limit on their address space."""
     with contextlib.suppress(OSError):
         lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
         return next(line for line in lines if line.startswith("Max address space")).split()[3] != "unlimited"
@@ -137,13 +142,13 @@ def _proportional_bytes(pid: int) -> int:
 
 
 def processor_seconds(pid: int) -> float:
-    """Processor time that a process has used."""
+    """Processor time of a process, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def received(connection: socket.socket) -> bytes:
-    """What comes until the other side closes or resets the connection, or nothing comes within the timeout."""
+    """Bytes that arrive until the peer closes or resets the connection, or until the timeout."""
     parts = []
     with contextlib.suppress(TimeoutError, ConnectionError):
         while part := connection.recv(65_536):
@@ -152,7 +157,7 @@ def received(connection: socket.socket) -> bytes:
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = "") -> float:
-    """Seconds until a condition holds; fails if it does not within ``seconds``."""
+    """Wait until a condition holds; the test fails after ``seconds``. Returns the seconds that it took."""
     begun = time.monotonic()
     while not condition():
         if time.monotonic() - begun > seconds:
@@ -165,12 +170,15 @@ def wait_until(condition: Callable[[], Any], seconds: float = 20, what: str = ""
 def serving(
     folder: Path, *words: object, stderr: Any = None, port: int = 0, decoders: int = 2, **environment: str
 ) -> Iterator[Service]:
-    """``mnist-edge serve`` with one model, until the block ends; whatever is left is then ended.
+    """Start ``mnist-edge serve`` with one model, and end it with all its processes after the block.
 
     Args:
-        folder: the workspace. words: more options. stderr: where its standard error goes; then ``port`` must be given.
-        port: to listen on; 0: one that is free. decoders: processes that decode for each server.
-        environment: more variables.
+        folder: the workspace.
+        words: more options.
+        stderr: destination of standard error; if given, ``port`` must be given too.
+        port: to listen on; 0 for any free one.
+        decoders: number of decoders per server to wait for.
+        environment: more environment variables.
     """
     command = [sys.executable, "-m", "mnist_edge", "serve", "--port", str(port), "-o", str(folder)]
     command += [] if "--model" in words else ["--model", "dense"]
@@ -190,22 +198,18 @@ def serving(
         yield service
     finally:
         process.send_signal(signal.SIGCONT)
-        left = service_processes(process.pid)
+        remaining = children(process.pid)
         process.terminate()
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        for pid in left:
+        for pid in remaining:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if process.stderr is not None:
             process.stderr.close()
-
-
-def service_processes(pid: int) -> list[int]:
-    return children(pid)
 
 
 def _address(process: subprocess.Popen[bytes]) -> str:
@@ -232,7 +236,13 @@ def free_port() -> int:
 
 
 class Watch:
-    """Asks a service for its health all the time; remembers the slowest answer, and the most memory."""
+    """Polls the health of a service during a block, and records the slowest answer and the largest memory.
+
+    Attributes:
+        slowest: seconds of the slowest answer.
+        asked: number of answers.
+        memory: largest memory of the service in bytes; ``before`` is that at the beginning.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service, self._over = service, threading.Event()
@@ -254,7 +264,7 @@ class Watch:
 
     @property
     def growth(self) -> int:
-        """Bytes by which memory has grown at most."""
+        """Largest growth of the service's memory, in bytes."""
         return self.memory - self.before
 
     def _ask(self) -> None:
@@ -274,19 +284,19 @@ class Watch:
 
 
 def image_body(count: int = 1) -> dict[str, Any]:
-    """A good request of the Open Inference Protocol."""
+    """Body of a valid request of the Open Inference Protocol."""
     shape = [count, 28, 28]
     return {"inputs": [{"name": "image", "shape": shape, "datatype": "UINT8", "data": [0] * 784 * count}]}
 
 
 def post(path: str, body: bytes, *fields: bytes) -> bytes:
-    """A request as bytes."""
+    """POST request, as the bytes sent on the connection."""
     lines = [b"POST %s HTTP/1.1" % path.encode(), b"Host: localhost", b"Content-Length: %d" % len(body), *fields]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 def binary_request(name: str, datatype: str, shape: list[int], content: bytes) -> bytes:
-    """A request of the Open Inference Protocol with one binary tensor, as bytes."""
+    """Request of the Open Inference Protocol with one binary tensor, as the bytes sent on the connection."""
     size = {"binary_data_size": len(content)}
     text = json.dumps({"inputs": [{"name": name, "shape": shape, "datatype": datatype, "parameters": size}]}).encode()
     length = b"Inference-Header-Content-Length: %d" % len(text)
@@ -294,13 +304,13 @@ def binary_request(name: str, datatype: str, shape: list[int], content: bytes) -
 
 
 def pictures_request(pictures: list[bytes]) -> bytes:
-    """A request to classify pictures, as bytes."""
+    """Request to classify pictures, as the bytes sent on the connection."""
     packed = b"".join(struct.pack("<I", len(content)) + content for content in pictures)
     return binary_request("picture", "BYTES", [len(pictures)], packed)
 
 
 def drawing(size: int = 280) -> bytes:
-    """A PNG of a vertical stroke: a one."""
+    """PNG of a vertical stroke, which is read as a one."""
     pixels = np.full((size, size), 255, np.uint8)
     pixels[size // 5 : -size // 5, size * 9 // 20 : size * 11 // 20] = 0
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""``mnist-edge serve`` in processes of its own, for tests."""
+"""``mnist-edge serve`` in a process of its own, for tests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class Server:
+    """A running service and the lines that it printed until it listened."""
+
     process: subprocess.Popen[str]
     url: str
     lines: list[str]
@@ -36,7 +38,7 @@ class Server:
 
 @contextlib.contextmanager
 def running(*words: object, folder: Path) -> Iterator[Server]:
-    """A service that has printed its address and answers there."""
+    """Start a service, wait until it answers requests, and end it after the block."""
     command = [sys.executable, "-m", "mnist_edge", "serve", "--port", "0", "-o", str(folder), *map(str, words)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
@@ -70,11 +72,12 @@ class Certificate:
 
     @property
     def context(self) -> ssl.SSLContext:
-        """What a client needs to trust it."""
+        """TLS context of a client that trusts the certificate."""
         return ssl.create_default_context(cafile=self.certfile)
 
 
 def make_certificate(folder: Path) -> Certificate:
+    """Make a self-signed certificate that is valid for two days."""
     made = Certificate(folder / "cert.pem", folder / "key.pem")
     words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     words += ["-subj", "/CN=localhost"]
@@ -85,6 +88,7 @@ def make_certificate(folder: Path) -> Certificate:
 
 
 def png(pixels: np.ndarray) -> bytes:
+    """Pixels as a PNG file."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()

@@ -1,6 +1,6 @@
-"""Other people's architectures, trained for seconds on slices of MNIST and on data sets made of it.
+"""Zoo of architectures that users may bring, trained for seconds on slices of MNIST and on data sets made of it.
 
-`benchmarks/zoo.py` exports all of them in every format and compares each file with Keras; a few are tests.
+`benchmarks/zoo.py` exports all of them in every format and compares each file with Keras; tests use a few of them.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME
 from mnist_edge.store.streams import quiet
 from mnist_edge.workflows.export import ExportOptions, export
 
+# Numbers of images to train and test on.
 TRAIN, TEST = 5000, 3000
 EPOCHS = 3
 
 
 @dataclass(frozen=True)
 class Specimen:
-    """An architecture: ``build(layers, image, classes)`` makes the output of a Keras graph.
+    """An architecture of the zoo.
 
     Attributes:
-        data: a key of `DATA`, which says what the images and classes are.
-        refused: part of the cause that a refusal must give, where the model is none that the tool takes.
+        build: makes the output of a Keras graph from the module ``keras.layers``, the input and the number of classes.
+        data: key of the data set in `DATA`.
+        refused: part of the cause with which `export` must refuse the model; empty if it must be accepted.
     """
 
     build: Callable[[Any, Any, int], Any]
@@ -51,7 +53,7 @@ def _head(layers: Any, x: Any, classes: int) -> Any:
 
 
 def _stem(layers: Any, image: Any, filters: int = 12) -> Any:
-    """Two convolutions with stride: (7, 7, filters) of a 28 x 28 image."""
+    """Two strided convolutions: from a 28 x 28 image to (7, 7, filters)."""
     x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(image)
     return layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
 
@@ -123,7 +125,7 @@ def transposed(layers: Any, image: Any, classes: int) -> Any:
 
 
 def valid(layers: Any, image: Any, classes: int) -> Any:
-    """Keras' defaults, as in most tutorials."""
+    """Convolutions with Keras's default padding, as in most tutorials."""
     x = layers.MaxPooling2D()(layers.Conv2D(16, 3, activation="relu")(image))
     return _head(layers, layers.MaxPooling2D()(layers.Conv2D(16, 3, activation="relu")(x)), classes)
 
@@ -256,7 +258,7 @@ ZOO: dict[str, Specimen] = {
 }
 
 
-# Refusals that are meant, besides those of specimens that are refused as a whole: part of the cause, by format.
+# Refusals that are expected for some formats only: part of the cause, by specimen and format.
 NO_INTEGER_KERNEL = ("has no integer kernel", "whose first dimension is no batch")
 MEANT: dict[tuple[str, str], str] = {
     ("layer norm", "tflite"): "stays float",
@@ -285,7 +287,7 @@ DATA: dict[str, Callable[[NDArray[np.uint8], NDArray[np.int64], Any], tuple[Any,
     "parity": lambda images, labels, _: (images, labels % 2),
     "pairs": lambda images, labels, draw: _side_by_side(images, labels, 2, draw),
     "triples": lambda images, labels, draw: _side_by_side(images, labels, 3, draw),
-    # One pixel tells how dark an image is, and so a little of whether it is a one.
+    # The only pixel is the mean of an image, from which a one can be told a little better than by chance.
     "pixels": lambda images, labels, _: (_resized(images, 1, 1), (labels == 1).astype(np.int64)),
     "small": lambda images, labels, _: (_resized(images, 5, 7), labels),
     "large": lambda images, labels, _: (_resized(images, 64, 64), labels),
@@ -295,7 +297,7 @@ CLASSES = {"parity": 2, "pixels": 2, "pairs": 100, "triples": 1000}
 
 
 def splits(name: str, folder: Path) -> data.Splits:
-    """A data set of `DATA`, made of training and validation images of MNIST, none of its test images among them."""
+    """A data set of `DATA`, made of training and validation images of MNIST, without its test images."""
     path = folder / f"{name}.npz"
     if not path.is_file():
         mnist, draw = data.load(), np.random.default_rng(0)
@@ -309,7 +311,7 @@ def splits(name: str, folder: Path) -> data.Splits:
 
 
 def trained(name: str, source: data.Splits) -> Any:
-    """A specimen after a few epochs: probabilities of every size, not those of random weights."""
+    """A specimen, trained for a few epochs, so that its probabilities are not those of random weights."""
     keras = import_keras()
     keras.utils.set_random_seed(1)
     specimen = ZOO[name]
@@ -332,10 +334,11 @@ def trained(name: str, source: data.Splits) -> Any:
 
 @dataclass(frozen=True)
 class Row:
-    """One specimen in one format: how far its probabilities lie from Keras', beside the plain converter's file.
+    """Comparison of one specimen in one format with Keras, and of the plain converter's file with Keras.
 
-    ``refusal`` is the cause and the remedy where there is no file. Distances are mean absolute differences of
-    probabilities, ``ece`` are calibration errors, both over the test part of the specimen's data.
+    The plain file is the output of the converter without this package's edits. ``refusal`` is cause and remedy if there
+    is no file. Distances are mean absolute differences of probabilities, ``ece`` are calibration errors, both on the
+    test images of the specimen's data.
     """
 
     name: str
@@ -352,21 +355,23 @@ class Row:
 
     @property
     def sound(self) -> bool:
-        """Whether it was refused as is meant, or is as close to Keras as the plain converter's file."""
+        """Whether the file is as close to Keras as the plain converter's file, or the refusal is an expected one."""
         if self.refusal:
-            meant = ZOO[self.name].refused or MEANT.get((self.name, "tflite" if self.format == "c" else self.format))
+            expected = ZOO[self.name].refused or MEANT.get((self.name, "tflite" if self.format == "c" else self.format))
             kernels = NO_INTEGER_KERNEL if self.format == "c" else ()
-            return any(part and part in self.refusal for part in (meant, *kernels))
+            return any(part and part in self.refusal for part in (expected, *kernels))
         near = self.distance <= 1.05 * self.plain_distance + 2e-3 / self.classes
         calibrated = abs(self.ece - self.ece_keras) <= abs(self.ece_plain - self.ece_keras) + 0.005
         return near and calibrated
 
 
 def examine(name: str, formats: tuple[str, ...], folder: Path) -> list[Row]:
-    """Train a specimen, export it, and compare every file with Keras.
+    """Train a specimen, export it, and compare each file with Keras.
 
     Args:
-        name: a key of `ZOO`. formats: of `conversion.formats`. folder: where data sets and workspaces are made.
+        name: a key of `ZOO`.
+        formats: formats to export.
+        folder: where data sets and workspaces are made.
     """
     source = splits(ZOO[name].data, folder)
     path = folder / f"{name.replace(' ', '_').replace(',', '')}.keras"
@@ -401,7 +406,7 @@ def _row(name: str, format_: str, path: Path, rule: str, source: data.Splits) ->
 
 
 def _plain(model: Any, format_: str, contract: Contract, source: data.Splits) -> NDArray[np.float32]:
-    """The probabilities of the file that the converter makes without any edit of ours."""
+    """Probabilities of the file that the converter makes without this package's edits."""
     images = source.test.images
     with tempfile.TemporaryDirectory() as scratch:
         request = conversion.ConversionRequest("int8", source.calibration.images, contract, Path(scratch) / "log")

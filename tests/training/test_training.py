@@ -25,11 +25,11 @@ from tests.conftest import Run
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("dense", 101_770), ("cnn", 421_642)])
-def test_the_parameter_counts_of_the_design(name: str, parameters: int) -> None:
+def test_the_built_in_nets_have_the_documented_numbers_of_parameters(name: str, parameters: int) -> None:
     assert models.build(name, (28, 28, 1), 10).count_params() == parameters
 
 
-def test_unknown_names_are_answered_with_the_nearest() -> None:
+def test_unknown_names_are_refused_with_the_most_similar_known_name() -> None:
     for call in (lambda: models.build("dnse", (28, 28, 1), 10), lambda: training.configure("dense", "tutorail")):
         with pytest.raises(UsageError) as caught:
             call()
@@ -38,7 +38,7 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
         training.configure("dense", learning_rate=-1.0)
 
 
-def test_the_trained_model_loads_again_and_answers_as_its_reference(workspace: Path, mnist: data.Splits) -> None:
+def test_the_trained_model_loads_again_and_reproduces_its_float_answers(workspace: Path, mnist: data.Splits) -> None:
     folder = workspace / "dense"
     reference = Reference.from_bytes((folder / "reference.npz").read_bytes())
     loaded = models.outputs(models.load(folder / "model.keras"), mnist.test.images)
@@ -53,7 +53,7 @@ def test_the_trained_model_loads_again_and_answers_as_its_reference(workspace: P
     assert accuracy > 0.93
 
 
-def test_a_run_that_is_interrupted_goes_on_and_ends_as_one_that_was_not(slice_npz: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes_and_ends_like_one_without_interruption(slice_npz: Path, tmp_path: Path) -> None:
     splits = data.load(slice_npz)
     config = training.configure("dense", epochs=3)
     training.train(config, splits, tmp_path / "whole")
@@ -91,8 +91,10 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_kill_9_loses_at_most_the_running_epoch_and_changes_nothing(slice_npz: Path, tmp_path: Path) -> None:
-    """With op determinism, and all that a recipe has: augmentation, batch norm, a last clean epoch."""
+def test_kill_9_loses_at_most_the_current_epoch_and_does_not_change_the_weights(
+    slice_npz: Path, tmp_path: Path
+) -> None:
+    """With deterministic ops, and a recipe that has augmentation, batch norm and a last epoch without augmentation."""
     epochs = 5
     words = ["train", "--model", "cnn", "--recipe", "best", "--epochs", str(epochs), "--data", str(slice_npz), "-o"]
     command = [sys.executable, "-c", DETERMINISTIC, *words]
@@ -118,7 +120,7 @@ def test_kill_9_loses_at_most_the_running_epoch_and_changes_nothing(slice_npz: P
 
 
 class Clock:
-    """In place of the module ``time``: every look at it takes as many seconds as the test says."""
+    """Stand-in for the module ``time`` whose clock advances by a fixed number of seconds each time it is read."""
 
     def __init__(self, seconds: float) -> None:
         self.now, self.seconds = 0.0, seconds
@@ -128,10 +130,10 @@ class Clock:
         return self.now
 
 
-def test_a_time_budget_is_kept_and_a_second_call_trains_nothing(
+def test_a_time_budget_is_kept_and_a_second_call_does_not_train(
     slice_npz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The training loop looks at the clock at both ends of an epoch, so an epoch takes what one look takes."""
+    """The training loop reads the clock at both ends of an epoch, so an epoch takes one step of the clock."""
     splits = data.load(slice_npz)
     clock = Clock(seconds=1.25)
     monkeypatch.setattr(fitting, "time", clock)
@@ -153,23 +155,23 @@ def test_a_time_budget_is_kept_and_a_second_call_trains_nothing(
     compiling=st.floats(0, 20),
     minutes=st.floats(0.01, 60),
 )
-def test_a_time_budget_holds_the_epochs_that_fit_and_no_more(
+def test_the_number_of_epochs_is_the_largest_that_fits_into_the_time_budget(
     images: int, step: float, compiling: float, minutes: float
 ) -> None:
-    """Training is replaced by a machine of which every batch takes the same time, and the first epoch some more."""
+    """Training is simulated: each batch takes the same time, and the first epoch additional time to compile."""
     train = data.Split(np.zeros((images, 1, 1, 1), np.uint8), np.zeros(images, np.int64), np.arange(images))
     config = training.configure("cnn", time_budget=minutes)
     steps = -(-images // config.recipe.batch_size)
     total = 60 * minutes
 
-    def machine(probe: training.TrainConfig, some: data.Split, *_: object) -> tuple[None, Record]:
+    def simulated_fit(probe: training.TrainConfig, some: data.Split, *_: object) -> tuple[None, Record]:
         assert probe.recipe.epochs == 2
-        assert len(some) <= 64 * probe.recipe.batch_size, "the probe is no short run"
+        assert len(some) <= 64 * probe.recipe.batch_size, "the probe is not short"
         seconds = step * -(-len(some) // probe.recipe.batch_size)
         return None, Record(history=[{"seconds": seconds + compiling}, {"seconds": seconds}])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(budget, "fit", machine)
+        patch.setattr(budget, "fit", simulated_fit)
         try:
             epochs = budget.within_budget(config, train, train, 10).recipe.epochs
         except UsageError as error:
@@ -181,7 +183,7 @@ def test_a_time_budget_holds_the_epochs_that_fit_and_no_more(
     assert compiling + (epochs + 1) * steps * step > total * (1 - 1e-9)
 
 
-def test_a_student_learns_from_a_teacher_of_its_own_or_the_workspaces(slice_npz: Path, tmp_path: Path) -> None:
+def test_a_student_uses_the_teacher_in_the_workspace_or_trains_a_private_one(slice_npz: Path, tmp_path: Path) -> None:
     splits = data.load(slice_npz)
     teacher = replace(training.RECIPES["quick"]["*"], name="best", epochs=1)
     student = replace(training.RECIPES["quick"]["dense"], name="best", epochs=2, teacher="cnn")
@@ -199,26 +201,28 @@ def test_a_student_learns_from_a_teacher_of_its_own_or_the_workspaces(slice_npz:
     assert entries[0]["made_by"]["teacher"]
 
 
-def test_a_training_has_a_page(tmp_path: Path, slice_npz: Path, cli: Callable[..., Run]) -> None:
+def test_train_writes_a_page_that_loads_nothing_and_is_not_written_again(
+    tmp_path: Path, slice_npz: Path, cli: Callable[..., Run]
+) -> None:
     words = ["train", "--model", "cnn", "--epochs", "1", "--data", slice_npz, "-o", tmp_path]
     run = cli(*words, "--json")
     page = Path(run.json["result"]["page"])
     text = page.read_text()
     for part in ("Training curves", "<svg", "Answers of model.keras on keras", "Mistakes: ", "Filters of the first"):
         assert part in text
-    assert not re.findall(r'(?:src|href)="(?!data:|#)', text), "the page fetches something"
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', text), "the page loads something"
     before = page.stat().st_mtime_ns
     assert cli(*words).code == 0
     assert page.stat().st_mtime_ns == before
 
 
-def test_tensorboard_logs_are_written_when_asked_for(slice_npz: Path, tmp_path: Path) -> None:
+def test_tensorboard_logs_are_written_on_request(slice_npz: Path, tmp_path: Path) -> None:
     splits = data.load(slice_npz)
     training.train(training.configure("dense", epochs=1), splits, tmp_path, tensorboard=True)
     assert list((tmp_path / "tensorboard").rglob("events.out.tfevents.*"))
 
 
-def test_nothing_is_trained_twice(slice_npz: Path, tmp_path: Path) -> None:
+def test_the_same_configuration_and_data_are_not_trained_twice(slice_npz: Path, tmp_path: Path) -> None:
     splits = data.load(slice_npz)
     first = training.train(training.configure("dense", epochs=1), splits, tmp_path)
     again = training.train(training.configure("dense", epochs=1), splits, tmp_path)
@@ -226,7 +230,7 @@ def test_nothing_is_trained_twice(slice_npz: Path, tmp_path: Path) -> None:
     assert (first.fresh, again.fresh, other.fresh) == (True, False, True)
 
 
-def test_a_loss_that_is_nan_is_a_stage_error(slice_npz: Path, tmp_path: Path) -> None:
+def test_a_nan_loss_is_a_stage_error(slice_npz: Path, tmp_path: Path) -> None:
     model = models.build("dense", (28, 28, 1), 10)
     model.layers[-1].bias.assign(np.full(10, np.nan))
     model.save(tmp_path / "broken.keras")

@@ -1,4 +1,4 @@
-"""The preprocessor ``digit``: what MNIST is passes, the rest is brought there, and what is no digit is not guessed."""
+"""The preprocessor ``digit``: MNIST's images pass unchanged, others are normalized, and no digit is invented."""
 
 from __future__ import annotations
 
@@ -23,10 +23,8 @@ from mnist_edge.runtime.confidence import apply_temperature, fit_temperature
 from mnist_edge.runtime.predict import as_text, grids_of, judge_found, predict_picture
 from mnist_edge.serving import decoding, requests
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.vision.components import components
 from mnist_edge.vision.digit import Found, NoDigit, find_digit, find_digits, is_normalized
 from mnist_edge.vision.pictures import prepare, read_picture
-from mnist_edge.vision.sheets import inside_of_sheet
 from tests.conftest import Run
 
 SHAPE = (28, 28)
@@ -35,21 +33,6 @@ SHAPE = (28, 28)
 @pytest.fixture(scope="module")
 def session() -> runtime.Session:
     return runtime.open_session(SHIPPED / "cnn" / "cnn-int8.tflite", "litert")
-
-
-@given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
-def test_components_are_scipy_s(mask: np.ndarray) -> None:
-    labels, found = components(mask)
-    expected, count = ndimage.label(mask, np.ones((3, 3)))
-    assert len(found) == count
-    assert ((labels > 0) == mask).all()
-    for item in found:
-        mine = labels == item.label
-        assert len(np.unique(expected[mine])) == 1
-        rows, columns = np.nonzero(mine)
-        assert item.area == mine.sum()
-        assert (item.top, item.bottom) == (rows.min(), rows.max() + 1)
-        assert (item.left, item.right) == (columns.min(), columns.max() + 1)
 
 
 def test_every_image_of_mnist_passes_bit_for_bit(mnist: data.Splits) -> None:
@@ -62,7 +45,7 @@ def test_every_image_of_mnist_passes_bit_for_bit(mnist: data.Splits) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))))
-def test_any_pixels_give_a_digit_s_picture_or_a_reason(pixels: np.ndarray) -> None:
+def test_any_pixels_give_a_normalized_digit_or_a_reason(pixels: np.ndarray) -> None:
     for find in (lambda: [find_digit(pixels, SHAPE)], lambda: find_digits(pixels, SHAPE)):
         try:
             found = find()
@@ -77,8 +60,8 @@ def test_any_pixels_give_a_digit_s_picture_or_a_reason(pixels: np.ndarray) -> No
             assert left + width <= pixels.shape[1] and top + height <= pixels.shape[0]
 
 
-def test_edges_of_black_and_white_areas_are_no_error() -> None:
-    """Next to them an interpolated background is below black or above white."""
+def test_an_interpolated_background_beyond_black_and_white_is_not_an_error() -> None:
+    """Bicubic interpolation overshoots next to the edges of black and white areas."""
     draw = np.random.default_rng(0)
     for _ in range(20):
         areas = np.where(draw.random((4, 3)) < 0.5, 0, 255).astype(np.uint8)
@@ -108,7 +91,7 @@ def under_light(image: np.ndarray) -> np.ndarray:
     return (light * (1 - 0.7 * ink)).astype(np.uint8)
 
 
-WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+VARIANTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "moved": lambda image: np.pad(image, ((3, 20), (18, 1))),
     "half": lambda image: scaled(image, 0.5),
     "large": lambda image: scaled(image, 4),
@@ -118,10 +101,12 @@ WAYS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_digit_is_read_whatever_its_picture_is_like(session: runtime.Session, mnist: data.Splits, way: str) -> None:
-    """Of 200 validation images four may be lost: benchmarks/pictures.py has the figures of 2,000 test images."""
-    assert accuracy(session, mnist.validation, WAYS[way]) >= 0.98
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_digit_is_read_in_every_variant_of_its_picture(
+    session: runtime.Session, mnist: data.Splits, variant: str
+) -> None:
+    """At most 4 of 200 validation images may fail; benchmarks/pictures.py measures 2,000 test images."""
+    assert accuracy(session, mnist.validation, VARIANTS[variant]) >= 0.98
 
 
 def test_a_digit_stretched_to_a_small_square_is_read(session: runtime.Session, mnist: data.Splits) -> None:
@@ -133,15 +118,13 @@ def test_a_digit_stretched_to_a_small_square_is_read(session: runtime.Session, m
     assert accuracy(session, mnist.validation, stretched) >= 0.95
 
 
-def test_a_fine_pen_and_a_thick_brush_are_brought_to_mnist_s_stroke(
-    session: runtime.Session, mnist: data.Splits
-) -> None:
+def test_digits_of_a_fine_pen_and_of_a_thick_brush_are_read(session: runtime.Session, mnist: data.Splits) -> None:
     def thick(image: np.ndarray) -> np.ndarray:
         return np.where(ndimage.binary_dilation(scaled(image, 10) > 128, iterations=10), 0, 255).astype(np.uint8)
 
     assert accuracy(session, mnist.validation, thick) >= 0.97
     lines = np.full((300, 200), 255, np.uint8)
-    lines[40:260, 99:101] = 0  # a one, of two pixels' width in 220
+    lines[40:260, 99:101] = 0  # a one, 2 pixels wide and 220 tall
     found = find_digit(lines, SHAPE)
     assert found.pixels.max() > 60
     assert (found.pixels > 100).any(axis=0).sum() >= 2
@@ -165,7 +148,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_what_is_no_digit_is_answered_with_the_reason(session: runtime.Session, name: str) -> None:
+def test_a_picture_without_a_digit_gets_no_label_but_a_reason(session: runtime.Session, name: str) -> None:
     pixels, reason = OTHERS[name]
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
@@ -175,7 +158,7 @@ def test_what_is_no_digit_is_answered_with_the_reason(session: runtime.Session, 
     assert reason in str(seen.prediction.reason)
 
 
-def test_two_digits_are_no_digit_but_with_multi_they_are_two(
+def test_several_digits_are_refused_and_with_multi_each_is_read_in_its_box(
     session: runtime.Session, mnist: data.Splits, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
     images, labels = mnist.test.images[:6, ..., 0], mnist.test.labels[:6].tolist()
@@ -194,7 +177,7 @@ def test_two_digits_are_no_digit_but_with_multi_they_are_two(
 
 
 @pytest.mark.slow
-def test_the_10_000_as_png_files_have_the_labels_of_the_raw_arrays(
+def test_the_10_000_test_images_as_png_files_get_the_labels_of_the_raw_arrays(
     session: runtime.Session, mnist: data.Splits, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
     for at, image in enumerate(mnist.test.images[..., 0]):
@@ -205,7 +188,9 @@ def test_the_10_000_as_png_files_have_the_labels_of_the_raw_arrays(
     assert [item["label"] for item in run.json["predictions"]] == expected.tolist()
 
 
-def test_show_and_raw(tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]) -> None:
+def test_show_prints_the_image_and_raw_skips_the_search_for_a_digit(
+    tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run]
+) -> None:
     Image.fromarray(mnist.test.images[0, ..., 0]).save(tmp_path / "seven.png")
     Image.fromarray(np.zeros((50, 50), np.uint8)).save(tmp_path / "blank.png")
     shown = cli("predict", tmp_path / "seven.png", "-o", tmp_path, "--show")
@@ -219,16 +204,16 @@ def test_show_and_raw(tmp_path: Path, mnist: data.Splits, cli: Callable[..., Run
 
 @given(st.floats(0.7, 1.6))
 @settings(max_examples=20, deadline=None)
-def test_a_temperature_is_found_again(temperature: float) -> None:
-    """Labels drawn from the probabilities themselves are calibrated at 1; sharpened ones need their own inverse."""
+def test_fitting_finds_the_inverse_of_a_temperature_that_was_applied(temperature: float) -> None:
+    """Labels are drawn from the probabilities, which are therefore calibrated at a temperature of 1."""
     numbers = np.random.default_rng(1)
-    honest = apply_temperature(numbers.dirichlet(np.ones(10), 4000).astype(np.float32), 1.0)
-    labels = np.array([numbers.choice(10, p=row / row.sum()) for row in honest.astype(np.float64)])
-    sharpened = apply_temperature(honest, temperature)
+    calibrated = apply_temperature(numbers.dirichlet(np.ones(10), 4000).astype(np.float32), 1.0)
+    labels = np.array([numbers.choice(10, p=row / row.sum()) for row in calibrated.astype(np.float64)])
+    sharpened = apply_temperature(calibrated, temperature)
     assert fit_temperature(sharpened, labels) == pytest.approx(1 / temperature, rel=0.15)
 
 
-# Of 12 scenes of a kind, the fewest right answers: two or three fewer than now.
+# Smallest number of right answers for 12 scenes of each kind: two or three fewer than measured.
 FEWEST_RIGHT = {
     "sheet on a darker desk": 7,
     "sheet partly in view": 3,
@@ -237,21 +222,21 @@ FEWEST_RIGHT = {
     "hard shadow through the digit": 0,
     "digit cut by the picture's edge": 0,
     "digit cut by the sheet's edge": 0,
-    "empty sheet on a desk": 12,  # None is right
+    "empty sheet on a desk": 12,  # the right answer is None
 }
 
 
 def answers(
     session: runtime.Session, splits: data.Splits, kind: str, count: int
 ) -> list[tuple[int | None, Prediction]]:
-    """What development scenes show, and what is answered; benchmarks/results/pictures.md has the figures of more."""
+    """Digits of development scenes, and the predictions; benchmarks/results/pictures.md has figures of other scenes."""
     validation = splits.validation
     made = scenes.scenes(kind, count, scenes.DEVELOPMENT, validation.images[..., 0], validation.labels)
     return [(truth, predict_picture(session, "x", content)[0].prediction) for content, truth in made]
 
 
 @pytest.mark.parametrize("kind", FEWEST_RIGHT)
-def test_sheets_shadows_and_cut_digits_are_not_answered_wrong(
+def test_scenes_with_sheets_shadows_and_cut_digits_get_no_wrong_label(
     session: runtime.Session, mnist: data.Splits, kind: str
 ) -> None:
     seen = [(truth, prediction.label) for truth, prediction in answers(session, mnist, kind, 12)]
@@ -264,10 +249,10 @@ def test_digits_on_plain_paper_are_read(session: runtime.Session, mnist: data.Sp
     assert sum(truth == prediction.label for truth, prediction in answers(session, mnist, "plain paper", 12)) >= 11
 
 
-def test_a_digit_turned_by_a_quarter_is_rarely_answered_wrong(session: runtime.Session, mnist: data.Splits) -> None:
+def test_a_digit_turned_by_a_quarter_rarely_gets_a_wrong_label(session: runtime.Session, mnist: data.Splits) -> None:
     seen = answers(session, mnist, "plain paper, quarter turn", 25)
     wrong = sum(prediction.label not in (None, truth) for truth, prediction in seen)
-    assert wrong <= 6  # 15 before turned grids were tried
+    assert wrong <= 6  # 15 if turned images are not tried
     assert any("turned by a quarter" in str(prediction.reason) for _, prediction in seen)
 
 
@@ -308,7 +293,7 @@ def test_a_photographed_figure_at_the_edge_is_refused_and_a_drawn_one_is_read(mn
 
 
 @pytest.mark.parametrize("angle", [0, 10, 30])
-def test_a_sheet_is_refused_and_a_zero_as_wide_as_it_is_read(angle: int) -> None:
+def test_a_sheet_is_refused_and_a_zero_of_the_same_size_is_not(angle: int) -> None:
     sheet = Image.new("L", (300, 300), 40)
     pen = ImageDraw.Draw(sheet)
     pen.rectangle((80, 60, 220, 240), fill=230)
@@ -321,7 +306,7 @@ def test_a_sheet_is_refused_and_a_zero_as_wide_as_it_is_read(angle: int) -> None
     find_digit(np.asarray(sheet.rotate(angle, fillcolor=40)), SHAPE)
 
 
-def test_the_edge_of_a_shadow_through_a_digit_is_a_reason_and_elsewhere_is_none(mnist: data.Splits) -> None:
+def test_the_edge_of_a_shadow_is_a_reason_to_refuse_a_digit_only_if_it_crosses_the_digit(mnist: data.Splits) -> None:
     ink = np.zeros((300, 400))
     ink[60:228, 60:228] = scaled(mnist.validation.images[0, ..., 0], 6) / 255
     light = np.ones(ink.shape)
@@ -332,7 +317,7 @@ def test_the_edge_of_a_shadow_through_a_digit_is_a_reason_and_elsewhere_is_none(
         find_digit((photograph(ink) * light).astype(np.uint8), SHAPE)
 
 
-def test_a_turned_grid_that_is_answered_better_with_another_label_leaves_no_answer(
+def test_a_digit_gets_no_label_if_its_turned_image_gets_another_one_with_more_confidence(
     session: runtime.Session, mnist: data.Splits
 ) -> None:
     pixels = mnist.validation.images[0, ..., 0]
@@ -354,7 +339,7 @@ def test_a_turned_grid_that_is_answered_better_with_another_label_leaves_no_answ
             judge_found(session, "x", found, np.full((count, 10), 0.1, np.float32), certain=False)
 
 
-def test_a_service_tries_the_turned_grids_of_a_photograph_too(mnist: data.Splits) -> None:
+def test_the_service_reports_that_a_photographed_figure_may_be_turned(mnist: data.Splits) -> None:
     ink = np.pad(np.rot90(scaled(mnist.validation.images[0, ..., 0], 5)) / 255, 60)
     stream = io.BytesIO()
     Image.fromarray(photograph(ink)).save(stream, "PNG")
@@ -363,13 +348,3 @@ def test_a_service_tries_the_turned_grids_of_a_photograph_too(mnist: data.Splits
     answer = msgspec.msgpack.encode(decoding.do(job, contextlib.nullcontext))
     result = msgspec.msgpack.decode(answer, type=decoding.Pictures)
     assert [item.may_be_turned for item in found] == [item.may_be_turned for item in result.found] == [True]
-
-
-def test_ink_that_is_cut_by_the_edge_of_a_sheet_is_cut_by_the_edge_of_its_picture() -> None:
-    values, sheet = np.full((200, 150), 200, np.uint8), np.ones((200, 150), np.bool_)
-    values[80:120, 120:] = 40
-    sheet[80:120, 120:] = False
-    inside, (top, left) = inside_of_sheet(values, sheet)
-    assert 0 < left < 10 and 0 < top < 10
-    assert (inside[80 - top : 120 - top, 120 - left :] == 40).all()
-    assert np.count_nonzero(inside == 40) == 40 * (inside.shape[1] - 120 + left)
