@@ -208,7 +208,7 @@ def _nothing() -> Any:
 def _service() -> Any:
     from mnist_edge.serving.access import Access
     from mnist_edge.serving.app import build
-    from mnist_edge.serving.decoding import Job, Refusal, Result, do
+    from mnist_edge.serving.decoding import Job, Refusal, Result, run_job
     from mnist_edge.serving.limits import Limits, RequestRefusedError
     from mnist_edge.serving.log import Log
     from mnist_edge.serving.metrics import Metrics
@@ -216,10 +216,10 @@ def _service() -> Any:
     from mnist_edge.serving.service import Service
 
     class InProcess:
-        """Decodes in this process, where the fuzzer sees what is covered."""
+        """Runs decoding jobs in this process, so that the fuzzer sees which code they cover."""
 
-        async def run(self, job: Job, gone: object = None) -> Result:
-            result = do(job)
+        async def run(self, job: Job, is_disconnected: object = None) -> Result:
+            result = run_job(job)
             if isinstance(result, Refusal):
                 raise RequestRefusedError(result.status, result.message)
             return result

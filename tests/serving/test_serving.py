@@ -362,7 +362,7 @@ def test_the_page(server: Server, tmp_path: Path, width: int, dark: bool) -> Non
             driver.save_screenshot(f"{os.environ['SCREENSHOTS']}/page-{width}-{'dark' if dark else 'light'}.png")
         driver.execute_script("document.getElementById('clear').click()")
         time.sleep(0.3)
-        assert "Nothing drawn" in driver.execute_script("return document.getElementById('said').textContent")
+        assert "Nothing drawn" in driver.execute_script("return document.getElementById('status').textContent")
 
 
 def two_digits(folder: Path) -> Path:
