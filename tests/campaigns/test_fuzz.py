@@ -36,7 +36,7 @@ def mutated(draw: st.DrawFn, target: str) -> bytes:
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("target", fuzz.TARGETS)
-def test_mutated_inputs_are_answered_or_refused(target: str) -> None:
+def test_mutated_inputs_are_read_or_refused_with_a_documented_error(target: str) -> None:
     @settings(
         max_examples=EXAMPLES.get(target, 200), derandomize=True, database=None, deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -49,11 +49,11 @@ def test_mutated_inputs_are_answered_or_refused(target: str) -> None:
 
 
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name[:12]}")
-def test_what_was_found_once_stays_mended(path) -> None:  # type: ignore[no-untyped-def]
+def test_an_input_that_once_failed_is_read_or_refused(path) -> None:  # type: ignore[no-untyped-def]
     fuzz.TARGETS[path.parent.name](path.read_bytes())
 
 
-def test_the_harness_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_fails_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A harness that lets everything pass proves nothing."""
     from mnist_edge.data import idx as reader
 

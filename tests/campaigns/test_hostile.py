@@ -47,7 +47,7 @@ def test_known_bad_models_are_refused_before_native_code(bad: list[tuple[str, Pa
 
 
 @pytest.mark.slow
-def test_damaged_files_harm_nobody() -> None:
+def test_truncated_and_edited_files_end_no_process_and_give_documented_exit_codes() -> None:
     """Few of each kind; ``tests/campaigns/hostile.py --count 1000`` by hand."""
     command = [sys.executable, ROOT / "tools" / "hostile.py", "--count", "8", "--seed", "7", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -80,7 +80,7 @@ ENGINES["bad"] = Engine("bad", (".bad",), "bad", "bad", 1, load)
         ("raise ZeroDivisionError('in the engine')", "in the engine"),
     ],
 )
-def test_what_ends_the_trial_is_an_error_here(
+def test_an_engine_that_ends_the_child_process_is_a_content_error(
     body: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """An engine of the test's own in the child's path: real signals, real limits."""
@@ -91,7 +91,9 @@ def test_what_ends_the_trial_is_an_error_here(
         trial.attempt(b"x", words, "bad")
 
 
-def test_a_file_that_nobody_vouches_for_is_tried_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_a_manifest_is_tried_in_a_child_process_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "cnn-int8.tflite"
     path.write_bytes((SHIPPED / "cnn" / path.name).read_bytes())
     tried: list[str] = []
@@ -101,7 +103,7 @@ def test_a_file_that_nobody_vouches_for_is_tried_first(tmp_path: Path, monkeypat
     assert tried == ["litert"]
 
 
-def test_a_file_is_read_once_and_not_past_its_limit(tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_files_beyond_the_size_limit_and_devices_are_not_read(tmp_path: Path, cli: Callable[..., Run]) -> None:
     path = tmp_path / "huge.tflite"
     with path.open("wb") as stream:
         stream.truncate(structure.MAX_FILE_BYTES + 1)
@@ -173,7 +175,7 @@ def test_no_engine_receives_bytes_that_fail_the_structure_check(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_what_was_hashed_is_what_runs_even_if_the_file_changes_at_once(
+def test_an_engine_runs_the_hashed_bytes_even_if_the_file_changes_meanwhile(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is overwritten as soon as it has been read once. Nobody who opened it again could answer right."""
@@ -234,7 +236,7 @@ def test_a_refused_file_does_not_load_an_engine_in_this_process(engine: str, tmp
         assert done.stdout.strip() == answer, path
 
 
-def test_names_in_a_file_are_no_commands_to_a_terminal(tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_names_in_a_model_file_are_escaped_for_the_terminal(tmp_path: Path, cli: Callable[..., Run]) -> None:
     import onnx as library
 
     model = library.load(str(bad_models.ONNX))

@@ -124,7 +124,7 @@ def test_a_picture_bomb_is_small_and_claims_to_be_large(
         assert (picture.format, picture.size) == (kind, (side, side))
 
 
-def test_no_bomb_is_refused_for_its_length_alone() -> None:
+def test_no_bomb_exceeds_the_largest_accepted_body() -> None:
     size = Target.body_bytes
     bodies = [body for _, body in greedy.bombs(size)]
     assert max(map(len, [*bodies, greedy.parts(size), greedy.pictures(631, size)])) <= size
