@@ -59,7 +59,7 @@ def memory() -> Finding:
     found = f"{free >> 20} MiB free"
     if free < ENOUGH_BYTES:
         return Finding(
-            "memory", "warning", f"{found}: an engine wants {ENOUGH_BYTES >> 20}",
+            "memory", "warning", f"{found}: an engine needs {ENOUGH_BYTES >> 20} MiB",
             "End other programs, or add swap (zram-tools).",
         )  # fmt: skip
     return Finding("memory", "ok", found)

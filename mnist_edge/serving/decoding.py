@@ -112,7 +112,7 @@ class Pictures(msgspec.Struct, frozen=True, tag=True):
 class ReadRequest(msgspec.Struct, frozen=True, tag=True):
     """The request that a body contains."""
 
-    asked: ImageRequest
+    image_request: ImageRequest
 
 
 class Refusal(msgspec.Struct, frozen=True, tag=True):

@@ -125,9 +125,9 @@ class Calls:
     async def model_ready(self, context: Any) -> bytes:
         """Say whether a model is there."""
         async with self._message(context, self._receiving) as content:
-            asked = messages.parse("ModelReadyRequest", content)
+            request = messages.parse("ModelReadyRequest", content)
         try:
-            self._service.model(asked.name, asked.version)
+            self._service.model(request.name, request.version)
         except RequestRefusedError:
             return messages.encode("ModelReadyResponse", ready=False)
         return messages.encode("ModelReadyResponse", ready=True)
@@ -135,8 +135,8 @@ class Calls:
     async def model_metadata(self, context: Any) -> bytes:
         """Return a model's metadata."""
         async with self._message(context, self._receiving) as content:
-            asked = messages.parse("ModelMetadataRequest", content)
-        return messages.metadata(self._service.model(asked.name, asked.version))
+            request = messages.parse("ModelMetadataRequest", content)
+        return messages.metadata(self._service.model(request.name, request.version))
 
     async def check(self, context: Any) -> bytes:
         """Report whether requests should be sent here, in gRPC's health protocol."""
@@ -153,16 +153,18 @@ class Calls:
         async with self._message(context, self._receiving) as content, service.working():
             begun, failed = time.perf_counter_ns(), True
             grids = {loaded.name: loaded.grid for loaded in service.models.all()}
-            asked = await service.read(content, lambda: messages.read(content, grids), lambda: GrpcJob(content, grids))
-            loaded = service.model(asked.model, asked.version)
+            request = await service.read(
+                content, lambda: messages.read(content, grids), lambda: GrpcJob(content, grids)
+            )
+            loaded = service.model(request.model, request.version)
             try:
-                if loaded.grid != grids[asked.model]:
+                if loaded.grid != grids[request.model]:
                     raise busy("The model has just been replaced by one that takes other images.")
-                answers = await service.classify(loaded, asked, _never_disconnected)
+                answers = await service.classify(loaded, request, _never_disconnected)
                 failed = False
             finally:
                 service.count(loaded, begun, failed)
-        return messages.answer(asked, loaded, answers)
+        return messages.answer(request, loaded, answers)
 
     # Shared by the methods
 

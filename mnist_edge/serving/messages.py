@@ -142,23 +142,23 @@ def read(content: bytes, grids: Mapping[str, Grid]) -> ImageRequest:
     Raises:
         RequestRefusedError: 404 there is no such model, 400 the request does not match the model's metadata.
     """
-    asked = parse("ModelInferRequest", content)
-    grid = grids.get(asked.model_name)
+    request = parse("ModelInferRequest", content)
+    grid = grids.get(request.model_name)
     if grid is None:
-        raise RequestRefusedError(404, f"There is no model {asked.model_name[:40]!r}; there are {', '.join(grids)}.")
-    if len(asked.id) > MAX_ID:
+        raise RequestRefusedError(404, f"There is no model {request.model_name[:40]!r}; there are {', '.join(grids)}.")
+    if len(request.id) > MAX_ID:
         raise RequestRefusedError(400, f"The id has more than {MAX_ID} characters.")
-    if len(asked.inputs) != 1 or len(asked.raw_input_contents) > 1 or len(asked.outputs) > 1:
+    if len(request.inputs) != 1 or len(request.raw_input_contents) > 1 or len(request.outputs) > 1:
         raise RequestRefusedError(400, "One input, and one output at most, is expected.")
-    tensor = asked.inputs[0]
+    tensor = request.inputs[0]
     if tensor.name not in (v2.IMAGE, v2.PICTURE):
         raise RequestRefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {v2.IMAGE!r} or {v2.PICTURE!r}.")
     if len(tensor.shape) > MAX_RANK:
         raise RequestRefusedError(400, f"The shape has {len(tensor.shape)} dimensions.")
-    if asked.raw_input_contents and tensor.HasField("contents"):
+    if request.raw_input_contents and tensor.HasField("contents"):
         raise RequestRefusedError(400, "The values are either in raw_input_contents or in contents.")
     shape = list(tensor.shape)
-    raw = asked.raw_input_contents[0] if asked.raw_input_contents else None
+    raw = request.raw_input_contents[0] if request.raw_input_contents else None
     pixels = b""
     pictures: tuple[bytes, ...] = ()
     if tensor.name == v2.PICTURE:
@@ -172,10 +172,10 @@ def read(content: bytes, grids: Mapping[str, Grid]) -> ImageRequest:
         shape[0],
         pixels,
         pictures,
-        request_id=asked.id,
-        classification=_classification(asked),
-        model=asked.model_name,
-        version=asked.model_version,
+        request_id=request.id,
+        classification=_classification(request),
+        model=request.model_name,
+        version=request.model_version,
     )
 
 
@@ -190,13 +190,13 @@ def _typed_pixels(datatype: str, shape: list[int], contents: Any, grid: Grid) ->
     return pixels_of_array(np.fromiter(values, field.dtype, len(values)))
 
 
-def _classification(asked: Any) -> int | None:
+def _classification(request: Any) -> int | None:
     """Number of best classes wanted in place of all probabilities, from the output or else from the request."""
-    holders = [asked]
-    if asked.outputs:
-        holders.insert(0, asked.outputs[0])
-        if asked.outputs[0].name != v2.OUTPUT:
-            raise RequestRefusedError(400, f"There is no output {asked.outputs[0].name[:40]!r}; it is {v2.OUTPUT!r}.")
+    holders = [request]
+    if request.outputs:
+        holders.insert(0, request.outputs[0])
+        if request.outputs[0].name != v2.OUTPUT:
+            raise RequestRefusedError(400, f"There is no output {request.outputs[0].name[:40]!r}; it is {v2.OUTPUT!r}.")
     for holder in holders:
         if "classification" in holder.parameters:
             count: int = holder.parameters["classification"].int64_param

@@ -187,7 +187,7 @@ class Models:
                 self.problems.pop(name, None)
             elif self.problems.get(name) != problem:
                 self.problems[name] = problem
-                self._note(one_line(f"{name}: version {old.version} goes on serving: {problem}"))
+                self._note(one_line(f"{name}: version {old.version} is still served: {problem}"))
             self._metrics.problem.labels(name).set(problem is not None)
 
     def _refresh(self, name: str, old: LoadedModel) -> str | None:
@@ -248,7 +248,9 @@ class Models:
         if len(session.image_shape) != 2:
             raise UsageError(f"{path} takes no pictures.", "Serve an image classifier.")
         if golden_path(path).is_file() and not run_selftest(session).passed:
-            raise ContentError(f"{path} does not answer here as it did where it was built.", "Export it again.")
+            raise ContentError(
+                f"{path} gives other answers here than on the machine that built it.", "Export it again."
+            )
 
 
 def _served_name(word: str, file: Path) -> str:

@@ -1,4 +1,4 @@
-"""A request independent of its protocol: its images and the wanted form of the response; and the checks of JSON."""
+"""Image requests independent of their protocol, and the functions that decode and check their JSON."""
 
 from __future__ import annotations
 

@@ -78,13 +78,13 @@ class Routes:
     async def v2_infer(self, request: Request) -> Response:
         """Classify images (V2)."""
         loaded, header = self._model(request), request.headers.get(v2.HEADER)
-        asked, answers = await self._infer(
+        image_request, answers = await self._infer(
             request,
             loaded,
             lambda content: v2.read(content, header, loaded.grid),
             lambda content: V2Job(content, header, loaded.grid),
         )
-        body, headers = v2.answer(asked, loaded, answers)
+        body, headers = v2.answer(image_request, loaded, answers)
         return Response(body, headers=headers)
 
     async def tf_status(self, request: Request) -> Response:
@@ -98,13 +98,13 @@ class Routes:
     async def tf_predict(self, request: Request) -> Response:
         """Classify images (TensorFlow Serving)."""
         loaded = self._model(request)
-        asked, answers = await self._infer(
+        image_request, answers = await self._infer(
             request,
             loaded,
             lambda content: tfserving.read(content, loaded.grid),
             lambda content: TfJob(content, loaded.grid),
         )
-        return Response(tfserving.answer(asked, answers), media_type="application/json")
+        return Response(tfserving.answer(image_request, answers), media_type="application/json")
 
     async def _infer(
         self, request: Request, loaded: LoadedModel, read: Read, job: Callable[[bytes], Job]
@@ -112,12 +112,12 @@ class Routes:
         service, begun, failed = self._service, time.perf_counter_ns(), True
         try:
             async with body_of(request, service.limits, service.budget) as content, service.working():
-                asked = await service.read(content, lambda: read(content), lambda: job(content))
-                answers = await service.classify(loaded, asked, request.is_disconnected)
+                image_request = await service.read(content, lambda: read(content), lambda: job(content))
+                answers = await service.classify(loaded, image_request, request.is_disconnected)
             failed = False
         finally:
             service.count(loaded, begun, failed)
-        return asked, answers
+        return image_request, answers
 
     async def digits(self, request: Request) -> Response:
         """Read the digits in a picture; return the JSON of the command ``predict``."""

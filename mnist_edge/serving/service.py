@@ -140,20 +140,20 @@ class Service:
             return now()
         result = await self.decoders.run(job())
         assert isinstance(result, ReadRequest)
-        return result.asked
+        return result.image_request
 
     async def classify(
-        self, loaded: LoadedModel, asked: ImageRequest, is_disconnected: IsDisconnected
+        self, loaded: LoadedModel, image_request: ImageRequest, is_disconnected: IsDisconnected
     ) -> NDArray[np.float32]:
         """Probabilities of a request's images, float32, shape (n, classes).
 
         Raises:
             RequestRefusedError: a picture cannot be read or holds no digit, or the client has disconnected.
         """
-        if not asked.pictures:
-            return await self.predict(loaded, asked.images(loaded.grid), is_disconnected)
+        if not image_request.pictures:
+            return await self.predict(loaded, image_request.images(loaded.grid), is_disconnected)
         images = []
-        for at, content in enumerate(asked.pictures):
+        for at, content in enumerate(image_request.pictures):
             found = await self.find(loaded, Picture(content, f"picture {at}"), is_disconnected)
             if not found.found:
                 raise RequestRefusedError(400, f"There is no digit in picture {at}: {found.reason}.")

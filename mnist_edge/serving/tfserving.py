@@ -47,13 +47,13 @@ def read(content: bytes, grid: Grid) -> ImageRequest:
             request.
     """
     check_structure(content, grid)
-    asked = decode(_REQUEST, content)
-    if asked.signature_name != SIGNATURE:
+    request = decode(_REQUEST, content)
+    if request.signature_name != SIGNATURE:
         raise RequestRefusedError(400, f"The only signature is {SIGNATURE!r}.")
-    columns = bool(asked.inputs)
-    if columns == bool(asked.instances):
+    columns = bool(request.inputs)
+    if columns == bool(request.instances):
         raise RequestRefusedError(400, "Either instances or inputs is expected.")
-    values = asked.inputs if columns else asked.instances
+    values = request.inputs if columns else request.instances
     if columns and _begins_with(values, b"{"):
         named = decode(_PICTURE, values)
         if named.b64 is not None:

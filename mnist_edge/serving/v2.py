@@ -102,8 +102,8 @@ def read(content: bytes, header: str | None, grid: Grid) -> ImageRequest:
             raise RequestRefusedError(400, f"{HEADER} is not a length within the body.")
         content, binary = content[:length], content[length:]
     check_structure(content, grid)
-    asked = decode(_REQUEST, content)
-    tensor = asked.inputs[0]
+    request = decode(_REQUEST, content)
+    tensor = request.inputs[0]
     if tensor.name not in (IMAGE, PICTURE):
         raise RequestRefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {IMAGE!r} or {PICTURE!r}.")
     size = tensor.parameters.binary_data_size if tensor.parameters is not None else None
@@ -111,13 +111,13 @@ def read(content: bytes, header: str | None, grid: Grid) -> ImageRequest:
         raise RequestRefusedError(400, f"binary_data_size is {size}; there are {len(binary)} bytes.")
     if tensor.name == PICTURE:
         pictures = pictures_of(tensor.datatype, tensor.shape, _contents(tensor, binary, size), grid)
-        return _with_options(asked, len(pictures), b"", pictures)
+        return _with_options(request, len(pictures), b"", pictures)
     if size is None:
         check_image(tensor.datatype, tensor.shape, grid)
         pixels = pixels_of(tensor.data or _no_data(), tensor.shape)
     else:
         pixels = image_of(tensor.datatype, tensor.shape, binary, grid)
-    return _with_options(asked, tensor.shape[0], pixels, ())
+    return _with_options(request, tensor.shape[0], pixels, ())
 
 
 def image_of(datatype: str, shape: list[int], binary: bytes, grid: Grid) -> bytes:
@@ -169,17 +169,17 @@ def _no_data() -> msgspec.Raw:
     raise RequestRefusedError(400, "The tensor has no data.")
 
 
-def _with_options(asked: _Request, count: int, pixels: bytes, pictures: tuple[bytes, ...]) -> ImageRequest:
-    output = asked.outputs[0] if asked.outputs else _Output(OUTPUT)
+def _with_options(request: _Request, count: int, pixels: bytes, pictures: tuple[bytes, ...]) -> ImageRequest:
+    output = request.outputs[0] if request.outputs else _Output(OUTPUT)
     if output.name != OUTPUT:
         raise RequestRefusedError(400, f"There is no output {output.name[:40]!r}; it is {OUTPUT!r}.")
-    own, common = output.parameters or _OutputParameters(), asked.parameters or _RequestParameters()
+    own, common = output.parameters or _OutputParameters(), request.parameters or _RequestParameters()
     binary = common.binary_data_output if own.binary_data is None else own.binary_data
     return ImageRequest(
         count,
         pixels,
         pictures,
-        request_id=None if asked.id is msgspec.UNSET else asked.id,
+        request_id=None if request.id is msgspec.UNSET else request.id,
         classification=common.classification if own.classification is None else own.classification,
         binary=bool(binary),
     )

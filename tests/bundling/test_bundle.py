@@ -62,7 +62,7 @@ def _namespaces() -> None:
         not shutil.which("unshare")
         or subprocess.run([*NO_NETWORK, "true"], check=False, capture_output=True).returncode
     ):
-        unavailable("a network that can be taken away (unshare --net)")
+        unavailable("the right to run programs without a network (unshare --net)")
 
 
 def test_a_bundle_installs_and_predicts_without_a_network(unpacked: Path, mnist: data.Splits) -> None:
