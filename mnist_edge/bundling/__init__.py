@@ -1,6 +1,6 @@
-"""One archive for a device without a network: wheels, models, test images, checksums, a script that installs them."""
+"""One archive for a device without a network: wheels, models, test images, checksums, and a script to install them."""
 
-from mnist_edge.bundling.bundle import bundle
+from mnist_edge.bundling.bundle import Contents, bundle
 from mnist_edge.bundling.targets import TARGETS, Target
 
-__all__ = ["TARGETS", "Target", "bundle"]
+__all__ = ["TARGETS", "Contents", "Target", "bundle"]

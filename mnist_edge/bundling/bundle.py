@@ -1,4 +1,4 @@
-"""Making the archive."""
+"""Writing the archive of a bundle."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_edge import data
-from mnist_edge.bundling.targets import TARGETS, download
+from mnist_edge.bundling.targets import TARGETS, Target, download
 from mnist_edge.data import idx
 from mnist_edge.data.catalog import FILES
 from mnist_edge.data.fetch import Progress, no_progress
@@ -26,35 +27,50 @@ from mnist_edge.store.workspace import name_and_workspace
 
 SOURCE = Path(__file__).parent.parent.parent
 DISTRIBUTION = "mnist-edge"
+# Name of the work in the progress display.
 STEPS = "bundling"
 
 
-def bundle(
-    name: str,
-    path: Path,
-    extras: Sequence[str] = (),
-    models: Sequence[Path] = (),
-    test: data.Split | None = None,
-    wheel: Path | None = None,
-    progress: Progress = no_progress,
-) -> list[str]:
-    """Write the bundle of a target as a ``.tar.gz`` that holds one folder.
+@dataclass(frozen=True)
+class Contents:
+    """What goes into a bundle.
+
+    Attributes:
+        extras: extras of mnist-edge to install, such as ``onnx``.
+        models: model folders of a workspace, whose int8 files are included. The wheel contains the shipped models.
+        test: test images to verify with on the device; None for no test images.
+        wheel: the wheel of mnist-edge; None to build one from the source tree that contains this package.
+    """
+
+    extras: Sequence[str] = ()
+    models: Sequence[Path] = ()
+    test: data.Split | None = None
+    wheel: Path | None = None
+
+    @property
+    def brackets(self) -> str:
+        """The extras as in a requirement, such as ``[onnx,serve]``; empty if there are none."""
+        return f"[{','.join(self.extras)}]" if self.extras else ""
+
+
+def bundle(name: str, path: Path, contents: Contents | None = None, progress: Progress = no_progress) -> list[str]:
+    """Write the bundle of a target as a ``.tar.gz`` file that contains one folder.
 
     Args:
-        name: one of `TARGETS`. path: of the archive.
-        extras: of mnist-edge, such as ``onnx``.
-        models: model folders of a workspace; their int8 files go along. The wheel has the shipped ones anyway.
-        test: images to verify with. wheel: of mnist-edge; built from the source around this package without.
-        progress: told of the steps.
+        name: name of the target, a key of `TARGETS`.
+        path: path of the archive.
+        contents: what goes into the bundle; by default mnist-edge without extras, models of a workspace and images.
+        progress: called after each step.
 
     Returns:
-        The names of the files inside, sorted.
+        The names of the files in the folder, sorted.
 
     Raises:
-        UsageError: no such target or wheel, or no source to build a wheel from.
-        MissingError: a wheel for that target or the network is missing.
-        StageError: the disk refuses.
+        UsageError: there is no such target or wheel, or no source to build a wheel from.
+        MissingError: the network, or a wheel for the target, is missing.
+        StageError: the archive cannot be written, or the wheel cannot be built.
     """
+    contents = contents or Contents()
     target = TARGETS.get(name)
     if target is None:
         raise suggest(name, list(TARGETS), "target")
@@ -64,24 +80,16 @@ def bundle(
         for folder in (wheels, pip):
             folder.mkdir(parents=True)
         progress(STEPS, 0, 3)
-        own = own_wheel(wheel, wheels)
+        own = own_wheel(contents.wheel, wheels)
         progress(STEPS, 1, 3)
-        brackets = f"[{','.join(extras)}]" if extras else ""
-        download(target, [f"{own}{brackets}"], wheels)
+        download(target, [f"{own}{contents.brackets}"], wheels)
         download(target, ["pip"], pip)
         progress(STEPS, 2, 3)
-        for folder in models:
+        for folder in contents.models:
             _copy_model(folder, root / "models" / name_and_workspace(folder)[0])
-        if test is not None:
-            (root / "data").mkdir()
-            for role, array in (("test_images", test.images[..., 0]), ("test_labels", test.labels)):
-                content = gzip.compress(idx.encode(array), mtime=0)
-                (root / "data" / f"{FILES[role]}.gz").write_bytes(content)
-        script = read_bytes(Path(__file__).parent / "install.sh").decode()
-        filled = {"MACHINE": target.machine, "PYTHON": target.python, "REQUIREMENT": f'"{DISTRIBUTION}{brackets}"'}
-        for word, value in filled.items():
-            script = script.replace(f"@{word}@", value)
-        (root / "install.sh").write_text(script)
+        if contents.test is not None:
+            _write_images(contents.test, root / "data")
+        (root / "install.sh").write_text(_install_script(target, contents))
         files = sorted(str(item.relative_to(root)) for item in root.rglob("*") if item.is_file())
         sums = "".join(f"{sha256_of_file(root / item)}  {item}\n" for item in files)
         (root / "SHA256SUMS").write_text(sums)
@@ -93,11 +101,11 @@ def bundle(
 
 
 def own_wheel(given: Path | None, folder: Path) -> Path:
-    """mnist-edge's own wheel in a folder: a copy of the one given, else built from the source around this package.
+    """Put the wheel of mnist-edge into a folder: a copy of ``given``, or one built from the source tree.
 
     Raises:
-        UsageError: no such wheel, or no source here.
-        StageError: it cannot be built.
+        UsageError: there is no such wheel, or no source tree here.
+        StageError: the wheel cannot be built.
     """
     if given is not None:
         if given.suffix != ".whl" or not given.is_file():
@@ -117,7 +125,7 @@ def own_wheel(given: Path | None, folder: Path) -> Path:
 
 
 def _copy_model(folder: Path, target: Path) -> None:
-    """A model's int8 files with all that a device needs to verify them, and a manifest of just these."""
+    """Copy a model's int8 files, what a device needs to verify them, and a manifest of only these files."""
     source, manifest = Manifest.load(folder), Manifest(target)
     chosen = [item for item, entry in source.files.items() if entry.get("quantization") == "int8"]
     if not chosen:
@@ -130,8 +138,24 @@ def _copy_model(folder: Path, target: Path) -> None:
     manifest.save()
 
 
+def _write_images(test: data.Split, folder: Path) -> None:
+    """Write test images and labels as compressed IDX files, under the names of MNIST's files."""
+    folder.mkdir()
+    for role, array in (("test_images", test.images[..., 0]), ("test_labels", test.labels)):
+        (folder / f"{FILES[role]}.gz").write_bytes(gzip.compress(idx.encode(array), mtime=0))
+
+
+def _install_script(target: Target, contents: Contents) -> str:
+    """The text of ``install.sh`` for a target."""
+    script = read_bytes(Path(__file__).parent / "install.sh").decode()
+    requirement = f'"{DISTRIBUTION}{contents.brackets}"'
+    for word, value in (("MACHINE", target.machine), ("PYTHON", target.python), ("REQUIREMENT", requirement)):
+        script = script.replace(f"@{word}@", value)
+    return script
+
+
 def _pack(root: Path, files: Sequence[str], path: Path) -> None:
-    """Equal files make equal archives: no times, no owners."""
+    """Write the archive, without times and owners, so that equal files make equal archives."""
     with (
         path.open("wb") as raw,
         gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,

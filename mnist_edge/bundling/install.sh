@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs mnist-edge from this folder, with no network: sh install.sh [FOLDER], ~/edge by default.
-# Exit codes: 3 another machine than the one this is for, 4 a damaged file, 5 the installation failed.
+# Installs mnist-edge from this folder, without a network: sh install.sh [FOLDER], by default into ~/edge.
+# Exit codes: 3 this machine is not the one that the bundle is for, 4 a file is damaged, 5 the installation failed.
 set -eu
 fail() {
     echo "install: $2" >&2
@@ -12,7 +12,7 @@ target=${1:-$HOME/edge}
 [ "$(uname -m)" = @MACHINE@ ] || fail 3 "This bundle is for @MACHINE@, this machine is $(uname -m)." "Make one for it: mnist-edge bundle --target."
 command -v python@PYTHON@ >/dev/null || fail 3 "This bundle is for Python @PYTHON@, which is not here." "Make one for the Python that is: mnist-edge bundle --target."
 sha256sum --check --quiet SHA256SUMS >&2 || fail 4 "A file of this bundle is damaged." "Copy the bundle again."
-# pip runs out of its own wheel: Raspberry Pi OS may lack python3-venv, which brings the usual one.
+# pip runs from its wheel, because Raspberry Pi OS may lack python3-venv, which would install it.
 python@PYTHON@ -m venv --without-pip "$target" || fail 5 "No environment could be made in $target." "Name another folder: sh install.sh FOLDER."
 set -- pip/pip-*.whl
 "$target/bin/python" "$1/pip" install --quiet --no-index --find-links wheels --disable-pip-version-check @REQUIREMENT@ ||

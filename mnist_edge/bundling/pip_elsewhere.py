@@ -1,8 +1,8 @@
-"""pip, made to believe that it runs on another machine: ``python -m mnist_edge.bundling.pip_elsewhere JSON``.
+"""Run pip with the environment markers of another machine: ``python -m mnist_edge.bundling.pip_elsewhere JSON``.
 
-``pip --platform`` and ``--python-version`` choose wheels by their tags and still judge environment markers by the
-Python that runs, so that the requirements of an x86-64 machine would be fetched for an Arm board. pip has no option for
-it, and its markers' environment is not public: this is the one place that replaces it.
+``pip --platform`` and ``--python-version`` choose wheels by their tags, but evaluate environment markers for the Python
+that runs pip, so that for an Arm board the requirements of an x86-64 machine would be downloaded. pip has no option for
+markers and no public interface to them; only this module replaces its private one.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import sys
 
 
 def main() -> int:
-    """Run pip with ``arguments`` and with ``markers`` in place of this machine's."""
+    """Run pip with the ``arguments`` and the environment ``markers`` of the JSON object in the first argument."""
     from pip._internal.cli.main import main as pip
     from pip._vendor.packaging import markers
 
-    asked = json.loads(sys.argv[1])
-    here = dict(markers.default_environment())
-    markers.default_environment = lambda: {**here, **asked["markers"]}
-    return int(pip(asked["arguments"]))
+    request = json.loads(sys.argv[1])
+    own_markers = dict(markers.default_environment())
+    markers.default_environment = lambda: {**own_markers, **request["markers"]}
+    return int(pip(request["arguments"]))
 
 
 if __name__ == "__main__":

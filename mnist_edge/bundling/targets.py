@@ -1,4 +1,4 @@
-"""Other machines than this one, and the wheels that pip would install there."""
+"""Target machines of a bundle, and downloading the wheels that pip would install there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ _ARM, _X86 = "aarch64", "x86_64"
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of machine: its Python (as 3.11), the processor as ``uname -m`` has it, and its glibc's minor version."""
+    """A kind of Linux machine.
+
+    Attributes:
+        python: version of its CPython, such as ``3.11``.
+        machine: its processor, as ``uname -m`` prints it.
+        glibc: minor version of its C library: 36 for glibc 2.36.
+    """
 
     python: str
     machine: str
@@ -24,13 +30,13 @@ class Target:
 
     @property
     def tags(self) -> list[str]:
-        """The platform tags of the wheels that it takes, the best first (PEP 600)."""
+        """The platform tags of the wheels that it accepts, in order of preference (PEP 600)."""
         newest = [f"manylinux_2_{minor}_{self.machine}" for minor in range(self.glibc, 16, -1)]
         return [*newest, f"manylinux2014_{self.machine}", f"linux_{self.machine}"]
 
     @property
     def markers(self) -> dict[str, str]:
-        """Its environment markers (PEP 508), as far as they differ from another CPython's on Linux."""
+        """Its environment markers (PEP 508), without those that are the same for every CPython."""
         return {
             "python_version": self.python,
             "python_full_version": f"{self.python}.0",
@@ -42,7 +48,7 @@ class Target:
         }
 
 
-# Raspberry Pi OS has the names, Pythons and C libraries of the Debian releases that it is made of.
+# Releases of Raspberry Pi OS have the names, Python versions and C libraries of the Debian releases they are based on.
 TARGETS = {
     "bookworm-arm64": Target("3.11", _ARM, 36),
     "trixie-arm64": Target("3.13", _ARM, 41),
@@ -52,26 +58,26 @@ TARGETS = {
 
 
 def download(target: Target, requirements: Sequence[str], folder: Path) -> None:
-    """Fetch the wheels of some requirements, and of all that they require there, into a folder.
+    """Download the wheels of requirements and of their dependencies for a target.
 
     Args:
-        target: the machine that they are for.
-        requirements: as pip takes them; a path to a wheel among them.
-        folder: where to.
+        target: the machine on which the wheels are to be installed.
+        requirements: requirements as on pip's command line, paths of wheels included.
+        folder: the folder to download to.
 
     Raises:
-        MissingError: pip, the network, or a wheel for that machine is missing.
+        MissingError: pip, the network, or a wheel for the target is missing.
     """
     arguments = ["--python-version", target.python, "--implementation", "cp", "--only-binary=:all:"]
     for tag in target.tags:
         arguments += ["--platform", tag]
     words = ["download", "--quiet", "--disable-pip-version-check", "--dest", str(folder), *arguments, *requirements]
-    asked = json.dumps({"markers": target.markers, "arguments": words})
-    command = [sys.executable, "-m", "mnist_edge.bundling.pip_elsewhere", asked]
+    request = json.dumps({"markers": target.markers, "arguments": words})
+    command = [sys.executable, "-m", "mnist_edge.bundling.pip_elsewhere", request]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        said = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or done.stderr.splitlines()
-        why = said[-1].removeprefix("ERROR: ") if said else f"pip ended with {done.returncode}"
+        lines = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or done.stderr.splitlines()
+        why = lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {done.returncode}"
         raise MissingError(
             f"No wheels for Python {target.python} on {target.machine}: {why}",
             "Check the network, and that this environment has pip: python -m ensurepip",

@@ -1,6 +1,7 @@
-"""What is wrong with this machine, and what helps: every engine is asked, and all that has gone wrong elsewhere.
+"""Diagnosis of this machine: each check looks for one known cause of failure and names its remedy.
 
-A check is a function that returns a `Finding`; it raises nothing, and says nothing that a bug report should not hold.
+A check is a function without arguments that returns a `Finding` and raises nothing. Its texts contain no personal data,
+so that they can be posted in a bug report.
 """
 
 from mnist_edge.doctor.diagnosis import Diagnosis, diagnose

@@ -1,4 +1,4 @@
-"""The engines: each is constructed and run in a process of its own, then asked for the golden set that came along."""
+"""Checks of the engines: each runs a shipped model in a child process first, then the model's self-test in this one."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _ILLEGAL = "SIGILL"
 
 
 def checks() -> list[Callable[[], Finding]]:
-    """A check for every engine that could answer here, and one whether any does."""
+    """A check for every engine that can run a shipped file, and one for whether any of them works."""
     files = artifact_paths(SHIPPED, DEFAULT_MODEL)
-    looked: list[Callable[[], Finding]] = []
+    found: list[Callable[[], Finding]] = []
     for name in engine_names():
         path = next((path for path in files if path.suffix in ENGINES[name].suffixes), None)
         if path is not None:
-            looked.append(functools.cache(functools.partial(_engine, name, path)))
-    return [*looked, functools.partial(_any, looked)]
+            found.append(functools.cache(functools.partial(_engine, name, path)))
+    return [*found, functools.partial(_any, found)]
 
 
 def _engine(name: str, path: Path) -> Finding:
@@ -35,31 +35,33 @@ def _engine(name: str, path: Path) -> Finding:
         died = trial.run(read_bytes(path), name)
         if died is not None:
             return Finding(check, "failed", *_death(name, died), code=3)
-        said = run_selftest(open_session(path, name))
+        result = run_selftest(open_session(path, name))
     except MissingError as error:
         status = "absent" if "is not installed" in error.cause else "failed"
         return Finding(check, status, error.cause, error.remedy, code=0 if status == "absent" else 3)
     except MnistEdgeError as error:
         return Finding(check, "failed", error.cause, error.remedy, code=error.exit_code)
-    if not said.passed:
-        found = f"it differs by {said.max_abs_difference:.2g} from what it said where {path.name} was built"
+    if not result.passed:
+        found = (
+            f"its answers differ by {result.max_abs_difference:.2g} from those of the machine that built {path.name}"
+        )
         return Finding(check, "failed", found, "Verify the files here: mnist-edge verify --shipped", code=1)
-    return Finding(check, "ok", f"{path.name}: {said.n} of {said.n} golden images within {said.tolerance:g}")
+    return Finding(check, "ok", f"{path.name}: {result.n} of {result.n} golden images within {result.tolerance:g}")
 
 
 def _death(name: str, died: str) -> tuple[str, str]:
     package = ENGINES[name].package
     if died == _ILLEGAL:
         return (
-            f"{package} uses an instruction that this processor has not (illegal instruction)",
+            f"{package} uses an instruction that this processor does not have (illegal instruction)",
             "Use another engine, a 64-bit system, or a wheel built for this processor.",
         )
-    return f"{package} ends the process: {died}", f"Install it anew: pip install --force-reinstall {package}"
+    return f"{package} ends the process: {died}", f"Install it again: pip install --force-reinstall {package}"
 
 
-def _any(looked: list[Callable[[], Finding]]) -> Finding:
-    working = [item().check.removeprefix("engine ") for item in looked if item().status == "ok"]
+def _any(engines: list[Callable[[], Finding]]) -> Finding:
+    working = [item().check.removeprefix("engine ") for item in engines if item().status == "ok"]
     if working:
         return Finding("any engine", "ok", ", ".join(working))
-    first = next((item() for item in looked if item().status == "failed"), looked[0]())
+    first = next((item() for item in engines if item().status == "failed"), engines[0]())
     return Finding("any engine", "failed", f"no engine answers here: {first.found}", first.remedy, code=3)

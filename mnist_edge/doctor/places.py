@@ -1,4 +1,4 @@
-"""Where things are kept and had from: the user's cache, MNIST's mirrors."""
+"""Checks of the places that files come from: the user's cache and MNIST's mirrors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from mnist_edge.data import fetch
 from mnist_edge.data.catalog import FILES, TEST_ROLES
 from mnist_edge.results import Finding
 
+# Time limit for an answer of a mirror.
 SECONDS = 5
 
 
 def cache() -> Finding:
-    """Whether fetched files can be kept."""
+    """Whether the cache can be written, and the files in it are undamaged."""
     folder = fetch.cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,7 +35,7 @@ def cache() -> Finding:
 
 
 def mirrors() -> Finding:
-    """Whether MNIST is here, or can be had."""
+    """Whether MNIST's test images are in the cache, or a mirror can be reached."""
     if len(fetch.cached(TEST_ROLES)) == len(TEST_ROLES):
         return Finding("MNIST", "ok", "the test images are in the cache")
     failures = [_reach(f"{base}{FILES['test_labels']}.gz") for base in fetch.MIRRORS]
@@ -52,17 +53,17 @@ def mirrors() -> Finding:
 
 
 def _reach(url: str) -> str | None:
-    """Why an address does not answer; None where it does."""
+    """The reason why an address does not answer, or None."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS):
             return None
     except urllib.error.HTTPError as error:
         return f"HTTP {error.code}"
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        return (
-            f"certificate: {reason.verify_message}" if isinstance(reason, ssl.SSLCertVerificationError) else str(reason)
-        )
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            return f"certificate: {reason.verify_message}"
+        return str(reason)
 
 
 CHECKS = (cache, mirrors)

@@ -1,4 +1,4 @@
-"""The machine itself: Python, user space, memory, /sys, the clock, the power."""
+"""Checks of the machine: Python, user space, memory, /sys, clock and power supply."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from pathlib import Path
 from mnist_edge.measure.machine import machine
 from mnist_edge.results import Finding
 
-# A clock that says less was never set: a Raspberry Pi has none that runs without power.
+# An earlier time (in seconds since 1970) shows that the clock was never set: a Raspberry Pi's stops without power.
 EARLIEST = 1_790_000_000  # 2026-09-21
+# Free memory that an engine and a model need.
 ENOUGH_BYTES = 200 << 20
 MEMORY = Path("/proc/meminfo")
 CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
 PROCESSORS = Path("/sys/devices/system/cpu")
 _BITS_64 = ("aarch64", "arm64", "x86_64", "AMD64")
+# Meanings of the bits of `vcgencmd get_throttled`.
 _POWER = {
     0: "the voltage is too low", 1: "the clock is capped", 2: "the processor is throttled", 3: "it is too hot",
     16: "the voltage was too low", 17: "the clock was capped", 18: "the processor was throttled", 19: "it was too hot",
@@ -27,19 +29,19 @@ _POWER = {
 
 
 def python() -> Finding:
-    """Whether pip may install into this Python."""
-    check, here = "python", f"Python {platform.python_version()}"
+    """Whether pip may install packages into this Python."""
+    check, name = "python", f"Python {platform.python_version()}"
     marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
     if sys.prefix == sys.base_prefix and marker.is_file():
         return Finding(
-            check, "warning", f"{here} is the system's own, and refuses pip install",
+            check, "warning", f"{name} is the system's own, and refuses pip install",
             "Make an environment: python3 -m venv ~/edge && ~/edge/bin/pip install mnist-edge",
         )  # fmt: skip
-    return Finding(check, "ok", here)
+    return Finding(check, "ok", name)
 
 
 def user_space() -> Finding:
-    """Whether programs have 32 bits on a processor and kernel of 64."""
+    """Whether programs have 32 bits although the kernel has 64: pip then installs wheels that do not fit."""
     check, bits, kernel = "user space", 8 * struct.calcsize("P"), platform.machine()
     if bits == 32 and kernel in _BITS_64:
         return Finding(
@@ -50,21 +52,21 @@ def user_space() -> Finding:
 
 
 def memory() -> Finding:
-    """Whether an engine and a model fit."""
+    """Whether an engine and a model fit into the free memory."""
     free = _available()
     if free is None:
         return Finding("memory", "ok", "the system does not say how much is free")
     found = f"{free >> 20} MiB free"
     if free < ENOUGH_BYTES:
         return Finding(
-            "memory", "warning", f"{found}: an engine wants {ENOUGH_BYTES >> 20}",
+            "memory", "warning", f"{found}: an engine needs {ENOUGH_BYTES >> 20} MiB",
             "End other programs, or add swap (zram-tools).",
         )  # fmt: skip
     return Finding("memory", "ok", found)
 
 
 def sysfs() -> Finding:
-    """Whether engines can see what processor they have."""
+    """Whether engines can read the processor's properties from /sys."""
     if sys.platform == "linux" and not PROCESSORS.is_dir():
         return Finding(
             "/sys", "warning", "/sys is not visible: engines cannot tell the processor's cores and instructions",
@@ -74,7 +76,7 @@ def sysfs() -> Finding:
 
 
 def clock() -> Finding:
-    """Whether the date is one on which certificates are valid."""
+    """Whether the clock was set, without which certificates are not accepted."""
     if time.time() < EARLIEST:
         return Finding(
             "clock", "failed", f"it says {time.strftime('%Y-%m-%d', time.gmtime())}: certificates are not valid yet",
@@ -84,15 +86,15 @@ def clock() -> Finding:
 
 
 def power() -> Finding:
-    """What a Raspberry Pi says of its supply and its temperature."""
-    said = machine().throttled
-    if said is None:
+    """Whether a Raspberry Pi reports undervoltage or throttling since it was started."""
+    flags = machine().throttled
+    if flags is None:
         return Finding("power", "ok", "the system does not say (no vcgencmd)")
-    bits = [text for bit, text in _POWER.items() if int(said, 16) >> bit & 1]
-    if bits:
+    problems = [text for bit, text in _POWER.items() if int(flags, 16) >> bit & 1]
+    if problems:
         return Finding(
-            "power", "warning", f"{', '.join(bits)} ({said})",
-            "Use the supply made for the board, a short cable, and a cooler; then start it anew.",
+            "power", "warning", f"{', '.join(problems)} ({flags})",
+            "Use the power supply made for the board, a short cable and a cooler; then restart the board.",
         )  # fmt: skip
     return Finding("power", "ok", "no undervoltage, not throttled")
 
@@ -103,7 +105,7 @@ def _available() -> int | None:
         free = int(lines["MemAvailable"].split()[0]) << 10
     except (OSError, KeyError, ValueError, IndexError):
         return None
-    with contextlib.suppress(OSError, ValueError):  # a container's bound, where it has one
+    with contextlib.suppress(OSError, ValueError):  # the limit of a container, if there is one
         free = min(free, int(CONTROL_GROUP.read_text()))
     return free
 

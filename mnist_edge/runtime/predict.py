@@ -1,8 +1,8 @@
-"""From pictures on disk to answers."""
+"""Classifying pictures: finding picture files, running a session on them, and turning its output into predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,20 +18,22 @@ from mnist_edge.runtime.session import Session
 from mnist_edge.vision.digit import Found, NoDigit
 from mnist_edge.vision.pictures import SUFFIXES, prepare, read_picture
 
+# Name of the preprocessor that only scales a picture to the network's input.
 RAW = "resize"
 STDIN = "-"
 # Smallest calibrated confidence for which a label is returned.
 SURE = 0.5
+# Characters of `as_text`, from dark to bright pixels.
 SHADES = " .:-=+*#%@"
 
 
 def find_pictures(sources: Sequence[str]) -> list[str]:
-    """Files as they are, folders as the pictures in them, sorted; ``-`` stays.
+    """Replace every folder among the sources by the paths of the pictures in it, sorted; leave files and ``-`` as is.
 
-    In a folder, whatever is not a regular file (a FIFO, a device, a folder) is left out, whatever its name.
+    In a folder, anything that is not a regular file (a FIFO, a device, a folder) is skipped, whatever its name.
 
     Raises:
-        UsageError: there is no such file or folder, or a folder holds no picture.
+        UsageError: a file or folder does not exist, or a folder contains no picture.
     """
     found: list[str] = []
     for source in sources:
@@ -49,36 +51,32 @@ def find_pictures(sources: Sequence[str]) -> list[str]:
 
 
 def _is_regular(path: Path) -> bool:
-    """Whether a path is a regular file; a link to nothing is taken for one, so that its error is reported."""
+    """Whether a path is a regular file or a broken link; a broken link is kept, so that its error is reported."""
     return path.is_file() or not path.exists()
 
 
 @dataclass(frozen=True)
 class Seen:
-    """An answer, and what the network saw: uint8 (h, w), None where it saw nothing."""
+    """A prediction, and the network's input for it: uint8, shape (h, w); None if the network was not run."""
 
     prediction: Prediction
     pixels: NDArray[np.uint8] | None = None
 
 
 def predict_picture(
-    session: Session,
-    name: str,
-    content: bytes | None = None,
-    *,
-    raw: bool = False,
-    multi: bool = False,
-    predict: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
+    session: Session, name: str, content: bytes | None = None, *, raw: bool = False, multi: bool = False
 ) -> list[Seen]:
-    """One picture's answer, or with ``multi`` one of every digit in it; what cannot be read has ``error`` in its row.
+    """Classify the digit in a picture, or every digit in it.
 
     Args:
         session: an open model.
-        name: the picture's path, or what to call it.
-        content: its bytes; read from ``name`` without.
-        raw: the picture is what the network takes, but for its size: nothing is looked for in it.
-        multi: read every digit.
-        predict: called in place of ``session.predict``, by who wants to time it.
+        name: the picture's path, or its name in the result if ``content`` is given.
+        content: the bytes of the picture file; None to read the file ``name``.
+        raw: whether to scale the whole picture to the network's input, instead of looking for a digit.
+        multi: whether to return a prediction for every digit.
+
+    Returns:
+        At least one prediction. It has ``error`` if the picture cannot be read, ``reason`` if it has no label.
     """
     try:
         picture = read_picture(Path(name) if content is None else content, name)
@@ -89,14 +87,15 @@ def predict_picture(
         found = prepare(picture, preprocessor, session.image_shape, multi)
     except NoDigit as reason:
         return [Seen(Prediction(name, reason=str(reason)))]
-    answers = (predict or session.predict)(grids_of(found))
+    answers = session.predict(grids_of(found))
     return judge_found(session, name, found, answers, certain=preprocessor == RAW)
 
 
 def grids_of(found: Sequence[Found]) -> NDArray[np.uint8]:
-    """What the network is to see of what was found, uint8 (n, h, w).
+    """The network's inputs for the digits found in a picture, uint8, shape (n, h, w).
 
-    First each grid as it is; then, for each of those that may be turned and are square, both of its quarter turns.
+    First one input for each digit; then two for each digit that may be turned and whose input is square: the input
+    turned by a quarter in either direction.
     """
     turned = [np.rot90(item.pixels, turn) for item in found if _is_tried_turned(item) for turn in (1, 3)]
     return np.stack([item.pixels for item in found] + turned)
@@ -107,7 +106,7 @@ def _is_tried_turned(item: Found) -> bool:
 
 
 class Judging(Protocol):
-    """What of a model gives its answers a meaning; a `Session` has it."""
+    """The properties of a model that `judge_found` needs; a `Session` has them."""
 
     @property
     def contract(self) -> Contract:
@@ -115,17 +114,24 @@ class Judging(Protocol):
 
     @property
     def temperature(self) -> float | None:
-        """Calibrates the confidence; None: it is not calibrated."""
+        """Temperature of confidence calibration; None if the confidence is not calibrated."""
 
 
 def judge_found(
     model: Judging, name: str, found: Sequence[Found], answers: NDArray[np.float32], certain: bool
 ) -> list[Seen]:
-    """What the network's answers to `grids_of`, float32 (n, classes), say of what was found; confidence is calibrated.
+    """Turn the network's output for the inputs of `grids_of` into predictions with a calibrated confidence.
 
-    If no class has half of the probability, the label is None: that is no digit, or none that this network reads. So
-    it is if a quarter turn of the grid is answered with another label and a higher probability. ``certain`` says that
-    there is a digit, upright, and so does a picture that is as MNIST's own: then the likeliest label is returned.
+    A digit has no label if no class reaches the confidence `SURE`, or if the network gives a quarter turn of it another
+    label with a higher probability. A digit always gets its most probable label if ``certain`` is set or the picture
+    itself is the network's input.
+
+    Args:
+        model: the model's contract and temperature.
+        name: the picture's name in the predictions.
+        found: the digits found in the picture.
+        answers: the network's output, float32, shape (n, classes).
+        certain: whether the picture is known to contain an upright digit.
     """
     grids = len(found) + 2 * sum(map(_is_tried_turned, found))
     if len(answers) != grids:
@@ -164,13 +170,13 @@ def judge_found(
 
 
 def as_text(pixels: NDArray[np.uint8]) -> str:
-    """What the network saw, for a terminal: two characters a pixel."""
-    rows: list[list[int]] = pixels.tolist()  # Python numbers: in uint8, numpy 2 has no room for the product
+    """An image, uint8, shape (h, w), as text for a terminal, with two characters per pixel."""
+    rows: list[list[int]] = pixels.tolist()  # Python integers, because the product below overflows uint8 in numpy 2
     return "\n".join("".join(SHADES[value * len(SHADES) // 256] * 2 for value in row).rstrip() for row in rows)
 
 
 def unread(predictions: Sequence[Prediction]) -> ContentError | None:
-    """The error of pictures that could not be read; None where all could."""
+    """The error that reports unreadable pictures; None if all could be read."""
     failed = [item for item in predictions if item.error is not None]
     if not failed:
         return None

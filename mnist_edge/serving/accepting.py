@@ -1,7 +1,8 @@
-"""Accepts connections, and refuses those beyond the limits before anything else is done for them.
+"""Accept connections, and refuse a connection beyond the limits before anything else is done for it.
 
-An event loop's own server makes a connection's objects before anyone can refuse it, and uvloop's accepts one connection
-in a turn of the loop: a flood of connections then keeps others waiting for seconds.
+The event loops' own servers create the transport and the protocol of a connection before it can be refused, and
+uvloop's server accepts one connection per iteration of the loop: a flood of connections then keeps clients waiting for
+seconds.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ import ssl
 import time
 from collections.abc import Callable
 
-from mnist_edge.serving.answers import error_answer
 from mnist_edge.serving.connection import BoundedProtocol, Connections
+from mnist_edge.serving.responses import error_response
 
-# How long connections are accepted before other work has its turn.
+# Longest time that one call of the event loop spends on accepting connections.
 ACCEPT_SECONDS = 0.005
 HANDSHAKE_SECONDS = 5.0
-# If the system has no file descriptor or memory for another connection: when to try again.
+# Pause after the system had no file descriptor or memory for another connection.
 PAUSE_SECONDS = 0.1
-# A client that is refused has this long to read why.
+# How long a refused client may read the reason before its connection is closed.
 REFUSED_SECONDS = 0.5
-REFUSAL = error_answer(503, "There are too many connections.")
+REFUSAL = error_response(503, "There are too many connections.")
 
 
 class Acceptor:
-    """Accepts connections of one socket until it is closed; uvicorn treats it as an event loop's server."""
+    """Accepts the connections of one socket; has the methods of `asyncio.Server` that uvicorn calls."""
 
     def __init__(
         self,
@@ -36,13 +37,13 @@ class Acceptor:
         connections: Connections,
         tls: ssl.SSLContext | None,
     ) -> None:
-        """Start to accept, on the running event loop.
+        """Start accepting on the running event loop.
 
         Args:
-            listener: a socket that listens.
-            make: makes the protocol of a connection.
-            connections: counts them and knows the limits.
-            tls: for connections over TLS.
+            listener: a listening socket.
+            make: creates the protocol of a connection.
+            connections: counts the open connections and applies the limits to them.
+            tls: the TLS settings; None for plain HTTP.
         """
         self._listener, self._make, self._connections, self._tls = listener, make, connections, tls
         self._loop = asyncio.get_running_loop()
@@ -53,7 +54,7 @@ class Acceptor:
         self._loop.add_reader(listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting."""
         if self._open:
             self._open = False
             self._loop.remove_reader(self._listener.fileno())
@@ -70,7 +71,7 @@ class Acceptor:
                 return
             except OSError:
                 self._loop.remove_reader(self._listener.fileno())
-                self._loop.call_later(PAUSE_SECONDS, self._go_on)
+                self._loop.call_later(PAUSE_SECONDS, self._resume)
                 return
             connection.setblocking(False)
             if self._connections.admit(address[0]):
@@ -80,7 +81,7 @@ class Acceptor:
             else:
                 self._refuse(connection)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         if self._open:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
@@ -102,7 +103,7 @@ class Acceptor:
                 ssl=self._tls,
                 ssl_handshake_timeout=HANDSHAKE_SECONDS if self._tls else None,
             )
-        except (OSError, ssl.SSLError):  # it has gone, or does not speak TLS
+        except (OSError, ssl.SSLError):  # the client has left, or does not speak TLS
             release()
             connection.close()
 

@@ -1,4 +1,4 @@
-"""Who may ask: tokens, and protection from web pages of other origins."""
+"""Access control: the token, and protection against web pages of other origins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mnist_edge.errors import UsageError
 from mnist_edge.serving.limits import RequestRefusedError
 
 COOKIE = "mnist-edge-token"
-# Paths that answer without a token: a load balancer has none.
+# Paths that need no token, because a load balancer has none.
 OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MIN_TOKEN, MAX_TOKEN = 8, 512
@@ -23,10 +23,10 @@ MAX_HOST = 270  # a name of 253 characters and a port
 
 
 def check_token(token: str) -> str:
-    """A token that can be sent in a header field and a cookie.
+    """Return a token if it can be sent in a header field and in a cookie.
 
     Raises:
-        UsageError: it is blank, short, very long, or has other characters than printable ASCII without spaces.
+        UsageError: the token is empty, too short, too long, or has a character that is not printable ASCII, or a space.
     """
     printable = all("!" <= character <= "~" for character in token)
     if not printable or not MIN_TOKEN <= len(token) <= MAX_TOKEN:
@@ -39,13 +39,13 @@ def check_token(token: str) -> str:
 
 @dataclass(frozen=True)
 class Access:
-    """The rules of one service.
+    """The access rules of one service.
 
     Attributes:
-        token: what a client must send; None: nothing.
-        names: host names by which browsers may call this machine, besides its addresses. A page that resolves its own
-            name to this machine (DNS rebinding) calls it by another one.
-        origins: names of other origins whose pages may ask: those of proxies that pass requests on under another name.
+        token: the secret that a client must send; None if no token is required.
+        names: host names that a request's Host field may have without a token, besides IP addresses. A web page that
+            resolves its own name to this machine (DNS rebinding) sends another name, and is refused.
+        origins: host names of other origins whose pages may send requests: those of proxies in front of the service.
     """
 
     token: str | None
@@ -53,7 +53,7 @@ class Access:
     origins: frozenset[str]
 
     def check(self, request: Request, path: str) -> None:
-        """Let a request pass, or refuse it.
+        """Check whether an HTTP request is allowed.
 
         Args:
             request: the request.
@@ -77,14 +77,14 @@ class Access:
             )
 
     def check_call(self, metadata: Mapping[str, str | bytes], needs_token: bool) -> None:
-        """Let a gRPC call pass, or refuse it.
+        """Check whether a gRPC call is allowed.
 
         Args:
-            metadata: of the call.
-            needs_token: whether its method is not for everyone.
+            metadata: the call's metadata.
+            needs_token: whether the called method needs the token.
 
         Raises:
-            RequestRefusedError: 401 without the token, 403 from a web page: browsers do not speak gRPC.
+            RequestRefusedError: 401 without the token; 403 with an ``origin``, which only web pages send.
         """
         if "origin" in metadata:
             raise RequestRefusedError(403, "A web page may not call.")
@@ -93,7 +93,7 @@ class Access:
             raise RequestRefusedError(401, "A token is required: metadata authorization: Bearer …")
 
     def is_token(self, given: str) -> bool:
-        """Whether a string is the token; takes the same time for all strings of a length."""
+        """Whether a string is the token; compared in a time that depends only on the string's length."""
         return self.token is not None and hmac.compare_digest(given.encode(), self.token.encode())
 
     def _has_token(self, request: Request, token: str) -> bool:
@@ -126,7 +126,7 @@ def _is_known(host: str, names: frozenset[str]) -> bool:
 
 
 def name_of(host: str) -> str:
-    """The name or address of a Host field: without port, brackets and the last dot, in lower case."""
+    """The host name or address in a Host field, in lower case, without port, brackets and final dot."""
     host = host.lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""The HTTP application: which path is whose, and what happens around each request."""
+"""The HTTP application: its routes, and the access check, error handling, metrics and log of every request."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from mnist_edge.serving.routes import Routes
 from mnist_edge.serving.service import Service
 
 Handler = Callable[[Request], Awaitable[Response]]
-# Answers that are compressed for a client that accepts it, and the level: the default one takes ten times as long.
+# Smallest response body that is compressed if the client accepts gzip, and the compression level: gzip's default level
+# is ten times slower.
 COMPRESSED_BYTES, COMPRESSION_LEVEL = 1000, 2
 
 
 def build(service: Service) -> ASGIApp:
     """The ASGI application of a service."""
-    at = Routes(service)
+    handlers = Routes(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -36,48 +37,48 @@ def build(service: Service) -> ASGIApp:
         service.models.stop()
 
     def route(path: str, handler: Handler, method: str = "GET") -> Route:
-        return Route(path, _around(service, path, handler), methods=[method])
+        return Route(path, _wrapped(service, path, handler), methods=[method])
 
     v2_model, tf = "/v2/models/{model}", "/v1/models/{model}"
     routes = [
-        route(f"{v2_model}/infer", at.v2_infer, "POST"),
-        route("/v1/digits", at.digits, "POST"),
-        route("/", at.page),
-        route("/openapi.json", at.openapi),
-        route("/docs", at.docs),
-        route("/metrics", at.prometheus),
-        route("/v1/models", at.models),
-        route("/v2", at.server),
-        route("/v2/health/live", at.live),
-        route("/v2/health/ready", at.ready),
-        route("/v2/repository/index", at.repository_index, "POST"),
-        route("/v2/models/stats", at.v2_statistics),
-        route(f"{v2_model}/versions/{{version}}/infer", at.v2_infer, "POST"),
+        route(f"{v2_model}/infer", handlers.v2_infer, "POST"),
+        route("/v1/digits", handlers.digits, "POST"),
+        route("/", handlers.page),
+        route("/openapi.json", handlers.openapi),
+        route("/docs", handlers.docs),
+        route("/metrics", handlers.prometheus),
+        route("/v1/models", handlers.models),
+        route("/v2", handlers.server),
+        route("/v2/health/live", handlers.live),
+        route("/v2/health/ready", handlers.ready),
+        route("/v2/repository/index", handlers.repository_index, "POST"),
+        route("/v2/models/stats", handlers.v2_statistics),
+        route(f"{v2_model}/versions/{{version}}/infer", handlers.v2_infer, "POST"),
         *(
             item
             for base in (v2_model, f"{v2_model}/versions/{{version}}")
             for item in (
-                route(base, at.v2_metadata),
-                route(f"{base}/ready", at.v2_ready),
-                route(f"{base}/config", at.v2_config),
-                route(f"{base}/stats", at.v2_statistics),
+                route(base, handlers.v2_metadata),
+                route(f"{base}/ready", handlers.v2_ready),
+                route(f"{base}/config", handlers.v2_config),
+                route(f"{base}/stats", handlers.v2_statistics),
             )
         ),
         *(
             item
             for base in (f"{tf}/versions/{{version}}", tf)
             for item in (
-                route(f"{base}:predict", at.tf_predict, "POST"),
-                route(f"{base}/metadata", at.tf_metadata),
-                route(base, at.tf_status),
+                route(f"{base}:predict", handlers.tf_predict, "POST"),
+                route(f"{base}/metadata", handlers.tf_metadata),
+                route(base, handlers.tf_status),
             )
         ),
     ]
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _as_json})
 
 
-def _around(service: Service, path: str, handler: Handler) -> Handler:
-    """A route with its access rules, its errors as JSON, its metrics and its line in the log."""
+def _wrapped(service: Service, path: str, handler: Handler) -> Handler:
+    """A handler that first checks access, and then turns errors into JSON, counts the request and logs it."""
     metrics, limits = service.metrics, service.limits
 
     async def run(request: Request) -> Response:
@@ -93,7 +94,7 @@ def _around(service: Service, path: str, handler: Handler) -> Handler:
             answer = refused.response()
             if refused.status == 500:
                 service.log(f"mnist-edge serve: {refused.message}")
-        except asyncio.CancelledError:  # the grace is over
+        except asyncio.CancelledError:  # the grace period has ended
             answer = busy("The service is stopping.").response()
         except Exception as error:
             service.log(f"mnist-edge serve: {type(error).__name__}: {error}")
@@ -117,7 +118,7 @@ def _takes_gzip(request: Request) -> bool:
 
 
 async def _compress(answer: Response) -> None:
-    """Compress the body of an answer, in a thread: it may have a megabyte."""
+    """Compress the body of a response; in a thread, because a body of a megabyte would block the event loop."""
     answer.body = await asyncio.to_thread(gzip.compress, answer.body, COMPRESSION_LEVEL)
     answer.headers["content-encoding"] = "gzip"
     answer.headers["content-length"] = str(len(answer.body))

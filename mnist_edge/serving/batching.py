@@ -1,8 +1,8 @@
-"""Images of several requests, classified together.
+"""Dynamic batching: images of several requests are classified in one call of the engine.
 
-Small numbers of images are classified on the event loop: handing them to a thread takes longer than the work. All that
-arrive in one turn of the loop share batches, so that batches grow with the load; nobody waits for others unless
-``delay`` asks for it. More images, or a slow model, are classified in threads.
+A small number of images is classified on the event loop, because passing them to a thread takes longer than classifying
+them. Images that arrive in the same iteration of the loop share a batch, so that batches grow with the load; no image
+waits for later ones unless ``delay`` is set. More images, or any image of a slow model, are classified in threads.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from mnist_edge.runtime.session import Session
 
+# Largest number of images in a batch.
 BATCH = 64
-# The event loop answers nobody else while it classifies: this is how long it may.
+# Longest time that the event loop may classify at a stretch; it serves no other request meanwhile.
 LOOP_SECONDS = 0.005
 Images = NDArray[np.uint8]
 Answers = NDArray[np.float32]
@@ -33,7 +34,7 @@ class _Item:
 
 
 class Batcher:
-    """The sessions of one model file. All methods but `_infer` run on the event loop."""
+    """Batches and classifies the images of one model file. All methods except `_infer` run on the event loop."""
 
     def __init__(
         self,
@@ -46,13 +47,13 @@ class Batcher:
         """Prepare to classify.
 
         Args:
-            sessions: of one file, at least two: the first for the event loop, one for each thread.
-            executor: with a thread for each session but the first.
-            on_loop: how many images the event loop may classify at a time (`images_on_loop`); 0: none.
-            delay: seconds for which images may wait for others; 0: not at all.
-            observe: is called for every batch with its number of images and the seconds in the engine.
+            sessions: at least two sessions of the same file: the first for the event loop, then one for each thread.
+            executor: a pool with a thread for each session except the first.
+            on_loop: largest batch of the event loop (`images_on_loop`), in images; 0 if all go to threads.
+            delay: seconds for which an image may wait for others to share its batch.
+            observe: called for every batch with its number of images and the seconds in the engine.
         """
-        self._own, self._idle = sessions[0], list(sessions[1:])
+        self._loop_session, self._idle = sessions[0], list(sessions[1:])
         self._executor, self._on_loop, self._delay, self._observe = executor, on_loop, delay, observe
         self._small: deque[_Item] = deque()
         self._large: deque[_Item] = deque()
@@ -82,20 +83,20 @@ class Batcher:
         return await item.answers
 
     def longest_seconds(self) -> float:
-        """For how long the oldest batch has been in a thread; 0 if none is."""
+        """Seconds for which the oldest running batch has been in a thread; 0 if there is none."""
         return time.monotonic() - min(self._started.values()) if self._started else 0.0
 
     def _flush(self) -> None:
-        """Classify a batch here; if more waits, in the loop's next turn."""
+        """Classify one batch on the event loop; leave the rest to the loop's next iteration."""
         self._flush_at = None
         batch = _next_batch(self._small, self._on_loop)
         if batch:
-            self._answer(batch, *_run(self._own, batch))
+            self._answer(batch, *_run(self._loop_session, batch))
         if self._small:
             self._flush_at = asyncio.get_running_loop().call_soon(self._flush)
 
     def _start_threads(self) -> None:
-        """Give sessions that are idle what waits for them."""
+        """Start waiting batches on idle sessions."""
         loop = asyncio.get_running_loop()
         while self._idle and (batch := _next_batch(self._large, BATCH)):
             session = self._idle.pop()
@@ -125,7 +126,7 @@ class Batcher:
 
 
 def images_on_loop(session: Session) -> int:
-    """How many images a session classifies in `LOOP_SECONDS`, by the shortest of a few runs; at most `BATCH`."""
+    """How many images a session classifies in `LOOP_SECONDS`, by the fastest of five runs; at most `BATCH`."""
     image = np.zeros((1, *session.image_shape), np.uint8)
     taken = []
     for _ in range(5):
@@ -136,7 +137,7 @@ def images_on_loop(session: Session) -> int:
 
 
 def _next_batch(waiting: deque[_Item], most: int) -> list[_Item]:
-    """Take items of ``most`` images in all, or one larger item; leave out those whose request was cancelled."""
+    """Take items with at most ``most`` images in total, or one larger item; drop items of cancelled requests."""
     batch: list[_Item] = []
     count = 0
     while waiting and (not batch or count + len(waiting[0].images) <= most):

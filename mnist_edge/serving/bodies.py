@@ -1,4 +1,4 @@
-"""A request's body, read within limits of bytes and time."""
+"""Reading a request's body within limits on bytes and time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mnist_edge.serving.limits import Budget, Limits, RequestRefusedError
 
 @contextlib.asynccontextmanager
 async def body_of(request: Request, limits: Limits, budget: Budget) -> AsyncIterator[bytes]:
-    """The body, decompressed if it says so; its bytes are taken from the budget until the block ends.
+    """The body, decompressed if it has a Content-Encoding; its bytes stay reserved in the budget until the block ends.
 
     Raises:
-        RequestRefusedError: 413 too large, 408 too slow, 400 cut off or not compressed as it says, 415 another
+        RequestRefusedError: 413 too large, 408 too slow, 400 incomplete or not of the stated encoding, 415 an unknown
             encoding, 503 the budget is used up.
     """
     length = request.headers.get("content-length")
@@ -37,11 +37,11 @@ async def body_of(request: Request, limits: Limits, budget: Budget) -> AsyncIter
         encoding = request.headers.get("content-encoding")
         yield content if encoding is None else await _unpacked(content, encoding, limits, reserved)
     finally:
-        budget.give_back(reserved.count)
+        budget.release(reserved.count)
 
 
 class _Reserved:
-    """The bytes of one request's body, packed and unpacked. Those of a small body are not taken from the budget."""
+    """Counts the bytes of one body, as received and as decompressed, and reserves those beyond the small-body size."""
 
     def __init__(self, limits: Limits, budget: Budget) -> None:
         self._free, self._budget = limits.small_body_bytes, budget
@@ -51,12 +51,12 @@ class _Reserved:
         if count <= self._free:
             self._free -= count
         else:
-            self._budget.take(count)
+            self._budget.reserve(count)
             self.count += count
 
 
 async def _collect(request: Request, limits: Limits, reserved: _Reserved) -> bytes:
-    """Body of a request. A large one is a bytearray: copying 8 MiB holds up the event loop for 7 ms (AMD EPYC, Zen)."""
+    """Receive a body. A large one is returned as a bytearray: a copy of 8 MiB blocks the loop for 7 ms (AMD EPYC)."""
     whole = bytearray()
     while True:
         message = await request.receive()
@@ -79,13 +79,13 @@ async def _unpacked(content: bytes, encoding: str, limits: Limits, reserved: _Re
         return content
     if encoding not in ("gzip", "deflate"):
         raise RequestRefusedError(415, f"The encoding {encoding[:40]!r} is not known; gzip and deflate are.")
-    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either of the two headers
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # accepts the header of gzip and of zlib
     parts: list[bytes] = []
     size, rest = 0, content
     step = limits.small_body_bytes
     try:
         while not unpacker.eof:
-            # The first part takes a fraction of a millisecond; longer work leaves the event loop free.
+            # The first part takes a fraction of a millisecond; larger ones must not block the event loop.
             if parts:
                 part = await asyncio.to_thread(unpacker.decompress, rest, 16 * step)
             else:

@@ -1,6 +1,6 @@
-"""HTTP/1.1 connections with limits that uvicorn does not have: their number, header fields, time, half-closed ones.
+"""HTTP/1.1 connections with limits that uvicorn lacks: on connections, header fields, body parts and time.
 
-uvicorn's own protocol class parses and answers; this subclass counts bytes and fields, and sets timers.
+uvicorn's protocol class parses requests and sends responses; this subclass counts bytes and fields, and sets timers.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from mnist_edge.serving.answers import error_answer
 from mnist_edge.serving.limits import Limits
+from mnist_edge.serving.responses import error_response
 
-# A client that has closed its side is answered for so long: it may be waiting, or gone for good.
+# How long a client that has closed its sending side is still served: it may be waiting for the response, or be gone.
 HALF_CLOSED_SECONDS = 1.0
-# A client that is still sending when it is answered may go on so long: one that never reads while it sends would
-# otherwise lose the answer.
+# How long a connection stays open if the response is sent before the request has arrived completely: a client that
+# reads only after it has sent everything would otherwise lose the response.
 LINGER_SECONDS = 5.0
-# Requests of one connection that may wait for the answers of those before them; what comes after them is not read.
+# Most pipelined requests of one connection that wait for earlier responses; a further request is refused.
 MOST_PIPELINED = 16
-# Parts of one body: chunks, or what is received at once.
+# Most parts of one body: chunks, or the pieces in which it is received.
 MOST_PARTS = 20_000
 
 
 class Connections:
-    """The open connections of a process: how many, whose, and what they have not sent yet."""
+    """The open connections of a process, counted in total and by client network."""
 
     def __init__(self, limits: Limits, observe: Callable[[float], None]) -> None:
-        """Start with none; ``observe`` is called with their number whenever it changes."""
+        """Start with no connection; ``observe`` is called with the number of connections whenever it changes."""
         self.limits, self._observe = limits, observe
         self._count = 0
         self._of_network: Counter[str] = Counter()
         self.protocols: set[BoundedProtocol] = set()
 
     def admit(self, address: str) -> bool:
-        """Count a new connection from an address, if there is room for it."""
+        """Count a new connection from an address; return False if it must be refused."""
         limits, network = self.limits, _network(address)
         if self._of_network[network] >= limits.connections_per_address:
             return False
@@ -51,7 +51,7 @@ class Connections:
         return True
 
     def _make_room(self, network: str) -> bool:
-        """End the connection that has waited longest for a whole request, of the address with most connections."""
+        """Close a connection of the network that has most of them: the one that has been without a request longest."""
         largest, count = self._of_network.most_common(1)[0]
         waiting = [
             item
@@ -75,38 +75,44 @@ class Connections:
         self._observe(self._count)
 
     def unsent_bytes(self) -> int:
-        """How many bytes of answers wait in memory for clients that do not read."""
+        """Bytes of responses that wait in memory because their clients do not read them."""
         return sum(protocol.transport.get_write_buffer_size() for protocol in self.protocols)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One HTTP/1.1 connection, limited in bytes, header fields, body parts and time.
 
-    def __init__(self, counted: Connections, **parts: Any) -> None:
-        super().__init__(**parts)
-        self._counted, self._limits = counted, counted.limits
-        self.on_end: Callable[[], None] = lambda: None  # is called when the connection has ended
+    Attributes:
+        on_end: called when the connection has ended.
+        network: the client's address, or its IPv6 network (`_network`).
+        waiting_since: the loop's time since which the connection has no complete request; None while it has one.
+    """
+
+    def __init__(self, connections: Connections, **uvicorn_arguments: Any) -> None:
+        super().__init__(**uvicorn_arguments)
+        self._connections, self._limits = connections, connections.limits
+        self.on_end: Callable[[], None] = lambda: None
         self.network = ""
-        self.waiting_since: float | None = None  # for a whole request; None while there is one
+        self.waiting_since: float | None = None
         self._refused = False
         self._in_head = self._in_body = False
         self._head_bytes = self._head_fields = self._body_parts = self._silent_bytes = 0
-        self._running: Any = None  # the request that is being answered; ``cycle`` is the newest
+        self._running: Any = None  # the request being handled; ``cycle`` is the newest request
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for a request."""
+        """Start waiting for a request."""
         super().connection_made(transport)
-        self.flow = _Flow(self, transport)
+        self.flow = _PipelineFlowControl(self, transport)
         self.network = _network(self.client[0] if self.client else "")
         self.waiting_since = self.loop.time()
-        self._counted.protocols.add(self)
+        self._connections.protocols.add(self)
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection and its timers."""
-        self._counted.protocols.discard(self)
+        """Remove the connection and its timers."""
+        self._connections.protocols.discard(self)
         self.on_end()
         self._stop_head_timer()
         self._stop_write_timer()
@@ -119,49 +125,49 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Let a request that is whole be answered although the client has closed its side."""
+        """Still serve a complete request after the client has closed its sending side."""
         cycle = self.cycle
         if self.scheme == "https" or self._in_body or cycle is None or cycle.response_complete:
             return None
         cycle.keep_alive = False
-        self.loop.call_later(HALF_CLOSED_SECONDS, self._take_as_gone, cycle)
+        self.loop.call_later(HALF_CLOSED_SECONDS, self._treat_as_disconnected, cycle)
         return True
 
-    def _take_as_gone(self, cycle: Any) -> None:
+    def _treat_as_disconnected(self, cycle: Any) -> None:
         if not cycle.response_complete:
             cycle.disconnected = True
             cycle.message_event.set()
             self.transport.close()
 
-    # Bytes and fields
+    # Limits on bytes, header fields and body parts
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, then see whether the head or the framing of the body has become too large."""
+        """Parse received bytes, then refuse the request if its head or the framing of its body is too large."""
         if self._refused:
             return
-        self._silent_bytes += len(data)  # the parser's next report sets it to 0
+        self._silent_bytes += len(data)  # bytes since the parser's last callback, each of which sets it to 0
         super().data_received(data)
-        waits = self._in_head or (self.waiting_since is not None and not self._in_body)  # for a head, or an empty line
-        if waits and self._head_timer is None:
+        waits_for_head = self._in_head or (self.waiting_since is not None and not self._in_body)
+        if waits_for_head and self._head_timer is None:
             self._start_head_timer()
         if self._silent_bytes > self._limits.head_bytes or (self._in_head and self._head_is_large()):
             self._refuse_head()
 
     def on_message_begin(self) -> None:
-        """Begin to count."""
+        """Reset the counts for a new request."""
         super().on_message_begin()
         self._in_head, self._in_body = True, False
         self._head_bytes = self._head_fields = self._body_parts = self._silent_bytes = 0
 
     def on_url(self, url: bytes) -> None:
-        """Count a part of the first line."""
+        """Count a part of the request target."""
         self._silent_bytes = 0
         self._head_bytes += len(url)
         if self._head_bytes <= self._limits.head_bytes:
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header field; one of a trailer is not used."""
+        """Count a header field; a trailer field is counted and otherwise ignored."""
         self._silent_bytes = 0
         self._head_fields += 1
         self._head_bytes += len(name) + len(value)
@@ -172,7 +178,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
 
     def on_headers_complete(self) -> None:
-        """Start the request, if its head is within the limits."""
+        """Start handling the request, if its head is within the limits."""
         self._stop_head_timer()
         if self._head_is_large() or len(self.pipeline) >= MOST_PIPELINED:
             self._refuse_head()
@@ -181,7 +187,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self._in_body = False, True
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body of a request that was not refused."""
+        """Pass on a part of the body, unless the request was refused or has too many parts."""
         if self._refused:
             return
         self._silent_bytes = 0
@@ -192,7 +198,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End the counting."""
+        """Note that the request has arrived completely."""
         self._in_body = False
         self._silent_bytes = 0
         if self.cycle is None or not self.cycle.response_complete:
@@ -201,14 +207,14 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Give a client that is still sending some time to read the answer."""
-        unread = self._in_body and self._running is self.cycle
+        """Give a client that is still sending some time to read the response."""
+        still_sending = self._in_body and self._running is self.cycle
         if self._running is self.cycle or (self._in_body and len(self.pipeline) == 1):
             self.waiting_since = self.loop.time()
         super().on_response_complete()
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
             self.loop.call_later(self._limits.write_seconds, self.transport.abort)
-        if unread and not self.transport.is_closing():
+        if still_sending and not self.transport.is_closing():
             self.loop.call_later(LINGER_SECONDS, self._end_linger, self.cycle)
 
     def _end_linger(self, cycle: Any) -> None:
@@ -222,21 +228,21 @@ class BoundedProtocol(HttpToolsProtocol):
     def _head_is_large(self) -> bool:
         return self._head_fields > self._limits.head_fields or self._head_bytes > self._limits.head_bytes
 
-    # Time
+    # Limits on time
 
     def pause_writing(self) -> None:
-        """Limit the time in which a client must take what is written."""
+        """Abort the connection if the client does not read its response in time."""
         super().pause_writing()
         if self._write_timer is None:
             self._write_timer = self.loop.call_later(self._limits.write_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """Stop that timer: the client reads."""
+        """Stop the write timer, because the client reads."""
         super().resume_writing()
         self._stop_write_timer()
 
     def timeout_keep_alive_handler(self) -> None:
-        """End an idle connection, also one whose client never read its answer: closing would wait for it."""
+        """End an idle connection; abort it if its client has not read the response, which `close` would wait for."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
@@ -264,7 +270,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # Refusals
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP as every other error is answered."""
+        """Respond to bytes that are not HTTP with a JSON error, like every other error."""
         self._refuse(400, msg)
 
     def _refuse_head(self) -> None:
@@ -272,7 +278,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(431, f"The header may have {limits.head_fields} fields and {limits.head_bytes:,} bytes.")
 
     def _refuse(self, status: int, message: str) -> None:
-        """Read no more. Answer with an error and close; or only close, once the requests before are answered."""
+        """Stop reading. Send an error and close; or only close, once earlier pipelined requests have been served."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
@@ -283,7 +289,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         if not (pending and running.response_started):
-            self.transport.write(error_answer(status, message))
+            self.transport.write(error_response(status, message))
         if pending:
             running.disconnected = True
             running.message_event.set()
@@ -291,21 +297,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.abort)
 
 
-class _Flow(FlowControl):
-    """Reads no more from a connection while a request waits for the answers of those before it."""
+class _PipelineFlowControl(FlowControl):
+    """Flow control that reads nothing from a connection while one of its requests waits for an earlier response."""
 
     def __init__(self, protocol: BoundedProtocol, transport: asyncio.Transport) -> None:
         super().__init__(transport)
         self._pipeline = protocol.pipeline
 
     def resume_reading(self) -> None:
-        """Read again, if no request waits."""
+        """Resume reading, if no pipelined request waits."""
         if not self._pipeline:
             super().resume_reading()
 
 
 def _network(address: str) -> str:
-    """What one client is likely to own: an IPv4 address, or an IPv6 network of 64 bits."""
+    """The addresses that one client is likely to own: an IPv4 address, or an IPv6 network with a prefix of 64 bits."""
     if ":" not in address:
         return address
     try:

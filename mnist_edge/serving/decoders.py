@@ -1,4 +1,4 @@
-"""The server's side of the decoding processes: jobs go to one that is idle, in the order in which they came."""
+"""The server's side of the decoding processes: a pool that gives each job to an idle process, in order of arrival."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ import msgspec
 from mnist_edge.serving.decoding import JOB_HEAD, RESULT_HEAD, Job, Refusal, Result
 from mnist_edge.serving.limits import Limits, RequestRefusedError, busy
 
-# Whether the client of a request has left.
-Gone = Callable[[], Awaitable[bool]]
+# Whether the client of a request has closed its connection.
+IsDisconnected = Callable[[], Awaitable[bool]]
 _ENCODER = msgspec.msgpack.Encoder()
 _RESULT: msgspec.msgpack.Decoder[Result] = msgspec.msgpack.Decoder(Result)
-# By then the supervisor has replaced a process.
+# Time in which the supervisor replaces a process that has ended.
 REPLACED_SECONDS = 5.0
 MAX_RESULT_BYTES = 64 * 2**20
 
 
-class Decoding(Protocol):
-    """What does jobs for a server."""
+class JobRunner(Protocol):
+    """Runs decoding jobs."""
 
-    async def run(self, job: Job, gone: Gone | None = None) -> Result:
-        """The result of a job that was not refused; it is not begun if the client has ``gone``.
+    async def run(self, job: Job, is_disconnected: IsDisconnected | None = None) -> Result:
+        """Run a job and return its result; a job whose client has disconnected is not started.
 
         Raises:
-            RequestRefusedError: why it is refused.
+            RequestRefusedError: the job was refused, or did not finish.
         """
 
     def available(self) -> bool:
-        """Whether a job would be done."""
+        """Whether a job can be run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,36 +48,37 @@ class _Decoder:
 
 
 class Decoders:
-    """The decoding processes of one server, which a supervisor starts and replaces (`supervisor`)."""
+    """The pool of decoding processes of one server; the supervisor starts and replaces the processes."""
 
     def __init__(self, limits: Limits, on_end: Callable[[], None]) -> None:
         self._seconds, self._on_end = limits.picture_seconds, on_end
         self._idle: asyncio.Queue[_Decoder] = asyncio.Queue()
         self._all: set[_Decoder] = set()
-        self._ended = time.monotonic()  # when the last process ended
+        self._last_end = time.monotonic()  # when a process last ended
         self._exchanges: set[asyncio.Task[Result]] = set()
 
     async def add(self, connection: socket.socket, pid: int) -> None:
-        """Give work to a process that has been started."""
+        """Add a process that has been started, with the socket that is connected to it."""
         decoder = _Decoder(pid, *await asyncio.open_connection(sock=connection))
         self._all.add(decoder)
         self._idle.put_nowait(decoder)
 
     def available(self) -> bool:
-        """Whether there is a process, or one that ended is about to be replaced."""
-        return bool(self._all) or time.monotonic() - self._ended < REPLACED_SECONDS
+        """Whether there is a process, or one that has just ended is about to be replaced."""
+        return bool(self._all) or time.monotonic() - self._last_end < REPLACED_SECONDS
 
-    async def run(self, job: Job, gone: Gone | None = None) -> Result:
-        """See `Decoding`. If the caller is cancelled, the process still ends its job before it is given another one.
+    async def run(self, job: Job, is_disconnected: IsDisconnected | None = None) -> Result:
+        """See `JobRunner`. If the caller is cancelled, the process still finishes the job before it gets another one.
 
         Raises:
-            RequestRefusedError: 400 or 413 of the job; 504 it took too long, 503 its process died.
+            RequestRefusedError: 400 or 413 as the job decided; 504 it took too long; 503 its process ended; 499 the
+                client has disconnected.
         """
         while True:
             decoder = await self._idle.get()
             if decoder.reader.at_eof():
                 self._end(decoder)
-            elif gone is not None and await gone():
+            elif is_disconnected is not None and await is_disconnected():
                 self._idle.put_nowait(decoder)
                 raise RequestRefusedError(499, "The client has left.")
             else:
@@ -91,14 +92,14 @@ class Decoders:
         return result
 
     def close(self) -> None:
-        """End all processes: each ends when its connection does."""
+        """End all processes."""
         for decoder in list(self._all):
             self._end(decoder)
 
     def _done(self, exchange: asyncio.Task[Result]) -> None:
         self._exchanges.discard(exchange)
         if not exchange.cancelled():
-            exchange.exception()  # seen here, for its request may have gone
+            exchange.exception()  # marks it as retrieved: the request that would do so may have been cancelled
 
     async def _exchange(self, decoder: _Decoder, job: Job) -> Result:
         rest = _ENCODER.encode(msgspec.structs.replace(job, content=b""))
@@ -123,7 +124,7 @@ class Decoders:
         return result
 
     def _end(self, decoder: _Decoder) -> None:
-        """Forget a process, and end it if it has not ended by itself: its number may be another's by then."""
+        """Remove a process and kill it, unless it has ended: its number could belong to another process then."""
         if decoder in self._all and not decoder.reader.at_eof():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(decoder.pid, signal.SIGKILL)
@@ -132,6 +133,6 @@ class Decoders:
     def _forget(self, decoder: _Decoder) -> None:
         if decoder in self._all:
             self._all.discard(decoder)
-            self._ended = time.monotonic()
+            self._last_end = time.monotonic()
             decoder.writer.close()
             self._on_end()

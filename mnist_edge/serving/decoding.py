@@ -1,8 +1,8 @@
-"""Pictures and large bodies, decoded in a process of their own, which can be ended and whose memory is limited.
+"""The decoding process: it decodes pictures and large bodies, so that the server can limit their memory and time.
 
-The server sends jobs over a socket, one at a time, and gets a result for each (`decoders`). Both are MessagePack with
-declared types: nothing that a client sends can become code in the server, even if a decoder is taken over. A job's
-content follows as it is: copying a large one would hold up the event loop.
+The server (`decoders`) sends one job at a time over a socket and receives a result for each. Both are MessagePack with
+declared types, so that bytes from a client cannot become code in the server even if they take over the decoder. A job's
+content follows its MessagePack as raw bytes, because encoding a large one would block the server's event loop.
 """
 
 from __future__ import annotations
@@ -28,22 +28,33 @@ from mnist_edge.serving.requests import Grid, ImageRequest
 from mnist_edge.vision.digit import NoDigit
 from mnist_edge.vision.pictures import prepare, read_picture
 
-# A job begins with two lengths, its own and that of its content; a result with its length and whether the decoder ends.
+# Heads of messages. Job: bytes of its MessagePack, bytes of its content. Result: bytes of its MessagePack, whether this
+# process ends now.
 JOB_HEAD, RESULT_HEAD = struct.Struct("<II"), struct.Struct("<I?")
-# Memory that one job may add to a decoder. A decoder that has kept more than KEPT_BYTES of it is replaced.
+# Memory that one job may add to a decoding process, and memory above which a process ends after a job and is replaced.
 JOB_BYTES = 192 * MIB
 KEPT_BYTES = 16 * MIB
-# A picture or body from which on a decoder waits until no other works on a large one: together they would exceed the
-# memory of a small board.
+# Pictures with more pixels and bodies with more bytes are decoded by one process at a time: together they would exceed
+# the memory of a small board.
 LARGE_PIXELS = 2_000_000
-LARGE_BODY = MIB
+LARGE_BODY_BYTES = MIB
+# Most form fields before a form's first file.
 MOST_FIELDS = 16
-# Decoders give way to the server's event loop, so that small requests and health are answered meanwhile.
+# Niceness of decoding processes: the server's event loop has priority, so that small requests are served meanwhile.
 NICENESS = 10
 
 
 class PictureJob(msgspec.Struct, frozen=True, tag=True):
-    """Find digits in a picture, or scale it (preprocessor ``resize``). A form's first file is the picture."""
+    """Find digits in a picture, or only scale it (preprocessor ``resize``).
+
+    Attributes:
+        content: the picture file, or a multipart form whose first file is the picture.
+        form: the form's Content-Type; None if the content is the picture.
+        name: name of the picture in messages.
+        grid: the model's input.
+        pixels: largest number of pixels that is accepted.
+        multi: whether to return every digit in the picture.
+    """
 
     content: bytes
     form: str | None
@@ -62,21 +73,28 @@ class V2Job(msgspec.Struct, frozen=True, tag=True):
 
 
 class TfJob(msgspec.Struct, frozen=True, tag=True):
-    """Read a request of TensorFlow Serving's REST."""
+    """Read a request of TensorFlow Serving's REST protocol."""
 
     content: bytes
     grid: Grid
 
 
 class GrpcJob(msgspec.Struct, frozen=True, tag=True):
-    """Read a ``ModelInferRequest``, for one of the models that have these grids."""
+    """Read a gRPC ``ModelInferRequest``; ``grids`` holds the input of each model by its name."""
 
     content: bytes
     grids: dict[str, Grid]
 
 
 class FoundImage(msgspec.Struct, frozen=True):
-    """One image for the network: uint8, (h, w) of the grid, with its box in the picture: left, top, width, height."""
+    """One digit found in a picture; the fields are those of `vision.digit.Found`, which see.
+
+    Attributes:
+        pixels: the network's input, uint8 in C order, shape (h, w) of the grid.
+        box: the digit's place in the picture, in pixels: left, top, width, height.
+        as_is: whether the picture itself is the network's input.
+        may_be_turned: whether the digit may be turned by a quarter.
+    """
 
     pixels: bytes
     box: tuple[int, int, int, int]
@@ -85,20 +103,20 @@ class FoundImage(msgspec.Struct, frozen=True):
 
 
 class Pictures(msgspec.Struct, frozen=True, tag=True):
-    """What a picture holds; ``reason`` says why it holds no digit."""
+    """The digits found in a picture; if there is none, ``reason`` says why."""
 
     found: list[FoundImage]
     reason: str | None = None
 
 
 class ReadRequest(msgspec.Struct, frozen=True, tag=True):
-    """What a body asks for."""
+    """The request that a body contains."""
 
-    asked: ImageRequest
+    image_request: ImageRequest
 
 
 class Refusal(msgspec.Struct, frozen=True, tag=True):
-    """Why the job's content is refused: an HTTP status and a message."""
+    """Refusal of a job's content, as an HTTP status and a message."""
 
     status: int
     message: str
@@ -108,13 +126,14 @@ Job = PictureJob | V2Job | TfJob | GrpcJob
 Result = Pictures | ReadRequest | Refusal
 
 
+# Makes a context that only one decoding process can be in at a time.
 Exclusive = Callable[[], contextlib.AbstractContextManager[None]]
 
 
-def do(job: Job, exclusive: Exclusive = contextlib.nullcontext) -> Result:
-    """Do a job; what needs much memory is done within ``exclusive()``."""
+def run_job(job: Job, exclusive: Exclusive = contextlib.nullcontext) -> Result:
+    """Run a job; large content is decoded inside ``exclusive()``. Errors are returned as a `Refusal`, never raised."""
     try:
-        return _done(job, exclusive)
+        return _run_job(job, exclusive)
     except RequestRefusedError as error:
         return Refusal(error.status, error.message)
     except MemoryError:
@@ -123,10 +142,10 @@ def do(job: Job, exclusive: Exclusive = contextlib.nullcontext) -> Result:
         return Refusal(500, f"This is a bug of mnist-edge: {type(error).__name__} while decoding.")
 
 
-def _done(job: Job, exclusive: Exclusive) -> Result:
+def _run_job(job: Job, exclusive: Exclusive) -> Result:
     if isinstance(job, PictureJob):
-        return _pictures(job, exclusive)
-    with exclusive() if len(job.content) > LARGE_BODY else contextlib.nullcontext():
+        return _read_picture(job, exclusive)
+    with exclusive() if len(job.content) > LARGE_BODY_BYTES else contextlib.nullcontext():
         if isinstance(job, V2Job):
             return ReadRequest(v2.read(job.content, job.header, job.grid))
         if isinstance(job, TfJob):
@@ -136,21 +155,21 @@ def _done(job: Job, exclusive: Exclusive) -> Result:
         return ReadRequest(messages.read(job.content, job.grids))
 
 
-def _pictures(job: PictureJob, exclusive: Exclusive) -> Pictures:
+def _read_picture(job: PictureJob, exclusive: Exclusive) -> Pictures:
     content = job.content if job.form is None else _first_file(job.content, job.form)
     try:
-        return _found(job, content, min(LARGE_PIXELS, job.pixels))
+        return _find_digits(job, content, min(LARGE_PIXELS, job.pixels))
     except PictureTooLargeError as error:
         if job.pixels <= LARGE_PIXELS:
             raise RequestRefusedError(413, error.cause) from None
     try:
         with exclusive():
-            return _found(job, content, job.pixels)
+            return _find_digits(job, content, job.pixels)
     except PictureTooLargeError as error:
         raise RequestRefusedError(413, error.cause) from None
 
 
-def _found(job: PictureJob, content: bytes, max_pixels: int) -> Pictures:
+def _find_digits(job: PictureJob, content: bytes, max_pixels: int) -> Pictures:
     try:
         picture = read_picture(content, job.name, max_pixels=max_pixels)
         found = prepare(picture, job.grid.preprocessor, (job.grid.height, job.grid.width), job.multi)
@@ -164,10 +183,10 @@ def _found(job: PictureJob, content: bytes, max_pixels: int) -> Pictures:
 
 
 def _first_file(content: bytes, content_type: str) -> bytes:
-    """The first file of a form.
+    """The first file of a multipart form.
 
     Raises:
-        RequestRefusedError: 400, the form is damaged, has too many fields, or no file.
+        RequestRefusedError: 400, the form is damaged, has too many fields, or has no file.
     """
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import File, create_form_parser
@@ -178,7 +197,7 @@ def _first_file(content: bytes, content_type: str) -> bytes:
     def take(file: File) -> None:
         file.file_object.seek(0)
         found.append(file.file_object.read())
-        raise _EnoughError
+        raise _FileFoundError
 
     def count(_: object) -> None:
         nonlocal fields
@@ -186,7 +205,7 @@ def _first_file(content: bytes, content_type: str) -> bytes:
         if fields > MOST_FIELDS:
             raise RequestRefusedError(400, f"The form has more than {MOST_FIELDS} fields before its file.")
 
-    with contextlib.suppress(_EnoughError):
+    with contextlib.suppress(_FileFoundError):
         try:
             in_memory = {"MAX_MEMORY_FILE_SIZE": len(content) + 1}
             parser = create_form_parser({"Content-Type": content_type.encode()}, count, take, config=in_memory)
@@ -199,33 +218,33 @@ def _first_file(content: bytes, content_type: str) -> bytes:
     return found[0]
 
 
-class _EnoughError(Exception):
-    """Ends the parsing of a form whose file was found."""
+class _FileFoundError(Exception):
+    """Stops the form parser once the first file has been read."""
 
 
-def run(connection: socket.socket, large: IO[bytes]) -> None:
-    """Do jobs until the server closes the connection or this process has kept too much memory.
+def run(connection: socket.socket, large_job_lock: IO[bytes]) -> None:
+    """Run jobs until the server closes the connection or this process has kept too much memory.
 
     Args:
-        connection: to the server; each message is a head and MessagePack.
-        large: a file that can be written; its lock is held by the one decoder that works on something large.
+        connection: the socket to the server; each message is a head and MessagePack.
+        large_job_lock: a writable file; the process that decodes large content locks it.
     """
     os.nice(NICENESS)
     return_large_blocks(DECODER_RETURNED_BYTES)
-    # Ctrl-C and systemd's stop signal go to all processes; decoders end when their server does.
+    # Ctrl-C and systemd's stop signal reach all processes; a decoding process ends when its server closes the socket.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)  # a library that warns would wait for whoever reads standard error
-    in_use = _memory()
+        os.dup2(nowhere.fileno(), 2)  # else a library's warning could block until standard error is read
+    in_use_at_start = _memory()
     resource.setrlimit(resource.RLIMIT_AS, (_memory(virtual=True) + JOB_BYTES,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     encoder = msgspec.msgpack.Encoder()
     for job in _jobs(connection):
-        answer = encoder.encode(do(job, lambda: _exclusive(large)))
+        result = encoder.encode(run_job(job, lambda: _locked(large_job_lock)))
         del job
-        ends = _memory() > in_use + KEPT_BYTES
-        connection.sendall(RESULT_HEAD.pack(len(answer), ends) + answer)
+        ends = _memory() > in_use_at_start + KEPT_BYTES
+        connection.sendall(RESULT_HEAD.pack(len(result), ends) + result)
         if ends:
             return
 
@@ -240,8 +259,8 @@ def _jobs(connection: socket.socket) -> Iterator[Job]:
 
 
 @contextlib.contextmanager
-def _exclusive(lock: IO[bytes]) -> Iterator[None]:
-    fcntl.lockf(lock, fcntl.LOCK_EX)  # of the process, not of the descriptor, and released with it
+def _locked(lock: IO[bytes]) -> Iterator[None]:
+    fcntl.lockf(lock, fcntl.LOCK_EX)  # belongs to the process, although the descriptor was inherited, and ends with it
     try:
         yield
     finally:
@@ -249,6 +268,6 @@ def _exclusive(lock: IO[bytes]) -> Iterator[None]:
 
 
 def _memory(virtual: bool = False) -> int:
-    """Bytes of this process, resident or virtual."""
+    """Resident or virtual memory of this process, in bytes."""
     pages = Path("/proc/self/statm").read_text().split()
     return int(pages[0 if virtual else 1]) * resource.getpagesize()

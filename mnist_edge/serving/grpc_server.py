@@ -1,7 +1,7 @@
 """The Open Inference Protocol over gRPC, and gRPC's health protocol.
 
-All methods are registered as client-streaming, which unary clients cannot tell: the library then reads a message only
-when the method asks for it, so that a call can be refused before its message takes memory.
+All methods are registered as client-streaming, which makes no difference to unary clients: the library then reads a
+message only when the method asks for it, so that a call can be refused before its message takes memory.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from mnist_edge.serving.service import Service
 from mnist_edge.serving.settings import Settings
 
 INFERENCE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
-# Methods that answer without a token: a load balancer has none.
-_OPEN = frozenset({f"/{INFERENCE}/ServerLive", f"/{INFERENCE}/ServerReady", f"/{HEALTH}/Check"})
-# Messages that are received at a time, for the library holds what has come of each, and the largest: gRPC's default.
+# Methods that need no token, because a load balancer has none.
+_OPEN_METHODS = frozenset({f"/{INFERENCE}/ServerLive", f"/{INFERENCE}/ServerReady", f"/{HEALTH}/Check"})
+# Most messages that are received at a time, because the library keeps the received part of each in memory, and the
+# largest message (gRPC's default).
 RECEIVING, MESSAGE_BYTES = 8, 4 * MIB
-# A client that has vanished is found out, an idle connection is closed, and a client that keeps answers waiting for
-# ever (the library has no limit of time for that) loses its connection in the end.
+# Keepalive: a client that has vanished is detected by a ping without a reply. Idle connections are closed. The largest
+# age of a connection ends clients that never read their responses, for which the library has no time limit.
 PING_SECONDS, PONG_SECONDS, IDLE_SECONDS, AGE_SECONDS = 30, 10, 300, 1800
+# The gRPC status of each HTTP status that a refusal can have.
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT, 401: grpc.StatusCode.UNAUTHENTICATED, 403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND, 408: grpc.StatusCode.DEADLINE_EXCEEDED, 413: grpc.StatusCode.INVALID_ARGUMENT,
@@ -41,7 +43,7 @@ Method = Callable[[Any], Awaitable[bytes]]
 
 
 async def start(service: Service, settings: Settings, host: str) -> grpc.aio.Server:
-    """Listen at a numeric address. Must be called in the process that serves, after it has been forked."""
+    """Start listening at a numeric address. Call it in the serving process: gRPC does not work across a fork."""
     calls = Calls(service)
     server = grpc.aio.server(options=_options(service.limits), maximum_concurrent_rpcs=service.limits.connections)
     address = f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
@@ -57,11 +59,11 @@ async def start(service: Service, settings: Settings, host: str) -> grpc.aio.Ser
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
     return [
-        ("grpc.so_reuseport", 1),  # all server processes listen at the port; the supervisor has reserved it
+        ("grpc.so_reuseport", 1),  # all server processes listen at the port that the supervisor has reserved
         ("grpc.max_allowed_incoming_connections", limits.connections),
         ("grpc.max_concurrent_streams", limits.connections),
         ("grpc.max_receive_message_length", min(limits.body_bytes, MESSAGE_BYTES)),
-        # A message that is not yet read may take so much, not what the library thinks the network carries.
+        # Limits what is buffered of a message before it is read; otherwise the library estimates it from the bandwidth.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.http2.lookahead_bytes", limits.small_body_bytes),
         ("grpc.max_metadata_size", limits.head_bytes),
@@ -72,19 +74,20 @@ def _options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_connection_idle_ms", 1000 * IDLE_SECONDS),
         ("grpc.max_connection_age_ms", 1000 * AGE_SECONDS),
         ("grpc.max_connection_age_grace_ms", round(1000 * (limits.work_seconds + limits.write_seconds))),
-        # The library unpacks a message without a limit on its size: only unpacked messages are taken.
+        # Compressed messages are refused, because the library decompresses a message without a limit on its size.
         ("grpc.compression_enabled_algorithms_bitset", 1),
     ]
 
 
 class Calls:
-    """The methods of a service. Each reads the message of a call and returns the message to answer with."""
+    """The gRPC methods of a service. Each reads the message of a call and returns the encoded response."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._receiving = asyncio.Semaphore(RECEIVING)
-        self._receiving_checks = asyncio.Semaphore(RECEIVING)  # needs no token: it must not hold up those that have one
-        self._unsent = 0
+        # Separate, so that health checks, which need no token, cannot block the calls of clients that have one.
+        self._receiving_checks = asyncio.Semaphore(RECEIVING)
+        self._unsent_bytes = 0
         self._methods: dict[str, dict[str, Method]] = {
             INFERENCE: {
                 "ServerLive": self.server_live,
@@ -98,9 +101,9 @@ class Calls:
         }
 
     def handlers(self, name: str) -> Any:
-        """What gRPC calls for a service of that name."""
+        """The gRPC handlers of the service with this name."""
         methods = {
-            method: grpc.stream_unary_rpc_method_handler(self._around(f"/{name}/{method}", run))
+            method: grpc.stream_unary_rpc_method_handler(self._wrapped(f"/{name}/{method}", run))
             for method, run in self._methods[name].items()
         }
         return grpc.method_handlers_generic_handler(name, methods)
@@ -108,35 +111,35 @@ class Calls:
     # Methods
 
     async def server_live(self, _: Any) -> bytes:
-        """Say that the process answers."""
+        """Report that the process is alive."""
         return messages.encode("ServerLiveResponse", live=True)
 
     async def server_ready(self, _: Any) -> bytes:
-        """Say whether requests are welcome."""
+        """Report whether requests should be sent here."""
         return messages.encode("ServerReadyResponse", ready=self._service.why_not_ready() is None)
 
     async def server_metadata(self, _: Any) -> bytes:
-        """Server metadata."""
+        """Return the server's metadata."""
         return messages.server()
 
     async def model_ready(self, context: Any) -> bytes:
         """Say whether a model is there."""
         async with self._message(context, self._receiving) as content:
-            asked = messages.parse("ModelReadyRequest", content)
+            request = messages.parse("ModelReadyRequest", content)
         try:
-            self._service.model(asked.name, asked.version)
+            self._service.model(request.name, request.version)
         except RequestRefusedError:
             return messages.encode("ModelReadyResponse", ready=False)
         return messages.encode("ModelReadyResponse", ready=True)
 
     async def model_metadata(self, context: Any) -> bytes:
-        """Model metadata."""
+        """Return a model's metadata."""
         async with self._message(context, self._receiving) as content:
-            asked = messages.parse("ModelMetadataRequest", content)
-        return messages.metadata(self._service.model(asked.name, asked.version))
+            request = messages.parse("ModelMetadataRequest", content)
+        return messages.metadata(self._service.model(request.name, request.version))
 
     async def check(self, context: Any) -> bytes:
-        """Answer as ServerReady, in the words of gRPC's health protocol."""
+        """Report whether requests should be sent here, in gRPC's health protocol."""
         async with self._message(context, self._receiving_checks) as content:
             name = messages.parse("HealthCheckRequest", content).service
         if name not in ("", INFERENCE):
@@ -145,30 +148,36 @@ class Calls:
         return messages.encode("HealthCheckResponse", status=messages.SERVING if ready else messages.NOT_SERVING)
 
     async def model_infer(self, context: Any) -> bytes:
-        """Classify."""
+        """Classify the images of a request."""
         service = self._service
         async with self._message(context, self._receiving) as content, service.working():
             begun, failed = time.perf_counter_ns(), True
             grids = {loaded.name: loaded.grid for loaded in service.models.all()}
-            asked = await service.read(content, lambda: messages.read(content, grids), lambda: GrpcJob(content, grids))
-            loaded = service.model(asked.model, asked.version)
+            request = await service.read(
+                content, lambda: messages.read(content, grids), lambda: GrpcJob(content, grids)
+            )
+            loaded = service.model(request.model, request.version)
             try:
-                if loaded.grid != grids[asked.model]:
+                if loaded.grid != grids[request.model]:
                     raise busy("The model has just been replaced by one that takes other images.")
-                answers = await service.classify(loaded, asked, _never)
+                answers = await service.classify(loaded, request, _never_disconnected)
                 failed = False
             finally:
                 service.count(loaded, begun, failed)
-        return messages.answer(asked, loaded, answers)
+        return messages.answer(request, loaded, answers)
 
-    # Around the methods
+    # Shared by the methods
 
     @contextlib.asynccontextmanager
     async def _message(self, context: Any, receiving: asyncio.Semaphore) -> AsyncIterator[bytes]:
-        """The message of a call; its bytes are taken from the budget until the block ends.
+        """The message of a call; its bytes stay reserved in the budget until the block ends.
+
+        Args:
+            context: the call.
+            receiving: limits the messages that are received at a time.
 
         Raises:
-            RequestRefusedError: 408 too slow, 400 there is none, 503 the budget or ``receiving`` is used up.
+            RequestRefusedError: 408 too slow, 400 no message, 503 the budget or ``receiving`` is used up.
         """
         limits, budget = self._service.limits, self._service.budget
         if receiving.locked():
@@ -181,23 +190,23 @@ class Calls:
         if not isinstance(content, bytes):
             raise RequestRefusedError(400, "There is no message.")
         reserved = max(0, len(content) - limits.small_body_bytes)
-        budget.take(reserved)
+        budget.reserve(reserved)
         try:
             yield content
         finally:
-            budget.give_back(reserved)
+            budget.release(reserved)
 
-    def _around(self, path: str, method: Method) -> Callable[[Any, Any], Awaitable[bytes]]:
-        """A method with its access rules, its errors as statuses, its metrics and its line in the log."""
+    def _wrapped(self, path: str, method: Method) -> Callable[[Any, Any], Awaitable[bytes]]:
+        """A method that first checks access, and then turns errors into statuses, counts the call and logs it."""
         service = self._service
 
         async def run(_: Any, context: Any) -> bytes:
             begun = time.perf_counter()
             code, message, answer = grpc.StatusCode.OK, "", b""
             try:
-                service.access.check_call(dict(context.invocation_metadata() or ()), path not in _OPEN)
+                service.access.check_call(dict(context.invocation_metadata() or ()), path not in _OPEN_METHODS)
                 answer = await method(context)
-                self._hold(context, len(answer))
+                self._count_unsent(context, len(answer))
             except RequestRefusedError as refused:
                 code, message = _CODES.get(refused.status, grpc.StatusCode.INTERNAL), refused.message
             except asyncio.CancelledError:
@@ -214,18 +223,18 @@ class Calls:
 
         return run
 
-    def _hold(self, context: Any, size: int) -> None:
-        """Count an answer as unsent until the call has ended.
+    def _count_unsent(self, context: Any, size: int) -> None:
+        """Count a response of ``size`` bytes as unsent until the call has ended.
 
         Raises:
-            RequestRefusedError: 503, too many answers are unsent.
+            RequestRefusedError: 503, too many bytes are unsent.
         """
-        if size > self._service.limits.small_body_bytes and self._unsent > self._service.limits.all_body_bytes:
+        if size > self._service.limits.small_body_bytes and self._unsent_bytes > self._service.limits.all_body_bytes:
             raise busy("Too many answers wait for clients that do not read.")
-        self._unsent += size
+        self._unsent_bytes += size
 
         def release(_: Any) -> None:
-            self._unsent -= size
+            self._unsent_bytes -= size
 
         context.add_done_callback(release)
 
@@ -238,6 +247,6 @@ class Calls:
             self._service.log(json.dumps({**line, "client": context.peer()}))
 
 
-async def _never() -> bool:
-    """Whether the client has left: the library then cancels the method."""
+async def _never_disconnected() -> bool:
+    """False: if the client disconnects, the library cancels the method, so that there is nothing to ask for."""
     return False

@@ -1,4 +1,4 @@
-"""Every limit of the service, and how a request beyond one is refused."""
+"""The limits of the service, the error that refuses a request beyond them, and the memory budget of bodies."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """What clients may cost one server process.
+    """Upper limits on what clients may use of one server process.
 
     Attributes:
-        connections: open at a time, in all. connections_per_address: from one address (IPv6: one /64 network).
-        refused: connections beyond these that may read, at a time, why they are refused; others are closed at once.
-        head_bytes, head_fields: of a request's first line and header fields, and of a body's trailer.
-        head_seconds: from a request's first byte, or from connecting, to the end of its header fields.
-        body_bytes: of one body, packed or unpacked. all_body_bytes: of all bodies in memory, without the first
-        small_body_bytes of each. Bodies up to that size are parsed on the event loop.
-        read_seconds: for a body to arrive. write_seconds: for a client to take an answer.
-        pixels: of one picture. images: of one request. values: floats of one answer.
-        waiting: requests that may wait. work_seconds: of work for one request. picture_seconds: of work for one
-            picture or one large body; the process that works on it is then ended.
-        batch_seconds: that an image may wait for others to share a batch with.
+        connections: open connections.
+        connections_per_address: open connections from one address (IPv6: from one network with a prefix of 64 bits).
+        refused: refused connections that may read the reason at a time; further ones are closed at once.
+        head_bytes: bytes of a request's first line and header fields, and of a body's trailer.
+        head_fields: number of these header fields.
+        head_seconds: time from a request's first byte, or from connecting, to the end of its header fields.
+        body_bytes: bytes of one body, both as received and as decompressed.
+        all_body_bytes: bytes of all bodies in memory, without the first ``small_body_bytes`` of each.
+        small_body_bytes: bytes of a body that is parsed on the event loop; larger ones go to a decoding process.
+        read_seconds: time for a body to arrive.
+        write_seconds: time for a client to read a response.
+        pixels: pixels of one picture.
+        images: images of one request.
+        values: floats of one response.
+        waiting: requests that wait for others to finish.
+        work_seconds: time of work on one request.
+        picture_seconds: time of work on one picture or one large body, after which its decoding process is killed.
+        batch_seconds: time for which an image may wait for others to share its batch.
     """
 
     connections: int = 256
@@ -47,19 +54,19 @@ class Limits:
     batch_seconds: float = 0.0
 
     def images_of(self, classes: int) -> int:
-        """How many images one request may have, for a model of so many classes."""
+        """Most images that one request may have for a model with this many classes."""
         return max(1, min(self.images, self.values // classes))
 
 
 class RequestRefusedError(Exception):
-    """A request that is answered with an error: an HTTP status, a message, header fields."""
+    """Refusal of a request, as an HTTP status, a message and header fields of the response."""
 
     def __init__(self, status: int, message: str, **headers: str) -> None:
         super().__init__(message)
         self.status, self.message, self.headers = status, message, headers
 
     def response(self) -> Response:
-        """The answer: ``{"error": …}``, as the Open Inference Protocol has it."""
+        """The HTTP response; its body is ``{"error": …}``, as in the Open Inference Protocol."""
         return JSONResponse({"error": self.message}, self.status, self.headers)
 
 
@@ -69,28 +76,28 @@ def busy(message: str) -> RequestRefusedError:
 
 
 class Budget:
-    """Bytes that all requests of a process share.
+    """Memory for bodies that all requests of a process share.
 
     Attributes:
-        moved: all bytes that were ever reserved, and all that were released.
+        moved: sum of all bytes that were ever reserved or released; it changes whenever the budget is used.
     """
 
     def __init__(self, total: int) -> None:
         self._left = total
         self.moved = 0
 
-    def take(self, count: int) -> None:
+    def reserve(self, count: int) -> None:
         """Reserve bytes.
 
         Raises:
-            RequestRefusedError: 503, other requests hold them.
+            RequestRefusedError: 503, other requests have reserved too many.
         """
         if count > self._left:
             raise busy("The bodies of other requests fill the memory that is set aside for them.")
         self._left -= count
         self.moved += count
 
-    def give_back(self, count: int) -> None:
+    def release(self, count: int) -> None:
         """Release bytes that were reserved."""
         self._left += count
         self.moved += count

@@ -1,4 +1,4 @@
-"""Lines on standard error that can never hold up or fail a request."""
+"""The service's log on standard error; writing to it never blocks a request and never makes one fail."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ import time
 from mnist_edge.errors import printable
 from mnist_edge.serving.metrics import Metrics
 
+# Most lines that wait to be written; further ones are lost.
 WAITING_LINES = 1000
 
 
-def say(line: str) -> None:
-    """Write a line to standard error without waiting; it is dropped if that would block."""
+def write_without_waiting(line: str) -> None:
+    """Write a line to standard error; drop it if writing would block."""
     with contextlib.suppress(OSError):
         descriptor = sys.stderr.fileno()
-        if select.select([], [descriptor], [], 0)[1]:  # a pipe then has room for 4096 bytes
+        if select.select([], [descriptor], [], 0)[1]:  # a pipe that is ready has room for 4096 bytes
             os.write(descriptor, (printable(line[:1000]) + "\n").encode(errors="backslashreplace")[:4096])
 
 
 class Log:
-    """Writes lines in a thread of its own. A line that nobody takes (full disk, closed or stuck reader) is dropped."""
+    """Writes lines in a thread. A line that cannot be written (full disk, closed pipe, no reader) is dropped."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._lost = metrics.lost_lines
@@ -34,20 +35,20 @@ class Log:
         threading.Thread(target=self._write, name="log", daemon=True).start()
 
     def __call__(self, line: str) -> None:
-        """Write a line, made printable, as soon as the lines before it are written."""
+        """Queue a line to be written, with unprintable characters escaped."""
         try:
             self._lines.put_nowait(printable(line))
         except queue.Full:
             self._lost.inc()
 
     def flush(self, seconds: float = 1.0) -> None:
-        """Wait until the lines are written, but not for long."""
+        """Wait until all queued lines are written, at most for ``seconds``."""
         deadline = time.monotonic() + seconds
         while self._lines.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def collect(self) -> None:
-        """From now on treat what this process writes to standard error as lines: libraries would wait for a reader."""
+        """Redirect this process's standard error into this log: libraries that write there could block on a reader."""
         self._descriptor = os.dup(self._descriptor)
         reader, writer = os.pipe()
         os.dup2(writer, sys.stderr.fileno())

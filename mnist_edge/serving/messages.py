@@ -1,14 +1,15 @@
-"""Messages of the Open Inference Protocol and of gRPC's health protocol, and how a request is read and answered.
+"""gRPC messages of the Open Inference Protocol and of gRPC's health protocol: their classes, reading and encoding.
 
-The message classes are built when this module is imported, in a descriptor pool of their own: a client library in the
-same process may define the same messages. Field numbers and types are those of the protocol's public description
+The message classes are built when this module is imported, in a separate descriptor pool, because a client library in
+the same process may define the same messages. Field numbers and types are those of the protocol's public description
 (github.com/kserve/open-inference-protocol).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from mnist_edge import __version__
 from mnist_edge.serving import v2
 from mnist_edge.serving.limits import RequestRefusedError
-from mnist_edge.serving.models import Loaded
+from mnist_edge.serving.models import LoadedModel
 from mnist_edge.serving.requests import MAX_RANK, Grid, ImageRequest, pixels_of_array
 
 MAX_ID = 1024
@@ -37,7 +38,7 @@ _MESSAGES = {
     "Tensor[] inputs=4; Tensor[] outputs=5",
     "Tensor": "string name=1; string datatype=2; int64[] shape=3; Parameter{} parameters=4; Contents contents=5",
     "RequestedOutput": "string name=1; Parameter{} parameters=2",
-    # In the protocol the fields of Parameter are a oneof, which has the same form when it is encoded.
+    # The protocol declares the fields of Parameter as a oneof, which is encoded in the same way.
     "Parameter": "bool bool_param=1; int64 int64_param=2; string string_param=3",
     "Contents": "bool[] bool_contents=1; int32[] int_contents=2; int64[] int64_contents=3; uint32[] uint_contents=4;"
     "uint64[] uint64_contents=5; float[] fp32_contents=6; double[] fp64_contents=7; bytes[] bytes_contents=8",
@@ -46,56 +47,78 @@ _MESSAGES = {
     "ModelInferResponse": "string model_name=1; string model_version=2; string id=3; Parameter{} parameters=4;"
     "Tensor[] outputs=5; bytes[] raw_output_contents=6",
     "HealthCheckRequest": "string service=1",
-    # An enum in the protocol, which is encoded like an int32.
+    # The protocol declares status as an enum, which is encoded like an int32.
     "HealthCheckResponse": "int32 status=1",
 }
 _FIELD = re.compile(r"(\w+)(\[\]|\{\})? (\w+)=(\d+)")
 SERVING, NOT_SERVING = 1, 2
-# Where the values of a data type are, if they are not in raw_input_contents.
-_CONTENTS = {
-    "UINT8": "uint_contents", "UINT16": "uint_contents", "UINT32": "uint_contents", "UINT64": "uint64_contents",
-    "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents", "INT64": "int64_contents",
-    "FP32": "fp32_contents", "FP64": "fp64_contents",
-}  # fmt: skip
-_WIDEST = {"uint_contents": "<u4", "uint64_contents": "<u8", "int_contents": "<i4", "int64_contents": "<i8",
-           "fp32_contents": "<f4", "fp64_contents": "<f8"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _TypedField:
+    """A field of ``Contents``: its name, its values, and the NumPy dtype that holds all of them."""
+
+    name: str
+    values: Callable[[Any], Sequence[float]]
+    dtype: str
+
+
+_UINT = _TypedField("uint_contents", lambda contents: contents.uint_contents, "<u4")
+_INT = _TypedField("int_contents", lambda contents: contents.int_contents, "<i4")
+# The field of ``Contents`` that holds the values of a data type, if they are not in raw_input_contents.
+_FIELD_OF = {
+    "UINT8": _UINT,
+    "UINT16": _UINT,
+    "UINT32": _UINT,
+    "UINT64": _TypedField("uint64_contents", lambda contents: contents.uint64_contents, "<u8"),
+    "INT8": _INT,
+    "INT16": _INT,
+    "INT32": _INT,
+    "INT64": _TypedField("int64_contents", lambda contents: contents.int64_contents, "<i8"),
+    "FP32": _TypedField("fp32_contents", lambda contents: contents.fp32_contents, "<f4"),
+    "FP64": _TypedField("fp64_contents", lambda contents: contents.fp64_contents, "<f8"),
+}
 
 
 def _classes() -> dict[str, Any]:
     file = FileDescriptorProto(name="mnist_edge.proto", package="mnist_edge", syntax="proto3")
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
-        for kind, many, field, number in _FIELD.findall(fields):
-            if many == "{}":
+        for kind, mark, field, number in _FIELD.findall(fields):
+            if mark == "{}":
                 entry = message.nested_type.add(name=f"{field.title()}Entry")
                 entry.options.map_entry = True
                 _add_field(entry, "key", 1, "string")
                 _add_field(entry, "value", 2, kind)
-                _add_field(message, field, int(number), f"{name}.{entry.name}", many=True)
+                _add_field(message, field, int(number), f"{name}.{entry.name}", repeated=True)
             else:
-                _add_field(message, field, int(number), kind, many=many == "[]")
+                _add_field(message, field, int(number), kind, repeated=mark == "[]")
     pool = DescriptorPool()
     pool.Add(file)
     return {name: GetMessageClass(pool.FindMessageTypeByName(f"mnist_edge.{name}")) for name in _MESSAGES}
 
 
-def _add_field(message: DescriptorProto, name: str, number: int, kind: str, many: bool = False) -> None:
+def _add_field(message: DescriptorProto, name: str, number: int, kind: str, repeated: bool = False) -> None:
     field = message.field.add(name=name, number=number)
-    field.label = FieldDescriptorProto.LABEL_REPEATED if many else FieldDescriptorProto.LABEL_OPTIONAL
+    field.label = FieldDescriptorProto.LABEL_REPEATED if repeated else FieldDescriptorProto.LABEL_OPTIONAL
     if kind.partition(".")[0] in _MESSAGES:
         field.type, field.type_name = FieldDescriptorProto.TYPE_MESSAGE, f".mnist_edge.{kind}"
     else:
-        field.type = getattr(FieldDescriptorProto, f"TYPE_{kind.upper()}")
+        field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
 
 
 MESSAGES = _classes()
 
 
 def parse(name: str, content: bytes) -> Any:
-    """A message of this name.
+    """Decode a message.
+
+    Args:
+        name: the name of its class in `MESSAGES`.
+        content: the encoded message.
 
     Raises:
-        RequestRefusedError: 400, the bytes are not one.
+        RequestRefusedError: 400, the bytes are not such a message.
     """
     try:
         return MESSAGES[name].FromString(content)
@@ -104,38 +127,38 @@ def parse(name: str, content: bytes) -> Any:
 
 
 def encode(kind: str, /, **fields: Any) -> bytes:
-    """The bytes of a message with these fields."""
+    """Encode a message of the class ``kind`` with these fields."""
     content: bytes = MESSAGES[kind](**fields).SerializeToString()
     return content
 
 
 def read(content: bytes, grids: Mapping[str, Grid]) -> ImageRequest:
-    """The images of a ``ModelInferRequest``, and how it wants the answer.
+    """Read a ``ModelInferRequest``: its images and the wanted form of the response.
 
     Args:
-        content: the message.
-        grids: what each model takes.
+        content: the encoded message.
+        grids: the input of each model, by its name.
 
     Raises:
-        RequestRefusedError: 404 there is no such model, 400 whatever does not fit the model's metadata.
+        RequestRefusedError: 404 there is no such model, 400 the request does not match the model's metadata.
     """
-    asked = parse("ModelInferRequest", content)
-    grid = grids.get(asked.model_name)
+    request = parse("ModelInferRequest", content)
+    grid = grids.get(request.model_name)
     if grid is None:
-        raise RequestRefusedError(404, f"There is no model {asked.model_name[:40]!r}; there are {', '.join(grids)}.")
-    if len(asked.id) > MAX_ID:
+        raise RequestRefusedError(404, f"There is no model {request.model_name[:40]!r}; there are {', '.join(grids)}.")
+    if len(request.id) > MAX_ID:
         raise RequestRefusedError(400, f"The id has more than {MAX_ID} characters.")
-    if len(asked.inputs) != 1 or len(asked.raw_input_contents) > 1 or len(asked.outputs) > 1:
+    if len(request.inputs) != 1 or len(request.raw_input_contents) > 1 or len(request.outputs) > 1:
         raise RequestRefusedError(400, "One input, and one output at most, is expected.")
-    tensor = asked.inputs[0]
+    tensor = request.inputs[0]
     if tensor.name not in (v2.IMAGE, v2.PICTURE):
         raise RequestRefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {v2.IMAGE!r} or {v2.PICTURE!r}.")
     if len(tensor.shape) > MAX_RANK:
         raise RequestRefusedError(400, f"The shape has {len(tensor.shape)} dimensions.")
-    if asked.raw_input_contents and tensor.HasField("contents"):
+    if request.raw_input_contents and tensor.HasField("contents"):
         raise RequestRefusedError(400, "The values are either in raw_input_contents or in contents.")
     shape = list(tensor.shape)
-    raw = asked.raw_input_contents[0] if asked.raw_input_contents else None
+    raw = request.raw_input_contents[0] if request.raw_input_contents else None
     pixels = b""
     pictures: tuple[bytes, ...] = ()
     if tensor.name == v2.PICTURE:
@@ -144,36 +167,36 @@ def read(content: bytes, grids: Mapping[str, Grid]) -> ImageRequest:
     elif raw is not None:
         pixels = v2.image_of(tensor.datatype, shape, raw, grid)
     else:
-        pixels = _typed(tensor.datatype, shape, tensor.contents, grid)
+        pixels = _typed_pixels(tensor.datatype, shape, tensor.contents, grid)
     return ImageRequest(
         shape[0],
         pixels,
         pictures,
-        request_id=asked.id,
-        classification=_classification(asked),
-        model=asked.model_name,
-        version=asked.model_version,
+        request_id=request.id,
+        classification=_classification(request),
+        model=request.model_name,
+        version=request.model_version,
     )
 
 
-def _typed(datatype: str, shape: list[int], contents: Any, grid: Grid) -> bytes:
+def _typed_pixels(datatype: str, shape: list[int], contents: Any, grid: Grid) -> bytes:
     v2.check_image(datatype, shape, grid)
-    name = _CONTENTS[datatype]
-    values = getattr(contents, name)
+    field = _FIELD_OF[datatype]
+    values = field.values(contents)
     if len(values) != grid.pixels(shape[0]):
         raise RequestRefusedError(
-            400, f"The shape needs {grid.pixels(shape[0])} values in {name}; there are {len(values)}."
+            400, f"The shape needs {grid.pixels(shape[0])} values in {field.name}; there are {len(values)}."
         )
-    return pixels_of_array(np.fromiter(values, _WIDEST[name], len(values)))
+    return pixels_of_array(np.fromiter(values, field.dtype, len(values)))
 
 
-def _classification(asked: Any) -> int | None:
-    """How many best classes are wanted in place of all probabilities: of the output, or of the request."""
-    holders = [asked]
-    if asked.outputs:
-        holders.insert(0, asked.outputs[0])
-        if asked.outputs[0].name != v2.OUTPUT:
-            raise RequestRefusedError(400, f"There is no output {asked.outputs[0].name[:40]!r}; it is {v2.OUTPUT!r}.")
+def _classification(request: Any) -> int | None:
+    """Number of best classes wanted in place of all probabilities, from the output or else from the request."""
+    holders = [request]
+    if request.outputs:
+        holders.insert(0, request.outputs[0])
+        if request.outputs[0].name != v2.OUTPUT:
+            raise RequestRefusedError(400, f"There is no output {request.outputs[0].name[:40]!r}; it is {v2.OUTPUT!r}.")
     for holder in holders:
         if "classification" in holder.parameters:
             count: int = holder.parameters["classification"].int64_param
@@ -183,7 +206,7 @@ def _classification(asked: Any) -> int | None:
     return None
 
 
-def answer(request: ImageRequest, loaded: Loaded, answers: NDArray[np.float32]) -> bytes:
+def answer(request: ImageRequest, loaded: LoadedModel, answers: NDArray[np.float32]) -> bytes:
     """The ``ModelInferResponse`` for probabilities of shape (n, classes)."""
     if request.classification is None:
         output = {"name": v2.OUTPUT, "datatype": "FP32", "shape": list(answers.shape)}
@@ -207,6 +230,6 @@ def server() -> bytes:
     return encode("ServerMetadataResponse", name="mnist-edge", version=__version__, extensions=["classification"])
 
 
-def metadata(loaded: Loaded) -> bytes:
+def metadata(loaded: LoadedModel) -> bytes:
     """The ``ModelMetadataResponse``."""
     return encode("ModelMetadataResponse", **v2.metadata(loaded))

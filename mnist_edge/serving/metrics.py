@@ -1,4 +1,4 @@
-"""What Prometheus reads at ``/metrics``, and the statistics of the Open Inference Protocol."""
+"""Prometheus metrics (``/metrics``), and the per-model statistics of Triton's statistics extension."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
-# Where several server processes share their counts; prometheus_client reads it when it is imported.
+# Environment variable with the folder in which several server processes share their counts; prometheus_client reads it
+# when it is imported.
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def forget_process(pid: int) -> None:
-    """Leave out what a server process that has ended had at that time; what it has counted stays."""
+    """Drop the gauges of a server process that has ended; its counters stay in the sums."""
     if SHARED_FOLDER in os.environ:
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 @dataclass
 class Statistics:
-    """What one server process has done for one model: numbers, nanoseconds, and when (milliseconds since 1970)."""
+    """Statistics of one model in one server process; ``last_success_ms`` is a Unix time in milliseconds."""
 
     images: int = 0
     batches: int = 0
@@ -38,7 +39,7 @@ class Statistics:
 
 @dataclass
 class Metrics:
-    """The metrics of one service, in a registry of their own."""
+    """The metrics of one service, in a registry that no other service shares."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
@@ -61,7 +62,7 @@ class Metrics:
             **{**common, "multiprocess_mode": "livemax"},
         )  # fmt: skip
         self.restarts = Counter("mnist_edge_decoder_restarts", "Decoding processes that ended or were ended.", **common)
-        self.lost_lines = Counter("mnist_edge_lost_log_lines", "Lines that nobody took.", **common)
+        self.lost_lines = Counter("mnist_edge_lost_log_lines", "Log lines that could not be written.", **common)
         self.statistics: dict[str, Statistics] = {}
         self.of_route = lru_cache(1000)(self._of_route)
 
@@ -69,7 +70,7 @@ class Metrics:
         return self.requests.labels(route, str(status)), self.latency.labels(route)
 
     def observer(self, model: str) -> Callable[[int, float], None]:
-        """What counts the batches of a model: call it with the number of images and the seconds in the engine."""
+        """A function that counts a batch of the model, given its number of images and the seconds in the engine."""
         inference = self.inference.labels(model)
         images, batches = self.images.labels(model), self.batches.labels(model)
         counted = self.statistics.setdefault(model, Statistics())
@@ -85,9 +86,9 @@ class Metrics:
         return observe
 
     def render(self) -> bytes:
-        """The text format; of all server processes, if there are several."""
+        """The metrics in Prometheus's text format, summed over all server processes."""
         if SHARED_FOLDER not in os.environ:
             return generate_latest(self.registry)
-        together = CollectorRegistry()
-        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+        summed = CollectorRegistry()
+        MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+        return generate_latest(summed)

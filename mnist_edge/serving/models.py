@@ -1,4 +1,4 @@
-"""The models that are served: a file of each, and a newer file that replaces it once it has passed its checks."""
+"""The models of the service: each is served from one file, which a newer file replaces after passing its checks."""
 
 from __future__ import annotations
 
@@ -20,14 +20,26 @@ from mnist_edge.serving.requests import Grid
 from mnist_edge.store.manifest import MANIFEST_NAME, sha256_of_file
 from mnist_edge.store.workspace import SHIPPED
 
+# Time between two looks for newer files.
 POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """One version of a model: a file, opened and checked.
+class LoadedModel:
+    """One version of a served model: an opened and checked file.
 
-    ``from_workspace`` tells a file of the workspace from one that came with the package.
+    Attributes:
+        name: the name in request paths.
+        path, sha256: the file and its hash.
+        version: 1, and one more for every newer file.
+        from_workspace: whether the file is in the workspace; False for a file of the package.
+        engine: the name of the engine that runs it.
+        contract: what the file says of its input and its classes.
+        classes: number of classes.
+        grid: what a request may contain.
+        verified: whether a manifest confirms the file's hash.
+        temperature: temperature of confidence calibration; None if the confidence is not calibrated.
+        batcher: classifies images.
     """
 
     name: str
@@ -46,10 +58,15 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Source:
-    """Where models come from: a workspace, the engine that opens them, and their names.
+    """Where the served models come from.
 
-    ``own`` are the names of those that the workspace held when the service started. ``words`` holds the file or folder
-    that was given in place of a name, by the name under which it is served.
+    Attributes:
+        workspace: the folder in which names are looked up.
+        engine: the name of the engine that opens the files.
+        names: names of the models.
+        own: names of the models that were in the workspace when the service started; they are never replaced by the
+            models of the package.
+        words: by model name, what the user named on the command line: a name, a file or a folder.
     """
 
     workspace: Path
@@ -60,29 +77,35 @@ class Source:
 
     @classmethod
     def of(cls, workspace: Path, engine: str, words: tuple[str, ...]) -> Source:
-        """Look where the models come from now.
+        """Find the models that the user named.
 
         Args:
-            workspace: where names are looked up. engine: what opens the files.
-            words: names, models' folders, files, or workspaces of one model.
+            workspace: the folder in which names are looked up.
+            engine: the name of the engine that opens the files.
+            words: names of models, folders of models, files, or workspaces with one model.
 
         Raises:
-            UsageError: there is no such model, or two would be served under one name.
+            UsageError: there is no such model, or two models would have the same name.
         """
         files = {word: pick_file(workspace, word, engine) for word in words}
         names = tuple(_served_name(word, file) for word, file in files.items())
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise UsageError(f"Two models would be served as {twice!r}.", "Rename the folder or file of one of them.")
+        repeated = next((name for name in names if names.count(name) > 1), None)
+        if repeated is not None:
+            cause = f"Two models would be served as {repeated!r}."
+            raise UsageError(cause, "Rename the folder or file of one of them.")
         own = (name for name, file in zip(names, files.values(), strict=True) if _from_workspace(file))
         return cls(workspace, engine, names, frozenset(own), dict(zip(names, words, strict=True)))
 
     def pick(self, name: str, own: bool = False) -> Path:
-        """The file of a model now; a model of the workspace, ``own``, never becomes the shipped one.
+        """The current file of a model.
+
+        Args:
+            name: the model's name.
+            own: whether the model was served from the workspace before; then the package's model does not replace it.
 
         Raises:
-            ContentError: the workspace holds it no more, or something that is no file is in its place.
-            MnistEdgeError: what reading its manifest raises.
+            ContentError: the model is no longer in the workspace, or its path is not a regular file.
+            MnistEdgeError: its manifest cannot be read.
         """
         path = pick_file(self.workspace, self.words.get(name, name), self.engine)
         if (own or name in self.own) and not _from_workspace(path):
@@ -94,7 +117,7 @@ class Source:
 
 
 class Models:
-    """Models by name. A request is answered by one version, also if another one replaces it meanwhile."""
+    """The served models by name. A request that has begun keeps its version, even if a newer one replaces it."""
 
     def __init__(
         self, source: Source, threads: int, limits: Limits, metrics: Metrics, note: Callable[[str], None]
@@ -102,41 +125,42 @@ class Models:
         """Open all models.
 
         Args:
-            source: where they come from.
-            threads: how many large batches of one model may be in work at a time.
-            limits: of the service. metrics: count batches, and files that were not accepted.
-            note: is called with a line for every file that was accepted or not.
+            source: the models' names and places.
+            threads: large batches of one model that may run at a time.
+            limits: the limits of the service.
+            metrics: counts batches and newer files that were not accepted.
+            note: called with a line of the log for every newer file, accepted or not.
 
         Raises:
-            MnistEdgeError: what opening a file raises, or its self-test fails.
+            MnistEdgeError: a file cannot be opened, or its self-test fails.
         """
         self._source, self._threads, self._limits, self._metrics, self._note = source, threads, limits, metrics, note
         self._executor = ThreadPoolExecutor(threads * len(source.names), "inference")
-        self.loads = 0  # how often newer files were opened; the sessions of older ones are freed afterwards
+        self.loads = 0  # number of newer files that were opened; after each, memory of the older one can be freed
         self._loaded = {name: self._load(name, source.pick(name), 1) for name in source.names}
         self.problems: dict[str, str] = {}
-        self._looked: dict[str, list[tuple[int, int] | None]] = {}
+        self._checked: dict[str, list[tuple[int, int] | None]] = {}  # by name, the signature of the checked files
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="models", daemon=True)
 
     def names(self) -> list[str]:
-        """Names of the models served."""
+        """Names of the served models."""
         return list(self._loaded)
 
-    def get(self, name: str) -> Loaded | None:
-        """The version that answers for a model now."""
+    def get(self, name: str) -> LoadedModel | None:
+        """The current version of a model; None if there is no such model."""
         return self._loaded.get(name)
 
-    def all(self) -> list[Loaded]:
-        """The version of every model that answers now."""
+    def all(self) -> list[LoadedModel]:
+        """The current versions of all models."""
         return list(self._loaded.values())
 
     def longest_seconds(self) -> float:
-        """For how long the oldest batch of any model has been in an engine."""
+        """Seconds for which the oldest running batch of any model has been in a thread; 0 if there is none."""
         return max(loaded.batcher.longest_seconds() for loaded in self._loaded.values())
 
     def start(self) -> None:
-        """Begin to look for newer files."""
+        """Start looking for newer files."""
         self._watcher.start()
 
     def stop(self) -> None:
@@ -148,41 +172,41 @@ class Models:
             self.refresh()
 
     def refresh(self) -> None:
-        """Accept the files that have changed and pass their checks. A model whose new file does not keeps its old one.
+        """Serve changed files that pass their checks. A model whose new file fails a check keeps its old version.
 
-        Whatever goes wrong is noted once, counts as a problem of that model, and ends nothing.
+        An error is logged once and counts as a problem of its model; it never stops the service.
         """
         for name, old in list(self._loaded.items()):
             try:
                 problem = self._refresh(name, old)
             except (MnistEdgeError, OSError) as error:
                 problem = f"the new file is not accepted: {error}"
-            except Exception as error:  # a file that our own checks did not foresee must not end this thread
+            except Exception as error:  # a file with a fault that no check foresees must not end this thread
                 problem = f"the new file is not accepted: {type(error).__name__}: {error}"
             if problem is None:
                 self.problems.pop(name, None)
             elif self.problems.get(name) != problem:
                 self.problems[name] = problem
-                self._note(one_line(f"{name}: version {old.version} goes on serving: {problem}"))
+                self._note(one_line(f"{name}: version {old.version} is still served: {problem}"))
             self._metrics.problem.labels(name).set(problem is not None)
 
-    def _refresh(self, name: str, old: Loaded) -> str | None:
-        """Look at a model's files; say what is wrong, or None."""
-        before, seen = self._looked.pop(name, None), self._signature(name, old.path)
-        if before != seen:
+    def _refresh(self, name: str, old: LoadedModel) -> str | None:
+        """Load a model's file if it has changed; return the model's problem, or None."""
+        before, now = self._checked.pop(name, None), self._signature(name, old.path)
+        if before != now:
             self._accept(name, old, self._source.pick(name, old.from_workspace))
-        self._looked[name] = seen  # not if that failed: then it is tried again
-        return None if before != seen else self.problems.get(name)
+        self._checked[name] = now  # not reached if that failed, so that it is tried again
+        return None if before != now else self.problems.get(name)
 
     def _signature(self, name: str, path: Path) -> list[tuple[int, int] | None]:
-        """What shows, at little cost, that nothing has changed: times and sizes of a model's folder and files."""
+        """Modification times and sizes of a model's folder and files: equal as long as nothing has changed."""
         folder = self._source.workspace / name
         watched = (folder, folder / MANIFEST_NAME, path, golden_path(path), path.with_name(MANIFEST_NAME))
         found = [item.stat() if item.exists() else None for item in watched]
         return [None if item is None else (item.st_mtime_ns, item.st_size) for item in found]
 
-    def _accept(self, name: str, old: Loaded, path: Path) -> None:
-        """Open a model's file, if its content is new."""
+    def _accept(self, name: str, old: LoadedModel, path: Path) -> None:
+        """Load a model's file, if its content is new."""
         if sha256_of_file(path) != old.sha256:
             try:
                 self._loaded[name] = self._load(name, path, old.version + 1)
@@ -190,7 +214,7 @@ class Models:
                 self.loads += 1
             self._note(one_line(f"{name}: a new file is serving, version {old.version + 1}"))
 
-    def _load(self, name: str, path: Path, version: int) -> Loaded:
+    def _load(self, name: str, path: Path, version: int) -> LoadedModel:
         sha256 = sha256_of_file(path)
         sessions = [open_session(path, self._source.engine) for _ in range(1 + self._threads)]
         first = sessions[0]
@@ -199,7 +223,7 @@ class Models:
             raise ContentError(f"{path} was replaced while it was opened.", "It is opened again.")
         height, width = first.image_shape
         grid = Grid(height, width, self._limits.images_of(first.classes), first.contract.preprocessor)
-        return Loaded(
+        return LoadedModel(
             name=name,
             path=path,
             sha256=sha256,
@@ -224,11 +248,13 @@ class Models:
         if len(session.image_shape) != 2:
             raise UsageError(f"{path} takes no pictures.", "Serve an image classifier.")
         if golden_path(path).is_file() and not run_selftest(session).passed:
-            raise ContentError(f"{path} does not answer here as it did where it was built.", "Export it again.")
+            raise ContentError(
+                f"{path} gives other answers here than on the machine that built it.", "Export it again."
+            )
 
 
 def _served_name(word: str, file: Path) -> str:
-    """The name of a model in addresses: the word if it is a name, the stem of a file, or the name of its folder."""
+    """The name of a model in request paths: the word itself if it is a name, a file's stem, or its folder's name."""
     if Path(word).is_file():
         return file.stem
     return word if Path(word).name == word and not Path(word).is_dir() else file.parent.name

@@ -1,4 +1,4 @@
-"""The service described as an OpenAPI document."""
+"""The OpenAPI document of the service."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TEXT: Schema = {"type": "string", "maxLength": 1024}
 NUMBER: Schema = {"type": "number"}
 WHOLE: Schema = {"type": "integer", "minimum": 0, "maximum": 2**31}
 FLAG: Schema = {"type": "boolean"}
-# Values of a tensor: flat or nested numbers, or strings.
+# Values of a tensor: numbers in a flat or nested list, or strings.
 VALUES: Schema = _list({})
 OPEN: Schema = {"type": "object", "additionalProperties": True}
 
@@ -116,15 +116,15 @@ def document(limits: Limits) -> Schema:
         {"name": "multi", "in": "query", "schema": FLAG, "description": "Read every digit in the picture."},
         {"name": "raw", "in": "query", "schema": FLAG, "description": "Take the whole picture as the digit."},
     ]
-    infer, predict = ({JSON: {"schema": _ref(name)}} for name in ("InferenceRequest", "PredictRequest"))
-    index = {JSON: {"schema": OPEN}}
+    infer, predict = (_body({JSON: {"schema": _ref(name)}}) for name in ("InferenceRequest", "PredictRequest"))
+    index = _body({JSON: {"schema": OPEN}}, required=False)
     paths: Schema = {
-        "/v1/digits": _post("read_digits", "Read the digit in a picture.", "Digits", options, pictures),
+        "/v1/digits": _post("read_digits", "Read the digit in a picture.", "Digits", options, _body(pictures)),
         "/v1/models": _get("list_models", "The models served.", "Models"),
         "/v2": _get("server_metadata", "Server metadata (Open Inference Protocol V2).", "ServerMetadata"),
         "/v2/health/live": _get("server_live", "Whether the process answers.", "Live"),
         "/v2/health/ready": _get("server_ready", "Whether requests are welcome.", "Ready"),
-        "/v2/repository/index": _post("repository_index", "Models and their states.", "Index", [], index, False),
+        "/v2/repository/index": _post("repository_index", "Models and their states.", "Index", [], index),
         "/v2/models/stats": _get("all_statistics", "Statistics of all models.", "Statistics"),
         "/metrics": _get("metrics", "Metrics for Prometheus.", None, kind="text/plain"),
         "/docs": _get("docs", "This document as a page.", None, kind="text/html"),
@@ -167,11 +167,13 @@ def _get(
     return {"get": _operation(name, summary, answer, parameters or [], kind)}
 
 
-def _post(
-    name: str, summary: str, answer: str, parameters: list[Schema], body: Schema, required: bool = True
-) -> Schema:
-    described = _operation(name, summary, answer, parameters, JSON)
-    return {"post": {**described, "requestBody": {"required": required, "content": body}}}
+def _post(name: str, summary: str, answer: str, parameters: list[Schema], body: Schema) -> Schema:
+    return {"post": {**_operation(name, summary, answer, parameters, JSON), "requestBody": body}}
+
+
+def _body(content: Schema, required: bool = True) -> Schema:
+    """A request body; ``content`` holds a schema for each media type."""
+    return {"required": required, "content": content}
 
 
 def _operation(name: str, summary: str, answer: str | None, parameters: list[Schema], kind: str) -> Schema:

@@ -1,4 +1,4 @@
-"""The pages of the service, each with a content security policy that allows its own script and style only."""
+"""The HTML pages of the service, each with a content security policy that allows only its own script and style."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _STYLE = (
 
 @lru_cache
 def drawing_page() -> tuple[str, str]:
-    """The page to draw on, and its policy."""
+    """The page to draw digits on, and its content security policy."""
     page = (files(__package__) / "page.html").read_text()
     return page, policy_of(page)
 
 
 @lru_cache
 def docs_page(limits: Limits) -> tuple[str, str]:
-    """The OpenAPI document as a page that fetches nothing, and its policy."""
+    """The OpenAPI document as a page that loads nothing else, and its content security policy."""
     value = document(limits)
     rows = []
     for path, methods in value["paths"].items():
@@ -49,7 +49,7 @@ def docs_page(limits: Limits) -> tuple[str, str]:
 
 
 def policy_of(page: str) -> str:
-    """A policy that allows a page its own script and style, by their hashes, and requests to its origin."""
+    """A content security policy that allows a page's script and style, by their hashes, and requests to its origin."""
 
     def allowed(element: str) -> str:
         contents = re.findall(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)

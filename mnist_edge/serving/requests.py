@@ -1,4 +1,4 @@
-"""What a client asks, as values: the images of a request and how it wants the answer, whatever the protocol."""
+"""Image requests independent of their protocol, and the functions that decode and check their JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ MAX_RANK = 4
 
 
 class Grid(msgspec.Struct, frozen=True):
-    """What a model takes: the images' height and width, how many a request may have, and the preprocessor's name."""
+    """The input of a model.
+
+    Attributes:
+        height, width: size of an image, in pixels.
+        images: most images of one request.
+        preprocessor: name of the preprocessor that makes an image of a picture.
+    """
 
     height: int
     width: int
@@ -29,7 +35,7 @@ class Grid(msgspec.Struct, frozen=True):
     preprocessor: str
 
     def pixels(self, count: int) -> int:
-        """Pixels of so many images."""
+        """Number of pixels of ``count`` images."""
         return count * self.height * self.width
 
     def accepts(self, shape: Sequence[int]) -> bool:
@@ -39,13 +45,17 @@ class Grid(msgspec.Struct, frozen=True):
 
 
 class ImageRequest(msgspec.Struct, frozen=True):
-    """The images of a request: either ``pixels`` or ``pictures``.
+    """A request to classify images, given either as ``pixels`` or as ``pictures``.
 
     Attributes:
-        count: of images. pixels: uint8, C order, shape (count, h, w). pictures: files (PNG, JPEG, …).
-        request_id: to be repeated in the answer. classification: answer with so many best classes in place of all
-            probabilities. binary: answer with binary tensors. columns: answer a TensorFlow Serving request by columns.
-        model, version: whom a gRPC request asks; over HTTP the path says it.
+        count: number of images.
+        pixels: uint8 in C order, shape (count, h, w).
+        pictures: contents of picture files (PNG, JPEG, …).
+        request_id: identifier to repeat in the response.
+        classification: number of best classes to return in place of all probabilities.
+        binary: whether to return binary tensors.
+        columns: whether to return the columns of TensorFlow Serving's protocol in place of rows.
+        model, version: the model that a gRPC request names; over HTTP they are in the path.
     """
 
     count: int
@@ -59,27 +69,27 @@ class ImageRequest(msgspec.Struct, frozen=True):
     version: str = ""
 
     def images(self, grid: Grid) -> NDArray[np.uint8]:
-        """The pixels as uint8, shape (count, h, w)."""
+        """The pixels as an array, uint8, shape (count, h, w)."""
         return np.frombuffer(self.pixels, np.uint8).reshape(self.count, grid.height, grid.width)
 
 
 def check_count(count: int, grid: Grid) -> None:
-    """Refuse a request without images, or with too many.
+    """Check the number of a request's images.
 
     Raises:
-        RequestRefusedError: 400.
+        RequestRefusedError: 400, there is no image, or there are too many.
     """
     if not 1 <= count <= grid.images:
         raise RequestRefusedError(400, f"There are {count} images; 1 to {grid.images} are accepted in one request.")
 
 
 def check_structure(content: bytes, grid: Grid) -> None:
-    """Refuse JSON with more lists or more values than the largest request of this model needs.
+    """Check that JSON has no more lists and values than the largest request to this model needs.
 
-    Counting brackets and commas costs no memory; decoding would make an object of each.
+    Counting brackets and commas takes no memory, whereas decoding creates an object for each of them.
 
     Raises:
-        RequestRefusedError: 413.
+        RequestRefusedError: 413, it has more.
     """
     spare = 1000
     lists = grid.images * (1 + grid.height + grid.height * grid.width) + spare
@@ -91,7 +101,7 @@ def decode(decoder: msgspec.json.Decoder[T], content: bytes | msgspec.Raw) -> T:
     """Decode JSON into a type.
 
     Raises:
-        RequestRefusedError: 400, the JSON is damaged or does not fit the type.
+        RequestRefusedError: 400, the JSON is damaged or does not match the type.
     """
     try:
         return decoder.decode(content)
@@ -104,14 +114,14 @@ def decode(decoder: msgspec.json.Decoder[T], content: bytes | msgspec.Raw) -> T:
 
 
 def pixels_of(data: msgspec.Raw, shape: Sequence[int | None]) -> bytes:
-    """Whole numbers from 0 to 255, flat or nested as ``shape`` says, as bytes in C order.
+    """Convert a JSON list of whole numbers from 0 to 255 to bytes in C order.
 
     Args:
-        data: a JSON list.
-        shape: the length of the lists at each level; None stands for any. A flat list is accepted if all are known.
+        data: a JSON list, nested as ``shape`` says, or flat if ``shape`` has no None.
+        shape: length of the lists at each level; None stands for any length.
 
     Raises:
-        RequestRefusedError: 400, other values, another number of them, or lists of other lengths.
+        RequestRefusedError: 400, a value is not a whole number from 0 to 255, or a list has another length.
     """
     depth = _depth(data)
     if depth not in (1, len(shape)) or depth > MAX_RANK:
@@ -133,13 +143,13 @@ def pixels_of(data: msgspec.Raw, shape: Sequence[int | None]) -> bytes:
 
 
 def pixels_of_array(values: NDArray[Any]) -> bytes:
-    """Numbers of any dtype that are whole and between 0 and 255, as bytes in C order.
+    """Convert an array of any dtype that holds whole numbers from 0 to 255 to bytes in C order.
 
     Raises:
-        RequestRefusedError: 400, other values (NaN and infinities too).
+        RequestRefusedError: 400, it holds another value, NaN and infinities included.
     """
     if values.dtype != np.uint8:
-        if values.size and not (values.min() >= 0 and values.max() <= 255):  # NaN is neither
+        if values.size and not (values.min() >= 0 and values.max() <= 255):  # both comparisons are False for NaN
             raise _not_pixels()
         if values.dtype.kind == "f" and (values != np.rint(values)).any():
             raise _not_pixels()

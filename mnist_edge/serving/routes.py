@@ -1,4 +1,4 @@
-"""What each path answers."""
+"""The handlers of the HTTP routes."""
 
 from __future__ import annotations
 
@@ -19,107 +19,108 @@ from mnist_edge.serving.access import COOKIE
 from mnist_edge.serving.bodies import body_of
 from mnist_edge.serving.decoding import Job, TfJob, V2Job
 from mnist_edge.serving.limits import RequestRefusedError
-from mnist_edge.serving.models import Loaded
+from mnist_edge.serving.models import LoadedModel
 from mnist_edge.serving.openapi import document
 from mnist_edge.serving.pages import docs_page, drawing_page
 from mnist_edge.serving.requests import ImageRequest
-from mnist_edge.serving.service import Service, found_in
+from mnist_edge.serving.service import Picture, Service, found_in
 from mnist_edge.serving.small_png import png_of
 
 _ENCODER = msgspec.json.Encoder()
+# Reads the body of a request.
 Read = Callable[[bytes], ImageRequest]
 
 
 class Routes:
-    """The handlers of a service."""
+    """The HTTP handlers of one service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def live(self, _: Request) -> Response:
-        """Say that the process answers."""
+        """Report that the process is alive."""
         return JSONResponse({"live": True})
 
     async def ready(self, _: Request) -> Response:
-        """Say whether requests should be sent here, and which models have a problem with their newest file."""
+        """Report whether requests should be sent here, and which models have a newest file that was not accepted."""
         reason, problems = self._service.why_not_ready(), self._service.models.problems
         answer = {"ready": reason is None, "reason": reason, "problems": dict(problems)}
         return JSONResponse({key: value for key, value in answer.items() if value not in (None, {})},
                             200 if reason is None else 503)  # fmt: skip
 
     async def server(self, _: Request) -> Response:
-        """Server metadata, V2."""
+        """Return the server's metadata (Open Inference Protocol V2)."""
         return JSONResponse(v2.server())
 
     async def v2_metadata(self, request: Request) -> Response:
-        """Model metadata, V2."""
+        """Return a model's metadata (V2)."""
         return JSONResponse(v2.metadata(self._model(request)))
 
     async def v2_ready(self, request: Request) -> Response:
-        """Say that a model is there, V2."""
+        """Report that a model is served (V2)."""
         return JSONResponse({"name": self._model(request).name, "ready": True})
 
     async def v2_config(self, request: Request) -> Response:
-        """Model configuration, Triton's extension."""
+        """Return a model's configuration (Triton's extension)."""
         return JSONResponse(triton.config(self._model(request)))
 
     async def v2_statistics(self, request: Request) -> Response:
-        """Statistics of one model or of all, Triton's extension."""
-        named = "model" in request.path_params
-        models = [self._model(request)] if named else self._service.models.all()
+        """Return statistics of one model or of all (Triton's extension)."""
+        one = "model" in request.path_params
+        models = [self._model(request)] if one else self._service.models.all()
         return JSONResponse(triton.statistics(models, self._service.metrics))
 
     async def repository_index(self, request: Request) -> Response:
-        """The models and their states, Triton's extension."""
+        """Return the models and their states (Triton's extension)."""
         async with body_of(request, self._service.limits, self._service.budget):
             return JSONResponse(triton.repository_index(self._service.models))
 
     async def v2_infer(self, request: Request) -> Response:
-        """Classify, V2."""
+        """Classify images (V2)."""
         loaded, header = self._model(request), request.headers.get(v2.HEADER)
-        asked, answers = await self._infer(
+        image_request, answers = await self._infer(
             request,
             loaded,
             lambda content: v2.read(content, header, loaded.grid),
             lambda content: V2Job(content, header, loaded.grid),
         )
-        body, headers = v2.answer(asked, loaded, answers)
+        body, headers = v2.answer(image_request, loaded, answers)
         return Response(body, headers=headers)
 
     async def tf_status(self, request: Request) -> Response:
-        """Model status, TensorFlow Serving."""
+        """Return a model's status (TensorFlow Serving)."""
         return JSONResponse(tfserving.status(self._model(request)))
 
     async def tf_metadata(self, request: Request) -> Response:
-        """Model metadata, TensorFlow Serving."""
+        """Return a model's signature (TensorFlow Serving)."""
         return JSONResponse(tfserving.metadata(self._model(request)))
 
     async def tf_predict(self, request: Request) -> Response:
-        """Classify, TensorFlow Serving."""
+        """Classify images (TensorFlow Serving)."""
         loaded = self._model(request)
-        asked, answers = await self._infer(
+        image_request, answers = await self._infer(
             request,
             loaded,
             lambda content: tfserving.read(content, loaded.grid),
             lambda content: TfJob(content, loaded.grid),
         )
-        return Response(tfserving.answer(asked, answers), media_type="application/json")
+        return Response(tfserving.answer(image_request, answers), media_type="application/json")
 
     async def _infer(
-        self, request: Request, loaded: Loaded, read: Read, job: Callable[[bytes], Job]
+        self, request: Request, loaded: LoadedModel, read: Read, job: Callable[[bytes], Job]
     ) -> tuple[ImageRequest, NDArray[np.float32]]:
         service, begun, failed = self._service, time.perf_counter_ns(), True
         try:
             async with body_of(request, service.limits, service.budget) as content, service.working():
-                asked = await service.read(content, lambda: read(content), lambda: job(content))
-                answers = await service.classify(loaded, asked, request.is_disconnected)
+                image_request = await service.read(content, lambda: read(content), lambda: job(content))
+                answers = await service.classify(loaded, image_request, request.is_disconnected)
             failed = False
         finally:
             service.count(loaded, begun, failed)
-        return asked, answers
+        return image_request, answers
 
     async def digits(self, request: Request) -> Response:
-        """A picture in, the JSON of ``predict`` out."""
+        """Read the digits in a picture; return the JSON of the command ``predict``."""
         loaded = self._service.model(request.query_params.get("model"))
         multi, raw = (_flag(request, name) for name in ("multi", "raw"))
         kind = request.headers.get("content-type", "")
@@ -127,9 +128,8 @@ class Routes:
         service = self._service
         async with body_of(request, service.limits, service.budget) as content, service.working():
             begun = time.perf_counter()
-            pictures = await service.find(
-                loaded, content, "picture", request.is_disconnected, form=form, multi=multi, raw=raw
-            )
+            picture = Picture(content, "picture", form=form, multi=multi, raw=raw)
+            pictures = await service.find(loaded, picture, request.is_disconnected)
             found = found_in(loaded, pictures)
             answers = np.empty((0, loaded.classes), np.float32)
             inference = None
@@ -156,8 +156,8 @@ class Routes:
         return Response(_ENCODER.encode(answer), media_type="application/json")
 
     async def models(self, _: Request) -> Response:
-        """What is served."""
-        known = [
+        """Return the served models."""
+        models = [
             {
                 "name": item.name,
                 "version": item.version,
@@ -167,14 +167,14 @@ class Routes:
             }
             for item in self._service.models.all()
         ]
-        return JSONResponse({"models": known})
+        return JSONResponse({"models": models})
 
     async def prometheus(self, _: Request) -> Response:
-        """Metrics for Prometheus."""
+        """Return the metrics for Prometheus."""
         return PlainTextResponse(self._service.metrics.render(), media_type="text/plain; version=0.0.4")
 
     async def page(self, request: Request) -> Response:
-        """The page to draw on. A token in its address becomes a cookie and leaves the address bar."""
+        """Return the page to draw on; first move a token in the address to a cookie, by a redirection."""
         given = request.query_params.get("token")
         if given is not None and self._service.access.is_token(given):
             answer: Response = RedirectResponse("/", 303)
@@ -183,14 +183,14 @@ class Routes:
         return _html(*drawing_page())
 
     async def openapi(self, _: Request) -> Response:
-        """The description of the service."""
+        """Return the OpenAPI document."""
         return JSONResponse(document(self._service.limits))
 
     async def docs(self, _: Request) -> Response:
-        """The description of the service, for a person."""
+        """Return the OpenAPI document as a page."""
         return _html(*docs_page(self._service.limits))
 
-    def _model(self, request: Request) -> Loaded:
+    def _model(self, request: Request) -> LoadedModel:
         return self._service.model(request.path_params["model"], request.path_params.get("version"))
 
 

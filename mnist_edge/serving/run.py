@@ -1,8 +1,9 @@
-"""From settings to a running service."""
+"""Starting the service: it checks the settings, binds the ports, sets the limits and runs the supervisor."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import resource
@@ -22,26 +23,29 @@ from mnist_edge.store.files import read_bytes
 if TYPE_CHECKING:
     from mnist_edge.serving.limits import Limits
 
-# File descriptors that a server needs for other things than connections and decoders: its event loop, its log and the
-# system's libraries take 20, the files of a new model and of shared metrics the others. One in sixteen of all is for
-# connections that it refuses.
-OWN_DESCRIPTORS, REFUSED_SHARE = 24, 16
-# Connections that the system keeps until they are accepted.
+# File descriptors that a server needs besides those of connections and decoding processes: 20 for its event loop, its
+# log and system libraries, and 4 for the files of a new model and of shared metrics.
+OWN_DESCRIPTORS = 24
+# One in this many descriptors is for connections that are refused.
+REFUSED_SHARE = 16
+# Most connections that wait in the system until they are accepted.
 BACKLOG = 4096
 LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C; what was taken by then is answered.
+    """Serve until SIGTERM or Ctrl-C, and then finish the requests that have been accepted.
 
     Raises:
         MissingError: the extra ``serve`` or ``grpc`` is not installed, or this system cannot fork.
-        UsageError: a token that cannot be sent, or one of --certfile and --keyfile without the other.
-        ContentError: a certificate or key that is not one.
-        StageError: the address is taken, or not this machine's.
-        MnistEdgeError: what opening the models raises.
+        UsageError: the token cannot be sent, or only one of --certfile and --keyfile is given.
+        ContentError: the certificate or its key cannot be read.
+        StageError: the address is in use, or is not an address of this machine.
+        MnistEdgeError: a model cannot be opened.
     """
-    if not hasattr(os, "fork"):
+    if not hasattr(
+        os, "fork"
+    ):  # Python's documentation says to test for functions that some platforms lack in this way
         raise MissingError("serve needs processes that fork, as Linux has.", "Run it on Linux, or in WSL.")
     with contextlib.ExitStack() as stack:
         _share_metrics(settings.workers, stack)  # before prometheus_client is imported
@@ -53,7 +57,7 @@ def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
         from mnist_edge.serving import worker
         from mnist_edge.serving.access import Access, check_token
         from mnist_edge.serving.limits import Limits
-        from mnist_edge.serving.log import say
+        from mnist_edge.serving.log import write_without_waiting
         from mnist_edge.serving.models import Source
         from mnist_edge.serving.supervisor import Supervisor
         from mnist_edge.vision.pictures import import_decoders
@@ -80,20 +84,19 @@ def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
 
     def started() -> None:
         if settings.grpc_port is not None:
-            say(f"serving gRPC at {_authority(settings.host, settings.grpc_port)}")
-        say(f"serving at {address}")
+            write_without_waiting(f"serving gRPC at {_authority(settings.host, settings.grpc_port)}")
+        write_without_waiting(f"serving at {address}")
         if settings.no_auth and not loopback:
-            say("Anyone on the network may ask: there is no token.")
+            write_without_waiting("Anyone on the network may ask: there is no token.")
 
-    def work(number: int, control: socket.socket) -> None:
-        worker.work(settings, source, limits, access, listener, number, control)
-
+    options = worker.Options(settings, source, limits, access, listener)
+    serve_one = functools.partial(worker.serve, options)
     with contextlib.suppress(KeyboardInterrupt):
-        Supervisor(work, listener, settings.workers, decoders, settings.grace_seconds).run(started)
+        Supervisor(serve_one, listener, settings.workers, decoders, settings.grace_seconds).run(started)
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's alone."""
+    """Whether an address can be reached only from this machine."""
     if host == "localhost":
         return True
     try:
@@ -103,7 +106,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _share_metrics(workers: int, stack: contextlib.ExitStack) -> None:
-    """Let several server processes count together, in files of a folder that is removed at the end."""
+    """Let several server processes share their metrics in a temporary folder, which is removed at the end."""
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
     if workers > 1:
         folder = tempfile.mkdtemp(prefix="mnist-edge-metrics-")
@@ -112,12 +115,12 @@ def _share_metrics(workers: int, stack: contextlib.ExitStack) -> None:
 
 
 def _limits(settings: Settings, limits: Limits, decoders: int) -> Limits:
-    """The limits of one server process; connections also fit into the descriptors that the system allows."""
+    """The limits of one server process; connections are also limited by the system's limit on file descriptors."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     protocols = 1 if settings.grpc_port is None else 2  # HTTP and gRPC have a half each
     refused = min(limits.refused, descriptors // REFUSED_SHARE)
-    own = OWN_DESCRIPTORS + decoders + refused
-    connections = max(1, min(settings.connections // settings.workers, descriptors - own) // protocols)
+    others = OWN_DESCRIPTORS + decoders + refused
+    connections = max(1, min(settings.connections // settings.workers, descriptors - others) // protocols)
     return replace(
         limits,
         connections=connections,
@@ -126,7 +129,8 @@ def _limits(settings: Settings, limits: Limits, decoders: int) -> Limits:
         waiting=settings.queue,
         work_seconds=settings.timeout,
         batch_seconds=settings.batch_ms / 1000,
-        all_body_bytes=max(2 * limits.body_bytes, limits.all_body_bytes // settings.workers),  # one body, unpacked too
+        # At least enough for one body as received and as decompressed.
+        all_body_bytes=max(2 * limits.body_bytes, limits.all_body_bytes // settings.workers),
     )
 
 
@@ -177,7 +181,7 @@ def _cannot_listen(host: str, port: int, option: str, error: OSError) -> StageEr
 
 
 def _reserve(host: str, port: int) -> socket.socket:
-    """Bind to a port that no other program listens at, so that the server processes can share it."""
+    """Reserve a port that no other program listens at, so that the server processes can share it."""
     with _listen(host, port, "--grpc-port") as probe:
         family, address = probe.family, probe.getsockname()
     holder = socket.socket(family)
@@ -192,12 +196,12 @@ def _reserve(host: str, port: int) -> socket.socket:
 
 
 def _import_grpc() -> None:
-    """Import the library before the processes are forked, so that they share its memory.
+    """Import the gRPC library before the processes are forked, so that they share its memory.
 
     Raises:
         MissingError: the extra ``grpc`` is not installed.
     """
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log would block its threads when nobody reads stderr
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log could block its threads if standard error is not read
     try:
         from mnist_edge.serving import grpc_server  # noqa: F401
     except ImportError as error:

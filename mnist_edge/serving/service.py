@@ -1,4 +1,4 @@
-"""What the protocols share: the models, the limits, and how the images of a request are read and classified."""
+"""The state of a server process, and the reading and classifying of requests that all protocols share."""
 
 from __future__ import annotations
 
@@ -14,25 +14,56 @@ from numpy.typing import NDArray
 
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.batching import BATCH
-from mnist_edge.serving.decoders import Decoding, Gone
+from mnist_edge.serving.decoders import IsDisconnected, JobRunner
 from mnist_edge.serving.decoding import Job, PictureJob, Pictures, ReadRequest
 from mnist_edge.serving.limits import Budget, Limits, RequestRefusedError, busy
 from mnist_edge.serving.log import Log
+from mnist_edge.serving.loop_time import LoopTime
 from mnist_edge.serving.metrics import Metrics
-from mnist_edge.serving.models import Loaded, Models
+from mnist_edge.serving.models import LoadedModel, Models
 from mnist_edge.serving.requests import ImageRequest
-from mnist_edge.serving.turns import Turns
 from mnist_edge.vision.digit import Found
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture in which digits are to be found.
+
+    Attributes:
+        content: the picture file, or a multipart form whose first file is the picture.
+        name: name of the picture in messages.
+        form: the form's Content-Type; None if the content is the picture.
+        multi: whether to return every digit in the picture.
+        raw: whether the whole picture is the digit, which is only scaled.
+    """
+
+    content: bytes
+    name: str
+    form: str | None = None
+    multi: bool = False
+    raw: bool = False
 
 
 @dataclass
 class Service:
-    """One server process's state."""
+    """The state of one server process.
+
+    Attributes:
+        models, limits, metrics, access, log: the parts of the service.
+        decoders: runs the decoding jobs.
+        threads: large batches of one model that may run at a time.
+        access_log: whether to log every request.
+        secure: whether the service uses TLS.
+        unsent_bytes: returns the bytes of responses that clients have not read yet.
+        stopping: whether the process has begun to stop.
+        budget: the memory that the bodies of all requests share.
+        loop_time: limits the parsing of small bodies per iteration of the event loop.
+    """
 
     models: Models
     limits: Limits
     metrics: Metrics
-    decoders: Decoding
+    decoders: JobRunner
     access: Access
     log: Log
     threads: int
@@ -41,17 +72,17 @@ class Service:
     unsent_bytes: Callable[[], int] = lambda: 0
     stopping: bool = field(default=False, init=False)
     budget: Budget = field(init=False)
-    turns: Turns = field(default_factory=Turns, init=False)
-    _taken: int = field(default=0, init=False)
+    loop_time: LoopTime = field(default_factory=LoopTime, init=False)
+    _accepted: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self.budget = Budget(self.limits.all_body_bytes)
 
-    def model(self, name: str | None, version: str | None = None) -> Loaded:
-        """The model of that name, or the first.
+    def model(self, name: str | None, version: str | None = None) -> LoadedModel:
+        """The model with this name, or the first model if the name is None or empty.
 
         Raises:
-            RequestRefusedError: 404.
+            RequestRefusedError: 404, there is no such model or version.
         """
         name = name or self.models.names()[0]
         loaded = self.models.get(name)
@@ -64,7 +95,7 @@ class Service:
         return loaded
 
     def why_not_ready(self) -> str | None:
-        """Why no request should be sent here now; None if requests are welcome."""
+        """The reason why no request should be sent here now, or None."""
         if self.stopping:
             return "The service is stopping."
         if self.models.longest_seconds() > self.limits.work_seconds:
@@ -75,84 +106,91 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Count a request as in work, and limit its time.
+        """Count a request as accepted until the block ends, and limit its time.
 
         Raises:
-            RequestRefusedError: 503 the queue is full, 504 it took too long.
+            RequestRefusedError: 503 the queue is full, 504 the request took too long.
         """
-        if self._taken >= self.threads + self.limits.waiting:
+        if self._accepted >= self.threads + self.limits.waiting:
             raise busy("The queue is full.")
-        self._taken += 1
-        self.metrics.queue.set(self._taken)
+        self._accepted += 1
+        self.metrics.queue.set(self._accepted)
         try:
             async with asyncio.timeout(self.limits.work_seconds):
                 yield
         except TimeoutError:
             raise RequestRefusedError(504, f"No answer within {self.limits.work_seconds:g} s.") from None
         finally:
-            self._taken -= 1
-            self.metrics.queue.set(self._taken)
+            self._accepted -= 1
+            self.metrics.queue.set(self._accepted)
 
     async def read(self, content: bytes, now: Callable[[], ImageRequest], job: Callable[[], Job]) -> ImageRequest:
-        """The request in a body: a small one is read at once, a large one by a decoder.
+        """Read a body: a small one here, a large one in a decoding process.
+
+        Args:
+            content: the body.
+            now: reads the body in this process.
+            job: makes the job for a decoding process.
 
         Raises:
-            RequestRefusedError: the body does not fit.
+            RequestRefusedError: the body is not a request that the model accepts.
         """
         if len(content) <= self.limits.small_body_bytes:
-            await self.turns.wait()
+            await self.loop_time.wait()
             return now()
         result = await self.decoders.run(job())
         assert isinstance(result, ReadRequest)
-        return result.asked
+        return result.image_request
 
-    async def classify(self, loaded: Loaded, asked: ImageRequest, gone: Gone) -> NDArray[np.float32]:
-        """Probabilities of a request's images, float32 (n, classes).
+    async def classify(
+        self, loaded: LoadedModel, image_request: ImageRequest, is_disconnected: IsDisconnected
+    ) -> NDArray[np.float32]:
+        """Probabilities of a request's images, float32, shape (n, classes).
 
         Raises:
-            RequestRefusedError: a picture cannot be read or holds no digit, or the client has left.
+            RequestRefusedError: a picture cannot be read or holds no digit, or the client has disconnected.
         """
-        if not asked.pictures:
-            return await self.predict(loaded, asked.images(loaded.grid), gone)
+        if not image_request.pictures:
+            return await self.predict(loaded, image_request.images(loaded.grid), is_disconnected)
         images = []
-        for at, content in enumerate(asked.pictures):
-            found = await self.find(loaded, content, f"picture {at}", gone)
+        for at, content in enumerate(image_request.pictures):
+            found = await self.find(loaded, Picture(content, f"picture {at}"), is_disconnected)
             if not found.found:
                 raise RequestRefusedError(400, f"There is no digit in picture {at}: {found.reason}.")
             images.append(image_of(loaded, found.found[0].pixels))
-        return await self.predict(loaded, np.stack(images), gone)
+        return await self.predict(loaded, np.stack(images), is_disconnected)
 
-    async def find(
-        self,
-        loaded: Loaded,
-        content: bytes,
-        name: str,
-        gone: Gone,
-        *,
-        form: str | None = None,
-        multi: bool = False,
-        raw: bool = False,
-    ) -> Pictures:
-        """What a decoder finds in a picture.
+    async def find(self, loaded: LoadedModel, picture: Picture, is_disconnected: IsDisconnected) -> Pictures:
+        """Find the digits in a picture, in a decoding process.
 
         Raises:
-            RequestRefusedError: it cannot be read.
+            RequestRefusedError: the picture cannot be read, or the client has disconnected.
         """
-        grid = msgspec.structs.replace(loaded.grid, preprocessor="resize") if raw else loaded.grid
-        job = PictureJob(content, form, name, grid, self.limits.pixels, multi)
-        result = await self.decoders.run(job, gone)
+        grid = msgspec.structs.replace(loaded.grid, preprocessor="resize") if picture.raw else loaded.grid
+        job = PictureJob(picture.content, picture.form, picture.name, grid, self.limits.pixels, picture.multi)
+        result = await self.decoders.run(job, is_disconnected)
         assert isinstance(result, Pictures)
         return result
 
-    async def predict(self, loaded: Loaded, images: NDArray[np.uint8], gone: Gone) -> NDArray[np.float32]:
-        """Probabilities of images, uint8 (n, h, w), in batches; other requests have their turn between two.
+    async def predict(
+        self, loaded: LoadedModel, images: NDArray[np.uint8], is_disconnected: IsDisconnected
+    ) -> NDArray[np.float32]:
+        """Classify images in batches, between which other requests are handled.
+
+        Args:
+            loaded: the model.
+            images: uint8, shape (n, h, w).
+            is_disconnected: tells whether the client has disconnected.
+
+        Returns:
+            Probabilities, float32, shape (n, classes).
 
         Raises:
-            RequestRefusedError: 500 the model answers with NaN, or the client has left.
+            RequestRefusedError: 500 a probability is NaN, 499 the client has disconnected.
         """
         parts = []
         for at in range(0, len(images), BATCH):
-            if at and await gone():
+            if at and await is_disconnected():
                 raise RequestRefusedError(499, "The client has left.")
             parts.append(await loaded.batcher.predict(images[at : at + BATCH]))
         answers = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -160,8 +198,8 @@ class Service:
             raise RequestRefusedError(500, "The model answers with NaN.")
         return answers
 
-    def count(self, loaded: Loaded, begun_ns: int, failed: bool) -> None:
-        """Enter a request into the statistics of its model."""
+    def count(self, loaded: LoadedModel, begun_ns: int, failed: bool) -> None:
+        """Add a request to the statistics of its model; ``begun_ns`` is its start by `time.perf_counter_ns`."""
         counted = self.metrics.statistics[loaded.name]
         spent_ns = time.perf_counter_ns() - begun_ns
         if failed:
@@ -173,11 +211,11 @@ class Service:
             counted.last_success_ms = time.time_ns() // 1_000_000
 
 
-def image_of(loaded: Loaded, pixels: bytes) -> NDArray[np.uint8]:
-    """Pixels as uint8 (h, w)."""
+def image_of(loaded: LoadedModel, pixels: bytes) -> NDArray[np.uint8]:
+    """One image as an array, uint8, shape (h, w)."""
     return np.frombuffer(pixels, np.uint8).reshape(loaded.grid.height, loaded.grid.width)
 
 
-def found_in(loaded: Loaded, pictures: Pictures) -> list[Found]:
-    """What a decoder found, as the preprocessor returns it."""
+def found_in(loaded: LoadedModel, pictures: Pictures) -> list[Found]:
+    """The digits that a decoding process found, as the preprocessor returns them."""
     return [Found(image_of(loaded, item.pixels), item.box, item.as_is, item.may_be_turned) for item in pictures.found]

@@ -1,4 +1,4 @@
-"""Settings of ``serve``. Light to import: the command line makes one for every call."""
+"""Settings of the command ``serve``; a module of its own, because the command line imports it at every start."""
 
 from __future__ import annotations
 
@@ -11,15 +11,23 @@ class Settings:
     """Settings of the service.
 
     Attributes:
-        workspace, models, engine: what to serve. host, port, grpc_port: where to listen.
-        token: what clients must send; None: one is made if others than this machine can connect, unless ``no_auth``.
-        allow_hosts: names by which browsers may call this machine, besides its own.
-        threads: large batches in work at a time, in each server process. workers: server processes.
-        queue: requests that may wait, in each process. timeout: seconds of work for one.
-        batch_ms: that an image may wait for others.
-        connections: open at a time, in all; HTTP and gRPC have a half each if both are served.
-        grace_seconds: for requests in work when the service is to stop.
-        certfile, keyfile: PEM files for TLS, or None. access_log: whether to log every request.
+        workspace: folder in which model names are looked up.
+        models: names, folders or files of the models to serve.
+        engine: name of the engine that runs them.
+        host, port: address of the HTTP service.
+        grpc_port: port of the gRPC service; None for no gRPC.
+        token: secret that clients must send; None to generate one if other machines can connect.
+        no_auth: whether to require no token even then.
+        allow_hosts: further names that a browser may use for this machine.
+        threads: large batches of one model that may run at a time, in each server process.
+        workers: number of server processes.
+        queue: requests that may wait, in each server process.
+        timeout: seconds of work on one request.
+        batch_ms: milliseconds for which an image may wait for others to share its batch.
+        connections: open connections of all server processes; HTTP and gRPC have half each if both are served.
+        grace_seconds: time for running requests to finish when the service stops.
+        certfile, keyfile: PEM files for TLS; both None for plain HTTP.
+        access_log: whether to log every request.
     """
 
     workspace: Path

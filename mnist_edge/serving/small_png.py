@@ -1,4 +1,4 @@
-"""PNG files of the small images that networks take."""
+"""Writing small grey images, such as a network's input, as PNG files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _GREY = 0
 
 
 def png_of(pixels: NDArray[np.uint8]) -> bytes:
-    """A PNG file of a grey picture, uint8 (h, w); chunks and filters are those of the PNG specification, section 5."""
+    """A PNG file of a grey image, uint8, shape (h, w), after section 5 of the PNG specification."""
     height, width = pixels.shape
     header = struct.pack(">IIBBBBB", width, height, 8, _GREY, 0, 0, 0)
-    rows = np.zeros((height, 1 + width), np.uint8)  # each begins with its filter: 0, none
+    rows = np.zeros((height, 1 + width), np.uint8)  # the first byte of a row is its filter: 0 is none
     rows[:, 1:] = pixels
-    # The smallest window and tables: making those of zlib.compress, 256 KiB, takes longer than compressing 800 bytes.
+    # The smallest window and tables: allocating the 256 KiB of zlib.compress takes longer than compressing 800 bytes.
     packer = zlib.compressobj(1, zlib.DEFLATED, 9, 1)
     packed = packer.compress(rows.tobytes()) + packer.flush()
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")

@@ -1,7 +1,8 @@
-"""TensorFlow Serving's REST: ``:predict`` by rows (``instances``) or columns (``inputs``), status, metadata.
+"""TensorFlow Serving's REST protocol: prediction, status and metadata.
 
-Written from TensorFlow Serving's public description of its API. An instance is an image of whole numbers from 0 to 255,
-as the network takes it, or ``{"b64": …}``: a PNG or JPEG file, through the model's preprocessor.
+Written from TensorFlow Serving's public description of its API. ``:predict`` takes instances in row format
+(``instances``) or in column format (``inputs``). An instance is either an image of the network's input size, in whole
+numbers from 0 to 255, or ``{"b64": …}``, a picture file that the model's preprocessor reads.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.serving.limits import RequestRefusedError
-from mnist_edge.serving.models import Loaded
+from mnist_edge.serving.models import LoadedModel
 from mnist_edge.serving.requests import Grid, ImageRequest, Text, check_count, check_structure, decode, pixels_of
 
 SIGNATURE = "serving_default"
-# A value that is not in the body.
+# Stands for a member that the body lacks; it is false as a condition.
 NONE = msgspec.Raw()
 
 
@@ -39,19 +40,20 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def read(content: bytes, grid: Grid) -> ImageRequest:
-    """The images of a request.
+    """Read the body of a ``:predict`` request.
 
     Raises:
-        RequestRefusedError: 400 whatever does not fit, 413 more values than any request needs.
+        RequestRefusedError: 400 the body does not match the model's signature, 413 it has more values than the largest
+            request.
     """
     check_structure(content, grid)
-    asked = decode(_REQUEST, content)
-    if asked.signature_name != SIGNATURE:
+    request = decode(_REQUEST, content)
+    if request.signature_name != SIGNATURE:
         raise RequestRefusedError(400, f"The only signature is {SIGNATURE!r}.")
-    columns = bool(asked.inputs)
-    if columns == bool(asked.instances):
+    columns = bool(request.inputs)
+    if columns == bool(request.instances):
         raise RequestRefusedError(400, "Either instances or inputs is expected.")
-    values = asked.inputs if columns else asked.instances
+    values = request.inputs if columns else request.instances
     if columns and _begins_with(values, b"{"):
         named = decode(_PICTURE, values)
         if named.b64 is not None:
@@ -63,7 +65,7 @@ def read(content: bytes, grid: Grid) -> ImageRequest:
 
 
 def _images(values: msgspec.Raw, grid: Grid, columns: bool) -> ImageRequest:
-    """A JSON list of images, of pictures, or of objects with an image or a picture each."""
+    """Read a JSON list of images, of pictures, or of objects that hold an image or a picture each."""
     if _begins_with(values, b"[{"):
         rows = decode(_ROWS, values)
         check_count(len(rows), grid)
@@ -90,7 +92,7 @@ def _images(values: msgspec.Raw, grid: Grid, columns: bool) -> ImageRequest:
 
 
 def _shape(values: msgspec.Raw, grid: Grid, first: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    """The shape to expect: with a last dimension of one channel, if the innermost lists look like it."""
+    """The expected shape; it ends with a channel dimension if ``values`` begins with one more bracket than without."""
     size = (*first, grid.height, grid.width)
     return (*size, 1) if _begins_with(values, b"[" * (len(size) + 1)) else size
 
@@ -100,17 +102,17 @@ def _begins_with(values: msgspec.Raw, characters: bytes) -> bool:
 
 
 def answer(request: ImageRequest, answers: NDArray[np.float32]) -> bytes:
-    """The body of the response, for probabilities of shape (n, classes): rows for rows, columns for columns."""
+    """The body of the response, for probabilities of shape (n, classes), in the format of the request."""
     return _ENCODER.encode({"outputs" if request.columns else "predictions": answers.tolist()})
 
 
-def status(loaded: Loaded) -> dict[str, Any]:
-    """Whether a model is there."""
+def status(loaded: LoadedModel) -> dict[str, Any]:
+    """The status of a model."""
     state = {"version": str(loaded.version), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
     return {"model_version_status": [state]}
 
 
-def metadata(loaded: Loaded) -> dict[str, Any]:
+def metadata(loaded: LoadedModel) -> dict[str, Any]:
     """The signature of a model."""
 
     def tensor(name: str, dtype: str, *sizes: int) -> dict[str, Any]:

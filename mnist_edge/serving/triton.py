@@ -1,4 +1,4 @@
-"""Triton's extensions of the protocol that its clients ask for: configuration, repository index, statistics.
+"""Triton's protocol extensions that its clients use: model configuration, repository index and statistics.
 
 Written from Triton's public description of them.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from mnist_edge.serving.metrics import Metrics
-from mnist_edge.serving.models import Loaded, Models
+from mnist_edge.serving.models import LoadedModel, Models
 from mnist_edge.serving.v2 import IMAGE, OUTPUT, PICTURE
 
-# Members of ``inference_stats`` that clients expect, for stages that are not measured here.
+# Members of ``inference_stats`` that clients expect; these stages are not measured here, so that all are 0.
 _NOT_MEASURED = ("queue", "compute_input", "compute_output", "cache_hit", "cache_miss")
 
 
-def config(loaded: Loaded) -> dict[str, Any]:
+def config(loaded: LoadedModel) -> dict[str, Any]:
     """The configuration of a model."""
     return {
         "name": loaded.name,
@@ -30,7 +30,7 @@ def config(loaded: Loaded) -> dict[str, Any]:
 
 
 def repository_index(models: Models) -> list[dict[str, str]]:
-    """The models, their versions and states; a reason if the newest file of one was not accepted."""
+    """The models with their versions and states; ``reason`` says why a model's newest file was not accepted."""
     return [
         {
             "name": loaded.name,
@@ -42,12 +42,12 @@ def repository_index(models: Models) -> list[dict[str, str]]:
     ]
 
 
-def statistics(models: list[Loaded], metrics: Metrics) -> dict[str, Any]:
-    """What this server process has done since it started; times are in nanoseconds."""
-    found = []
+def statistics(models: list[LoadedModel], metrics: Metrics) -> dict[str, Any]:
+    """Statistics of this server process since its start; times are in nanoseconds."""
+    rows = []
     for loaded in models:
         counted = metrics.statistics[loaded.name]
-        found.append(
+        rows.append(
             {
                 "name": loaded.name,
                 "version": str(loaded.version),
@@ -63,4 +63,4 @@ def statistics(models: list[Loaded], metrics: Metrics) -> dict[str, Any]:
                 "batch_stats": [],
             }
         )
-    return {"model_stats": found}
+    return {"model_stats": rows}

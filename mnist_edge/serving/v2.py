@@ -1,8 +1,8 @@
-"""The Open Inference Protocol, version 2, over HTTP: what KServe and Triton speak, with binary tensors.
+"""The Open Inference Protocol, version 2, over HTTP, as in KServe and Triton, with Triton's binary tensors.
 
-Written from the protocol's public description (github.com/kserve/open-inference-protocol) and Triton's of its
-extensions. A model takes ``image`` (UINT8, [n, h, w, 1], as the network takes it) or ``picture`` (BYTES, [n]: PNG or
-JPEG files, through the model's preprocessor), and gives ``probabilities`` (FP32, [n, classes]).
+Written from the public descriptions of the protocol (github.com/kserve/open-inference-protocol) and of Triton's
+extensions. A model's input is ``image`` (UINT8, [n, h, w, 1], images of the network's input size) or ``picture``
+(BYTES, [n], picture files that the model's preprocessor reads); its output is ``probabilities`` (FP32, [n, classes]).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mnist_edge import __version__
 from mnist_edge.serving.limits import RequestRefusedError
-from mnist_edge.serving.models import Loaded
+from mnist_edge.serving.models import LoadedModel
 from mnist_edge.serving.requests import (
     MAX_RANK,
     Grid,
@@ -30,8 +30,10 @@ from mnist_edge.serving.requests import (
     pixels_of_array,
 )
 
+# Header field of a body with binary tensors: bytes of the JSON before them.
 HEADER = "Inference-Header-Content-Length"
 IMAGE, PICTURE, OUTPUT = "image", "picture", "probabilities"
+# NumPy dtypes of the protocol's data types.
 DTYPES = {
     "UINT8": "<u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "<i1", "INT16": "<i2", "INT32": "<i4",
     "INT64": "<i8", "FP32": "<f4", "FP64": "<f8",
@@ -77,20 +79,21 @@ class _Request(msgspec.Struct):
 
 
 _REQUEST = msgspec.json.Decoder(_Request)
-_STRINGS = msgspec.json.Decoder(list[bytes])  # base64 in JSON
+_STRINGS = msgspec.json.Decoder(list[bytes])  # from base64
 _ENCODER = msgspec.json.Encoder()
 
 
 def read(content: bytes, header: str | None, grid: Grid) -> ImageRequest:
-    """The images of a request and how it wants the answer.
+    """Read the body of a request: its images and the wanted form of the response.
 
     Args:
-        content: the body: JSON, and binary data after it.
-        header: how long the JSON is; None: all of the body.
-        grid: what the model takes.
+        content: the body: JSON, then binary data.
+        header: value of the header field with the length of the JSON in bytes; None if the whole body is JSON.
+        grid: the model's input.
 
     Raises:
-        RequestRefusedError: 400 whatever does not fit the model's metadata, 413 more values than any request needs.
+        RequestRefusedError: 400 the body does not match the model's metadata, 413 it has more values than the largest
+            request.
     """
     binary = b""
     if header is not None:
@@ -99,8 +102,8 @@ def read(content: bytes, header: str | None, grid: Grid) -> ImageRequest:
             raise RequestRefusedError(400, f"{HEADER} is not a length within the body.")
         content, binary = content[:length], content[length:]
     check_structure(content, grid)
-    asked = decode(_REQUEST, content)
-    tensor = asked.inputs[0]
+    request = decode(_REQUEST, content)
+    tensor = request.inputs[0]
     if tensor.name not in (IMAGE, PICTURE):
         raise RequestRefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {IMAGE!r} or {PICTURE!r}.")
     size = tensor.parameters.binary_data_size if tensor.parameters is not None else None
@@ -108,20 +111,20 @@ def read(content: bytes, header: str | None, grid: Grid) -> ImageRequest:
         raise RequestRefusedError(400, f"binary_data_size is {size}; there are {len(binary)} bytes.")
     if tensor.name == PICTURE:
         pictures = pictures_of(tensor.datatype, tensor.shape, _contents(tensor, binary, size), grid)
-        return _with_options(asked, len(pictures), b"", pictures)
+        return _with_options(request, len(pictures), b"", pictures)
     if size is None:
         check_image(tensor.datatype, tensor.shape, grid)
         pixels = pixels_of(tensor.data or _no_data(), tensor.shape)
     else:
         pixels = image_of(tensor.datatype, tensor.shape, binary, grid)
-    return _with_options(asked, tensor.shape[0], pixels, ())
+    return _with_options(request, tensor.shape[0], pixels, ())
 
 
 def image_of(datatype: str, shape: list[int], binary: bytes, grid: Grid) -> bytes:
-    """The pixels of a binary tensor, uint8 in C order.
+    """The pixels of a binary tensor, as uint8 in C order.
 
     Raises:
-        RequestRefusedError: 400, another data type, shape, size or range.
+        RequestRefusedError: 400, the data type, shape, size or range is not that of a batch of images.
     """
     check_image(datatype, shape, grid)
     dtype = np.dtype(DTYPES[datatype])
@@ -132,10 +135,10 @@ def image_of(datatype: str, shape: list[int], binary: bytes, grid: Grid) -> byte
 
 
 def pictures_of(datatype: str, shape: list[int], contents: list[bytes], grid: Grid) -> tuple[bytes, ...]:
-    """The files of a ``picture`` tensor.
+    """The picture files of a ``picture`` tensor.
 
     Raises:
-        RequestRefusedError: 400, another data type or number.
+        RequestRefusedError: 400, the data type is not BYTES, or the shape does not match the number of files.
     """
     if datatype != "BYTES":
         raise RequestRefusedError(400, f"The datatype of {PICTURE!r} is BYTES.")
@@ -146,10 +149,10 @@ def pictures_of(datatype: str, shape: list[int], contents: list[bytes], grid: Gr
 
 
 def check_image(datatype: str, shape: list[int], grid: Grid) -> None:
-    """Refuse another data type or shape than a batch of images has.
+    """Check the data type and shape of an ``image`` tensor.
 
     Raises:
-        RequestRefusedError: 400.
+        RequestRefusedError: 400, they are not those of a batch of images.
     """
     if datatype not in DTYPES:
         raise RequestRefusedError(400, f"The datatype of {IMAGE!r} is UINT8.")
@@ -166,27 +169,27 @@ def _no_data() -> msgspec.Raw:
     raise RequestRefusedError(400, "The tensor has no data.")
 
 
-def _with_options(asked: _Request, count: int, pixels: bytes, pictures: tuple[bytes, ...]) -> ImageRequest:
-    output = asked.outputs[0] if asked.outputs else _Output(OUTPUT)
+def _with_options(request: _Request, count: int, pixels: bytes, pictures: tuple[bytes, ...]) -> ImageRequest:
+    output = request.outputs[0] if request.outputs else _Output(OUTPUT)
     if output.name != OUTPUT:
         raise RequestRefusedError(400, f"There is no output {output.name[:40]!r}; it is {OUTPUT!r}.")
-    own, common = output.parameters or _OutputParameters(), asked.parameters or _RequestParameters()
+    own, common = output.parameters or _OutputParameters(), request.parameters or _RequestParameters()
     binary = common.binary_data_output if own.binary_data is None else own.binary_data
     return ImageRequest(
         count,
         pixels,
         pictures,
-        request_id=None if asked.id is msgspec.UNSET else asked.id,
+        request_id=None if request.id is msgspec.UNSET else request.id,
         classification=common.classification if own.classification is None else own.classification,
         binary=bool(binary),
     )
 
 
 def split_strings(binary: bytes) -> list[bytes]:
-    """Byte strings, each after its length as four little-endian bytes.
+    """Split a BYTES tensor: each byte string follows its length, in four bytes, little-endian.
 
     Raises:
-        RequestRefusedError: 400, a length beyond the data.
+        RequestRefusedError: 400, a length exceeds the data.
     """
     found, at = [], 0
     while at < len(binary):
@@ -204,15 +207,15 @@ def join_strings(texts: list[str]) -> bytes:
     return b"".join(struct.pack("<I", len(text)) + text for text in encoded)
 
 
-def best_classes(loaded: Loaded, answers: NDArray[np.float32], count: int) -> list[str]:
-    """The best ``count`` classes of each row as ``probability:index:name``, best first."""
+def best_classes(loaded: LoadedModel, answers: NDArray[np.float32], count: int) -> list[str]:
+    """The ``count`` most probable classes of each row as ``probability:index:name``, the most probable first."""
     names = loaded.contract.class_names
     top = np.argsort(-answers, axis=1, kind="stable")[:, :count]
     return [f"{row[at]:f}:{at}:{names[at]}" for row, best in zip(answers, top, strict=True) for at in best.tolist()]
 
 
-def answer(request: ImageRequest, loaded: Loaded, answers: NDArray[np.float32]) -> tuple[bytes, dict[str, str]]:
-    """The body of the response and its header fields, for probabilities of shape (n, classes)."""
+def answer(request: ImageRequest, loaded: LoadedModel, answers: NDArray[np.float32]) -> tuple[bytes, dict[str, str]]:
+    """The body and header fields of the response, for probabilities of shape (n, classes)."""
     output: dict[str, Any]
     if request.classification is not None:
         count = min(request.classification, answers.shape[1])
@@ -238,12 +241,12 @@ def answer(request: ImageRequest, loaded: Loaded, answers: NDArray[np.float32]) 
 
 
 def server() -> dict[str, Any]:
-    """Server metadata."""
+    """The server's metadata."""
     return {"name": "mnist-edge", "version": __version__, "extensions": EXTENSIONS}
 
 
-def metadata(loaded: Loaded) -> dict[str, Any]:
-    """Model metadata."""
+def metadata(loaded: LoadedModel) -> dict[str, Any]:
+    """A model's metadata."""
     return {
         "name": loaded.name,
         "versions": [str(loaded.version)],

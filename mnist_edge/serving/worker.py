@@ -1,4 +1,4 @@
-"""A server process: models, HTTP, and the supervisor's instructions."""
+"""A server process: it opens the models, serves HTTP and gRPC, and takes decoding processes from the supervisor."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,41 +18,62 @@ import uvicorn
 from mnist_edge.errors import MnistEdgeError
 from mnist_edge.serving.accepting import Acceptor
 from mnist_edge.serving.access import Access
-from mnist_edge.serving.answers import HEADERS
 from mnist_edge.serving.app import build
 from mnist_edge.serving.connection import BoundedProtocol, Connections
 from mnist_edge.serving.decoders import Decoders
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.log import Log
-from mnist_edge.serving.memory import give_back_memory
+from mnist_edge.serving.memory import release_freed_memory
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Models, Source
+from mnist_edge.serving.responses import HEADERS
 from mnist_edge.serving.service import Service
 from mnist_edge.serving.settings import Settings
 from mnist_edge.serving.supervisor import Failure
 
+# Time after which an idle HTTP connection is closed.
 KEEP_ALIVE_SECONDS = 30
-# For how long a thread that loads a model may keep the event loop waiting, each time; Python's default is 5 ms.
+# How long Python lets another thread run, such as one that loads a model, before the event loop continues (5 ms by
+# default).
 SWITCH_SECONDS = 0.0005
 
 
-def work(
-    settings: Settings,
-    source: Source,
-    limits: Limits,
-    access: Access,
-    listener: socket.socket,
-    number: int,
-    control: socket.socket,
-) -> None:
-    """Serve until SIGTERM, or until the supervisor is gone. Says over ``control`` when the models are open."""
+@dataclass(frozen=True)
+class Options:
+    """Options that all server processes share.
+
+    Attributes:
+        settings: the settings of the service.
+        source: the models to serve.
+        limits: the limits of one server process.
+        access: the access rules.
+        listener: the socket from which HTTP connections are accepted.
+    """
+
+    settings: Settings
+    source: Source
+    limits: Limits
+    access: Access
+    listener: socket.socket
+
+
+def serve(options: Options, number: int, control: socket.socket) -> None:
+    """Serve until SIGTERM, or until the supervisor has ended; the main function of a server process.
+
+    Args:
+        options: the options that all server processes share.
+        number: the number of this server process; number 0 writes to the log which models are served.
+        control: the socket to the supervisor: one byte is sent when the models are open, or a `Failure`; decoding
+            processes are received.
+    """
+    settings, limits = options.settings, options.limits
     sys.setswitchinterval(SWITCH_SECONDS)
     metrics = Metrics()
     log = Log(metrics)
     log.collect()
     note: Callable[[str], None] = log if number == 0 else lambda _: None
     try:
-        models = Models(source, settings.threads, limits, metrics, note)
+        models = Models(options.source, settings.threads, limits, metrics, note)
     except MnistEdgeError as error:
         control.sendall(msgspec.msgpack.encode(Failure(error.kind, error.cause, error.remedy)))
         return
@@ -64,7 +86,7 @@ def work(
     connections = Connections(limits, metrics.connections.set)
     decoders = Decoders(limits, metrics.restarts.inc)
     service = Service(
-        models, limits, metrics, decoders, access, log, settings.threads,
+        models, limits, metrics, decoders, options.access, log, settings.threads,
         access_log=settings.access_log, secure=settings.certfile is not None, unsent_bytes=connections.unsent_bytes,
     )  # fmt: skip
     server = _Server(_config(settings, service), service, connections)
@@ -75,33 +97,33 @@ def work(
         if settings.grpc_port is not None:
             from mnist_edge.serving import grpc_server
 
-            grpc = await grpc_server.start(service, settings, listener.getsockname()[0])
-            server.others.append(lambda: grpc.stop(max(1.0, settings.grace_seconds - 1)))
+            grpc = await grpc_server.start(service, settings, options.listener.getsockname()[0])
+            server.also_stop.append(lambda: grpc.stop(max(1.0, settings.grace_seconds - 1)))
         log.flush()
         gc.collect()
-        gc.freeze()  # what is there now stays; looking through it again would hold up the event loop
+        gc.freeze()  # excludes the objects made so far, which are never freed, from collections on the event loop
         control.sendall(b"1")
-        tidying = loop.create_task(give_back_memory(lambda: (service.budget.moved, models.loads)))
-        await server.serve([listener])
-        tidying.cancel()
+        memory_task = loop.create_task(release_freed_memory(lambda: (service.budget.moved, models.loads)))
+        await server.serve([options.listener])
+        memory_task.cancel()
         decoders.close()
 
-    # uvicorn raises the signals again that it has handled, when it has stopped.
+    # After uvicorn has stopped, it raises the signals again that it handled: they must not end this process then.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
     log.flush()
-    os._exit(0)  # a thread that is stuck in an engine would keep the interpreter from ending
+    os._exit(0)  # a regular exit would wait for a thread that is stuck in an engine
 
 
 class _Server(uvicorn.Server):
-    """The uvicorn server, which accepts connections by `Acceptor` and is not ready as soon as it begins to stop."""
+    """The uvicorn server, changed to accept connections with `Acceptor` and to report not ready once it is stopping."""
 
     def __init__(self, config: uvicorn.Config, service: Service, connections: Connections) -> None:
         super().__init__(config)
         self._service, self._connections = service, connections
-        self.others: list[Callable[[], Awaitable[None]]] = []  # what else is to stop, within the same grace
+        self.also_stop: list[Callable[[], Awaitable[None]]] = []  # called when this server stops; all run together
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start the application and accept connections."""
@@ -117,13 +139,13 @@ class _Server(uvicorn.Server):
         self.started = True
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Begin to stop."""
+        """Begin to stop, on a signal."""
         self._service.stopping = True
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, when what was taken is answered or the grace is over."""
-        await asyncio.gather(super().shutdown(sockets), *(stop() for stop in self.others))
+        """Stop once the accepted requests are finished or the grace period has ended."""
+        await asyncio.gather(super().shutdown(sockets), *(stop() for stop in self.also_stop))
 
 
 def _config(settings: Settings, service: Service) -> uvicorn.Config:
@@ -138,7 +160,7 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
 def _take_decoder(
     loop: asyncio.AbstractEventLoop, control: socket.socket, decoders: Decoders, server: uvicorn.Server
 ) -> None:
-    """Take a decoding process that the supervisor hands over; stop if the supervisor is gone."""
+    """Receive a decoding process from the supervisor; stop serving if the supervisor has ended."""
     content, descriptors, _, _ = socket.recv_fds(control, 4, 1)
     if not content:
         loop.remove_reader(control)
@@ -151,7 +173,7 @@ def _take_decoder(
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """What makes the event loop: uvloop's, if it is installed."""
+    """The class of the event loop: uvloop's if uvloop is installed."""
     try:
         import uvloop
     except ImportError:

@@ -1,7 +1,7 @@
-"""Whose files these are: a signature over a folder's manifest, which names the hash of every file there.
+"""Signatures of model folders: one signature covers the manifest, which has the hash of every file of the folder.
 
-Integrity is the manifest's matter; this is authenticity. The signature is one of the model-signing library (OpenSSF)
-with an elliptic-curve key, made and checked without a network.
+The manifest alone shows integrity; its signature shows authenticity. Signatures are made and checked without a network,
+by the model-signing library (OpenSSF), with an elliptic-curve key.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ SIGNATURE_NAME = "manifest.json.sig"
 
 
 def sign(folder: Path, private_key: Path) -> Path:
-    """Sign a folder's manifest, and with it every file that it names.
+    """Sign the manifest of a model's folder, and thereby every file that the manifest names.
 
     Args:
-        folder: of one model. private_key: a PEM file with an elliptic-curve key (P-256, P-384 or P-521), no password.
+        folder: the folder of one model.
+        private_key: a PEM file with an elliptic-curve key (P-256, P-384 or P-521), without a password.
+
+    Returns:
+        The path of the signature file.
 
     Raises:
-        UsageError: no such key, or none of that kind.
+        ContentError: a file is not the one that the manifest names.
+        UsageError: there is no such key, or it is not of that kind.
         MissingError: the extra ``sign`` is not installed.
     """
     signing = _library().signing
@@ -42,13 +47,17 @@ def sign(folder: Path, private_key: Path) -> Path:
 
 
 def check(folder: Path, public_key: Path) -> None:
-    """Make sure that a folder's manifest is the one that the holder of a key has signed.
+    """Check that the manifest of a folder was signed by the holder of a key.
 
-    What the manifest does not name is not signed: whoever calls this opens no file that nothing vouches for.
+    The signature says nothing about files that the manifest does not name: the caller must not open them.
+
+    Args:
+        folder: the folder of one model.
+        public_key: a PEM file with the public key.
 
     Raises:
-        ContentError: no signature, or it is not that key's, or the manifest is another.
-        UsageError: no such key, or none of that kind.
+        ContentError: the folder is not signed, or the signature does not match the key and the manifest.
+        UsageError: there is no such key, or it is not an elliptic-curve key.
         MissingError: the extra ``sign`` is not installed.
     """
     verifying = _library().verifying
@@ -63,19 +72,25 @@ def check(folder: Path, public_key: Path) -> None:
         raise UsageError(f"{public_key} is no public key that can verify.", _HOW) from error
     try:
         verifier.verify(folder / MANIFEST_NAME, folder / SIGNATURE_NAME)
-    except Exception as error:  # a signature from anywhere: the library's parsers raise what they like
+    except Exception as error:  # for a malformed signature, the library's parsers raise errors of any class
         raise ContentError(
             f"{folder / MANIFEST_NAME} is not what the holder of {public_key} signed.",
-            "Have it from its maker again; after a new export it must be signed anew.",
+            "Get it from its maker again; after a new export it must be signed again.",
         ) from error
 
 
 def check_files(files: Sequence[Path], public_key: Path, trust: bool = False) -> None:
-    """`check` the folders of files, and that their manifests vouch for each of these.
+    """Check the signatures of the files' folders, and that each file is the one that the signed manifest names.
+
+    Args:
+        files: the model files.
+        public_key: a PEM file with the public key.
+        trust: whether files that no manifest names were to be accepted, which contradicts a signature.
 
     Raises:
-        UsageError: together with ``trust``, which would take files that nobody signed.
-        MnistEdgeError: what `check` raises.
+        UsageError: ``trust`` is set.
+        ContentError: no signed manifest names a file.
+        MnistEdgeError: `check` fails for a folder.
     """
     if trust:
         raise UsageError("--public-key and --trust contradict each other.", "Leave one of them out.")

@@ -1,4 +1,4 @@
-"""The archive for a device without a network: what is in it, and that it installs and answers with the network off."""
+"""Bundles for a device without a network: their contents, and that they install and predict without a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_NETWORK = ["unshare", "--map-root-user", "--net"]
 
 @pytest.fixture(scope="module")
 def target() -> str:
-    """The one that this machine is."""
+    """The name of the target that matches this machine."""
     same = [key for key, item in TARGETS.items() if (item.python, item.machine) == (PYTHON, platform.machine())]
     return same[0] if same else unavailable(f"a bundle for Python {PYTHON} on {platform.machine()}")
 
@@ -62,27 +62,26 @@ def _namespaces() -> None:
         not shutil.which("unshare")
         or subprocess.run([*NO_NETWORK, "true"], check=False, capture_output=True).returncode
     ):
-        unavailable("a network that can be taken away (unshare --net)")
+        unavailable("the right to run programs without a network (unshare --net)")
 
 
-def test_it_installs_and_answers_with_no_network(unpacked: Path, mnist: data.Splits) -> None:
+def test_a_bundle_installs_and_predicts_without_a_network(unpacked: Path, mnist: data.Splits) -> None:
     run = install(unpacked)
     assert run.code == 0, run.err
-    assert run.out.count("passed") == 2  # both nets' TFLite files; the base install has no onnxruntime
+    assert run.out.count("passed") == 2  # the TFLite files of both models; the base install has no onnxruntime
     program = unpacked.parent / "edge" / "bin" / "mnist-edge"
     Image.fromarray(mnist.test.images[0, ..., 0]).save(unpacked / "seven.png")
-    for words, said in (
+    for words, expected in (
         (["predict", "seven.png"], "seven.png: 7"),
         (["verify", "models/dense/dense-int8.tflite", "--data", "data"], "non-inferior"),
     ):
         done = subprocess.run([*NO_NETWORK, program, *words], cwd=unpacked, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert said in done.stdout
-    # Twice is no harm.
-    assert install(unpacked).code == 0
+        assert expected in done.stdout
+    assert install(unpacked).code == 0  # installing again succeeds
 
 
-def test_a_damaged_file_is_noticed_before_anything_is_installed(unpacked: Path) -> None:
+def test_a_damaged_file_stops_the_installation_before_it_begins(unpacked: Path) -> None:
     wheel = next((unpacked / "wheels").glob("numpy-*.whl"))
     wheel.write_bytes(wheel.read_bytes()[:-1] + b"x")
     run = install(unpacked)
@@ -94,7 +93,7 @@ def test_a_damaged_file_is_noticed_before_anything_is_installed(unpacked: Path) 
     assert not (unpacked.parent / "edge").exists()
 
 
-def test_another_machine_is_refused(unpacked: Path) -> None:
+def test_installing_on_another_machine_is_refused(unpacked: Path) -> None:
     bin_ = unpacked.parent / "bin"
     bin_.mkdir()
     (bin_ / "uname").write_text("#!/bin/sh\necho armv7l\n")
@@ -105,7 +104,7 @@ def test_another_machine_is_refused(unpacked: Path) -> None:
     assert not (unpacked.parent / "edge").exists()
 
 
-def test_the_same_files_make_the_same_archive(
+def test_equal_files_make_equal_archives(
     archive: Path, target: str, wheel: Path, workspace: Path, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
     again = tmp_path / "again.tar.gz"
@@ -114,7 +113,7 @@ def test_the_same_files_make_the_same_archive(
     assert again.read_bytes() == archive.read_bytes()
 
 
-def test_an_arm_bundle_holds_arm_wheels_alone(wheel: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_an_arm_bundle_contains_only_wheels_for_arm(wheel: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
     file = tmp_path / "arm.tar.gz"
     run = cli("bundle", "--target", "bookworm-arm64", "--wheel", wheel, "--file", file, "--json")
     assert run.code == 0, run.err
@@ -125,7 +124,7 @@ def test_an_arm_bundle_holds_arm_wheels_alone(wheel: Path, tmp_path: Path, cli: 
     assert not any(name.startswith("ai_edge_litert") for name in names)
 
 
-def test_no_index_is_a_missing_source(wheel: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_a_missing_package_index_is_exit_3(wheel: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
     file = tmp_path / "none.tar.gz"
     run = cli("bundle", "--target", "trixie-arm64", "--wheel", wheel, "--file", file, env={"PIP_NO_INDEX": "1"})
     assert_two_lines(run, 3)

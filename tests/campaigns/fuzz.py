@@ -1,8 +1,10 @@
-"""Whatever comes in from outside, thrown at the code that reads it: it may refuse in the documented ways, no more.
+"""Fuzz the readers of untrusted input: each must return a value or raise a documented error, nothing else.
 
-    python -m tests.campaigns.fuzz [TARGET ...] --seconds 60  # coverage-guided: pip install 'mnist-edge[fuzz]'
+    python -m tests.campaigns.fuzz [TARGET ...] --seconds 60  # needs atheris: pip install 'mnist-edge[fuzz]'
 
-`test_fuzz` runs every target on mutated seeds and on all that was ever found, the same each time.
+Coverage-guided fuzzing of each of the nine targets for ``--seconds``, so by default nine minutes. Inputs that fail are
+saved in ``regressions``. `test_fuzz` is the short, deterministic version: it runs every target on mutated seeds and on
+all saved inputs.
 """
 
 from __future__ import annotations
@@ -24,30 +26,31 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-# What was found and mended: a folder a target, a file a finding.
+# Inputs that once failed: a folder for each target.
 REGRESSIONS = Path(__file__).parent / "regressions"
 RESULTS = ROOT / "benchmarks" / "results" / "fuzz.md"
 SHIPPED = ROOT / "mnist_edge" / "shipped"
 PATHS = ("/v2/models/dense/infer", "/v1/models/dense:predict", "/v1/digits")
-SEED_BYTES = 1 << 16  # a mutation of megabytes finds nothing that one of these does not
+# Bytes that are kept of each end of a large seed: fuzzing more of it finds nothing new.
+SEED_BYTES = 1 << 16
 
 
-def refuses(call: Callable[[], object]) -> None:
-    """Do something that may raise what a user is told of, and nothing else."""
+def returns_or_refuses(call: Callable[[], object]) -> None:
+    """Call a reader, which may raise only the errors that are reported to users."""
     from mnist_edge.errors import MnistEdgeError
     from mnist_edge.vision.digit import NoDigit
 
     try:
         call()
     except (MnistEdgeError, NoDigit) as error:
-        assert str(error), "an error without a word"
+        assert str(error), "an error without a message"
 
 
 def idx(content: bytes) -> None:
     from mnist_edge.data import idx as reader
 
     for dimensions in (1, 3):
-        refuses(lambda dimensions=dimensions: reader.parse(content, "x", dimensions))
+        returns_or_refuses(lambda dimensions=dimensions: reader.parse(content, "x", dimensions))
 
 
 def npz(content: bytes) -> None:
@@ -55,22 +58,22 @@ def npz(content: bytes) -> None:
     from mnist_edge.formats.reference import Reference
     from mnist_edge.runtime.selftest import Golden
 
-    refuses(lambda: Reference.from_bytes(content))
-    refuses(lambda: Golden.from_bytes(content))
+    returns_or_refuses(lambda: Reference.from_bytes(content))
+    returns_or_refuses(lambda: Golden.from_bytes(content))
     path = _scratch() / "x.npz"
     path.write_bytes(content)
-    refuses(lambda: data.load_test(path))
+    returns_or_refuses(lambda: data.load_test(path))
 
 
 def picture(content: bytes) -> None:
     from mnist_edge.vision.pictures import prepare, read_picture
 
-    def look() -> None:
+    def read() -> None:
         found = read_picture(content, "x")
-        if found.width * found.height <= 1 << 20:  # larger ones are another second each
+        if found.width * found.height <= 1 << 20:  # a larger picture takes another second
             prepare(found, "digit", (28, 28), multi=True)
 
-    refuses(look)
+    returns_or_refuses(read)
 
 
 def manifest(content: bytes) -> None:
@@ -87,39 +90,39 @@ def manifest(content: bytes) -> None:
     path.write_bytes(b"x")
     for call in (
         lambda: read_vouched(path), lambda: ModelFile.open(path).temperature, lambda: artifact_paths(folder.parent),
-        lambda: pick_file(folder.parent, "dense"), lambda: _leaked(ModelFile.open(path), _nothing()),
+        lambda: pick_file(folder.parent, "dense"), lambda: _leaked(ModelFile.open(path), _blank_images()),
     ):  # fmt: skip
-        refuses(call)
+        returns_or_refuses(call)
 
 
 def tflite(content: bytes) -> None:
     from mnist_edge.formats import structure
     from mnist_edge.formats import tflite as reader
 
-    refuses(lambda: structure.check(reader.read(content), reader.ALLOWED))
+    returns_or_refuses(lambda: structure.check(reader.read(content), reader.ALLOWED))
 
 
 def onnx(content: bytes) -> None:
     from mnist_edge.formats import onnx as reader
     from mnist_edge.formats import structure
 
-    refuses(lambda: structure.check(reader.read(content), reader.ALLOWED))
+    returns_or_refuses(lambda: structure.check(reader.read(content), reader.ALLOWED))
 
 
 def c(content: bytes) -> None:
     from mnist_edge.formats import c as reader
 
-    refuses(lambda: reader.read(content))
+    returns_or_refuses(lambda: reader.read(content))
 
 
 def contract(content: bytes) -> None:
     from mnist_edge.formats import Contract
 
-    refuses(lambda: Contract.from_text(content.decode("utf-8", "replace")))
+    returns_or_refuses(lambda: Contract.from_text(content.decode("utf-8", "replace")))
 
 
 def http(content: bytes) -> None:
-    """The first byte is the path, the second the length of the JSON before binary tensors, in V2's extension."""
+    """Post to the service: byte 1 selects the path, byte 2 is the length of the JSON before binary tensors."""
     if len(content) < 2:
         return
     path, head, body = PATHS[content[0] % len(PATHS)], content[1], content[2:]
@@ -134,7 +137,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def seeds(target: str) -> list[bytes]:
-    """Whole inputs to begin with."""
+    """Valid inputs of a target, with which fuzzing begins."""
     from mnist_edge.data.idx import encode
 
     dense, stream = SHIPPED / "dense", io.BytesIO()
@@ -149,7 +152,7 @@ def seeds(target: str) -> list[bytes]:
         "c": lambda: [f"const char mnist_edge_facts[] = {json.dumps(json.dumps(_facts()))};".encode()],
         "http": _requests,
     }
-    models = lambda: [_small(path.read_bytes()) for path in sorted(SHIPPED.glob(f"*/*.{target}"))]  # noqa: E731
+    models = lambda: [_shortened(path.read_bytes()) for path in sorted(SHIPPED.glob(f"*/*.{target}"))]  # noqa: E731
     return made.get(target, models)()
 
 
@@ -164,8 +167,8 @@ def _requests() -> list[bytes]:
     ]  # fmt: skip
 
 
-def _small(content: bytes) -> bytes:
-    """A model file whole where it is small; of a large one the ends, where its structure is."""
+def _shortened(content: bytes) -> bytes:
+    """A small model file unchanged; of a large one the first and last bytes, which hold its structure."""
     return content if len(content) <= 2 * SEED_BYTES else content[:SEED_BYTES] + content[-SEED_BYTES:]
 
 
@@ -189,16 +192,17 @@ def _facts() -> dict[str, Any]:
 
 @functools.cache
 def _scratch() -> Path:
-    _scratch_folder = tempfile.TemporaryDirectory()
-    _keep.append(_scratch_folder)
-    return Path(_scratch_folder.name)
+    folder = tempfile.TemporaryDirectory()
+    _open_folders.append(folder)
+    return Path(folder.name)
 
 
-_keep: list[Any] = []
+# Keeps temporary folders until the process ends.
+_open_folders: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @functools.cache
-def _nothing() -> Any:
+def _blank_images() -> Any:
     from mnist_edge.data import Split
 
     return Split(np.zeros((1, 28, 28, 1), np.uint8), np.zeros(1, np.int64), np.zeros(1, np.int64))
@@ -208,7 +212,7 @@ def _nothing() -> Any:
 def _service() -> Any:
     from mnist_edge.serving.access import Access
     from mnist_edge.serving.app import build
-    from mnist_edge.serving.decoding import Job, Refusal, Result, do
+    from mnist_edge.serving.decoding import Job, Refusal, Result, run_job
     from mnist_edge.serving.limits import Limits, RequestRefusedError
     from mnist_edge.serving.log import Log
     from mnist_edge.serving.metrics import Metrics
@@ -216,10 +220,10 @@ def _service() -> Any:
     from mnist_edge.serving.service import Service
 
     class InProcess:
-        """Decodes in this process, where the fuzzer sees what is covered."""
+        """Runs decoding jobs in this process, so that the fuzzer sees which code they cover."""
 
-        async def run(self, job: Job, gone: object = None) -> Result:
-            result = do(job)
+        async def run(self, job: Job, is_disconnected: object = None) -> Result:
+            result = run_job(job)
             if isinstance(result, Refusal):
                 raise RequestRefusedError(result.status, result.message)
             return result
@@ -242,14 +246,14 @@ async def _post(path: str, body: bytes, headers: dict[str, str]) -> int:
 
 
 def fuzz(target: str, seconds: int, corpus: Path) -> int:
-    """One target under atheris, in this process, which it ends."""
+    """Fuzz one target with atheris, which ends this process when it has finished."""
     import atheris
 
     with atheris.instrument_imports(include=["mnist_edge"]):
         pass
     for at, seed in enumerate(seeds(target)):
         (corpus / f"seed-{at}").write_bytes(seed)
-    TARGETS[target](seeds(target)[0])  # what is made once is made here
+    TARGETS[target](seeds(target)[0])  # fills the caches before atheris measures
     settings = [f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=3000", f"-max_len={2 * SEED_BYTES}"]
     settings += ["-print_final_stats=1", f"-artifact_prefix={corpus}/finding-"]
     atheris.Setup([sys.argv[0], str(corpus), *settings], TARGETS[target])
@@ -259,7 +263,7 @@ def fuzz(target: str, seconds: int, corpus: Path) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("targets", nargs="*", default=list(TARGETS))
+    parser.add_argument("targets", nargs="*", default=list(TARGETS), help=f"of {', '.join(TARGETS)}; by default all")
     parser.add_argument("--seconds", type=int, default=60, help="for each target")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     parser.add_argument("--one", metavar="CORPUS", type=Path, help=argparse.SUPPRESS)
@@ -287,19 +291,19 @@ def main() -> int:
                 folder,
             ]
             done = subprocess.run(command, capture_output=True, cwd=ROOT, check=False)
-            said = done.stderr.decode(errors="replace")
+            output = done.stderr.decode(errors="replace")
             found = sorted(Path(folder).glob("finding-*"))
             for path in found:
                 (REGRESSIONS / target).mkdir(parents=True, exist_ok=True)
                 (REGRESSIONS / target / path.name.removeprefix("finding-")).write_bytes(path.read_bytes())
-            runs = re.findall(r"number_of_executed_units:\s*(\d+)", said) or re.findall(r"Done (\d+) runs", said)
-            counts = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", said)
+            runs = re.findall(r"number_of_executed_units:\s*(\d+)", output) or re.findall(r"Done (\d+) runs", output)
+            counts = re.findall(r"cov: (\d+) ft: (\d+) corp: (\d+)", output)
             row = [target, f"{int(runs[-1]):,}" if runs else "?", *(counts[-1] if counts else "???"), str(len(found))]
             lines.append(f"| {' | '.join(row)} |")
             print(lines[-1], flush=True)
             if done.returncode or found:
                 failed = 1
-                print(said[-3000:], file=sys.stderr)
+                print(output[-3000:], file=sys.stderr)
     if options.write:
         RESULTS.write_text("\n".join(lines) + "\n")
     return failed

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Cut short and edit the files of the package, and open what comes of it, with and without a manifest that vouches.
+"""Truncate and edit the shipped model files, and open the results with every engine, with and without a manifest.
 
-    python -m tests.campaigns.hostile --count 1000
+    python -m tests.campaigns.hostile --count 1000  # 50 minutes on two cores; the default of 20 takes a few minutes
 
-Every case is a `mnist-edge predict` in a worker process, one worker a file, engine and manifest. What counts: whether a
-worker ever dies, which exit codes come, and whether native code was entered where the manifest says otherwise. Writes
-benchmarks/results/hostile.md with ``--write``.
+Every case is a `mnist-edge predict` in a worker process, with one worker for each file, engine and manifest. A worker
+must never be ended by a signal, every exit code must be a documented one, and a file that differs from its manifest
+must be refused before an engine is imported. ``--write`` writes benchmarks/results/hostile.md.
 """
 
 from __future__ import annotations
@@ -29,20 +29,22 @@ from mnist_edge.runtime import engine_names
 from mnist_edge.store.manifest import MANIFEST_NAME
 from mnist_edge.store.workspace import SHIPPED
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "hostile.md"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results" / "hostile.md"
 NATIVE = ("ai_edge_litert", "tflite_runtime", "onnxruntime")
-CODES = (0, 1, 2, 3, 4, 5)
+EXIT_CODES = (0, 1, 2, 3, 4, 5)
 KINDS = ("cut", "edit")
-NEAR = 8192
+# Half of the edits are in this many bytes at both ends of a file, where its structure is; the others change weights.
+END_BYTES = 8192
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=20, help="cases of each kind")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--count", type=int, default=20, help="truncations, and edits, of each file")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="workers at a time")
+    parser.add_argument("--seed", type=int, default=0, help="of the random truncations and edits")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    parser.add_argument("--json", action="store_true", help="print the rows of the table as JSON")
     parser.add_argument("--worker", nargs=3, metavar=("FILE", "ENGINE", "MANIFEST"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -68,33 +70,49 @@ def main() -> int:
 
 
 def supervise(item: tuple[str, str, str], seed: int, count: int) -> dict:
-    """Run one worker's cases; where it dies, count that, and go on behind the case that killed it."""
+    """Run the cases of one worker; if a case kills it, count that, and continue with the next case in a new worker."""
     path, engine, manifest = item
-    rows, deaths, entered = [], 0, False
+    rows, deaths, engine_imported = [], 0, False
     while len(rows) < count * len(KINDS):
-        command = [sys.executable, __file__, "--worker", path, engine, manifest, "--seed", str(seed)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.campaigns.hostile",
+            "--worker",
+            path,
+            engine,
+            manifest,
+            "--seed",
+            str(seed),
+        ]
         done = subprocess.run(
-            [*command, "--count", str(count)], input=str(len(rows)), capture_output=True, text=True, check=False
+            [*command, "--count", str(count)],
+            input=str(len(rows)),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
         )
         for line in done.stdout.splitlines():
             if line.startswith("case "):
                 rows.append(json.loads(line[5:]))
             elif line == "native":
-                entered = True
+                engine_imported = True
         if len(rows) < count * len(KINDS):
             deaths += 1
             rows.append({"code": done.returncode, "why": "death"})
     codes = collections.Counter(row["code"] for row in rows)
     return {
         "file": Path(path).name, "engine": engine, "manifest": manifest, "n": len(rows), "deaths": deaths,
-        "codes": {str(code): codes[code] for code in CODES}, "why": collections.Counter(row["why"] for row in rows),
-        "undocumented": sum(count for code, count in codes.items() if code not in CODES) - deaths,
-        "refused": manifest == "with" and codes[4] == len(rows) and not entered,
+        "codes": {str(code): codes[code] for code in EXIT_CODES},
+        "why": collections.Counter(row["why"] for row in rows),
+        "undocumented": sum(count for code, count in codes.items() if code not in EXIT_CODES) - deaths,
+        "refused": manifest == "with" and codes[4] == len(rows) and not engine_imported,
     }  # fmt: skip
 
 
 def worker(name: str, engine: str, manifest: str, seed: int, count: int) -> int:
-    """Open every variant by the command line's own entry, and print a line for each."""
+    """Run `mnist-edge predict` on every variant of a file, in this process, and print a line for each."""
     from PIL import Image
 
     from mnist_edge.cli import main as program
@@ -107,10 +125,11 @@ def worker(name: str, engine: str, manifest: str, seed: int, count: int) -> int:
             shutil.copy(Path(name).with_name(MANIFEST_NAME), folder)
         for at in range(skip, count * len(KINDS)):
             path.write_bytes(variant(whole, KINDS[at // count], random.Random(f"{seed} {at} {Path(name).name}")))
-            said = io.StringIO()
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(io.StringIO()):
                 code = program(["predict", str(picture), "--raw", "--model", str(path), "--engine", engine, "--json"])
-            message = json.loads(said.getvalue()).get("error", {}).get("message", "") if said.getvalue() else ""
+            text = output.getvalue()
+            message = json.loads(text).get("error", {}).get("message", "") if text else ""
             print("case " + json.dumps({"code": code, "why": reason(code, message)}), flush=True)
         if any(module in sys.modules for module in NATIVE):
             print("native", flush=True)
@@ -118,23 +137,21 @@ def worker(name: str, engine: str, manifest: str, seed: int, count: int) -> int:
 
 
 def variant(whole: bytes, kind: str, rng: random.Random) -> bytes:
-    """A prefix, or one to four bytes that are others."""
+    """A damaged copy of a file: a prefix of it, or one with one to four changed bytes."""
     if kind == "cut":
         return whole[: rng.randrange(len(whole))]
     edited = bytearray(whole)
     for _ in range(rng.randint(1, 4)):
-        # Half of the edits at both ends, where the structure is; the rest are weights.
-        near = rng.random() < 0.5
-        at = (
-            rng.choice([rng.randrange(8192), len(edited) - 1 - rng.randrange(8192)])
-            if near
-            else rng.randrange(len(edited))
-        )
+        if rng.random() < 0.5:
+            at = rng.choice([rng.randrange(END_BYTES), len(edited) - 1 - rng.randrange(END_BYTES)])
+        else:
+            at = rng.randrange(len(edited))
         edited[at] ^= rng.randint(1, 255)
     return bytes(edited)
 
 
 def reason(code: int, message: str) -> str:
+    """The column of the table for a case, from its exit code and its error message."""
     if code == 0:
         return "answers"
     for words, name in (
@@ -147,6 +164,7 @@ def reason(code: int, message: str) -> str:
 
 
 def table(rows: list[dict], count: int, seed: int, seconds: float) -> list[str]:
+    """The report as lines of Markdown."""
     reasons = ("checksum", "structure", "contract", "engine refuses", "trial died", "answers NaN", "answers")
     files = len({row["file"] for row in rows})
     head = ["file", "engine", "manifest", "cases", "parent died", "exit 0", "exit 4", "other", *reasons]

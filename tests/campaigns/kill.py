@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Kill commands while they write, and see that what lies on the disk is old or new and whole, and that they go on.
+"""Kill commands while they write, then check that every file is either the old or the new one and that they continue.
 
-    python -m tests.campaigns.kill                        # every named write point of every action
-    python -m tests.campaigns.kill --random 200           # kill -9 at 200 random moments, 50 an action
+    python -m tests.campaigns.kill                # kill -9 at every write of every action
+    python -m tests.campaigns.kill --random 200   # kill -9 at 200 random times, 50 for each action
 
-The actions are `train`, `export`, a download of MNIST (from a web server of this script's own), and the taking over of
-a new file by `serve`. TensorFlow is imported once; each run is a fork of that process, so that its moments are those of
-the work and not of an import. Each run begins where the killed one before it left off, and writes something new.
+The first form kills each action at every write, rename and flush. The actions are `train`, `export`, a download of
+MNIST (from a web server of this script), and the loading of a new file by `serve`. TensorFlow is imported once, and
+each run is a fork of that process, so that kills hit the work and not the import. Each run begins with the files that
+the killed run before it left, and writes different content.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ MODEL, INT8 = "dense", "dense-int8.tflite"
 
 
 class Action:
-    """Something that writes: ``run(n)`` what no other n does; ``check`` raises where the disk is not in order."""
+    """A command that writes files.
+
+    ``run(n)`` writes content that differs for every n; ``check`` raises an error if a file is neither old nor new.
+    """
 
     name = ""
 
@@ -48,20 +52,25 @@ class Action:
         self.folder, self.npz = folder, npz
 
     def prepare(self, n: int) -> None:
-        """What is not looked at and comes before."""
+        """Prepare run n; this part is not killed."""
 
     def run(self, n: int) -> int:
+        """Run the command; return its exit code."""
         raise NotImplementedError
 
     def check(self) -> None:
+        """Check the manifests and the files that they name."""
         for manifest in self.folder.glob("*/manifest.json"):
             files = Manifest.load(manifest.parent).files
             for name in files:
                 read_vouched(manifest.parent / name)
             if KERAS_NAME in files:
-                assert files[KERAS_NAME]["key"] == files[REFERENCE_NAME]["key"], "a model with another's reference"
+                assert files[KERAS_NAME]["key"] == files[REFERENCE_NAME]["key"], (
+                    "a model with the float answers of another"
+                )
 
-    def leavings(self) -> list[Path]:
+    def temporary_files(self) -> list[Path]:
+        """Temporary files that are left in the folder."""
         return [path for sign in (TEMPORARY, STAGED) for path in self.folder.rglob(f"{sign}*")]
 
 
@@ -91,7 +100,7 @@ class Download(Action):
 
     def prepare(self, n: int) -> None:
         os.environ["XDG_CACHE_HOME"] = str(self.folder)
-        if n % 2:  # a file that somebody damaged, and one that is not there
+        if n % 2:  # one file is damaged, and one is missing
             for role in TEST_ROLES:
                 path = fetch.cache_folder() / FILES[role]
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +126,7 @@ class Reload(Action):
             shutil.copytree(SHIPPED / MODEL, folder)
         whole, manifest = (SHIPPED / MODEL / INT8).read_bytes(), Manifest.load(folder)
         facts = {key: value for key, value in manifest.files[INT8].items() if key not in ("sha256", "size_bytes")}
-        # As a writer leaves it that lost its power at the moment when the manifest was new.
+        # Leaves the files as after a power failure right after the manifest was replaced.
         Manifest._finish = lambda _: None  # type: ignore[method-assign]
         manifest.commit({INT8: (whole + n.to_bytes(4, "little"), facts)})
 
@@ -136,8 +145,14 @@ class Reload(Action):
 ACTIONS: dict[str, type[Action]] = {item.name: item for item in (Train, Export, Download, Reload)}
 
 
-def points(folder: Path, kill_at: int, log: int) -> None:
-    """Make every write below a folder a point with a name, and end the process at one of them."""
+def kill_at_write(folder: Path, kill_at: int, log: int) -> None:
+    """Patch the functions that write, so that this process is killed at one of the writes in a folder.
+
+    Args:
+        folder: the folder.
+        kill_at: number of the write at which the process is killed, from 1.
+        log: file descriptor to which a line is written for each write.
+    """
     count = 0
 
     def point(name: str) -> None:
@@ -178,17 +193,17 @@ def points(folder: Path, kill_at: int, log: int) -> None:
 
 
 def forked(do: Callable[[], int | None], limit: float | None = None) -> tuple[int, str]:
-    """Do something in a fork; its exit code, negative where a signal ended it, and what it said.
+    """Call a function in a fork; return its exit code (negative if a signal ended it) and its output.
 
-    With ``limit`` it is killed after so many seconds.
+    With ``limit``, the fork is killed after this many seconds.
     """
-    said = tempfile.TemporaryFile()  # noqa: SIM115
+    output = tempfile.TemporaryFile()  # noqa: SIM115
     child = os.fork()
     if child == 0:
         code = 99
         try:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
             code = do() or 0
         except BaseException as error:
             os.write(2, f"{type(error).__name__}: {error}\n".encode())
@@ -201,72 +216,73 @@ def forked(do: Callable[[], int | None], limit: float | None = None) -> tuple[in
         time.sleep(limit)
         os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
-    with said:
-        said.seek(0)
-        return os.waitstatus_to_exitcode(status), said.read().decode(errors="replace")
+    with output:
+        output.seek(0)
+        return os.waitstatus_to_exitcode(status), output.read().decode(errors="replace")
 
 
-def must(outcome: tuple[int, str], what: str) -> None:
+def require_success(outcome: tuple[int, str], what: str) -> None:
+    """End the campaign if a fork failed."""
     if outcome[0]:
         raise SystemExit(f"{what}: exit {outcome[0]}\n{outcome[1]}")
 
 
-def at_every_point(action: Action) -> list[str]:
-    """Kill at the first point, the second, and so on, until a run gets through; the points' names."""
+def at_every_write(action: Action) -> list[str]:
+    """Kill the action at its first write, its second, and so on, until a run is completed; return the writes' names."""
     names: list[str] = []
     n = 0
     while True:
         n += 1
         read, log = os.pipe()
-        must(forked(functools.partial(action.prepare, n)), f"{action.name}: preparing {n}")
+        require_success(forked(functools.partial(action.prepare, n)), f"{action.name}: preparing {n}")
 
         def run(n: int = n, log: int = log) -> int:
-            points(action.folder, n, log)
+            kill_at_write(action.folder, n, log)
             return action.run(n)
 
         outcome = forked(run)
         os.close(log)
         with os.fdopen(read) as stream:
             names = stream.read().splitlines()
-        must(forked(action.check), f"{action.name}: after a kill at {names[-1:]}")
+        require_success(forked(action.check), f"{action.name}: after a kill at {names[-1:]}")
         if outcome[0] != -signal.SIGKILL:
-            must(outcome, f"{action.name}: the run after all kills")
+            require_success(outcome, f"{action.name}: the run after all kills")
             break
-    must(forked(action.check), action.name)
-    assert not action.leavings(), action.leavings()
+    require_success(forked(action.check), action.name)
+    assert not action.temporary_files(), action.temporary_files()
     return names
 
 
 def at_random(action: Action, count: int, rng: random.Random) -> dict[str, float]:
-    """Kill after random times, uniform over what a whole run takes."""
-    must(forked(functools.partial(action.prepare, 1)), action.name)
+    """Kill the action at random times, uniformly distributed over the time of a complete run."""
+    require_success(forked(functools.partial(action.prepare, 1)), action.name)
     begun = time.monotonic()
-    must(forked(functools.partial(action.run, 1)), action.name)
+    require_success(forked(functools.partial(action.run, 1)), action.name)
     whole = time.monotonic() - begun
-    killed = through = 0
+    killed = completed = 0
     n = 1
     while killed < count:
         n += 1
-        must(forked(functools.partial(action.prepare, n)), f"{action.name}: preparing {n}")
+        require_success(forked(functools.partial(action.prepare, n)), f"{action.name}: preparing {n}")
         moment = rng.uniform(0, whole)
         outcome = forked(functools.partial(action.run, n), moment)
         killed += outcome[0] == -signal.SIGKILL
-        through += outcome[0] == 0
-        must(forked(action.check), f"{action.name}: killed after {moment:.3f} s")
-        if outcome[0] == -signal.SIGKILL and killed % 5 == 0:  # and the same command goes on from there
-            must(forked(functools.partial(action.run, n)), f"{action.name}: the run after a kill")
-    must(forked(functools.partial(action.run, n)), f"{action.name}: the run after all kills")
-    must(forked(action.check), action.name)
-    return {"killed": killed, "through": through, "seconds": round(whole, 2)}
+        completed += outcome[0] == 0
+        require_success(forked(action.check), f"{action.name}: killed after {moment:.3f} s")
+        if outcome[0] == -signal.SIGKILL and killed % 5 == 0:  # the same command must complete the killed run's work
+            require_success(forked(functools.partial(action.run, n)), f"{action.name}: the run after a kill")
+    require_success(forked(functools.partial(action.run, n)), f"{action.name}: the run after all kills")
+    require_success(forked(action.check), action.name)
+    return {"killed": killed, "completed": completed, "seconds": round(whole, 2)}
 
 
 @contextlib.contextmanager
 def mirror() -> Iterator[None]:
-    """A web server with MNIST's files, in place of the mirrors: real requests, no network."""
+    """Serve MNIST's files from a local web server in place of the mirrors: real requests without a network."""
     with tempfile.TemporaryDirectory() as folder:
         for role, path in fetch.mnist(TEST_ROLES).items():
             (Path(folder) / f"{FILES[role]}.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
-        handler = functools.partial(Quiet, directory=folder)
+        handler = functools.partial(QuietHandler, directory=folder)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         fetch.MIRRORS = (f"http://127.0.0.1:{server.server_port}/",)
@@ -275,13 +291,15 @@ def mirror() -> Iterator[None]:
         server.server_close()
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files and logs nothing."""
+
     def log_message(self, *_: object) -> None:
         pass
 
 
-def small(folder: Path) -> Path:
-    """A few real digits to train on."""
+def write_small_data(folder: Path) -> Path:
+    """Write an NPZ file with 2,000 images of MNIST to train on."""
     import numpy as np
 
     mnist = data.load()
@@ -293,12 +311,12 @@ def small(folder: Path) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("actions", nargs="*", default=list(ACTIONS))
-    parser.add_argument("--random", type=int, metavar="COUNT", help="kills at random moments, over all actions")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("actions", nargs="*", default=list(ACTIONS), help=f"of {', '.join(ACTIONS)}; by default all")
+    parser.add_argument("--random", type=int, metavar="COUNT", help="kill this often at random times, over all actions")
+    parser.add_argument("--seed", type=int, default=0, help="of the random times")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, mirror():
-        npz = small(Path(scratch))
+        npz = write_small_data(Path(scratch))
         if {"train", "export"} & set(options.actions):
             import_keras()  # once, before the forks
         report: dict[str, object] = {}
@@ -310,7 +328,7 @@ def main() -> int:
                 count = options.random // len(options.actions)
                 report[name] = at_random(action, count, random.Random(f"{options.seed} {name}"))
             else:
-                report[name] = at_every_point(action)
+                report[name] = at_every_write(action)
             print(f"{name}: {report[name]}", file=sys.stderr, flush=True)
     print(json.dumps(report))
     return 0

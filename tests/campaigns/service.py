@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Attack `mnist-edge serve` on loopback for some minutes, next to 16 well-behaved clients, and report what happens.
+"""Attack `mnist-edge serve` on loopback next to 16 well-behaved clients, and report which targets the service meets.
 
     python -m tests.campaigns.service [--seconds 600] [--memory-mib 256] [--descriptors 64] [--write] [-- SERVE OPTIONS]
 
-The service runs in a cgroup with this much memory if one can be made; its memory is sampled in any case (PSS and RSS of
-all its processes). Attackers connect from 127.0.0.2 and up, each kind from its own address, and run at a lower priority
-than the service and its clients: on a network they would have processors of their own. Exit code 1 if a target is
-missed. `--write` puts the report into benchmarks/results/campaign.md.
+It takes `--seconds` (ten minutes by default) and one to two minutes more. The service runs in a cgroup with a memory
+limit if one can be made; its memory (PSS and RSS of all its processes) is sampled in any case. Attackers connect from
+127.0.0.2 and up, each from its own address, and run at a lower priority than the service and its clients, because on a
+network they would have their own processors. The exit code is 1 if a target is missed. `--write` writes the report to
+benchmarks/results/campaign.md.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ from tests.campaigns.attacks.wire import HOST, Deadline, Ledger, Target
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "campaign.md"
+# Time after SIGTERM until the service is killed.
 GRACE_SECONDS = 40.0
-# Without a cgroup this much memory ends the campaign, for the sake of the machine.
+# Without a cgroup, the campaign ends if the service uses this much memory, to protect the machine.
 HARD_MIB = 4096
-LATE_SECONDS = 70.0  # after the end, for attempts that wait for their last answer
-# Name, attack, seconds between two attempts of it. Those that fill up all connections leave time for the others.
+# Time after the end of the campaign for attackers to report; some wait for a last response.
+LATE_SECONDS = 70.0
+# Name, attack, and seconds between two attempts. Attacks that use all connections have long pauses, for the others.
 ATTACKS: tuple[tuple[str, Callable[[Target, Ledger], None], float], ...] = (
     ("Schemathesis", fuzzing.schemathesis, 1.0),
     ("raw mutated HTTP", fuzzing.raw_http, 0.02),
@@ -65,8 +68,15 @@ ATTACKS: tuple[tuple[str, Callable[[Target, Ledger], None], float], ...] = (
 
 
 @dataclass(frozen=True)
-class Siege:
-    """What clients and attackers need to know of the service."""
+class Service:
+    """The service under attack, as clients and attackers need it.
+
+    Attributes:
+        port: port of the service.
+        idle: an idle server, to compare with.
+        workspace: workspace of the service.
+        expected: expected answers to `clients.questions`.
+    """
 
     port: int
     idle: HTTPServer
@@ -98,7 +108,7 @@ def main() -> int:
 
 
 def campaign(options: Options, scratch: Path) -> tuple[list[str], bool]:
-    """The whole campaign: its report, and whether every target was met."""
+    """Run the campaign; return its report, and whether every target was met."""
     workspace = scratch / "workspace"
     for model in ("cnn", "dense"):
         shutil.copytree(SHIPPED / model, workspace / model)
@@ -108,26 +118,26 @@ def campaign(options: Options, scratch: Path) -> tuple[list[str], bool]:
     port = health.free_port()
     command = [sys.executable, "-m", "mnist_edge", "serve", "--port", str(port), "-o", str(workspace), *options.serve]
     with (scratch / "log").open("wb") as log:
-        # This process has no threads: what `preexec_fn` does is safe.
-        service = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True,
+        # `preexec_fn` is safe, because this process has no threads.
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True,
                                    preexec_fn=lambda: processes.enter(group, options.descriptors))  # noqa: PLW1509  # fmt: skip
     try:
-        wait_until_ready(service, port)
-        expected = right_answers(port)
-        # What a service makes once, at its first requests, belongs to its memory at the start.
+        wait_until_ready(process, port)
+        expected = expected_answers(port)
+        # Memory that a service allocates once, at its first requests, counts as memory at the start.
         clients.run(port, Deadline(time.monotonic() + 3), expected)
-        facts = Facts(start=processes.memory(service.pid), each_at_start=processes.each_rss(service.pid))
-        (scratch / "openapi.json").write_bytes(description(port))
-        besiege(options, service, Siege(port, health.idle_server(), workspace, expected), facts)
-        if service.poll() is None:
+        facts = Facts(start=processes.memory(process.pid), each_at_start=processes.each_rss(process.pid))
+        (scratch / "openapi.json").write_bytes(openapi_document(port))
+        attack(options, process, Service(port, health.idle_server(), workspace, expected), facts)
+        if process.poll() is None:
             time.sleep(REST_SECONDS)
-        facts.afterwards = processes.memory(service.pid)
-        facts.each_afterwards = processes.each_rss(service.pid)
-        facts.sigterm_seconds = stop(service)
+        facts.afterwards = processes.memory(process.pid)
+        facts.each_afterwards = processes.each_rss(process.pid)
+        facts.sigterm_seconds = stop(process)
     finally:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(service.pid, signal.SIGKILL)
-        service.wait()
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
         if group:
             peak, kills = group.peak(), group.kills()
             group.remove()
@@ -137,8 +147,8 @@ def campaign(options: Options, scratch: Path) -> tuple[list[str], bool]:
     return report(options, facts)
 
 
-def wait_until_ready(service: subprocess.Popen[bytes], port: int) -> None:
-    """Wait for the first answer of the health endpoint."""
+def wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until the service reports that it is ready."""
     for _ in range(300):
         connection = http.client.HTTPConnection(HOST, port, timeout=2)
         try:
@@ -146,7 +156,7 @@ def wait_until_ready(service: subprocess.Popen[bytes], port: int) -> None:
             if connection.getresponse().status == 200:
                 return
         except OSError:
-            if service.poll() is not None:
+            if process.poll() is not None:
                 break
         finally:
             connection.close()
@@ -154,15 +164,15 @@ def wait_until_ready(service: subprocess.Popen[bytes], port: int) -> None:
     raise SystemExit("The service did not start.\n  remedy: run mnist-edge serve by hand and read what it says.")
 
 
-def description(port: int) -> bytes:
+def openapi_document(port: int) -> bytes:
     """The service's OpenAPI document."""
     connection = http.client.HTTPConnection(HOST, port, timeout=30)
     connection.request("GET", "/openapi.json")
     return connection.getresponse().read()
 
 
-def right_answers(port: int) -> list[list[float]]:
-    """The service's answers before the attack; those to golden images must be the golden ones."""
+def expected_answers(port: int) -> list[list[float]]:
+    """The service's answers to all questions before the attack; its labels of golden images are checked."""
     connection = http.client.HTTPConnection(HOST, port, timeout=30)
     answers = []
     for question in clients.questions():
@@ -178,8 +188,8 @@ def right_answers(port: int) -> list[list[float]]:
     return answers
 
 
-def besiege(options: Options, service: subprocess.Popen[bytes], siege: Siege, facts: Facts) -> None:
-    """Run clients, prober and attackers until the time is up or the service has ended; fill in what each reports."""
+def attack(options: Options, process: subprocess.Popen[bytes], service: Service, facts: Facts) -> None:
+    """Run clients, health prober and attackers until the time is over or the service ends; collect their reports."""
     greedy.prepare(Target.body_bytes)
     pictures.bombs()
     until = time.monotonic() + options.seconds
@@ -188,23 +198,23 @@ def besiege(options: Options, service: subprocess.Popen[bytes], siege: Siege, fa
     over = Deadline(until, ended.is_set)
     queue: Queue[tuple[str, Any]] = context.Queue()
     jobs = [
-        context.Process(target=_well_behaved, args=(queue, siege, over)),
-        context.Process(target=_prober, args=(queue, siege, over)),
+        context.Process(target=_well_behaved, args=(queue, service, over)),
+        context.Process(target=_prober, args=(queue, service, over)),
         *(
-            context.Process(target=_attacker, args=(queue, siege, over, number))
+            context.Process(target=_attacker, args=(queue, service, over, number))
             for number, (name, _, _) in enumerate(ATTACKS)
             if name in options.attackers
         ),
     ]
-    idle = context.Process(target=siege.idle.serve_forever, daemon=True)
+    idle = context.Process(target=service.idle.serve_forever, daemon=True)
     for job in (idle, *jobs):
         job.start()
     while time.monotonic() < until and facts.died is None:
-        now = processes.memory(service.pid)
+        now = processes.memory(process.pid)
         facts.peak = processes.Memory(max(facts.peak.pss, now.pss), max(facts.peak.rss, now.rss))
-        facts.largest = max(facts.largest, processes.peak_rss(service.pid))
+        facts.largest = max(facts.largest, processes.peak_rss(process.pid))
         facts.samples += 1
-        if service.poll() is not None or now.pss > HARD_MIB:
+        if process.poll() is not None or now.pss > HARD_MIB:
             facts.died = options.seconds - (until - time.monotonic())
         time.sleep(0.2)
     ended.set()
@@ -218,23 +228,23 @@ def besiege(options: Options, service: subprocess.Popen[bytes], siege: Siege, fa
         job.join()
 
 
-def _well_behaved(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline) -> None:
-    queue.put(("clients", clients.run(siege.port, over, siege.expected)))
+def _well_behaved(queue: Queue[tuple[str, Any]], service: Service, over: Deadline) -> None:
+    queue.put(("clients", clients.run(service.port, over, service.expected)))
 
 
-def _prober(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline) -> None:
-    queue.put(("health", health.probe(siege.port, siege.idle.server_port, over)))
+def _prober(queue: Queue[tuple[str, Any]], service: Service, over: Deadline) -> None:
+    queue.put(("health", health.probe(service.port, service.idle.server_port, over)))
 
 
-def _attacker(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline, number: int) -> None:
-    name, attack, pause = ATTACKS[number]
+def _attacker(queue: Queue[tuple[str, Any]], service: Service, over: Deadline, number: int) -> None:
+    name, attempt, pause = ATTACKS[number]
     os.nice(10)
     random.seed(number)
-    target, ledger = Target(siege.port, f"127.0.0.{number + 2}", over, siege.workspace), Ledger()
+    target, ledger = Target(service.port, f"127.0.0.{number + 2}", over, service.workspace), Ledger()
     while not target.over:
         ledger.counts["attempts"] += 1
         try:
-            attack(target, ledger)
+            attempt(target, ledger)
         except TimeoutError:
             ledger.count("not connected")
         except OSError as error:
@@ -243,14 +253,14 @@ def _attacker(queue: Queue[tuple[str, Any]], siege: Siege, over: Deadline, numbe
     queue.put((name, ledger))
 
 
-def stop(service: subprocess.Popen[bytes]) -> float | None:
-    """Seconds from SIGTERM to the end of the process, or None if it had ended before or was killed after 40 s."""
-    if service.poll() is not None:
+def stop(process: subprocess.Popen[bytes]) -> float | None:
+    """Seconds from SIGTERM to the end of the process; None if it had ended before, or has not ended after 40 s."""
+    if process.poll() is not None:
         return None
     begun = time.monotonic()
-    service.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
     try:
-        service.wait(GRACE_SECONDS)
+        process.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         return None
     return time.monotonic() - begun

@@ -1,4 +1,4 @@
-"""Damaged and hostile model files: nothing ends this process, every answer is a documented exit code."""
+"""Damaged and hostile model files: none ends this process, and each gives a documented exit code."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def test_known_bad_models_are_refused_before_native_code(bad: list[tuple[str, Pa
         reader = READERS[path.suffix]
         with pytest.raises(ContentError):
             structure.check(reader.read(path.read_bytes()), reader.ALLOWED)
-            pytest.fail(f"{name} was let in")
-    for name, path in bad[::5]:  # and so a user sees it
+            pytest.fail(f"{name} was accepted")
+    for name, path in bad[::5]:  # the command line reports it
         run = cli("evaluate", path)
         assert_two_lines(run, 4)
         assert path.name in run.err, name
 
 
 @pytest.mark.slow
-def test_damaged_files_harm_nobody() -> None:
-    """Few of each kind; ``tests/campaigns/hostile.py --count 1000`` by hand."""
-    command = [sys.executable, ROOT / "tools" / "hostile.py", "--count", "8", "--seed", "7", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_truncated_and_edited_files_end_no_process_and_give_documented_exit_codes() -> None:
+    """A short run of the campaign ``python -m tests.campaigns.hostile``."""
+    command = [sys.executable, "-m", "tests.campaigns.hostile", "--count", "8", "--seed", "7", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert len(rows) == 12
@@ -80,10 +80,10 @@ ENGINES["bad"] = Engine("bad", (".bad",), "bad", "bad", 1, load)
         ("raise ZeroDivisionError('in the engine')", "in the engine"),
     ],
 )
-def test_what_ends_the_trial_is_an_error_here(
+def test_an_engine_that_ends_the_child_process_is_a_content_error(
     body: str, words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An engine of the test's own in the child's path: real signals, real limits."""
+    """The child process registers an engine of the test, so that signals and limits are real."""
     (tmp_path / "sitecustomize.py").write_text(ENGINE.replace("BODY", body))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(trial, "SECONDS", 4)
@@ -91,7 +91,9 @@ def test_what_ends_the_trial_is_an_error_here(
         trial.attempt(b"x", words, "bad")
 
 
-def test_a_file_that_nobody_vouches_for_is_tried_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_a_manifest_is_tried_in_a_child_process_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "cnn-int8.tflite"
     path.write_bytes((SHIPPED / "cnn" / path.name).read_bytes())
     tried: list[str] = []
@@ -101,7 +103,7 @@ def test_a_file_that_nobody_vouches_for_is_tried_first(tmp_path: Path, monkeypat
     assert tried == ["litert"]
 
 
-def test_a_file_is_read_once_and_not_past_its_limit(tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_files_beyond_the_size_limit_and_devices_are_not_read(tmp_path: Path, cli: Callable[..., Run]) -> None:
     path = tmp_path / "huge.tflite"
     with path.open("wb") as stream:
         stream.truncate(structure.MAX_FILE_BYTES + 1)
@@ -109,11 +111,11 @@ def test_a_file_is_read_once_and_not_past_its_limit(tmp_path: Path, cli: Callabl
     assert "64 MiB" in run.err
     endless = tmp_path / "endless.onnx"
     endless.symlink_to("/dev/zero")
-    assert_two_lines(cli("evaluate", endless), 2)  # a device is no file to evaluate: it is not read at all
+    assert_two_lines(cli("evaluate", endless), 2)  # a device is not read at all
     assert MAX_BYTES > structure.MAX_FILE_BYTES
 
 
-# The class that takes a file's bytes into native code, by engine; None for an engine that has no native code.
+# The class that passes a file's bytes to native code, by engine; None for an engine without native code.
 CONSTRUCTORS = {
     "litert": "ai_edge_litert.interpreter.Interpreter",
     "litert-builtin": "ai_edge_litert.interpreter.Interpreter",
@@ -146,10 +148,10 @@ def _require(engine: str) -> None:
 def test_no_engine_receives_bytes_that_fail_the_structure_check(
     engine: str, bad: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each engine by itself: neither the hash nor the child process is between the file and the engine here."""
+    """Each engine is called directly, without the checks of the hash and of the child process before it."""
     _require(engine)
     received: list[str] = []
-    name = "the sound file"
+    name = "the undamaged file"
     target = CONSTRUCTORS[engine]
     if target is not None:
         module, class_name = target.rsplit(".", 1)
@@ -161,22 +163,22 @@ def test_no_engine_receives_bytes_that_fail_the_structure_check(
 
         monkeypatch.setattr(target, recording)
     KNOWN[engine].load(_file_for(engine).read_bytes(), 1)
-    assert received == [name] * (target is not None), "the recorder is not where the engine takes the bytes"
+    assert received == [name] * (target is not None), "the engine does not call the recorded class"
     received.clear()
-    files = [(what, path) for what, path in bad if path.suffix in KNOWN[engine].suffixes]
+    files = [(label, path) for label, path in bad if path.suffix in KNOWN[engine].suffixes]
     assert len(files) > 10
-    for what, path in files:
-        name = what
+    for label, path in files:
+        name = label
         with pytest.raises(ContentError):
             KNOWN[engine].load(path.read_bytes(), 1)
     assert received == []
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_what_was_hashed_is_what_runs_even_if_the_file_changes_at_once(
+def test_an_engine_runs_the_hashed_bytes_even_if_the_file_changes_meanwhile(
     engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is overwritten as soon as it has been read once. Nobody who opened it again could answer right."""
+    """The file is overwritten as soon as it has been read once, so that reading it again would give wrong answers."""
     _require(engine)
     source = _file_for(engine)
     images = np.random.default_rng(0).integers(0, 256, (2 * session.BATCH, 28, 28), np.uint8)
@@ -197,9 +199,9 @@ def test_what_was_hashed_is_what_runs_even_if_the_file_changes_at_once(
         return answer
 
     monkeypatch.setattr(ModelFile, "open", read_then_overwritten)
-    opened = open_session(path, engine, threads=2)  # no manifest vouches for it: a child process tries it, too
+    opened = open_session(path, engine, threads=2)  # without a manifest, a child process tries it, too
     assert overwritten == [path]
-    assert np.abs(opened.predict(images) - expected).max() < 0.02  # a batch of this size loads once more per thread
+    assert np.abs(opened.predict(images) - expected).max() < 0.02  # for a batch of this size, each thread loads again
 
 
 IMPORTED = """
@@ -218,7 +220,7 @@ print(*sorted({"ai_edge_litert", "tflite_runtime", "onnxruntime"} & set(sys.modu
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", [name for name, target in CONSTRUCTORS.items() if target])
 def test_a_refused_file_does_not_load_an_engine_in_this_process(engine: str, tmp_path: Path) -> None:
-    """Neither a file with another hash than its manifest's, nor one of a bad structure that no manifest names."""
+    """Tried with a file whose hash differs from its manifest's, and with a truncated file without a manifest."""
     _require(engine)
     source = _file_for(engine)
     changed = tmp_path / "changed" / source.name
@@ -234,7 +236,7 @@ def test_a_refused_file_does_not_load_an_engine_in_this_process(engine: str, tmp
         assert done.stdout.strip() == answer, path
 
 
-def test_names_in_a_file_are_no_commands_to_a_terminal(tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_names_in_a_model_file_are_escaped_for_the_terminal(tmp_path: Path, cli: Callable[..., Run]) -> None:
     import onnx as library
 
     model = library.load(str(bad_models.ONNX))

@@ -1,4 +1,4 @@
-"""The attack campaign's own parts: its bombs are what they claim, and its verdict fails for each fault."""
+"""Parts of the attack campaign: its bombs are as large as they claim, and each fault fails its verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.campaigns.attacks import greedy, pictures
-from tests.campaigns.attacks.clients import Seen
+from tests.campaigns.attacks.clients import ClientResults
 from tests.campaigns.attacks.health import Health
 from tests.campaigns.attacks.processes import Memory
 from tests.campaigns.attacks.report import Facts, Options, report
@@ -24,7 +24,10 @@ OPTIONS = Options(1, 256, None, True, (), ("one", "two"))
 
 def good_facts() -> Facts:
     health = {kind: Health([1.0] * 100) for kind in ("same connection", "new connection")}
-    reports: dict[str, Any] = {"clients": Seen({"V2 JSON": Counter({"200": 10})}, seconds=[0.1]), "health": health}
+    reports: dict[str, Any] = {
+        "clients": ClientResults({"V2 JSON": Counter({"200": 10})}, seconds=[0.1]),
+        "health": health,
+    }
     ledgers = {"one": Ledger(Counter({"400": 3})), "two": Ledger(Counter({"503": 1}))}
     memory = Memory(60, 90)
     return Facts(start=memory, peak=Memory(200, 230), afterwards=memory, sigterm_seconds=1.0, reports=reports | ledgers)
@@ -124,7 +127,7 @@ def test_a_picture_bomb_is_small_and_claims_to_be_large(
         assert (picture.format, picture.size) == (kind, (side, side))
 
 
-def test_no_bomb_is_refused_for_its_length_alone() -> None:
+def test_no_bomb_exceeds_the_largest_accepted_body() -> None:
     size = Target.body_bytes
     bodies = [body for _, body in greedy.bombs(size)]
     assert max(map(len, [*bodies, greedy.parts(size), greedy.pictures(631, size)])) <= size

@@ -269,10 +269,10 @@ def test_inside_a_model_folder_commands_name_the_model_and_its_workspace(
     monkeypatch.setattr(bundle, "download", lambda *_: None)
     archive = tmp_path / "bundle.tar.gz"
     with pytest.raises(UsageError, match="no int8 file") as caught:
-        bundle.bundle("bookworm-arm64", archive, models=[Path()])
+        bundle.bundle("bookworm-arm64", archive, bundle.Contents(models=[Path()]))
     assert caught.value.remedy.endswith(wanted)
     monkeypatch.chdir(own / "mine")
-    assert f"models/mine/{DENSE}" in bundle.bundle("bookworm-arm64", archive, models=[Path()])
+    assert f"models/mine/{DENSE}" in bundle.bundle("bookworm-arm64", archive, bundle.Contents(models=[Path()]))
     (own / "mine" / "below").mkdir()
     monkeypatch.chdir(own / "mine" / "below")
     assert model_name("../model.keras") == "mine"

@@ -1,4 +1,4 @@
-"""Batches: each request gets its own answers, whoever shares its batch, and nobody waits without need."""
+"""Dynamic batching: each request gets its own answers, and no request waits without need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mnist_edge.serving.batching import BATCH, LOOP_SECONDS, Batcher, images_on_
 
 
 class Engine:
-    """A stand-in for a session: answers an image with its first pixel, after a time that a test sets."""
+    """A substitute for a session: its output for an image is the first pixel, after a time that a test sets."""
 
     image_shape = (2, 2)
 
@@ -67,7 +67,7 @@ def test_small_requests_of_one_turn_share_a_batch_on_the_event_loop(pool: Thread
     assert engine.threads == {threading.main_thread().name}
 
 
-def test_many_images_and_slow_models_leave_the_event_loop_free(pool: ThreadPoolExecutor) -> None:
+def test_many_images_and_slow_models_are_classified_in_threads(pool: ThreadPoolExecutor) -> None:
     engine = Engine(0.02)
 
     async def main() -> None:
@@ -82,7 +82,7 @@ def test_many_images_and_slow_models_leave_the_event_loop_free(pool: ThreadPoolE
         assert made.longest_seconds() == 0
 
     asyncio.run(main())
-    assert engine.batches == [1, 3]  # what came meanwhile went together
+    assert engine.batches == [1, 3]  # the images that arrived during the first batch share the second
     assert all(name.startswith("inference") for name in engine.threads)
 
 
@@ -112,7 +112,7 @@ def test_a_delay_collects_requests_and_ends_when_a_batch_is_full(pool: ThreadPoo
     assert engine.batches == [2, BATCH]
 
 
-def test_a_request_that_left_is_not_classified_and_an_error_reaches_its_own_batch_only(
+def test_a_cancelled_request_is_not_classified_and_an_error_reaches_only_its_own_batch(
     pool: ThreadPoolExecutor,
 ) -> None:
     engine = Engine()

@@ -1,4 +1,4 @@
-"""Clients of the HTTP service: one that a generator makes of the OpenAPI document, and Triton's management calls."""
+"""Clients of the HTTP service: one generated from the OpenAPI document, and Triton's client for management calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.conftest import unavailable
 from tests.support.serving_process import Server, png, running
 
 pytestmark = pytest.mark.slow
-# The generator tells sorts of pictures apart only if it is told what they are; it runs no formatter afterwards.
+# Settings of the generator: it knows no picture types, and needs to run no formatter.
 GENERATOR = """
 content_type_overrides: {image/png: application/octet-stream, image/jpeg: application/octet-stream}
 post_hooks: []
@@ -54,10 +54,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield made
 
 
-def test_openapi_python_client_makes_a_working_client(server: Server, mnist: data.Splits, tmp_path: Path) -> None:
+def test_openapi_python_client_generates_a_working_client(server: Server, mnist: data.Splits, tmp_path: Path) -> None:
     name = "openapi-python-client"
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    generator = shutil.which(name, path=places)
+    folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    generator = shutil.which(name, path=folders)
     if generator is None:
         unavailable(name)
     (tmp_path / "document.json").write_bytes(httpx.get(f"{server.url}openapi.json").content)
@@ -78,7 +78,7 @@ def test_openapi_python_client_makes_a_working_client(server: Server, mnist: dat
     assert found == {"ready": True, "models": ["cnn", "dense"], "label": label, "digit": label, "status": 404}
 
 
-def test_triton_s_configuration_repository_and_statistics(server: Server, mnist: data.Splits) -> None:
+def test_triton_s_client_gets_configuration_repository_index_and_statistics(server: Server, mnist: data.Splits) -> None:
     with contextlib.closing(triton.InferenceServerClient(server.host)) as client:
         configuration = client.get_model_config("dense")
         assert configuration["name"] == "dense"

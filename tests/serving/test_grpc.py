@@ -1,4 +1,4 @@
-"""The service over gRPC: unmodified clients, typed errors, limits, a token, TLS, and an orderly end."""
+"""The service over gRPC: unmodified clients, error statuses, limits, the token, TLS, and an orderly stop."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def tensor(pixels: np.ndarray, datatype: str = "UINT8") -> triton.InferInput:
 
 
 def message(images: np.ndarray | None = None, model: str = "cnn", **fields: Any) -> Any:
-    """A ModelInferRequest for one image of zeros, with fields of its tensor replaced."""
+    """A ModelInferRequest for images, by default one of zeros; ``fields`` replaces fields of its tensor."""
     pixels = np.zeros((1, 28, 28, 1), np.uint8) if images is None else images
     made = service_pb2.ModelInferRequest(model_name=model)
     made.inputs.add(**{"name": "image", "datatype": "UINT8", "shape": list(pixels.shape), **fields})
@@ -93,13 +93,13 @@ def call(channel: grpc.Channel, path: str, content: bytes, **options: Any) -> by
 
 
 def failure(run: Callable[[], Any]) -> tuple[str, str]:
-    """The name of a call's status, and its message."""
+    """The name of a failed call's status, and its message."""
     with pytest.raises(grpc.RpcError) as caught:
         run()
     return caught.value.code().name, caught.value.details()
 
 
-def test_the_messages_are_those_of_triton_s_client() -> None:
+def test_the_messages_have_the_fields_of_triton_s_client() -> None:
     theirs = service_pb2.DESCRIPTOR.message_types_by_name
     renamed = {"Parameter": ["InferParameter"], "Contents": ["InferTensorContents"],
                "Tensor": ["ModelInferRequest.InferInputTensor", "ModelInferResponse.InferOutputTensor",
@@ -118,7 +118,9 @@ def test_the_messages_are_those_of_triton_s_client() -> None:
         assert seen == mine.keys()
 
 
-def test_triton_s_client(client: triton.InferenceServerClient, images: np.ndarray, expected: np.ndarray) -> None:
+def test_triton_s_client_gets_the_answers_of_the_session(
+    client: triton.InferenceServerClient, images: np.ndarray, expected: np.ndarray
+) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("cnn")
@@ -141,7 +143,7 @@ def test_triton_s_client(client: triton.InferenceServerClient, images: np.ndarra
 
 
 def test_kserve_s_own_client_gets_the_golden_answers(tmp_path: Path) -> None:
-    """It runs in an environment of its own: it brings 70 packages."""
+    """The client runs in an environment of its own, because it has 70 dependencies."""
     venv.create(tmp_path / "kserve", with_pip=True)
     python = tmp_path / "kserve" / "bin" / "python"
     packages = ["kserve>=0.15,<1", "setuptools<81"]
@@ -157,7 +159,7 @@ def test_kserve_s_own_client_gets_the_golden_answers(tmp_path: Path) -> None:
     assert refused.returncode != 0 and "UNAUTHENTICATED" in refused.stderr
 
 
-def test_the_best_classes_in_place_of_probabilities(
+def test_a_request_for_the_best_classes_gets_them_in_place_of_probabilities(
     client: triton.InferenceServerClient, images: np.ndarray, expected: np.ndarray
 ) -> None:
     wanted = triton.InferRequestedOutput("probabilities", class_count=2)
@@ -167,9 +169,11 @@ def test_the_best_classes_in_place_of_probabilities(
 
 
 @pytest.mark.parametrize("datatype", ["UINT8", "INT64", "FP64"])
-def test_typed_contents(channel: grpc.Channel, images: np.ndarray, expected: np.ndarray, datatype: str) -> None:
+def test_values_in_typed_contents_are_read_in_every_datatype(
+    channel: grpc.Channel, images: np.ndarray, expected: np.ndarray, datatype: str
+) -> None:
     field = {"UINT8": "uint_contents", "INT64": "int64_contents", "FP64": "fp64_contents"}[datatype]
-    for count in (1, N):  # a small message, and one that a decoder reads
+    for count in (1, N):  # a small message, and one that a decoding process reads
         contents = service_pb2.InferTensorContents(**{field: images[:count].ravel().tolist()})
         asked = message(images[:count], datatype=datatype, contents=contents)
         content = call(channel, f"{SERVICE}/ModelInfer", asked.SerializeToString())
@@ -199,7 +203,7 @@ def test_a_picture_is_read_as_over_http(
 
 
 def nested(field: int, content: bytes) -> bytes:
-    """A message or bytes as a field of another message."""
+    """Encode a message or bytes as a field of another message."""
     size, length = len(content), b""
     while size > 127:
         length, size = length + bytes([128 | size & 127]), size >> 7
@@ -262,7 +266,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_has_a_status_that_says_so_and_the_service_goes_on(channel: grpc.Channel, name: str) -> None:
+def test_a_malformed_request_gets_a_fitting_status_and_the_service_continues(channel: grpc.Channel, name: str) -> None:
     content, status = BAD[name]
     found, details = failure(lambda: call(channel, f"{SERVICE}/ModelInfer", content))
     assert found == status, details
@@ -271,13 +275,13 @@ def test_what_is_wrong_has_a_status_that_says_so_and_the_service_goes_on(channel
 
 
 def memory_of(pid: int) -> int:
-    """The largest resident size of a process's children so far, in bytes."""
+    """The largest peak resident memory of a process's children, in bytes."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     peaks = [line for child in children for line in Path(f"/proc/{child}/status").read_text().splitlines()]
     return max(int(line.split()[1]) * 1024 for line in peaks if line.startswith("VmHWM:"))
 
 
-def test_a_compressed_message_is_refused_before_it_is_unpacked(server: Server, channel: grpc.Channel) -> None:
+def test_a_compressed_message_is_refused_before_it_is_decompressed(server: Server, channel: grpc.Channel) -> None:
     bomb = message(np.zeros((1, 100 * 2**20), np.uint8)).SerializeToString()
     options = {"compression": grpc.Compression.Gzip}
     before = memory_of(server.process.pid)
@@ -293,24 +297,26 @@ def test_a_compressed_message_is_refused_before_it_is_unpacked(server: Server, c
         ([("origin", "http://example.org")], "PERMISSION_DENIED"),
     ],
 )
-def test_metadata_that_is_refused(channel: grpc.Channel, metadata: list[tuple[str, str]], status: str) -> None:
+def test_too_much_metadata_and_the_origin_of_a_web_page_are_refused(
+    channel: grpc.Channel, metadata: list[tuple[str, str]], status: str
+) -> None:
     assert failure(lambda: call(channel, f"{SERVICE}/ServerLive", b"", metadata=metadata))[0] == status
     assert call(channel, f"{SERVICE}/ServerLive", b"") == b"\x08\x01"
 
 
-def test_the_health_protocol(channel: grpc.Channel) -> None:
+def test_the_health_protocol_reports_serving_and_unknown_services(channel: grpc.Channel) -> None:
     assert call(channel, HEALTH, b"") == b"\x08\x01"  # SERVING
     assert call(channel, HEALTH, nested(1, b"inference.GRPCInferenceService")) == b"\x08\x01"
     assert failure(lambda: call(channel, HEALTH, nested(1, b"another")))[0] == "NOT_FOUND"
 
 
-def test_calls_without_a_message_or_of_no_method(channel: grpc.Channel) -> None:
+def test_a_call_without_a_message_and_a_call_of_an_unknown_method_are_refused(channel: grpc.Channel) -> None:
     streaming = channel.stream_unary(f"{SERVICE}/ModelInfer")
     assert failure(lambda: streaming(iter([]), timeout=60))[0] == "INVALID_ARGUMENT"
     assert failure(lambda: call(channel, f"{SERVICE}/Nothing", b""))[0] == "UNIMPLEMENTED"
 
 
-def test_a_message_that_does_not_come_ends_and_holds_up_nobody(server: Server, channel: grpc.Channel) -> None:
+def test_a_message_that_never_arrives_times_out_and_delays_no_other_call(server: Server, channel: grpc.Channel) -> None:
     never = concurrent.futures.Future()
 
     def wait() -> Iterator[bytes]:
@@ -325,7 +331,7 @@ def test_a_message_that_does_not_come_ends_and_holds_up_nobody(server: Server, c
 
 
 def test_connections_beyond_the_limit_are_closed_at_once(tmp_path: Path) -> None:
-    # A half of the connections is for HTTP.
+    # Half of the connections are for HTTP.
     with (
         running("--grpc-port", 0, "--connections", 10, "--model", "dense", folder=tmp_path) as server,
         contextlib.ExitStack() as stack,
@@ -335,7 +341,7 @@ def test_connections_beyond_the_limit_are_closed_at_once(tmp_path: Path) -> None
         time.sleep(1)
         assert len([item for item in idle if is_open(item)]) <= 5
         assert httpx.get(f"{server.url}v2/health/ready").json() == {"ready": True}
-        # Those that never say anything are closed after 10 s.
+        # Connections that send nothing are closed after 10 s.
         for item in idle:
             item.settimeout(20)
             with contextlib.suppress(ConnectionResetError):
@@ -357,10 +363,10 @@ def is_open(connection: socket.socket) -> bool:
     return False
 
 
-def test_the_token_of_the_service_is_wanted_but_not_for_health(tmp_path: Path) -> None:
+def test_every_method_but_health_requires_the_token(tmp_path: Path) -> None:
     words = ("--grpc-port", 0, "--token", "a-good-token", "--model", "dense", "--workers", 2)
     with running(*words, folder=tmp_path) as server:
-        for _ in range(6):  # channels of their own: both server processes are reached
+        for _ in range(6):  # several channels, so that both server processes are reached
             options = [("grpc.use_local_subchannel_pool", 1)]
             with grpc.insecure_channel(server.grpc, options) as channel:
                 assert call(channel, HEALTH, b"") == b"\x08\x01"
@@ -373,7 +379,7 @@ def test_the_token_of_the_service_is_wanted_but_not_for_health(tmp_path: Path) -
                 assert b"mnist-edge" in call(channel, f"{SERVICE}/ServerMetadata", b"", metadata=right)
 
 
-def test_tls_for_grpc_and_http(tmp_path: Path, images: np.ndarray) -> None:
+def test_a_certificate_encrypts_both_grpc_and_http(tmp_path: Path, images: np.ndarray) -> None:
     made = make_certificate(tmp_path)
     files = ("--certfile", made.certfile, "--keyfile", made.keyfile)
     with running("--grpc-port", 0, "--model", "dense", *files, folder=tmp_path) as server:
@@ -391,7 +397,9 @@ def test_tls_for_grpc_and_http(tmp_path: Path, images: np.ndarray) -> None:
             httpx.get(f"{server.url}v2/health/ready".replace("https", "http"))
 
 
-def test_a_full_queue_a_deadline_and_the_end(tmp_path: Path, images: np.ndarray) -> None:
+def test_a_full_queue_refuses_calls_a_late_call_leaves_it_and_accepted_calls_are_answered(
+    tmp_path: Path, images: np.ndarray
+) -> None:
     large = message(np.resize(images, (1000, 28, 28, 1))).SerializeToString()
     with running(
         "--grpc-port",
@@ -413,7 +421,7 @@ def test_a_full_queue_a_deadline_and_the_end(tmp_path: Path, images: np.ndarray)
             ended = [item.exception() for item in [infer.future(large, timeout=60) for _ in range(24)]]
             assert {error.code().name for error in ended if error is not None} == {"UNAVAILABLE"}
             assert None in ended
-            # A call whose deadline passes leaves the queue.
+            # A call whose deadline has passed leaves the queue.
             assert failure(lambda: infer(large, timeout=0.02))[0] == "DEADLINE_EXCEEDED"
             for _ in range(100):
                 if "mnist_edge_queue 0.0" in httpx.get(metrics).text:
@@ -422,7 +430,7 @@ def test_a_full_queue_a_deadline_and_the_end(tmp_path: Path, images: np.ndarray)
             assert "mnist_edge_queue 0.0" in httpx.get(metrics).text
             text = httpx.get(metrics).text
             assert f'mnist_edge_requests_total{{route="{SERVICE}/ModelInfer",status="UNAVAILABLE"}}' in text
-            # Stopped while it works: what was taken is answered.
+            # Stopped while it works: the accepted call is answered.
             late = infer.future(large, timeout=60)
             while "mnist_edge_queue 0.0" in httpx.get(metrics).text:
                 assert not late.done()
@@ -438,7 +446,7 @@ def test_a_full_queue_a_deadline_and_the_end(tmp_path: Path, images: np.ndarray)
 
 
 class Context:
-    """What the library gives a method, as far as it is used before a message is read."""
+    """The part of the gRPC library's call context that is used before a message is read."""
 
     def __init__(self) -> None:
         self.ended: tuple[str, str] | None = None
@@ -492,7 +500,7 @@ def test_a_call_ends_when_its_work_takes_too_long(tmp_path: Path, images: np.nda
         assert "No answer within 0.1 s" in errors[0].details()
 
 
-def test_a_port_that_is_taken_is_an_error(server: Server, tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_a_port_in_use_is_an_error_with_a_remedy(server: Server, tmp_path: Path, cli: Callable[..., Run]) -> None:
     run = cli("serve", "--port", 0, "--grpc-port", server.grpc.split(":")[1], "-o", tmp_path)
     assert_two_lines(run, 5)
     assert "--grpc-port" in run.err

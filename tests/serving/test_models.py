@@ -1,4 +1,4 @@
-"""Models of the service: which file answers while files change."""
+"""The models of the service: which version is served while files change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = "dense-int8.tflite"
 
 
 def export(folder: Path, end: bytes) -> None:
-    """Another good file, with its manifest."""
+    """Write another valid file and its manifest; the bytes ``end`` after the model change only its hash."""
     facts = {
         key: value for key, value in Manifest.load(folder).files[NAME].items() if key not in ("sha256", "size_bytes")
     }
@@ -52,13 +52,13 @@ def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
     assert models.problems == {}
 
 
-def test_a_model_whose_files_have_not_changed_is_not_looked_for(
+def test_a_model_whose_files_have_not_changed_is_not_looked_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
     models = Models(Source.of(tmp_path, "auto", ("dense",)), 1, Limits(), Metrics(), lambda _: None)
     models.refresh()
-    looked: list[str] = []
-    monkeypatch.setattr(Source, "pick", lambda *arguments: looked.append(arguments[1]))
+    picked: list[str] = []
+    monkeypatch.setattr(Source, "pick", lambda *arguments: picked.append(arguments[1]))
     models.refresh()
-    assert looked == []
+    assert picked == []

@@ -1,4 +1,4 @@
-"""The PNG files in the service's answers."""
+"""The PNG files in the service's responses."""
 
 import io
 

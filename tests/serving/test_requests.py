@@ -1,4 +1,4 @@
-"""Request bodies as values: whatever fits is read as NumPy reads it, and whatever does not is refused with a status."""
+"""Reading of request bodies: valid ones give the same pixels as NumPy, and others are refused with a status."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_v2_binary_tensors_are_read_in_every_datatype(pixels: np.ndarray, dataty
 
 @given(images, st.booleans(), st.sampled_from(["rows", "named rows", "columns", "named columns"]))
 @settings(deadline=None)
-def test_tensorflow_serving_s_four_forms_are_read(pixels: np.ndarray, channel: bool, form: str) -> None:
+def test_all_four_forms_of_a_tensorflow_serving_request_are_read(pixels: np.ndarray, channel: bool, form: str) -> None:
     rows = (pixels[..., np.newaxis] if channel else pixels).tolist()
     body = {
         "rows": {"instances": rows},
@@ -116,7 +116,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_v2_body_that_does_not_fit_is_refused_with_400(name: str) -> None:
+def test_a_malformed_v2_body_is_refused_with_400(name: str) -> None:
     with pytest.raises(RequestRefusedError) as caught:
         read_v2(REFUSED[name])
     assert caught.value.status == 400
@@ -124,7 +124,7 @@ def test_a_v2_body_that_does_not_fit_is_refused_with_400(name: str) -> None:
 
 
 @pytest.mark.parametrize("length", ["-1", "1" * 5000, "²", "", "99999999"])
-def test_a_length_of_the_json_that_does_not_fit_is_refused_with_400(length: str) -> None:
+def test_a_wrong_length_of_the_json_is_refused_with_400(length: str) -> None:
     with pytest.raises(RequestRefusedError) as caught:
         v2.read(v2_body(FLAT, [1, 3, 2]), length, GRID)
     assert caught.value.status == 400
@@ -141,7 +141,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_before_it_becomes_objects(name: str) -> None:
+def test_a_json_bomb_is_refused_before_its_values_become_objects(name: str) -> None:
     body = BOMBS[name]
     read = read_v2 if b"inputs" in body else lambda content: tfserving.read(content, GRID)
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""The service, running: unmodified clients, what is wrong answered with a typed error, and the page in a browser."""
+"""The running service: answers to unmodified clients, JSON errors for malformed requests, and the page in a browser."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def alive(server: Server) -> bool:
 
 @pytest.mark.parametrize("binary", [True, False])
 @pytest.mark.parametrize("packed", [None, "gzip", "deflate"])
-def test_triton_s_client(server: Server, test: data.Split, binary: bool, packed: str | None) -> None:
+def test_triton_s_client_gets_the_answers_of_the_session(
+    server: Server, test: data.Split, binary: bool, packed: str | None
+) -> None:
     expected = open_session(SHIPPED / "cnn" / "cnn-int8.tflite").predict(test.images[:N])
     with contextlib.closing(triton.InferenceServerClient(server.host)) as client:
         assert client.is_server_live()
@@ -83,7 +85,7 @@ def test_triton_s_client(server: Server, test: data.Split, binary: bool, packed:
             assert caught.value.status() == status
 
 
-def test_another_v2_client(server: Server, test: data.Split) -> None:
+def test_another_client_of_the_v2_protocol_gets_the_right_label(server: Server, test: data.Split) -> None:
     code = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -104,7 +106,7 @@ print(row.index(max(row)))
     assert done.stdout.strip() == "7"
 
 
-def test_requests_as_tensorflow_serving_s_clients_send_them(server: Server, test: data.Split) -> None:
+def test_every_form_of_a_tensorflow_serving_request_gets_the_same_answers(server: Server, test: data.Split) -> None:
     model = f"{server.url}v1/models/dense"
     assert httpx.get(model).json()["model_version_status"][0]["state"] == "AVAILABLE"
     assert "serving_default" in httpx.get(f"{model}/metadata").json()["metadata"]["signature_def"]["signature_def"]
@@ -202,7 +204,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_is_answered_with_a_typed_error_and_the_service_goes_on(server: Server, name: str) -> None:
+def test_a_malformed_request_gets_a_json_error_and_the_service_continues(server: Server, name: str) -> None:
     path, body, status, headers = BAD[name]
     if body is None:
         stream = io.BytesIO()
@@ -215,7 +217,7 @@ def test_what_is_wrong_is_answered_with_a_typed_error_and_the_service_goes_on(se
     assert alive(server)
 
 
-def test_a_body_that_is_cut_off_or_slow_harms_nobody(server: Server) -> None:
+def test_incomplete_and_slow_bodies_do_not_delay_other_requests(server: Server) -> None:
     host, port = server.host.split(":")
     head = b"POST /v1/digits HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
     slow = [socket.create_connection((host, int(port))) for _ in range(20)]
@@ -232,8 +234,8 @@ def test_a_body_that_is_cut_off_or_slow_harms_nobody(server: Server) -> None:
     assert alive(server)
 
 
-def test_every_documented_path_answers_as_documented(server: Server, tmp_path: Path) -> None:
-    """Schemathesis over the OpenAPI document: no 5xx, no answer that is not documented."""
+def test_every_documented_path_responds_as_documented(server: Server, tmp_path: Path) -> None:
+    """Schemathesis, which reads the OpenAPI document, finds no 5xx and no undocumented response."""
     program = Path(sys.executable).parent / "schemathesis"
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     words = ["run", f"{server.url}openapi.json", "--checks", checks, "--max-examples", "15", "--seed", "1",
@@ -243,7 +245,7 @@ def test_every_documented_path_answers_as_documented(server: Server, tmp_path: P
     assert alive(server)
 
 
-def test_a_token_is_wanted_off_loopback(tmp_path: Path) -> None:
+def test_a_token_is_required_if_other_machines_can_connect(tmp_path: Path) -> None:
     with running("--host", "0.0.0.0", folder=tmp_path) as server:
         token = server.url.partition("?token=")[2]
         assert len(token) >= 20
@@ -265,7 +267,7 @@ def test_a_token_is_wanted_off_loopback(tmp_path: Path) -> None:
         assert httpx.get(f"http://127.0.0.1:{server.host.split(':')[1]}/v2").status_code == 200
 
 
-def test_a_full_queue_says_so_and_what_was_taken_is_answered(tmp_path: Path, test: data.Split) -> None:
+def test_a_full_queue_refuses_requests_and_accepted_ones_are_answered(tmp_path: Path, test: data.Split) -> None:
     body = json.dumps({"instances": test.images[:1000].tolist()}).encode()
     with running("--threads", 1, "--queue", 1, "--model", "cnn", folder=tmp_path) as server:
 
@@ -276,7 +278,7 @@ def test_a_full_queue_says_so_and_what_was_taken_is_answered(tmp_path: Path, tes
             answers = list(pool.map(ask, range(12)))
         assert {answer.status_code for answer in answers} == {200, 503}
         assert all(answer.headers["Retry-After"] for answer in answers if answer.status_code == 503)
-        # Stopped while it works: what was taken is answered.
+        # Stopped while it works: the accepted request is answered.
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             late = pool.submit(ask, 0)
             while "mnist_edge_queue 0.0" in httpx.get(f"{server.url}metrics").text:
@@ -286,7 +288,7 @@ def test_a_full_queue_says_so_and_what_was_taken_is_answered(tmp_path: Path, tes
         assert server.process.wait(30) == 0
 
 
-def test_a_new_file_serves_when_it_has_proven_itself(tmp_path: Path, test: data.Split) -> None:
+def test_a_new_model_file_is_served_after_it_has_passed_its_checks(tmp_path: Path, test: data.Split) -> None:
     shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
     folder = tmp_path / "dense"
     name = "dense-int8.tflite"
@@ -302,11 +304,11 @@ def test_a_new_file_serves_when_it_has_proven_itself(tmp_path: Path, test: data.
 
         before = labels()
         whole = (folder / name).read_bytes()
-        (folder / name).write_bytes(whole[:-1000] + bytes(1000))  # not what the manifest says
+        (folder / name).write_bytes(whole[:-1000] + bytes(1000))  # its hash differs from the manifest's
         time.sleep(2.5)
         assert (version(), labels()) == (1, before)
         (folder / name).write_bytes(whole)
-        # Another good file: the manifest vouches for it, and the self-test passes.
+        # Another valid file: the manifest has its hash, and the self-test passes.
         manifest = Manifest.load(folder)
         facts = {key: value for key, value in manifest.files[name].items() if key not in ("sha256", "size_bytes")}
         manifest.commit({name: (whole + b"\0", facts)})
@@ -317,7 +319,7 @@ def test_a_new_file_serves_when_it_has_proven_itself(tmp_path: Path, test: data.
         assert (version(), labels()) == (2, before)
 
 
-def test_an_address_that_is_taken_or_a_model_that_is_not_there(
+def test_an_address_in_use_and_an_unknown_model_are_errors_with_a_remedy(
     server: Server, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
     run = cli("serve", "--port", server.host.split(":")[1], "-o", tmp_path)
@@ -326,7 +328,7 @@ def test_an_address_that_is_taken_or_a_model_that_is_not_there(
     assert_two_lines(cli("serve", "--model", "none", "--port", 0, "-o", tmp_path), 2)
 
 
-def test_metrics_and_the_log(tmp_path: Path) -> None:
+def test_a_request_is_counted_in_the_metrics_and_written_to_the_log(tmp_path: Path) -> None:
     with running("--access-log", "--model", "cnn", folder=tmp_path) as server:
         httpx.post(f"{server.url}v1/digits", content=png(np.zeros((28, 28), np.uint8)))
         text = httpx.get(f"{server.url}metrics").text
@@ -342,8 +344,9 @@ SEVEN = [(0.25, 0.25), (0.45, 0.24), (0.7, 0.25), (0.62, 0.4), (0.52, 0.6), (0.4
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, False), (1200, True), (390, True)])
-def test_the_page(server: Server, tmp_path: Path, width: int, dark: bool) -> None:
-    """A seven drawn with the mouse, or touched at phone size, is read; nothing leaves the host; axe is content."""
+def test_the_page_reads_a_drawn_seven_and_is_accessible(server: Server, tmp_path: Path, width: int, dark: bool) -> None:
+    """A seven drawn with the mouse, or by touch at phone size, is read; all requests go to the service; axe finds no
+    fault."""
     assert len(httpx.get(server.url).content) < 60_000
     with browser(tmp_path, width, dark) as driver:
         driver.get(server.url)
@@ -362,7 +365,7 @@ def test_the_page(server: Server, tmp_path: Path, width: int, dark: bool) -> Non
             driver.save_screenshot(f"{os.environ['SCREENSHOTS']}/page-{width}-{'dark' if dark else 'light'}.png")
         driver.execute_script("document.getElementById('clear').click()")
         time.sleep(0.3)
-        assert "Nothing drawn" in driver.execute_script("return document.getElementById('said').textContent")
+        assert "Nothing drawn" in driver.execute_script("return document.getElementById('status').textContent")
 
 
 def two_digits(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The unit for systemd: systemd accepts it, and the command in it is one that this version has."""
+"""The systemd unit: systemd accepts it, and its command and variables are those that `serve` accepts."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def exec_start() -> list[str]:
 
 
 @pytest.mark.slow
-def test_systemd_finds_nothing_to_say_about_the_unit(tmp_path: Path) -> None:
+def test_systemd_accepts_the_unit_without_a_warning(tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         unavailable("systemd-analyze")
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace(exec_start()[0], sys.executable))  # a program that exists here
     done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False)
-    about_it = [line for line in done.stderr.splitlines() if UNIT.name in line]
-    assert (done.returncode, about_it) == (0, [])
+    warnings = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    assert (done.returncode, warnings) == (0, [])
 
 
-def test_the_command_of_the_unit_has_only_options_that_exist() -> None:
-    """Parsed by the command line itself, up to the point where the server would start."""
+def test_the_command_in_the_unit_has_only_options_that_exist() -> None:
+    """The command line itself parses the options, without starting the server."""
     import typer
 
     from mnist_edge.cli.app import app
@@ -48,10 +48,10 @@ def test_the_command_of_the_unit_has_only_options_that_exist() -> None:
     assert f"StateDirectory={Path(context.params['workspace']).relative_to('/var/lib')}\n" in UNIT.read_text()
 
 
-def test_the_token_of_the_unit_is_one_that_the_server_reads() -> None:
-    """The comment at its head writes a token into a file, and EnvironmentFile names that file."""
+def test_the_token_of_the_unit_is_in_the_variable_that_serve_reads() -> None:
+    """The command in the unit's first comment writes the token into the file that EnvironmentFile names."""
     text = UNIT.read_text()
-    told = re.search(r'"(\w+)=\$\(openssl.*install -m 600 /dev/stdin (\S+)', text)
-    assert told is not None
-    assert f"EnvironmentFile={told[2]}\n" in text
-    assert f'envvar="{told[1]}"' in (ROOT / "mnist_edge" / "cli" / "serve.py").read_text()
+    command = re.search(r'"(\w+)=\$\(openssl.*install -m 600 /dev/stdin (\S+)', text)
+    assert command is not None
+    assert f"EnvironmentFile={command[2]}\n" in text
+    assert f'envvar="{command[1]}"' in (ROOT / "mnist_edge" / "cli" / "serve.py").read_text()

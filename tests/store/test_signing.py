@@ -1,4 +1,4 @@
-"""Whose files these are: signed with a private key, refused under any other, without a network."""
+"""Signatures are accepted with the public key that belongs to the private key, and refused with any other key."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ FILE = "dense-int8.tflite"
 
 
 def keys(folder: Path, name: str) -> tuple[Path, Path]:
+    """Create a private and a public key."""
     private, public = folder / f"{name}.pem", folder / f"{name}.pub"
     if shutil.which("openssl") is None:
         unavailable("openssl")
@@ -30,19 +31,19 @@ def keys(folder: Path, name: str) -> tuple[Path, Path]:
 
 @pytest.fixture
 def signed(tmp_path: Path) -> tuple[Path, Path]:
-    """A signed folder and the public key."""
+    """A signed folder, and the public key of its signature."""
     folder = Path(shutil.copytree(SHIPPED / "dense", tmp_path / "dense"))
     private, public = keys(tmp_path, "ours")
     signing.sign(folder, private)
     return folder, public
 
 
-def test_what_the_keys_holder_signed_is_taken(signed: tuple[Path, Path]) -> None:
+def test_files_that_the_holder_of_the_key_signed_are_accepted(signed: tuple[Path, Path]) -> None:
     folder, public = signed
     signing.check_files([folder / FILE], public)
 
 
-def test_what_anybody_changed_is_refused(signed: tuple[Path, Path], tmp_path: Path) -> None:
+def test_changed_files_and_other_keys_are_refused(signed: tuple[Path, Path], tmp_path: Path) -> None:
     folder, public = signed
     with pytest.raises(ContentError, match="not what the holder"):
         signing.check_files([folder / FILE], keys(tmp_path, "theirs")[1])
@@ -51,7 +52,7 @@ def test_what_anybody_changed_is_refused(signed: tuple[Path, Path], tmp_path: Pa
     (folder / "stray.tflite").write_bytes(b"x")
     with pytest.raises(ContentError, match="in no signed manifest"):
         signing.check_files([folder / "stray.tflite"], public)
-    # Whoever changes a file and its manifest with it has a whole folder, and no signature.
+    # Changing both a file and its manifest keeps the folder consistent, but invalidates the signature.
     manifest = Manifest.load(folder)
     facts = {key: value for key, value in manifest.files[FILE].items() if key not in ("sha256", "size_bytes")}
     manifest.commit({FILE: ((folder / FILE).read_bytes() + b"\0", facts)})
@@ -74,7 +75,7 @@ def test_a_damaged_file_is_not_signed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_command_line(slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_export_signs_and_verify_checks_the_signature(slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
     private, public = keys(tmp_path, "ours")
     gate = ["--max-drop-pp", 50, "--min-agreement", 0.5, "--max-class-drop-pp", 100, "--data", slice_npz]
     words = ["--model", "dense", "-o", tmp_path / "artifacts"]

@@ -1,1 +1,1 @@
-"""Attacks on a service that runs on this machine: every function here makes one bounded attempt on loopback."""
+"""Attacks on a service on loopback. Each attack is a function that makes one bounded attempt; the rest measures."""

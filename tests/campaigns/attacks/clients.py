@@ -1,4 +1,4 @@
-"""Well-behaved clients, whose answers are checked."""
+"""Well-behaved clients, which check the answers that they get."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from mnist_edge.store.workspace import SHIPPED
 from tests.campaigns.attacks.wire import HOST, Deadline, is_typed
 
 CLIENTS = 16
+# Mean pause between two requests of a client.
 PAUSE_SECONDS = 0.2
+# Largest difference of a probability from the expected answer.
 TOLERANCE = 0.02
 TIMEOUT_SECONDS = 30.0
-# Where a stroke of each digit goes, in parts of the paper's side.
+# Points of a stroke that draws each digit, as fractions of the drawing's side.
 STROKES = {
     0: [(0.5, 0.2), (0.32, 0.35), (0.32, 0.65), (0.5, 0.8), (0.68, 0.65), (0.68, 0.35), (0.5, 0.2)],
     1: [(0.42, 0.3), (0.54, 0.2), (0.54, 0.8)],
@@ -36,7 +38,7 @@ STROKES = {
 
 @dataclass(frozen=True)
 class Question:
-    """A request of a well-behaved client: its path, body, headers, and how its answer is read to numbers."""
+    """A request of a well-behaved client; ``read`` turns a response into numbers, to compare with the expected ones."""
 
     kind: str
     path: str
@@ -46,8 +48,15 @@ class Question:
 
 
 @dataclass
-class Seen:
-    """What well-behaved clients met: counts by kind and status, what was lost, seconds of the answered requests."""
+class ClientResults:
+    """Results of the well-behaved clients.
+
+    Attributes:
+        counts: by kind of request, numbers of responses by status.
+        lost: descriptions of requests with a wrong answer or with a status other than 200, 429 and 503.
+        untyped: descriptions of 5xx responses without a JSON error.
+        seconds: times of the requests with status 200.
+    """
 
     counts: dict[str, Counter[str]] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
@@ -56,7 +65,7 @@ class Seen:
 
 
 def questions() -> list[Question]:
-    """Golden images as V2 JSON, V2 binary and TensorFlow Serving's JSON, and drawings as PNG."""
+    """Requests with golden images as V2 JSON, V2 binary and TensorFlow Serving's JSON, and with drawings as PNG."""
     with np.load(golden_path(SHIPPED / "cnn" / "cnn-int8.tflite")) as golden:
         images = golden["images"][:8]
     found = []
@@ -80,7 +89,7 @@ def questions() -> list[Question]:
 
 
 def drawing(digit: int, seed: int) -> bytes:
-    """What the service's page sends: a PNG of 280 x 280, black strokes of 20 pixels on white."""
+    """A drawing as the service's page sends it: a PNG of 280 x 280 pixels, with black strokes of 20 pixels on white."""
     draw = random.Random(seed)
     picture = Image.new("RGBA", (280, 280), "white")
     pen = ImageDraw.Draw(picture)
@@ -96,29 +105,30 @@ def drawing(digit: int, seed: int) -> bytes:
 
 
 def golden_labels() -> list[int]:
-    """What the model says of the golden images, in the order of `questions`."""
+    """The model's labels of the golden images, in the order of `questions`."""
     with np.load(golden_path(SHIPPED / "cnn" / "cnn-int8.tflite")) as golden:
         labels: NDArray[np.int64] = golden["probabilities"][0][:8].argmax(axis=1)
     return [int(label) for label in labels]
 
 
 def ask(connection: http.client.HTTPConnection, question: Question) -> tuple[int, bytes, list[float]]:
-    """Status, body, and the numbers of a 200 answer."""
+    """Send a request; return the response's status, its body, and its numbers if the status is 200."""
     connection.request("POST", question.path, question.body, question.headers)
     response = connection.getresponse()
     body = response.read()
     return response.status, body, question.read(body, response) if response.status == 200 else []
 
 
-def run(port: int, over: Deadline, expected: list[list[float]]) -> Seen:
-    """16 clients, each with its own address and connection, until the time is up.
+def run(port: int, over: Deadline, expected: list[list[float]]) -> ClientResults:
+    """Run 16 clients, each with its own address and connection, until the deadline.
 
     Args:
-        port: of the service. over: when to end.
-        expected: the right answers, in the order of `questions`.
+        port: port of the service.
+        over: the deadline.
+        expected: the expected answers, in the order of `questions`.
     """
     asked = questions()
-    seen = Seen({question.kind: Counter() for question in asked})
+    seen = ClientResults({question.kind: Counter() for question in asked})
 
     def client(number: int) -> None:
         draw = random.Random(number)

@@ -1,4 +1,4 @@
-"""Random requests: by the service's own OpenAPI description (Schemathesis), and mutated bytes on a raw connection."""
+"""Random requests: generated from the service's OpenAPI document by Schemathesis, and mutated on a raw connection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WORDS = (
 
 
 def raw_http(target: Target, ledger: Ledger) -> None:
-    """One mutated request: bytes changed, removed, doubled or put in."""
+    """Send one mutated request, with bytes changed, removed, repeated or inserted."""
     request = bytearray(random.choice(SEEDS))
     for _ in range(random.choice((0, 1, 2, 4, 8))):
         at, change = random.randrange(len(request) + 1), random.randrange(5)
@@ -40,17 +40,17 @@ def raw_http(target: Target, ledger: Ledger) -> None:
             request[at:at] = request[at : at + random.randint(1, 200)] * random.randint(1, 5)
         elif change == 3:
             request[at:at] = random.choice(WORDS)
-        else:  # where a request is most sensitive: its first lines
+        else:  # in the first lines, which parsers are most sensitive to
             early = random.randrange(200)
             request[early:early] = random.choice(WORDS)
     with target.connect(1) as connection:
-        with contextlib.suppress(OSError):  # closed while we send: the answer may lie in the receive buffer
+        with contextlib.suppress(OSError):  # closed while sending: a response may be in the receive buffer
             connection.sendall(request)
         ledger.answer(connection)
 
 
 def schemathesis(target: Target, ledger: Ledger) -> None:
-    """One run of Schemathesis with a new seed, ended with the attack."""
+    """Run Schemathesis once with a new seed, and kill it when the attack is over."""
     program = Path(sys.executable).parent / "schemathesis"
     if not program.is_file():
         raise SystemExit("Schemathesis is missing.\n  remedy: install the extra [dev] of this project.")

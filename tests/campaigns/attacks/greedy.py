@@ -1,4 +1,4 @@
-"""Clients that ask for much: headers, connections, bodies, JSON bombs, form parts, pictures in one request."""
+"""Attacks on memory: many headers, connections, large bodies, JSON bombs, form parts, pictures in one request."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ OPEN_CONNECTIONS = 1000
 
 
 def header_line(target: Target, ledger: Ledger) -> None:
-    """One header line of 200 MiB."""
+    """Send a header line of 200 MiB."""
     flood(target, ledger, long_header(HEADER_BYTES))
 
 
 def header_count(target: Target, ledger: Ledger) -> None:
-    """100,000 headers."""
+    """Send 100,000 headers."""
     flood(target, ledger, many_headers(HEADERS))
 
 
 def connections(target: Target, ledger: Ledger) -> None:
-    """1,000 connections at once, each with one request."""
+    """Open 1,000 connections at once, each with one request."""
     opened: list[socket.socket] = []
     failed = 0
     while len(opened) < OPEN_CONNECTIONS and failed < 20 and not target.over:
@@ -48,7 +48,7 @@ def connections(target: Target, ledger: Ledger) -> None:
 
 
 def bodies(target: Target, ledger: Ledger) -> None:
-    """100 connections that each send the largest allowed body but its last byte, hold it, and then end it."""
+    """Send the largest allowed body but its last byte on each of 100 connections, wait, then send the last bytes."""
     opened: list[socket.socket] = []
     body = bytes(target.body_bytes)
     request = post("/v1/digits", body)
@@ -68,7 +68,7 @@ def bodies(target: Target, ledger: Ledger) -> None:
 
 
 def too_large_bodies(target: Target, ledger: Ledger) -> None:
-    """A body over the limit by its length, one without an end, and a compressed one that unpacks to 1 GiB."""
+    """Send a body with a too large Content-Length, one without an end, and one that decompresses to 1 GiB."""
     ask(target, ledger, head("/v1/digits", {"Content-Length": 2**40}))
 
     def endless() -> Iterator[bytes]:
@@ -81,7 +81,7 @@ def too_large_bodies(target: Target, ledger: Ledger) -> None:
 
 
 def json_bombs(target: Target, ledger: Ledger) -> None:
-    """Every JSON bomb once."""
+    """Send every JSON bomb once."""
     for path, body in bombs(target.body_bytes):
         ask(target, ledger, post(path, body, {"Content-Type": "application/json"}))
         if target.over:
@@ -89,18 +89,18 @@ def json_bombs(target: Target, ledger: Ledger) -> None:
 
 
 def form_parts(target: Target, ledger: Ledger) -> None:
-    """A form of 100,000 parts."""
+    """Send a form of 100,000 parts."""
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
     ask(target, ledger, post("/v1/digits", parts(target.body_bytes), headers))
 
 
 def many_pictures(target: Target, ledger: Ledger) -> None:
-    """One V2 request of 631 PNG files of 4,000 x 4,000 pixels."""
+    """Send one V2 request with 631 PNG files of 4,000 x 4,000 pixels."""
     ask(target, ledger, post(INFER, pictures(631, target.body_bytes)), timeout=60)
 
 
 def prepare(size: int) -> None:
-    """Make all bodies once, before the attackers' processes share them."""
+    """Make and cache all bodies before the attackers' processes are forked, so that they share them."""
     gzip_bomb(), bombs(size), parts(size), pictures(631, size)
 
 
@@ -113,10 +113,10 @@ def gzip_bomb() -> bytes:
 
 @functools.cache
 def bombs(size: int) -> list[tuple[str, bytes]]:
-    """JSON bodies that are cheap to send and dear to read, with their paths.
+    """JSON bodies that are cheap to send and expensive to read, each with its path.
 
     Args:
-        size: of the largest.
+        size: bytes of the largest body.
     """
 
     def tensor(**changes: object) -> bytes:
@@ -156,7 +156,7 @@ def parts(size: int) -> bytes:
 
 @functools.cache
 def pictures(count: int, size: int) -> bytes:
-    """A V2 request of so many PNG files of 4,000 x 4,000 white pixels, or of as many as the size allows."""
+    """A V2 request with ``count`` PNG files of 4,000 x 4,000 white pixels, or as many as the size allows."""
     stream = io.BytesIO()
     Image.new("L", (4000, 4000), 255).save(stream, "PNG", compress_level=9)
     text = base64.b64encode(stream.getvalue()).decode()

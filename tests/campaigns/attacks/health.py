@@ -1,4 +1,4 @@
-"""The prober of the health endpoint, and an idle server that shows what the machine alone takes meanwhile."""
+"""Timing of health checks during the attack, and of an idle server, whose times show the load of the machine itself."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from tests.campaigns.attacks.wire import HOST, Deadline
 
+# Time that counts for a health check without a response.
 FAILED_MS = 10_000.0
 IDLE = "an idle server on this machine"
 
@@ -28,23 +29,25 @@ class _Idle(http.server.BaseHTTPRequestHandler):
 
 
 def idle_server() -> http.server.HTTPServer:
-    """A server that answers every GET with nothing; it has no client but the prober."""
+    """A server that responds to every GET with an empty body; only `probe` sends requests to it."""
     return http.server.ThreadingHTTPServer((HOST, 0), _Idle)
 
 
 @dataclass
 class Health:
-    """Milliseconds to an answer of any status, 10,000 for none; and how many answers were not 200."""
+    """Times of health checks in milliseconds (`FAILED_MS` without a response), and the number of statuses but 200."""
 
     times: list[float] = field(default_factory=list)
     refused: int = 0
 
 
 def probe(port: int, idle_port: int, over: Deadline) -> dict[str, Health]:
-    """Ask for `/v2/health/live` 20 times a second on one connection and 5 times on new ones.
+    """Request `/v2/health/live` 20 times a second on one connection, and 5 times a second on new connections.
 
     Args:
-        port: of the service. idle_port: of the idle server, asked 20 times a second. over: when to end.
+        port: port of the service.
+        idle_port: port of the idle server, to which 20 requests a second are sent.
+        over: the deadline.
     """
     found = {kind: Health() for kind in ("same connection", "new connection", IDLE)}
 
@@ -80,6 +83,6 @@ def probe(port: int, idle_port: int, over: Deadline) -> dict[str, Health]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """A port of 127.0.0.1 on which no program listens now."""
     with socket.create_server((HOST, 0)) as listener:
         return int(listener.getsockname()[1])

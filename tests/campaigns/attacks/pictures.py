@@ -20,7 +20,7 @@ WEBP_SIDE = 16_383
 
 
 def picture_bombs(target: Target, ledger: Ledger) -> None:
-    """Send every picture once; a refused format that is answered with 200 is counted as such."""
+    """Send every picture once; count a format that should be refused and gets status 200."""
     for name, content in bombs().items():
         outcome = ask(target, ledger, post("/v1/digits", content))
         if outcome == "200" and name.startswith("refused"):
@@ -31,7 +31,7 @@ def picture_bombs(target: Target, ledger: Ledger) -> None:
 
 @functools.cache
 def bombs() -> dict[str, bytes]:
-    """The pictures by their names."""
+    """The pictures by name."""
     return {
         "png": png(SIDE),
         "jpeg": jpeg(SIDE),
@@ -55,7 +55,7 @@ def bombs() -> dict[str, bytes]:
 
 @functools.cache
 def png(side: int) -> bytes:
-    """A real PNG of white pixels, one bit each, compressed a thousand times."""
+    """A valid PNG of white pixels with one bit each, compressed by a factor of about a thousand."""
     line = b"\0" + b"\xff" * ((side + 7) // 8)
     packer = zlib.compressobj(6)
     data = b"".join(packer.compress(line * 100) for _ in range(side // 100)) + packer.flush()
@@ -108,7 +108,7 @@ def bmp(side: int) -> bytes:
 
 
 def tiff(side: int) -> bytes:
-    """A real TIFF of one bit a pixel in one compressed strip."""
+    """A valid TIFF with one bit per pixel in one compressed strip."""
     packer = zlib.compressobj(6)
     data = b"".join(packer.compress(bytes(side // 8 * 100)) for _ in range(side // 100)) + packer.flush()
     entries = [(256, 4, side), (257, 4, side), (258, 3, 1), (259, 3, 8), (262, 3, 0), (273, 4, 8), (277, 3, 1),

@@ -1,4 +1,4 @@
-"""A service as a process: started within limits of memory and descriptors, and its memory with its children's."""
+"""The processes of a service: limits on their memory and file descriptors, and measuring their memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 @dataclass(frozen=True)
 class Memory:
-    """Sums over a process and its descendants, in MiB; shared pages count once in PSS and in every process in RSS."""
+    """Memory of a process and its descendants in MiB: a shared page counts once in PSS, once per process in RSS."""
 
     pss: float
     rss: float
 
 
 def tree(pid: int) -> list[int]:
-    """A process and its descendants that live."""
+    """Process numbers of a process and its living descendants."""
     found, at = [pid], 0
     while at < len(found):
         for task in Path(f"/proc/{found[at]}/task").glob("*"):
@@ -32,7 +32,7 @@ def tree(pid: int) -> list[int]:
 
 
 def memory(pid: int, pids: list[int] | None = None) -> Memory:
-    """Memory of a process tree now, or of these processes."""
+    """Current memory of a process and its descendants, or of the processes ``pids``."""
     pss = rss = 0
     for one in pids or tree(pid):
         with contextlib.suppress(OSError):
@@ -45,12 +45,12 @@ def memory(pid: int, pids: list[int] | None = None) -> Memory:
 
 
 def each_rss(pid: int) -> list[str]:
-    """Resident memory of every process of a tree, in MiB."""
+    """Resident memory of a process and of each of its descendants, in MiB."""
     return [f"{memory(one, [one]).rss:.0f}" for one in tree(pid)]
 
 
 def peak_rss(pid: int) -> float:
-    """Largest resident memory that any process of the tree has ever had, in MiB."""
+    """Largest peak resident memory of a process and its descendants, in MiB."""
     most = 0
     for one in tree(pid):
         with contextlib.suppress(OSError):
@@ -62,19 +62,24 @@ def peak_rss(pid: int) -> float:
 
 @dataclass(frozen=True)
 class MemoryGroup:
-    """A cgroup with a limit of memory, of version 1 or 2."""
+    """A cgroup with a memory limit.
+
+    Attributes:
+        folder: its folder in the cgroup file system.
+        is_version_2: whether the system has cgroups of version 2, not 1.
+    """
 
     folder: Path
-    second: bool
+    is_version_2: bool
 
     @classmethod
     def make(cls, mib: int) -> MemoryGroup | None:
-        """A new group, or None if this machine does not let us make one."""
-        second = (CGROUPS / "cgroup.controllers").is_file()
-        folder = (CGROUPS if second else CGROUPS / "memory") / f"mnist-edge-campaign-{os.getpid()}"
-        limit = "memory.max" if second else "memory.limit_in_bytes"
+        """Create a group with a limit of ``mib`` MiB; None if this machine does not permit it."""
+        is_version_2 = (CGROUPS / "cgroup.controllers").is_file()
+        folder = (CGROUPS if is_version_2 else CGROUPS / "memory") / f"mnist-edge-campaign-{os.getpid()}"
+        limit = "memory.max" if is_version_2 else "memory.limit_in_bytes"
         try:
-            if second:
+            if is_version_2:
                 with contextlib.suppress(OSError):
                     (CGROUPS / "cgroup.subtree_control").write_text("+memory")
             elif not (CGROUPS / "memory").is_dir():
@@ -85,7 +90,7 @@ class MemoryGroup:
             with contextlib.suppress(OSError):
                 folder.rmdir()
             return None
-        return cls(folder, second)
+        return cls(folder, is_version_2)
 
     def join(self) -> None:
         """Move the calling process into the group."""
@@ -93,19 +98,19 @@ class MemoryGroup:
 
     def peak(self) -> float:
         """Largest memory of the group in MiB, page cache included."""
-        name = "memory.peak" if self.second else "memory.max_usage_in_bytes"
+        name = "memory.peak" if self.is_version_2 else "memory.max_usage_in_bytes"
         try:
             return int((self.folder / name).read_text()) / 2**20
         except OSError:  # memory.peak needs Linux 5.19
             return float("nan")
 
     def kills(self) -> int:
-        """How many of its processes the kernel ended for want of memory."""
-        text = (self.folder / ("memory.events" if self.second else "memory.oom_control")).read_text()
+        """Number of its processes that the kernel killed because the limit was reached."""
+        text = (self.folder / ("memory.events" if self.is_version_2 else "memory.oom_control")).read_text()
         return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("oom_kill "))
 
     def remove(self) -> None:
-        """Remove the group, as soon as the last of its ended processes is out of it."""
+        """Remove the group; retry until its last process has left it."""
         for _ in range(20):
             with contextlib.suppress(OSError):
                 self.folder.rmdir()
@@ -114,7 +119,7 @@ class MemoryGroup:
 
 
 def enter(group: MemoryGroup | None, descriptors: int | None) -> None:
-    """What the service's process does before it becomes the service: join the group, limit its descriptors."""
+    """Join the group and limit the file descriptors, in the child process before it executes the service."""
     if group is not None:
         group.join()
     if descriptors is not None:

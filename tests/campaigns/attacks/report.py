@@ -1,4 +1,4 @@
-"""The report of a campaign: targets and whether each was met, then what every client and attacker was answered."""
+"""The report of a campaign: the targets and whether each was met, then the responses to every client and attacker."""
 
 from __future__ import annotations
 
@@ -7,18 +7,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mnist_edge.measure.machine import described_processor, machine
-from tests.campaigns.attacks.clients import Seen
+from tests.campaigns.attacks.clients import ClientResults
 from tests.campaigns.attacks.health import FAILED_MS, IDLE, Health
 from tests.campaigns.attacks.processes import Memory
 from tests.campaigns.attacks.wire import Ledger
 
-HEALTH_MS, AFTERWARDS_MIB, TERM_SECONDS, REST_SECONDS = 100.0, 20.0, 30.0, 20.0
+# Targets: p99 of health checks, growth of memory, time from SIGTERM to the end.
+HEALTH_MS, AFTERWARDS_MIB, TERM_SECONDS = 100.0, 20.0, 30.0
+# Time between the end of the attack and the last measurement of memory.
+REST_SECONDS = 20.0
 NONE = Memory(0, 0)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the campaign is told."""
+    """Options of a campaign.
+
+    Attributes:
+        seconds: length of the attack.
+        memory_mib: memory limit and target.
+        descriptors: limit on the service's file descriptors; None for the system's.
+        cgroup: whether to limit the memory by a cgroup.
+        serve: further command-line options of `mnist-edge serve`.
+        attackers: names of the attacks to run.
+    """
 
     seconds: float
     memory_mib: int
@@ -30,7 +42,20 @@ class Options:
 
 @dataclass
 class Facts:
-    """What was measured. `died` is the second at which the service ended, if it did."""
+    """Measurements of a campaign.
+
+    Attributes:
+        start, peak, afterwards: memory of the service.
+        largest: peak resident memory of its largest process, in MiB.
+        samples: number of memory samples.
+        died: seconds after the start at which the service ended; None if it did not.
+        reports: by name, the results of each attacker (`Ledger`), of the clients and of the health checks.
+        sigterm_seconds: time from SIGTERM to the end; None if SIGTERM did not end the service.
+        group_peak: peak memory of the cgroup in MiB; None without a cgroup.
+        oom_kills: number of processes that the kernel killed because the memory limit was reached.
+        each_at_start, each_afterwards: resident memory of each process, in MiB.
+        log: last lines of the service's log.
+    """
 
     start: Memory
     peak: Memory = NONE
@@ -48,15 +73,15 @@ class Facts:
 
 
 def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
-    """The page of Markdown, and whether every target was met."""
+    """The report as lines of Markdown, and whether every target was met."""
     reports = facts.reports
-    seen: Seen = reports.get("clients", Seen(lost=["the clients' process did not report"]))
+    seen: ClientResults = reports.get("clients", ClientResults(lost=["the clients' process did not report"]))
     health: dict[str, Health] = reports.get("health", {"same connection": Health()})
     ledgers: dict[str, Ledger] = {name: reports[name] for name in options.attackers if name in reports}
     untyped = len(seen.untyped) + sum(ledger.untyped for ledger in ledgers.values())
     silent = [name for name in options.attackers if name not in ledgers]
     read = sum(count for ledger in ledgers.values() for what, count in ledger.counts.items() if "was read" in what)
-    p99 = max(share(item.times, 0.99) for kind, item in health.items() if kind != IDLE)
+    p99 = max(quantile(item.times, 0.99) for kind, item in health.items() if kind != IDLE)
     refused = sum(item.refused for kind, item in health.items() if kind != IDLE)
     growth = facts.afterwards.rss - facts.start.rss
     limit = options.memory_mib
@@ -103,14 +128,13 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
         f"{', '.join(facts.each_afterwards)}.",
         "", "| health endpoint | requests | p50 ms | p99 ms | slowest ms | not 200 | no answer |",
         "|---|---|---|---|---|---|---|",
-        *(f"| {name} | {len(item.times):,} | {share(item.times, 0.5):.1f} | {share(item.times, 0.99):.1f} | "
-          f"{share(item.times, 1):.1f} | {item.refused} | {sum(time >= FAILED_MS for time in item.times)} |"
-          for name, item in health.items()),
+        *(health_row(name, item) for name, item in health.items()),
         "", "| well-behaved client | requests | outcomes |", "|---|---|---|",
         *(f"| {kind} | {counts.total():,} | {outcomes(counts)} |" for kind, counts in seen.counts.items()),
-        "", f"Answered in p50 {1e3 * share(seen.seconds, 0.5):.0f} ms, p99 {1e3 * share(seen.seconds, 0.99):.0f} ms.",
+        "", f"Answered in p50 {1e3 * quantile(seen.seconds, 0.5):.0f} ms, "
+        f"p99 {1e3 * quantile(seen.seconds, 0.99):.0f} ms.",
         "", "| attacker | attempts | outcomes | untyped 5xx |", "|---|---|---|---|",
-        *(row(name, ledgers.get(name)) for name in options.attackers),
+        *(attacker_row(name, ledgers.get(name)) for name in options.attackers),
     ]  # fmt: skip
     samples = [*seen.lost[:5], *seen.untyped[:5], *(text for ledger in ledgers.values() for text in ledger.samples)]
     if samples:
@@ -124,7 +148,13 @@ def lived(died: float | None) -> str:
     return "yes" if died is None else f"ended after {died:.0f} s"
 
 
-def row(name: str, ledger: Ledger | None) -> str:
+def health_row(name: str, health: Health) -> str:
+    p50, p99, slowest = (quantile(health.times, part) for part in (0.5, 0.99, 1))
+    failed = sum(time >= FAILED_MS for time in health.times)
+    return f"| {name} | {len(health.times):,} | {p50:.1f} | {p99:.1f} | {slowest:.1f} | {health.refused} | {failed} |"
+
+
+def attacker_row(name: str, ledger: Ledger | None) -> str:
     if ledger is None:
         return f"| {name} | | did not report in time | |"
     counts = Counter(ledger.counts)
@@ -136,7 +166,7 @@ def outcomes(counts: Counter[str]) -> str:
     return ", ".join(f"{what}: {count:,}" for what, count in sorted(counts.items()))
 
 
-def share(values: list[float], part: float) -> float:
-    """The smallest value that this part of all values does not exceed; infinite if there are none."""
+def quantile(values: list[float], part: float) -> float:
+    """The quantile of the values at ``part``, from 0 to 1; infinite if there are no values."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else float("inf")

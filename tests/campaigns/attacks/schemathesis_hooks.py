@@ -1,4 +1,4 @@
-"""Hooks of Schemathesis: connect from the attacker's own loopback address, and write down every answer."""
+"""Hooks for Schemathesis: connect from the attacker's own loopback address, and record every response."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import schemathesis
 import urllib3.connection
 
 _ANSWERS = Path(os.environ["ATTACK_ANSWERS"])
-_made = urllib3.connection.HTTPConnection.__init__
+_original_init = urllib3.connection.HTTPConnection.__init__
 
 
-def _from_source(self: Any, *words: Any, **options: Any) -> None:
+def _init_with_source(self: Any, *words: Any, **options: Any) -> None:
     options["source_address"] = (os.environ["ATTACK_SOURCE"], 0)
-    _made(self, *words, **options)
+    _original_init(self, *words, **options)
 
 
-urllib3.connection.HTTPConnection.__init__ = _from_source  # type: ignore[method-assign]
+urllib3.connection.HTTPConnection.__init__ = _init_with_source  # type: ignore[method-assign]
 
 
 @schemathesis.hook
 def after_call(context: Any, case: Any, response: Any) -> None:
-    """One line of JSON an answer; bodies only of errors."""
+    """Write a line of JSON for each response, with the body only if it is a server error."""
     body = response.content[:2000].decode(errors="replace") if response.status_code >= 500 else ""
     with _ANSWERS.open("a") as file:
         file.write(json.dumps([response.status_code, body]) + "\n")

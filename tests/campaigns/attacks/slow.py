@@ -1,4 +1,4 @@
-"""Clients that take their time: slow headers, slow bodies, connections that send nothing, half-closed connections."""
+"""Slow clients: slow headers, slow bodies, connections that send nothing, half-closed and reset connections."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from tests.campaigns.attacks.wire import Ledger, Target, ask, head, is_ready, po
 
 CONNECTIONS = 40
 IDLE_CONNECTIONS = 300
-GO_SECONDS = 25.0
+# Time for which slow and idle connections are held.
+HOLD_SECONDS = 25.0
 
 
 def slow_headers(target: Target, ledger: Ledger) -> None:
-    """Connections that send a header byte a second."""
+    """Open connections that send one byte of a header per second."""
     _drip(target, ledger, b"GET /v2/health/live HTTP/1.1\r\nX-Slow: ")
 
 
 def slow_bodies(target: Target, ledger: Ledger) -> None:
-    """Connections that send a body byte a second."""
+    """Open connections that send one byte of a body per second."""
     _drip(target, ledger, head("/v1/digits", {"Content-Length": 100_000}))
 
 
 def idle(target: Target, ledger: Ledger) -> None:
-    """Connections that send nothing."""
+    """Open connections that send nothing."""
     opened = _open(target, ledger, IDLE_CONNECTIONS)
     _wait(target, ledger, opened, b"")
 
 
 def half_closed(target: Target, ledger: Ledger) -> None:
-    """Send a request, close the sending side, and read: the answer is due all the same."""
+    """Send a request, close the sending side, and read the response, which the service must still send."""
     with target.connect() as connection:
         connection.sendall(head("/v2/health/live", method="GET"))
         connection.shutdown(socket.SHUT_WR)
@@ -42,7 +43,7 @@ def half_closed(target: Target, ledger: Ledger) -> None:
 
 
 def resets(target: Target, ledger: Ledger) -> None:
-    """Send a request and reset the connection before the answer."""
+    """Send a request and reset the connection before its response."""
     body = b'{"instances": [' + b",".join([b"[" + b",".join([b"[" + b"0," * 27 + b"0]"] * 28) + b"]"] * 32) + b"]}"
     for _ in range(20):
         with target.connect() as connection:
@@ -72,8 +73,8 @@ def _open(target: Target, ledger: Ledger, count: int) -> list[socket.socket]:
 
 
 def _wait(target: Target, ledger: Ledger, opened: list[socket.socket], piece: bytes) -> None:
-    """Hold the connections, send a piece on each every second, and count those that the service ends."""
-    end = time.monotonic() + GO_SECONDS
+    """Hold the connections, send ``piece`` on each every second, and count those that the service closes."""
+    end = time.monotonic() + HOLD_SECONDS
     while opened and time.monotonic() < end and not target.over:
         time.sleep(1)
         for connection in list(opened):

@@ -1,4 +1,4 @@
-"""What goes on in a workspace during deployments: new files, broken files, a folder that is away for a while."""
+"""Changes of a workspace as during deployments: new files, broken files, a folder that is missing for a while."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "cnn-int8.tflite"
 
 
 def swap(target: Target, ledger: Ledger) -> None:
-    """One change of the model `cnn`; the service must answer as before, whatever the change."""
+    """Make one random change of the model `cnn`; the service must give the same answers after it."""
     change = random.choice([new_file, broken_file, cut_manifest, folder_away, same_again])
     change(target)
     ledger.count(change.__name__.replace("_", " "))
@@ -25,7 +25,7 @@ def swap(target: Target, ledger: Ledger) -> None:
 
 
 def same_again(target: Target) -> None:
-    """The shipped folder, put in place whole."""
+    """Replace the model's folder by the shipped one."""
     folder, fresh = target.workspace / "cnn", target.workspace / ".fresh"
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(SHIPPED / "cnn", fresh)
@@ -34,7 +34,7 @@ def same_again(target: Target) -> None:
 
 
 def new_file(target: Target) -> None:
-    """Another good file with the same weights: trailing zeros change its checksum alone."""
+    """Write another valid file with the same weights: trailing zeros change only its hash."""
     folder = target.workspace / "cnn"
     if not (folder / NAME).is_file():
         same_again(target)
@@ -45,7 +45,7 @@ def new_file(target: Target) -> None:
 
 
 def broken_file(target: Target) -> None:
-    """A file that is not what its manifest says."""
+    """Replace the file by a damaged one, whose hash differs from the manifest's."""
     content = (SHIPPED / "cnn" / NAME).read_bytes()
     broken = target.workspace / ".broken"
     broken.write_bytes(content[: random.randint(0, len(content))] + os.urandom(1000))
@@ -53,12 +53,12 @@ def broken_file(target: Target) -> None:
 
 
 def cut_manifest(target: Target) -> None:
-    """A manifest that ends too soon."""
+    """Truncate the manifest."""
     path = target.workspace / "cnn" / "manifest.json"
     text = path.read_bytes()
     path.write_bytes(text[: random.randint(0, len(text))])
 
 
 def folder_away(target: Target) -> None:
-    """The folder is gone, as it is between two steps of a careless deployment."""
+    """Remove the folder, as between two steps of a careless deployment."""
     shutil.rmtree(target.workspace / "cnn", ignore_errors=True)

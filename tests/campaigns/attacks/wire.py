@@ -1,4 +1,4 @@
-"""Raw connections to a service on loopback, and the record of what the service answered."""
+"""Raw connections to a service on loopback, and a record of its responses."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
+# Most samples of 5xx responses without a JSON error that are kept.
 KEPT_SAMPLES = 5
+# How long after the deadline a connection may still wait.
 LATE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """When an attack is over: at a time of `time.monotonic`, or as soon as somebody stops it."""
+    """The end of an attack: a time of `time.monotonic`, or earlier if ``stopped`` returns True."""
 
     until: float
     stopped: Callable[[], bool] = lambda: False
 
     def __call__(self) -> bool:
-        """Whether it is over."""
+        """Whether the attack is over."""
         return time.monotonic() >= self.until or self.stopped()
 
 
@@ -40,7 +42,7 @@ class Target:
     body_bytes: int = 8 * 2**20
 
     def connect(self, timeout: float = 10.0) -> socket.socket:
-        """A new connection from the attacker's own loopback address, whose timeout ends soon after the attack."""
+        """Connect from the attacker's own loopback address, with a timeout that ends soon after the attack."""
         timeout = min(timeout, max(0.0, self.deadline.until - time.monotonic()) + LATE_SECONDS)
         return socket.create_connection((HOST, self.port), timeout, source_address=(self.source, 0))
 
@@ -52,17 +54,23 @@ class Target:
 
 @dataclass
 class Ledger:
-    """What one attacker was answered: counts by status or by what happened, and samples of untyped 5xx answers."""
+    """The responses to one attacker.
+
+    Attributes:
+        counts: numbers of responses by status, and of other outcomes by name.
+        untyped: number of 5xx responses without a JSON error (`is_typed`).
+        samples: some of these responses.
+    """
 
     counts: Counter[str] = field(default_factory=Counter)
     untyped: int = 0
     samples: list[str] = field(default_factory=list)
 
     def answer(self, connection: socket.socket) -> str:
-        """Read one answer and count it.
+        """Read one response and count it.
 
         Returns:
-            the status, ``closed`` (without an answer) or ``no answer in time``.
+            The status, ``closed`` (without a response) or ``no answer in time``.
         """
         try:
             response = http.client.HTTPResponse(connection)
@@ -75,7 +83,7 @@ class Ledger:
         return self.judge(response.status, body)
 
     def answers(self, connections: list[socket.socket], over: Deadline, timeout: float) -> None:
-        """Read and count the answer of every connection, and close it; once it is over, close without reading."""
+        """Read and count the response on every connection, then close it; after the deadline, close without reading."""
         for connection in connections:
             with connection:
                 if over():
@@ -85,7 +93,7 @@ class Ledger:
                 self.answer(connection)
 
     def judge(self, status: int, body: bytes) -> str:
-        """Count an answer; a 5xx whose body is no JSON object with ``error`` is untyped."""
+        """Count a response by its status, and as untyped if it is a 5xx without a JSON error."""
         if status >= 500 and not is_typed(body):
             self.untyped += 1
             if len(self.samples) < KEPT_SAMPLES:
@@ -99,7 +107,7 @@ class Ledger:
 
 
 def is_typed(body: bytes) -> bool:
-    """Whether a body is a JSON object with an ``error``, and not the service's report of a bug of its own."""
+    """Whether a body is a JSON object with an ``error`` that does not report a bug of the service."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -108,7 +116,7 @@ def is_typed(body: bytes) -> bool:
 
 
 def head(path: str, headers: Mapping[str, object] | None = None, method: str = "POST") -> bytes:
-    """The request line and the headers of a request."""
+    """The request line and headers of a request."""
     lines = [
         f"{method} {path} HTTP/1.1",
         "Host: localhost",
@@ -123,20 +131,20 @@ def post(path: str, body: bytes, headers: Mapping[str, object] | None = None) ->
 
 
 def ask(target: Target, ledger: Ledger, request: bytes, timeout: float = 30.0) -> str:
-    """Send a whole request on a new connection and count its answer, also one that comes before all is sent."""
+    """Send a request on a new connection and count its response, even one that arrives before everything is sent."""
     with target.connect(timeout) as connection:
         try:
             connection.sendall(request)
         except TimeoutError:
             return ledger.count("not read in time")
         except OSError:
-            pass  # closed while we sent: the answer may lie in the receive buffer
+            pass  # closed while sending: a response may be in the receive buffer
         return ledger.answer(connection)
 
 
 @dataclass(frozen=True)
 class Flood:
-    """How a flood ended: bytes that the service's side took, seconds, and the status that was answered, if any."""
+    """The end of a flood: bytes that were sent, seconds, and the outcome (`Ledger.answer`)."""
 
     sent: int
     seconds: float
@@ -144,7 +152,7 @@ class Flood:
 
 
 def flood(target: Target, ledger: Ledger, pieces: Iterable[bytes], stall: float = 10.0) -> Flood:
-    """Send pieces until they end, the service answers or closes, or takes nothing for some seconds."""
+    """Send pieces until the last, or until the service responds, closes, or reads nothing for ``stall`` seconds."""
     begun, sent = time.monotonic(), 0
     with target.connect() as connection:
         connection.settimeout(min(stall, connection.gettimeout() or stall))
@@ -183,7 +191,7 @@ def many_headers(count: int) -> Iterable[bytes]:
 
 
 def is_ready(connection: socket.socket) -> bool:
-    """Whether the other side has answered something or closed, without waiting."""
-    watched = select.poll()  # select() takes no descriptor above 1,023
+    """Whether the other side has sent something or closed the connection; does not wait."""
+    watched = select.poll()  # select() fails for descriptors above 1,023
     watched.register(connection, select.POLLIN)
     return bool(watched.poll(0))

@@ -1,1 +1,1 @@
-"""Attacks on the service, on loopback only, bounded in time and memory."""
+"""Short attacks on the service, on loopback only, bounded in time and memory."""

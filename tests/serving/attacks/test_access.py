@@ -1,4 +1,4 @@
-"""Who may ask: tokens, names of this machine, pages of other origins, and what every answer tells a browser."""
+"""Access control: tokens, names of this machine, pages of other origins, and security header fields."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ COOKIE = "mnist-edge-token"
 
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that wants a token."""
+    """A service that requires a token."""
     with serving(tmp_path_factory.mktemp("none"), "--token", TOKEN) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on loopback without a token, which a proxy calls by another name."""
+    """A service on loopback without a token, behind a proxy with another name."""
     with serving(tmp_path_factory.mktemp("none"), "--allow-host", "Digits.example") as made:
         yield made
 
@@ -51,13 +51,13 @@ def test_the_scheme_of_a_token_is_accepted_in_any_case(locked: Service, scheme: 
     "value", ["", TOKEN, f"Basic {TOKEN}", f"Bearer{TOKEN}", "Bearer", "Bearer ", f"Bearer {TOKEN}x",
               f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN.upper()}", f"Bearer {TOKEN} {TOKEN}", "Bearer " + "x" * 10_000]
 )  # fmt: skip
-def test_nothing_but_the_token_with_its_scheme_is_accepted(locked: Service, value: str) -> None:
+def test_only_the_token_with_its_scheme_is_accepted(locked: Service, value: str) -> None:
     answer = locked.ask("/v2", headers={"Authorization": value})
     assert (answer.status, bool(answer.error)) == (401, True)
     assert answer.headers["www-authenticate"] == "Bearer"
 
 
-def test_every_path_but_health_wants_the_token(locked: Service) -> None:
+def test_every_path_but_health_requires_the_token(locked: Service) -> None:
     for path in ("/", "/docs", "/openapi.json", "/metrics", "/v1/models", "/v2", "/v2/models/dense", "/v2/models/stats",
                  "/v2/models/dense/config", "/v1/models/dense", "/v1/models/dense/metadata"):  # fmt: skip
         assert locked.ask(path).status == 401, path
@@ -67,7 +67,7 @@ def test_every_path_but_health_wants_the_token(locked: Service) -> None:
     assert locked.ask("/v2/health/live").status == locked.ask("/v2/health/ready").status == 200
 
 
-def test_a_new_token_beats_a_stale_cookie(locked: Service) -> None:
+def test_a_header_or_a_link_with_the_token_overrides_an_old_cookie(locked: Service) -> None:
     stale = {"Cookie": f"{COOKIE}=of-another-service"}
     assert locked.ask("/v2", headers={**stale, "Authorization": f"Bearer {TOKEN}"}).status == 200
     link = locked.ask(locked.address.partition(str(locked.port))[2], headers=stale)
@@ -86,14 +86,14 @@ def test_the_printed_address_is_percent_encoded(locked: Service) -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST", "localhost.", "digits.example", "DIGITS.EXAMPLE"]
 )
-def test_this_machine_answers_by_its_own_names(opened: Service, host: str) -> None:
+def test_requests_with_a_name_of_this_machine_are_answered(opened: Service, host: str) -> None:
     assert opened.ask("/v2", headers={"Host": f"{host}:{opened.port}"}).status == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "x", "[",
                                   "a@localhost", "localhost@evil.example"])  # fmt: skip
-def test_a_page_that_calls_this_machine_by_another_name_is_refused(opened: Service, host: str) -> None:
-    """DNS rebinding: the browser takes the attacker's name for this machine."""
+def test_requests_with_another_name_are_refused(opened: Service, host: str) -> None:
+    """DNS rebinding: the attacker's host name resolves to this machine."""
     for path in ("/", "/v2", "/metrics", "/v2/health/ready"):
         answer = opened.ask(path, headers={"Host": host})
         assert (answer.status, bool(answer.error)) == (403, True), path
@@ -116,7 +116,7 @@ def test_a_page_that_calls_this_machine_by_another_name_is_refused(opened: Servi
     ],
 )
 def test_a_page_of_another_origin_may_not_post(opened: Service, locked: Service, origin: str) -> None:
-    """Another port of this machine is another origin. The picture is refused before its body is read."""
+    """Another port of this machine is another origin. The request is refused before its picture is classified."""
     before = opened.metric('mnist_edge_images_total{model="dense"}')
     fields = {"Origin": origin, "Content-Type": "text/plain"}
     for path, body in ((DIGITS, drawing()), (INFER, image_body()), ("/v2/repository/index", b"{}")):
@@ -126,14 +126,14 @@ def test_a_page_of_another_origin_may_not_post(opened: Service, locked: Service,
     assert opened.metric('mnist_edge_images_total{model="dense"}') == before
 
 
-def test_the_service_s_own_page_and_a_named_proxy_s_may_post(opened: Service) -> None:
+def test_pages_of_the_service_and_of_an_allowed_proxy_may_post(opened: Service) -> None:
     own = f"127.0.0.1:{opened.port}"
     assert opened.ask(DIGITS, drawing(), {"Host": own, "Origin": f"http://{own}"}).status == 200
     assert opened.ask(DIGITS, drawing(), {"Host": own, "Origin": "https://digits.example"}).status == 200
     assert opened.ask(DIGITS, drawing()).status == 200  # no browser
 
 
-def test_every_answer_tells_a_browser_to_be_careful(opened: Service, locked: Service) -> None:
+def test_every_response_has_security_header_fields(opened: Service, locked: Service) -> None:
     answers = [opened.ask(path) for path in ("/", "/docs", "/v2", "/metrics", "/none")]
     answers += [locked.ask("/"), opened.ask(DIGITS, drawing()), opened.ask(DIGITS, b"text")]
     for answer in answers:
@@ -161,7 +161,7 @@ def test_every_answer_tells_a_browser_to_be_careful(opened: Service, locked: Ser
      b"POST /v1/digits HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n",
      b"GET /v2/models/%0d%0aSet-Cookie:%20a=b HTTP/1.1\r\n"],
 )  # fmt: skip
-def test_an_odd_head_is_answered_or_refused_but_harms_nothing(opened: Service, head: bytes) -> None:
+def test_a_malformed_head_is_answered_or_refused_and_the_service_continues(opened: Service, head: bytes) -> None:
     answer = opened.send(head + HEADERS + b"Connection: close\r\n\r\n", timeout=3)
     status = answer.split(maxsplit=2)[1]
     assert status in (b"200", b"400", b"403", b"404", b"405", b"413"), answer[:300]

@@ -1,4 +1,4 @@
-"""Bodies that are made to cost memory or time: each is refused with a typed error, and health goes on answering."""
+"""Bodies made to take much memory or time: each is refused with a JSON error, and health checks are still answered."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from tests.support.service import (
 )
 
 pytestmark = pytest.mark.slow
-# Generous: the machine may be busy. The figures of an idle one are in benchmarks/results.
+# Longest time for a health check, in seconds: long, because the machine may be busy. The figures of an idle machine are
+# in benchmarks/results.
 SLOWEST_HEALTH = 1.0
 
 
@@ -66,7 +67,7 @@ BOMBS: dict[str, Callable[[], tuple[str, bytes]]] = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_json_that_is_made_to_cost_memory_is_refused_cheaply(service: Service, name: str) -> None:
+def test_a_json_bomb_is_refused_with_little_memory_and_time(service: Service, name: str) -> None:
     path, body = BOMBS[name]()
     with Watch(service) as watch:
         answer = service.ask(path, body)
@@ -94,23 +95,23 @@ NOT_TYPED = {
 
 @pytest.mark.parametrize("name", NOT_TYPED)
 @pytest.mark.parametrize("path", [INFER, PREDICT])
-def test_values_of_other_types_are_a_client_s_mistake(service: Service, path: str, name: str) -> None:
+def test_a_value_of_another_type_gets_a_400(service: Service, path: str, name: str) -> None:
     body = NOT_TYPED[name]
     answer = service.ask(path, body)
     assert (answer.status, bool(answer.error)) == (400, True)
-    large = b" " * 70_000 + body  # read by a decoder
+    large = b" " * 70_000 + body  # read by a decoding process
     assert service.ask(path, large).status == 400
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "-1", "1e3", "²", "", "0x10", "+2", "99999999999999999999"])
-def test_a_header_length_that_is_no_length_is_a_client_s_mistake(service: Service, length: str) -> None:
+def test_a_header_length_that_is_not_a_number_gets_a_400(service: Service, length: str) -> None:
     answer = service.send(
         post(INFER, tensor(), b"Inference-Header-Content-Length: " + length.encode(), b"Connection: close")
     )
     assert answer.startswith(b"HTTP/1.1 400 "), answer[:200]
 
 
-def test_100_000_parts_of_a_form_hold_up_nobody(service: Service) -> None:
+def test_a_form_of_100_000_parts_does_not_delay_health_checks(service: Service) -> None:
     part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n'
     many = part * 100_000 + b"--x--\r\n"
     with Watch(service) as watch:
@@ -138,7 +139,7 @@ def test_a_form_of_endless_headers_is_refused(service: Service, form: bytes) -> 
     assert watch.slowest < SLOWEST_HEALTH
 
 
-def test_64_clients_that_send_64_images_each_hold_up_no_health_answer(service: Service) -> None:
+def test_64_clients_that_send_64_images_each_do_not_delay_health_checks(service: Service) -> None:
     body = json.dumps(image_body(64)).encode()
     end = time.monotonic() + 3
 
@@ -156,7 +157,7 @@ def test_64_clients_that_send_64_images_each_hold_up_no_health_answer(service: S
 
 
 def test_bodies_of_many_slow_clients_share_one_budget(service: Service) -> None:
-    """100 connections send 8 MiB each, slowly: most are refused, memory is bounded, small requests are answered."""
+    """100 connections slowly send 8 MiB each: most are refused, memory is bounded, small requests are answered."""
     head = b"POST /v1/digits HTTP/1.1\r\n" + HEADERS + b"Content-Length: %d\r\n\r\n" % (8 * MIB)
     with Watch(service) as watch, contextlib.ExitStack() as stack:
         connections = [stack.enter_context(service.connect()) for _ in range(100)]
@@ -181,12 +182,12 @@ def test_bodies_of_many_slow_clients_share_one_budget(service: Service) -> None:
         assert service.ask(INFER, image_body()).status == 200
         assert service.ask(DIGITS, drawing()).status == 200
     assert watch.growth < 80 * MIB
-    wait_until(lambda: service.memory() - watch.before < 40 * MIB, what="memory is given back")
-    assert service.ask(DIGITS, bytes(4 * MIB)).status == 400  # so is the budget
+    wait_until(lambda: service.memory() - watch.before < 40 * MIB, what="memory is released")
+    assert service.ask(DIGITS, bytes(4 * MIB)).status == 400  # not 503: the budget is released, too
 
 
-def test_the_work_for_a_client_that_has_left_ends(tmp_path: Path) -> None:
-    """200 pictures take seconds. Once the client has left, the decoders stop soon, and the queue is empty."""
+def test_work_ends_soon_after_its_client_has_disconnected(tmp_path: Path) -> None:
+    """200 pictures take seconds. After the client has disconnected, decoding stops soon, and the queue is empty."""
     with serving(tmp_path) as service:
         with service.connect() as connection:
             connection.sendall(pictures_request([drawing(1500)] * 200))

@@ -1,4 +1,4 @@
-"""What web pages can do to the service, shown in Chromium."""
+"""What hostile web pages can do to the service, tested in Chromium."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @contextlib.contextmanager
 def another_site(folder: Path, page: str) -> Iterator[str]:
-    """A page on another port of loopback; its address."""
+    """Serve a page on another port of loopback; yield its address."""
     (folder / "index.html").write_text(page)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: Any) -> None:
-            """Be silent."""
+            """Log nothing."""
 
     site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
     thread = threading.Thread(target=site.serve_forever)
@@ -50,13 +50,13 @@ def another_site(folder: Path, page: str) -> Iterator[str]:
         site.server_close()
 
 
-def complaints(driver: Any) -> list[str]:
-    """What the console says is wrong: blocked resources, refused policies, scripts that fail."""
+def console_warnings(driver: Any) -> list[str]:
+    """Warnings and errors in the browser's console: blocked resources, policy violations, failed scripts."""
     return [item["message"] for item in driver.get_log("browser") if item["level"] in ("WARNING", "SEVERE")]
 
 
 def draw(driver: Any) -> str:
-    """Draw a one with the mouse; the label that the page shows, as soon as it shows one."""
+    """Draw a one with the mouse; return the label that the page shows."""
     draw_line(driver, [(0.5, 0.15), (0.5, 0.85)])
     end = time.monotonic() + 15
     label = ""
@@ -66,8 +66,8 @@ def draw(driver: Any) -> str:
     return str(label)
 
 
-def test_a_page_under_another_name_of_this_machine_is_refused(service: Service, tmp_path: Path) -> None:
-    """DNS rebinding: the name of the attacker's page leads to this machine."""
+def test_a_page_that_reaches_this_machine_under_another_name_is_refused(service: Service, tmp_path: Path) -> None:
+    """DNS rebinding: the host name of the attacker's page resolves to this machine."""
     with browser(tmp_path, 1200, False, "host-resolver-rules=MAP evil.example 127.0.0.1") as driver:
         driver.get(f"http://evil.example:{service.port}/")
         assert "is not known as" in driver.page_source
@@ -81,7 +81,7 @@ def test_a_page_under_another_name_of_this_machine_is_refused(service: Service, 
 
 
 def test_a_page_of_another_port_cannot_post_a_picture_or_read_an_answer(service: Service, tmp_path: Path) -> None:
-    """Posts that need no permission (no-cors, forms) are refused before the picture is decoded."""
+    """Posts that a browser sends without asking the server (no-cors, forms) are refused before decoding."""
     before = service.metric(IMAGES)
     refused = 'mnist_edge_requests_total{route="/v1/digits",status="403"}'
     assert service.metric(refused) == 0
@@ -117,24 +117,24 @@ def test_the_page_cannot_be_framed(service: Service, tmp_path: Path) -> None:
     with another_site(tmp_path / "site", page) as site, browser(tmp_path, 1200, False) as driver:
         driver.get(site)
         end = time.monotonic() + 10
-        said: list[str] = []
-        while not said and time.monotonic() < end:
+        found: list[str] = []
+        while not found and time.monotonic() < end:
             time.sleep(0.1)
-            said = complaints(driver)
-        assert any("frame" in line.lower() for line in said), said
+            found = console_warnings(driver)
+        assert any("frame" in line.lower() for line in found), found
         driver.switch_to.frame(0)
         assert not driver.execute_script("return document.querySelector('canvas')")
 
 
 def test_the_page_works_under_its_policy_over_tls_with_a_token(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
-    """The token in the address becomes a secure cookie; a drawing is read; the console has no complaint."""
+    """The token in the address becomes a secure cookie, a drawing is read, and the console shows no warning."""
     words = ("--token", TOKEN, "--certfile", certificate[0], "--keyfile", certificate[1])
     with serving(tmp_path, *words) as service, browser(tmp_path, 1200, False, insecure=True) as driver:
         assert service.address.startswith("https://127.0.0.1:")
         driver.get(service.address)
         assert driver.current_url == service.address.partition("?")[0]
         assert draw(driver) == "1"
-        assert complaints(driver) == []
+        assert console_warnings(driver) == []
         cookie = driver.get_cookies()[0]
         assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"]) == (True, True, "Strict")
         injected = (
@@ -142,7 +142,7 @@ def test_the_page_works_under_its_policy_over_tls_with_a_token(tmp_path: Path, c
         )
         driver.execute_script(injected)
         assert driver.execute_script("return window.bad") is None
-        assert any("Content Security Policy" in line for line in complaints(driver))
+        assert any("Content Security Policy" in line for line in console_warnings(driver))
         context = ssl.create_default_context(cafile=str(certificate[0]))
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(service.address.partition("?")[0], context=context)

@@ -1,4 +1,4 @@
-"""The command line with full disks, closed descriptors, special files, hostile names and endless input."""
+"""The command line with full disks, closed descriptors, special files, hostile file names and endless input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECONDS = 60
 FULL = Path("/dev/full")
 DENSE = SHIPPED / "dense" / "dense-int8.tflite"
 NAME = "evil\x1b[31m\nmnist-edge: all is well\u202e.png"
-# Commands that end with success, and print something for a person.
+# Commands that succeed and print text.
 PRINTING = [
     ["--version"],
     ["--help"],
@@ -49,7 +49,7 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(words: list[Any], redirection: str = "", **options: Any) -> subprocess.CompletedProcess[bytes]:
-    """``mnist-edge`` from a shell, with what the shell does to its descriptors."""
+    """Run ``mnist-edge`` from a shell that first applies a redirection to its descriptors."""
     options.setdefault("env", {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"})
     command = ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "mnist_edge", *words]
     return subprocess.run(
@@ -105,7 +105,7 @@ def test_messages_that_cannot_be_written_change_no_exit_code(redirection: str, p
     assert json.loads(wrong.stdout)["error"]["code"] == 2
 
 
-def test_a_file_that_is_opened_does_not_take_the_place_of_closed_standard_streams() -> None:
+def test_an_opened_file_does_not_replace_a_closed_standard_stream() -> None:
     code = (
         "import os, sys\nfrom mnist_edge.cli import main\nmain(['info', sys.argv[1], '--json'])\n"
         "handle = os.open('/dev/null', os.O_RDONLY)\nprint(handle)"
@@ -116,7 +116,7 @@ def test_a_file_that_is_opened_does_not_take_the_place_of_closed_standard_stream
 
 
 @pytest.mark.parametrize("last", ["", "--json"])
-def test_a_reader_that_leaves_is_no_error_and_hides_none(last: str, tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error_and_hides_no_error(last: str, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "wb") as stdout:
@@ -158,7 +158,7 @@ def test_an_unknown_command_or_option_with_a_hostile_name_is_two_printable_lines
         assert all(line.isprintable() for line in run.err.splitlines())
 
 
-def test_printable_escapes_what_a_terminal_would_obey_and_leaves_the_rest() -> None:
+def test_printable_escapes_terminal_commands_and_nothing_else() -> None:
     assert printable("drei 数字 é  x") == "drei 数字 é  x"
     assert printable("a\x1b[31m\r\n\t\x7f\x9b\u202e") == r"a\x1b[31m\r\n\t\x7f\x9b\u202e"
     assert printable(os.fsdecode(b"ws\xff")) == r"ws\xff"
@@ -173,7 +173,7 @@ def special_files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_special_files_in_a_predicted_folder_are_left_out(tmp_path: Path, picture: Path) -> None:
+def test_special_files_in_a_folder_of_pictures_are_skipped(tmp_path: Path, picture: Path) -> None:
     special_files(tmp_path)
     shutil.copy(picture, tmp_path / "real.png")
     (tmp_path / "link.png").symlink_to(picture)

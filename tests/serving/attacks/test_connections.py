@@ -1,4 +1,4 @@
-"""Connections that are made to cost memory or time: heads, trailers, silence, numbers, half-closed and unread ones."""
+"""Connections made to take much memory or time: large heads and trailers, silence, large numbers, unread responses."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.support.service import (
 )
 
 pytestmark = pytest.mark.slow
-SLOWEST_HEALTH = 1.0  # generous: see test_bodies
+SLOWEST_HEALTH = 1.0  # seconds; see test_bodies
 TOKEN = "a-long-enough-token"
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """With a token: what comes before it can be sent by everyone."""
+    """A service with a token: these attacks need none, because they precede the check of the token."""
     with serving(tmp_path_factory.mktemp("none"), "--token", TOKEN) as made:
         yield made
 
@@ -51,10 +51,10 @@ HEADS = {
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_beyond_the_limits_is_refused_before_it_is_kept(service: Service, name: str) -> None:
+def test_a_head_beyond_the_limits_is_refused_before_it_takes_memory(service: Service, name: str) -> None:
     with Watch(service) as watch:
         answer = service.send(HEADS[name])
-    # The system may drop the answer to a client that is still sending.
+    # The system may drop a response if the client is still sending.
     assert answer == b"" or answer.startswith(b"HTTP/1.1 431 ")
     if len(HEADS[name]) < 100_000:
         assert list(json.loads(answer.partition(b"\r\n\r\n")[2])) == ["error"]
@@ -82,7 +82,7 @@ def test_the_framing_of_a_body_is_bounded(service: Service, name: str) -> None:
 
 
 def test_a_trailer_adds_no_header_field(service: Service) -> None:
-    """The token in a trailer is none."""
+    """A token in a trailer is not accepted."""
     head = b"POST /v2/repository/index HTTP/1.1\r\n" + HEADERS
     trailer = b"Authorization: Bearer %s\r\n\r\n" % TOKEN.encode()
     body = b"2\r\n{}\r\n0\r\n" + trailer
@@ -90,8 +90,8 @@ def test_a_trailer_adds_no_header_field(service: Service) -> None:
     assert service.send(whole).startswith(b"HTTP/1.1 401 ")
 
 
-def test_requests_that_are_sent_without_waiting_for_answers_are_bounded(service: Service) -> None:
-    """A client that pipelines requests for ever gets answers to some, and costs little memory."""
+def test_pipelined_requests_are_limited(service: Service) -> None:
+    """A client that pipelines requests without end gets some responses, and takes little memory."""
     requests = (START + b"\r\n") * 100_000
     with Watch(service) as watch, service.connect(timeout=3) as connection:
         with contextlib.suppress(OSError):
@@ -104,8 +104,8 @@ def test_requests_that_are_sent_without_waiting_for_answers_are_bounded(service:
     assert few.count(b"HTTP/1.1 401 ") == 5
 
 
-def test_silent_and_slow_connections_end_by_themselves(service: Service) -> None:
-    """All at once: each is ended within the ten seconds of its limit, and somewhat more on a busy machine."""
+def test_silent_and_slow_connections_are_closed(service: Service) -> None:
+    """All attempts run at once; each is ended by its limit of ten seconds, or somewhat later on a busy machine."""
     bearer = b"Authorization: Bearer " + TOKEN.encode() + b"\r\n"
     cases = {
         "says nothing": (b"", b""),
@@ -127,7 +127,7 @@ def test_silent_and_slow_connections_end_by_themselves(service: Service) -> None
         return time.monotonic() - begun, answer
 
     def drip(_: int) -> tuple[float, bytes]:
-        """A byte of a head each half second: no pause is long."""
+        """Send a byte of a head each half second, so that no pause is long."""
         begun = time.monotonic()
         with service.connect() as connection, contextlib.suppress(OSError):
             connection.sendall(START)
@@ -137,7 +137,7 @@ def test_silent_and_slow_connections_end_by_themselves(service: Service) -> None
         return time.monotonic() - begun, b""
 
     def empty_line() -> tuple[float, bytes]:
-        """An empty line after an answer: a request may begin with it."""
+        """Send an empty line after a response; a request may begin with an empty line."""
         with service.connect(timeout=25) as connection:
             connection.sendall(START + b"\r\n")
             connection.recv(10_000)
@@ -155,7 +155,7 @@ def test_silent_and_slow_connections_end_by_themselves(service: Service) -> None
         assert cases.get(name, (b"", b""))[1] in answer, (name, answer)
 
 
-def test_a_client_that_closes_its_side_gets_its_answer(service: Service) -> None:
+def test_a_client_that_closes_its_sending_side_gets_its_response(service: Service) -> None:
     whole = post(DIGITS, drawing(), b"Authorization: Bearer " + TOKEN.encode())
     with service.connect(timeout=10) as connection:
         connection.sendall(whole)
@@ -163,7 +163,7 @@ def test_a_client_that_closes_its_side_gets_its_answer(service: Service) -> None
         answer = received(connection)
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b'"label":1' in answer
-    with service.connect(timeout=10) as connection:  # and one whose request is not whole is left at once
+    with service.connect(timeout=10) as connection:  # a client whose request is incomplete is disconnected at once
         connection.sendall(whole[:-10])
         connection.shutdown(socket.SHUT_WR)
         begun = time.monotonic()
@@ -171,8 +171,8 @@ def test_a_client_that_closes_its_side_gets_its_answer(service: Service) -> None
         assert time.monotonic() - begun < 5
 
 
-def test_clients_that_do_not_read_their_answers_are_left(tmp_path: Path) -> None:
-    """Clients that ask for more than socket buffers hold and do not read: memory is bounded, and they are cut off."""
+def test_clients_that_do_not_read_their_responses_are_disconnected(tmp_path: Path) -> None:
+    """Clients request more than socket buffers hold and read nothing: memory is bounded, and they are disconnected."""
     request = b"GET /docs HTTP/1.1\r\n" + HEADERS + b"\r\n"
     with serving(tmp_path) as service, contextlib.ExitStack() as stack:
         with Watch(service) as watch:
@@ -189,7 +189,7 @@ def test_clients_that_do_not_read_their_answers_are_left(tmp_path: Path) -> None
                         connection.send(request)
                 time.sleep(0.005)
             assert service.ask(INFER, image_body()).status == 200
-            wait_until(lambda: service.metric("mnist_edge_connections") < 10, 20, "slow readers are dropped")
+            wait_until(lambda: service.metric("mnist_edge_connections") < 10, 20, "slow readers are disconnected")
         assert watch.growth < 64 * MIB
         assert watch.slowest < SLOWEST_HEALTH
 
@@ -204,12 +204,12 @@ BEGINNINGS = {
 
 
 @pytest.mark.parametrize("beginning", BEGINNINGS.values(), ids=BEGINNINGS)
-def test_connections_are_limited_in_all_and_from_one_address(tmp_path: Path, beginning: bytes) -> None:
-    """Of 20 connections, one address may hold 15. When all are taken, who has most of them loses the oldest."""
+def test_connections_are_limited_in_total_and_per_address(tmp_path: Path, beginning: bytes) -> None:
+    """One address may have 15 of 20 connections. When all are in use, the address with most of them loses one."""
     with serving(tmp_path, "--connections", 20) as service, contextlib.ExitStack() as stack:
 
         def opened(source: str, count: int) -> int:
-            """How many of so many connections from an address stay open."""
+            """Open ``count`` connections from an address; return how many of them stay open."""
             kept = 0
             for _ in range(count):
                 connection = stack.enter_context(service.connect(source))
@@ -234,15 +234,15 @@ def test_connections_are_limited_in_all_and_from_one_address(tmp_path: Path, beg
         assert opened("127.0.0.4", 6) == 6
         assert service.ask("/v2/health/ready").status == 200
         first.settimeout(5)
-        with contextlib.suppress(ConnectionResetError):  # what it had sent was not read
+        with contextlib.suppress(ConnectionResetError):  # raised if the service had not read everything
             while first.recv(1000):
-                pass  # the answer of its first request
+                pass  # the response to its first request
         stack.close()
         wait_until(lambda: service.ask("/v2/health/ready").status == 200, 5, "there is room again")
 
 
-def test_silent_tls_connections_are_bounded_too(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
-    """Connections that never begin their handshake count, and end after five seconds; others are answered meanwhile."""
+def test_silent_tls_connections_are_limited_and_closed(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    """Connections without a handshake are counted, and closed after five seconds; others are answered meanwhile."""
     import ssl
 
     context = ssl.create_default_context(cafile=str(certificate[0]))

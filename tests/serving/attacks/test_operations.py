@@ -1,4 +1,4 @@
-"""A log that nobody takes, models that vanish or break while they are served, and a reload thread that survives."""
+"""Operating faults: a log that cannot be written, and models that vanish or break while they are served."""
 
 from __future__ import annotations
 
@@ -36,56 +36,56 @@ pytestmark = pytest.mark.slow
 NAME = "dense-int8.tflite"
 
 
-def asked_often(service: Service) -> None:
+def assert_answers(service: Service) -> None:
     for _ in range(200):
         assert service.ask("/v2/health/ready").status == 200
     assert service.ask(DIGITS, drawing()).status == 200
     assert service.ask(INFER, b"{").status == 400
 
 
-def test_a_log_on_a_full_disk_breaks_no_answer(tmp_path: Path) -> None:
+def test_requests_are_answered_while_the_log_s_disk_is_full(tmp_path: Path) -> None:
     with (
         Path("/dev/full").open("wb", buffering=0) as full,
         serving(tmp_path, "--access-log", stderr=full, port=free_port()) as service,
     ):
-        asked_often(service)
+        assert_answers(service)
         wait_until(lambda: service.metric("mnist_edge_lost_log_lines_total") >= 200, what="lost lines are counted")
         service.process.terminate()
         assert service.process.wait(20) == 0
 
 
-def test_a_log_whose_reader_has_gone_breaks_no_answer(tmp_path: Path) -> None:
+def test_requests_are_answered_after_the_log_s_reader_has_closed_its_pipe(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb", buffering=0) as stream:
         os.close(reader)
         with serving(tmp_path, "--access-log", stderr=stream, port=free_port()) as service:
-            asked_often(service)
-            os.kill(service.servers()[0], 9)  # the supervisor's own words are lost too
+            assert_answers(service)
+            os.kill(service.servers()[0], 9)  # the supervisor's line about it is lost, too
             wait_until(lambda: started(service), what="another server")
             service.process.terminate()
             assert service.process.wait(20) == 0
 
 
-def test_a_log_that_nobody_reads_breaks_no_answer(tmp_path: Path) -> None:
-    """The pipe is full. Requests are answered, processes are replaced, and SIGTERM ends the service."""
+def test_requests_are_answered_while_the_log_s_pipe_is_full(tmp_path: Path) -> None:
+    """Requests are answered, processes are replaced, and SIGTERM ends the service."""
     with (
         full_pipe() as stream,
         serving(tmp_path, "--access-log", stderr=stream, port=free_port()) as service,
     ):
-        asked_often(service)
+        assert_answers(service)
         for _ in range(20):
             with service.connect() as connection:
                 connection.sendall((b"GET /docs HTTP/1.1\r\n" + HEADERS + b"\r\n") * 10)
         os.kill(service.decoders()[0], 9)
         os.kill(service.servers()[0], 9)
         wait_until(lambda: started(service), what="another server")
-        asked_often(service)
+        assert_answers(service)
         service.process.terminate()
         assert service.process.wait(20) == 0
 
 
-def test_libraries_that_write_to_standard_error_do_not_wait_for_a_reader() -> None:
-    """An engine or uvicorn writes there by itself, within the server process."""
+def test_libraries_that_write_to_standard_error_are_not_blocked() -> None:
+    """Engines and uvicorn write to standard error of the server process themselves."""
     code = """
 import os, sys
 from mnist_edge.serving.log import Log
@@ -102,11 +102,11 @@ os._exit(0)
 
 @contextlib.contextmanager
 def full_pipe() -> Iterator[IO[bytes]]:
-    """A pipe with no room left, which nobody reads."""
+    """A full pipe that is not read."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb"), os.fdopen(writer, "wb", buffering=0) as stream:
         os.set_blocking(writer, False)
-        while stream.write(b"x" * 4096) is not None:  # None: it is full
+        while stream.write(b"x" * 4096) is not None:  # None if it is full
             pass
         os.set_blocking(writer, True)
         yield stream
@@ -120,22 +120,22 @@ def started(service: Service) -> bool:
 
 
 def change(folder: Path) -> None:
-    """Another good file: the manifest vouches for it, and it answers as before."""
+    """Write another valid file: the manifest has its hash, and its answers are the same as before."""
     manifest = Manifest.load(folder)
     facts = {key: value for key, value in manifest.files[NAME].items() if key not in ("sha256", "size_bytes")}
     manifest.commit({NAME: ((folder / NAME).read_bytes() + b"\0", facts)})
 
 
 def model(service: Service, name: str = "dense") -> tuple[int, str]:
-    """Version and hash of what serves."""
+    """Version and hash of the served file of a model."""
     found = {item["name"]: item for item in service.ask("/v1/models").json["models"]}
     return found[name]["version"], found[name]["sha256"]
 
 
 def problems(service: Service) -> dict[str, str]:
-    """What readiness says about models, by name."""
+    """The problems of models that readiness reports, by name."""
     answer = service.ask("/v2/health/ready")
-    assert answer.status == 200  # the last good versions serve
+    assert answer.status == 200  # the last good versions are served
     return dict(answer.json.get("problems", {}))
 
 
@@ -175,13 +175,13 @@ BREAKS = {
 }
 
 
-# Two of the models have the names of shipped ones, which must not take their places.
+# Two models have the names of shipped ones, to show that the shipped ones do not replace them.
 NAMES = {case: {0: "dense", 1: "cnn"}.get(at, f"case{at}") for at, case in enumerate(BREAKS)}
 
 
 @pytest.fixture(scope="module")
 def swapping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Path]]:
-    """A service of a workspace's own models, which differ from the shipped ones, and the workspace."""
+    """A service of models in a workspace, which differ from the shipped ones, and the workspace."""
     workspace = tmp_path_factory.mktemp("workspace")
     for name in NAMES.values():
         shutil.copytree(SHIPPED / "dense", workspace / name)
@@ -191,17 +191,17 @@ def swapping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service
         yield service, workspace
 
 
-def test_models_that_break_keep_their_last_good_versions_until_they_are_mended(
+def test_broken_models_keep_their_last_good_versions_until_they_are_repaired(
     swapping: tuple[Service, Path], tmp_path: Path
 ) -> None:
-    """None becomes the shipped model, readiness and metrics say which are broken, and the next good file serves."""
+    """No shipped model replaces them, readiness and metrics report them, and the next valid file is served."""
     service, workspace = swapping
     before = {name: model(service, name) for name in NAMES.values()}
     assert problems(service) == {}
     shutil.copytree(workspace, tmp_path / "kept")
     for case, name in NAMES.items():
         BREAKS[case](workspace / name)
-    wait_until(lambda: len(problems(service)) == len(NAMES), 30, f"problems are said: {NAMES}, {problems(service)}")
+    wait_until(lambda: len(problems(service)) == len(NAMES), 30, f"problems are reported: {NAMES}, {problems(service)}")
     for name in NAMES.values():
         assert service.metric(f'mnist_edge_model_problem{{model="{name}"}}') == 1
         assert service.ask(f"/v2/models/{name}/infer", image_body()).status == 200
@@ -219,13 +219,13 @@ def test_models_that_break_keep_their_last_good_versions_until_they_are_mended(
         assert model(service, name) == before[name]
         change(workspace / name)
     for name in NAMES.values():
-        wait_until(lambda: model(service, name)[0] == before[name][0] + 1, 30, "the next good file serves")  # noqa: B023
+        wait_until(lambda: model(service, name)[0] == before[name][0] + 1, 30, "the next valid file is served")  # noqa: B023
 
 
-def test_a_folder_that_is_moved_away_and_back_is_no_problem_any_more(swapping: tuple[Service, Path]) -> None:
-    """The files have the same times as before."""
+def test_a_folder_that_is_moved_away_and_back_ends_its_problem(swapping: tuple[Service, Path]) -> None:
+    """The files have the same times as before, so that only the failed look shows that they were away."""
     service, workspace = swapping
-    time.sleep(1.5)  # until the files have been looked at
+    time.sleep(1.5)  # until the service has looked at the files
     (workspace / "dense").rename(workspace / "away")
     wait_until(lambda: "dense" in problems(service))
     (workspace / "away").rename(workspace / "dense")
@@ -233,7 +233,7 @@ def test_a_folder_that_is_moved_away_and_back_is_no_problem_any_more(swapping: t
 
 
 def test_a_server_that_is_replaced_does_not_serve_another_model(tmp_path: Path) -> None:
-    """The folder is gone, and then the server dies: the shipped model must not take the place of one's own."""
+    """The model's folder is moved away, then the server is killed: the shipped model must not replace the user's."""
     folder = tmp_path / "dense"
     shutil.copytree(SHIPPED / "dense", folder)
     change(folder)
@@ -252,7 +252,7 @@ def test_a_server_that_is_replaced_does_not_serve_another_model(tmp_path: Path) 
         assert service.process.poll() is None
 
 
-def test_lines_of_the_log_hold_no_commands_to_a_terminal(tmp_path: Path) -> None:
+def test_lines_of_the_log_contain_no_terminal_commands(tmp_path: Path) -> None:
     with serving(tmp_path, "--access-log") as service:
         service.send(b"GET /v2/models/%1b%5d0;title%07%0aforged HTTP/1.1\r\n" + HEADERS + b"Connection: close\r\n\r\n")
         time.sleep(0.3)
@@ -265,7 +265,7 @@ def test_lines_of_the_log_hold_no_commands_to_a_terminal(tmp_path: Path) -> None
     assert json.loads(written[0])["path"].startswith("/v2/models/\x1b]0;title\x07")
 
 
-def test_a_service_without_room_for_its_own_words_starts(tmp_path: Path) -> None:
+def test_a_service_starts_while_the_disk_of_its_output_is_full(tmp_path: Path) -> None:
     """``serve`` with standard output and error on a full disk."""
     with Path("/dev/full").open("wb") as full:
         command = [sys.executable, "-m", "mnist_edge", "serve", "--port", "0", "-o", str(tmp_path)]

@@ -1,4 +1,4 @@
-"""Pictures made to start programs, to take all memory, or to be misread: each is bounded, refused or read right."""
+"""Pictures made to start programs, take much memory, or be misread: each is limited, refused or read correctly."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.vision.pictures import ORIGINAL_SIZE, SUFFIXES, prepare, read_picture
 
 SECONDS = 120
-LIMIT = 16_000_000  # pixels, as the service allows
+LIMIT = 16_000_000  # pixels; the limit of the service
 MIB = 1 << 20
 CHILD = """
 import json, pathlib, resource, sys, time, warnings
@@ -53,7 +53,7 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class Answer:
-    """What reading a picture gave: its size or the name of an error; the growth of memory; processor time."""
+    """The result of reading a picture: its size or the name of an error, the growth of memory, processor time."""
 
     found: object
     growth_bytes: int
@@ -170,13 +170,13 @@ def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def patched(content: bytes, at: int, kind: str, *values: int) -> bytes:
-    """A file with other numbers at a place."""
+    """A copy of a file in which the bytes from ``at`` on are replaced by packed numbers."""
     packed = struct.pack(kind, *values)
     return content[:at] + packed + content[at + len(packed) :]
 
 
 def tiff_of(*tags: tuple[int, int, int, int], more: bytes = b"") -> bytes:
-    """A TIFF file of tag, type, count and value, with further bytes at 8."""
+    """A TIFF file with entries of tag, type, count and value, and the bytes ``more`` at offset 8."""
     directory = struct.pack("<H", len(tags)) + b"".join(
         struct.pack("<HHII", *tag) for tag in sorted(tags)
     ) + bytes(4)  # fmt: skip
@@ -184,7 +184,7 @@ def tiff_of(*tags: tuple[int, int, int, int], more: bytes = b"") -> bytes:
 
 
 def tiled_tiff(side: int) -> bytes:
-    """A picture of 16 x 16 pixels in one tile that is far larger, deflated zeros."""
+    """A TIFF picture of 16 x 16 pixels whose one tile is far larger; the tile is compressed zeros."""
     packed = zlib.compress(bytes(side * side))
     size = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1)]
     tile = [(322, 4, 1, side), (323, 4, 1, side), (324, 4, 1, 8), (325, 4, 1, len(packed))]
@@ -248,13 +248,13 @@ def test_a_large_picture_inside_an_icon_is_not_decoded(tmp_path: Path) -> None:
 
 
 def exif_bomb() -> bytes:
-    """A directory whose 65,535 entries all hold the same megabyte."""
+    """A TIFF directory with 65,535 entries that all point to the same megabyte."""
     entries = b"".join(struct.pack("<HHII", tag, 7, MIB, 8) for tag in range(65_535))
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", 65_535) + entries + bytes(MIB)
 
 
 def metadata() -> dict[str, bytes]:
-    """Small pictures with metadata that decoders expand, keep or read again and again."""
+    """Small pictures with metadata or frames that a decoder could expand, keep, or read many times."""
     texts = [chunk(b"zTXt", b"%d\0\0" % n + zlib.compress(bytes(1_000_000))) for n in range(60)]
     jpeg, gif = encoded(GREY, "JPEG"), encoded(GREY, "GIF")
     colours = 13 + (3 << (gif[10] & 7) + 1)
@@ -320,7 +320,7 @@ def test_a_second_picture_behind_a_jpeg_does_not_count_as_its_scans() -> None:
 
 
 def large() -> dict[str, bytes]:
-    """Pictures of as many pixels as the limit allows, of every mode that is decoded differently."""
+    """Pictures with the largest accepted number of pixels, one of every mode that is decoded differently."""
     grey = seven(4000, 280)
     values, rgb = np.asarray(grey), grey.convert("RGB")
     drawing = Image.new("RGBA", grey.size, (0, 0, 0, 0))
@@ -352,7 +352,7 @@ def test_the_largest_pictures_take_at_most_80_mib_and_the_next_larger_are_refuse
             assert answer.found == "PictureTooLargeError", name
 
 
-def test_the_box_of_a_large_picture_is_in_its_own_pixels_when_it_is_upright() -> None:
+def test_the_box_of_a_large_picture_is_in_pixels_of_the_upright_picture() -> None:
     grey = seven(3000, 210).crop((0, 300, 3000, 2600))
     right, bottom = 3000, 2300
     boxes = []
@@ -374,7 +374,7 @@ def orientation(value: int) -> Image.Exif:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("value", range(1, 9))
-def test_pictures_are_turned_upright_as_their_metadata_tell(kind: str, value: int) -> None:
+def test_pictures_are_turned_upright_by_their_exif_orientation(kind: str, value: int) -> None:
     from PIL import ImageOps
 
     picture = Image.fromarray(np.asarray(GREY)[:40])
@@ -398,7 +398,7 @@ def with_gaps(array: np.ndarray) -> np.ndarray:
 
 
 def noisy_paper() -> bytes:
-    """White paper of several shades in a palette, of which only the whitest is transparent."""
+    """A seven on paper of several shades of white in a palette, of which only the whitest is transparent."""
     noise = np.random.default_rng(0).integers(0, 12, (280, 280))
     grey = np.clip(np.asarray(seven()).astype(int) - noise, 0, 255).astype(np.uint8)
     picture = Image.frombytes("P", (280, 280), grey.tobytes())
@@ -424,7 +424,7 @@ SEVENS: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("name", SEVENS)
-def test_a_seven_is_a_seven_whatever_its_depth_and_transparency(name: str) -> None:
+def test_a_seven_is_recognized_in_every_depth_and_transparency(name: str) -> None:
     session = runtime.open_session(SHIPPED / "cnn" / "cnn-int8.tflite", "litert")
     content = SEVENS[name]()
     assert predict_picture(session, "x", content)[0].prediction.label == 7

@@ -1,4 +1,4 @@
-"""Work that ends in time, and processes that are stopped, killed or replaced in every state."""
+"""Time limits of work, and processes that are suspended, killed, stopped or replaced in every state."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ LIMIT, GRACE = 3, 2
 
 @contextlib.contextmanager
 def attacked(service: Service, requests: int = 2) -> Iterator[list[concurrent.futures.Future[bytes]]]:
-    """While so many requests of 300 large pictures are in work."""
+    """Run the block while the service works on requests with 300 large pictures each."""
     with concurrent.futures.ThreadPoolExecutor(requests) as pool:
         asked = [pool.submit(service.send, MANY_LARGE_PICTURES, 20) for _ in range(requests)]
         wait_until(lambda: service.metric("mnist_edge_queue") >= requests, 10, "the work begins")
         yield asked
 
 
-def test_hundreds_of_large_pictures_hold_up_nobody_and_end_in_time(tmp_path: Path) -> None:
-    """Two requests of 300 pictures: others are answered, both get their 504, and no picture is decoded after it."""
+def test_hundreds_of_large_pictures_delay_no_other_request_and_time_out(tmp_path: Path) -> None:
+    """Two requests of 300 pictures: others are answered, both get a 504, and then no further picture is decoded."""
     with serving(tmp_path, "--timeout", LIMIT) as service:
         begun = time.monotonic()
         with Watch(service) as watch, attacked(service) as asked:
@@ -65,8 +65,8 @@ def test_hundreds_of_large_pictures_hold_up_nobody_and_end_in_time(tmp_path: Pat
 
 
 def are_idle(processes: list[int]) -> bool:
-    """Whether none uses the processor for a second."""
-    with contextlib.suppress(FileNotFoundError):  # one has ended meanwhile
+    """Whether none of the processes uses the processor for a second."""
+    with contextlib.suppress(FileNotFoundError):  # a process has ended meanwhile
         used = [processor_seconds(pid) for pid in processes]
         time.sleep(1.0)
         return [processor_seconds(pid) for pid in processes] == used
@@ -74,12 +74,12 @@ def are_idle(processes: list[int]) -> bool:
 
 
 def replaced(now: list[int], before: list[int]) -> bool:
-    """Whether there are two processes, and none of them was there before; a killed one takes a moment to end."""
+    """Whether there are two new processes and none of the earlier ones; a killed process takes a moment to end."""
     return len(now) == 2 and not set(now) & set(before)
 
 
-def test_decoders_that_are_stopped_are_replaced(tmp_path: Path) -> None:
-    """SIGSTOP: the job ends with 504, its process is ended, and the next job succeeds."""
+def test_suspended_decoding_processes_are_replaced(tmp_path: Path) -> None:
+    """After SIGSTOP, the job ends with 504, its process is killed, and the next job succeeds."""
     with serving(tmp_path) as service:
         stopped = service.decoders()
         for pid in stopped:
@@ -92,7 +92,7 @@ def test_decoders_that_are_stopped_are_replaced(tmp_path: Path) -> None:
         assert service.metric("mnist_edge_decoder_restarts_total") == 2
 
 
-def test_killed_decoders_are_replaced(tmp_path: Path) -> None:
+def test_killed_decoding_processes_are_replaced(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         for _ in range(3):
             killed = service.decoders()
@@ -104,11 +104,11 @@ def test_killed_decoders_are_replaced(tmp_path: Path) -> None:
 
 
 def idle(_: Service) -> None:
-    """Leave all as it is."""
+    """Do nothing."""
 
 
 def with_connections(service: Service) -> None:
-    """Leave connections open, one in its head and one in its body."""
+    """Leave connections open: one without a request, one within a head and one within a body."""
     for content in (b"", b"GET /v2 HT", b"POST /v1/digits HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"):
         connection = service.connect()
         connection.sendall(content)
@@ -116,7 +116,7 @@ def with_connections(service: Service) -> None:
 
 
 def decoder_stopped(service: Service) -> None:
-    """Stop the decoders by SIGSTOP, with a request in one."""
+    """Suspend the decoding processes with SIGSTOP, then send a request."""
     for pid in service.decoders():
         os.kill(pid, signal.SIGSTOP)
     connection = service.connect()
@@ -126,21 +126,22 @@ def decoder_stopped(service: Service) -> None:
 
 
 def server_stopped(service: Service) -> None:
-    """Stop the server by SIGSTOP."""
+    """Suspend the server process with SIGSTOP."""
     os.kill(service.servers()[0], signal.SIGSTOP)
 
 
 def server_just_killed(service: Service) -> None:
-    """Kill the server: the supervisor waits before it starts another one."""
+    """Kill the server process, so that the supervisor is waiting to start another one."""
     os.kill(service.servers()[0], signal.SIGKILL)
     time.sleep(0.2)
 
 
+# Connections that stay open until the end of a test.
 KEPT: list[socket.socket] = []
 
 
 @pytest.mark.parametrize("state", [idle, with_connections, decoder_stopped, server_stopped, server_just_killed])
-def test_sigterm_ends_every_process_within_the_grace(tmp_path: Path, state: Callable[[Service], None]) -> None:
+def test_sigterm_ends_every_process_within_the_grace_period(tmp_path: Path, state: Callable[[Service], None]) -> None:
     with serving(tmp_path, "--grace", GRACE) as service:
         state(service)
         processes = service.processes()
@@ -153,8 +154,8 @@ def test_sigterm_ends_every_process_within_the_grace(tmp_path: Path, state: Call
         KEPT.pop().close()
 
 
-def test_sigterm_ends_the_service_within_its_grace_while_it_works(tmp_path: Path) -> None:
-    """Work that would take minutes is cut off; the readiness says so meanwhile on connections that are open."""
+def test_sigterm_ends_a_busy_service_within_the_grace_period(tmp_path: Path) -> None:
+    """Work that would take minutes is aborted."""
     with serving(tmp_path, "--grace", GRACE, "--timeout", 60) as service, attacked(service):
         processes = service.processes()
         begun = time.monotonic()
@@ -170,8 +171,8 @@ def is_alive(pid: int) -> bool:
     return False
 
 
-def test_a_stop_signal_to_all_processes_at_once_lets_pictures_be_answered(tmp_path: Path) -> None:
-    """As systemd sends it, and a terminal: decoders go on until their server has ended."""
+def test_a_stop_signal_to_all_processes_at_once_still_lets_accepted_pictures_be_answered(tmp_path: Path) -> None:
+    """systemd and a terminal send the signal to all processes: decoding processes continue until their server ends."""
     with serving(tmp_path) as service, concurrent.futures.ThreadPoolExecutor(1) as pool:
         answer = pool.submit(service.send, pictures_request([drawing(2000)] * 10), 20)
         wait_until(lambda: service.metric("mnist_edge_queue") >= 1, 10, "the work begins")
@@ -181,7 +182,7 @@ def test_a_stop_signal_to_all_processes_at_once_lets_pictures_be_answered(tmp_pa
         assert service.process.wait(10) == 0
 
 
-def test_a_killed_server_is_replaced_and_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
+def test_a_killed_server_is_replaced_and_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         first = service.processes()
         os.kill(service.servers()[0], signal.SIGKILL)
@@ -200,8 +201,8 @@ def answers_again(service: Service) -> bool:
     return False
 
 
-def test_two_servers_answer_and_count_together(tmp_path: Path) -> None:
-    """Both work; ``/metrics`` adds their counts, and forgets what a killed one had open."""
+def test_two_servers_share_the_requests_and_the_metrics(tmp_path: Path) -> None:
+    """Both work; ``/metrics`` adds their counts, and drops the open connections of a killed one."""
     with serving(tmp_path, "--workers", 2) as service:
         wait_until(lambda: len(service.decoders()) == 4)
         servers = service.servers()
@@ -225,15 +226,15 @@ def test_two_servers_answer_and_count_together(tmp_path: Path) -> None:
 
 
 class StuckSession:
-    """A stand-in for an engine that does not come back."""
+    """A substitute for a session whose engine takes 2 s."""
 
     def predict(self, _: Any) -> Any:
         time.sleep(2)
         return np.zeros((1, 10), np.float32)
 
 
-def test_readiness_tells_when_the_engine_is_stuck() -> None:
-    """The one engine works on one batch for longer than a request may take."""
+def test_the_service_is_not_ready_while_its_engine_is_stuck() -> None:
+    """The engine works on one batch for longer than a request may take."""
 
     class Models:
         def __init__(self, batcher: Batcher) -> None:
