@@ -215,17 +215,21 @@ def test_the_site_loads_nothing_from_elsewhere_and_has_every_command_and_public_
 
 @pytest.fixture(scope="session")
 def prepared(workspace: Path, mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the commands of the pages name.
-
-    Its ``cnn`` is the trained ``dense`` under that name, so that 10,000 images take a second on every engine.
-    """
-    from mnist_edge.workflows import export
-
+    """A folder with what the commands of the pages name."""
     folder = tmp_path_factory.mktemp("prepared")
+    prepare(folder, workspace, mnist)
+    return folder
+
+
+def prepare(folder: Path, workspace: Path, mnist: data.Splits) -> None:
+    """Make a workspace, models, data and pictures in a folder.
+
+    ``cnn`` is the trained ``dense`` under that name, so that 10,000 images take a second on every engine.
+    """
     shutil.copytree(workspace / "dense", folder / "artifacts" / "dense")
     shutil.copy(workspace / "dense" / "model.keras", folder / "my-model.keras")
     shutil.copy(workspace / "dense" / "model.keras", folder / "cnn.keras")
-    export.export(folder / "artifacts", str(folder / "cnn.keras"), ["tflite", "onnx"], mnist)
+    subprocess.run([sys.executable, "-m", "mnist_edge", "export", "--model", "cnn.keras"], cwd=folder, check=True)
     image = mnist.test.images[0, ..., 0]
     (folder / "image.raw").write_bytes(image.tobytes())
     (folder / "pictures").mkdir()
@@ -237,7 +241,6 @@ def prepared(workspace: Path, mnist: data.Splits, tmp_path_factory: pytest.TempP
             x_train=mnist.train.images[:train, ..., 0], y_train=mnist.train.labels[:train].astype(np.uint8),
             x_test=test[..., 0], y_test=mnist.test.labels[: len(test)].astype(np.uint8),
         )  # fmt: skip
-    return folder
 
 
 @pytest.fixture
@@ -248,13 +251,17 @@ def sandbox(prepared: Path, tmp_path: Path) -> Iterator[Path]:
             unavailable(f"{program} ({package})")
     folder = tmp_path / "sandbox"
     shutil.copytree(prepared, folder)
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    (programs / "mnist-edge").write_text(SHIM)
-    (programs / "mnist-edge").chmod(0o755)
-    (programs / "python").symlink_to(sys.executable)
+    write_programs(tmp_path / "bin")
     yield folder
     end_servers(folder)
+
+
+def write_programs(folder: Path) -> None:
+    """Make a folder for PATH with ``mnist-edge`` and ``python``, which are those of this test."""
+    folder.mkdir()
+    (folder / "mnist-edge").write_text(SHIM)
+    (folder / "mnist-edge").chmod(0o755)
+    (folder / "python").symlink_to(sys.executable)
 
 
 def end_servers(folder: Path) -> None:
