@@ -4,9 +4,9 @@
     python tools/wheels.py [--check]
 
 Each combination installs either with an engine, or without one, in which case commands end with exit code 3 and a
-remedy. Writes the README's table and, with sizes, benchmarks/results/wheels.md. With --check it writes nothing, and
-fails if the README has another table. The package index has no numpy for 32-bit Arm; Raspberry Pi OS adds its own index
-(piwheels), which is marked as untested.
+remedy. Writes the table in docs/raspberry-pi.md and, with sizes, benchmarks/results/wheels.md. With --check it writes
+nothing, and fails if the page has another table. The package index has no numpy for 32-bit Arm; Raspberry Pi OS adds
+its own index (piwheels), which is marked as untested.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mnist_edge.bundling.targets import Target, download
 from mnist_edge.errors import MissingError
 
 ROOT = Path(__file__).resolve().parent.parent
-README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results" / "wheels.md"
+PAGE, RESULTS = ROOT / "docs" / "raspberry-pi.md", ROOT / "benchmarks" / "results" / "wheels.md"
 BEGIN, END = "<!-- wheels -->\n", "<!-- /wheels -->\n"
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # Names of the machines, and their architectures as in wheels' file names.
@@ -57,16 +57,16 @@ def main() -> int:
                     sizes.append(
                         f"| {python} | {name} | {cell} | {len(wheels)} | {fetched:.1f} | {installed:.1f} | {largest} |"
                     )
-    table = readme_table(cells)
-    text = README.read_text()
+    table = page_table(cells)
+    text = PAGE.read_text()
     before, _, rest = text.partition(BEGIN)
     shown, _, after = rest.partition(END)
     if check:
         if shown.strip() != table.strip():
-            print(f"The README's table differs from what pip resolves:\n{table}", file=sys.stderr)
+            print(f"The table in {PAGE.name} differs from what pip resolves:\n{table}", file=sys.stderr)
             return 1
         return 0
-    README.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
     RESULTS.write_text(
         "# What `pip install mnist-edge` fetches\n\n`python tools/wheels.py`\n\n" + "\n".join(sizes) + "\n"
     )
@@ -96,7 +96,7 @@ def has_wheel(target: Target, package: str, folder: Path) -> bool:
     return True
 
 
-def readme_table(cells: dict[tuple[str, str], str]) -> str:
+def page_table(cells: dict[tuple[str, str], str]) -> str:
     names = [name for name, _ in MACHINES]
     rows = [f"| Python | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     rows += [f"| {python} | {' | '.join(cells[python, name] for name in names)} |" for python in PYTHONS]

@@ -68,8 +68,10 @@ def test_it_is_read_like_any_format(files: dict[str, bytes]) -> None:
         assert layer in text.decode()
 
 
-def test_the_readmes_program_compiles_and_answers(files: dict[str, bytes], tmp_path: Path, mnist: data.Splits) -> None:
-    program = (ROOT / "README.md").read_text().split("<!-- main.c -->\n```c\n")[1].split("```")[0]
+def test_the_documented_program_compiles_and_answers(
+    files: dict[str, bytes], tmp_path: Path, mnist: data.Splits
+) -> None:
+    program = (ROOT / "docs" / "microcontrollers.md").read_text().split("<!-- main.c -->\n```c\n")[1].split("```")[0]
     text = source(files["cnn"], "cnn")
     for name, content in (
         ("main.c", program.encode()),

@@ -1,4 +1,4 @@
-"""The figures in the README and on the model cards, against the manifests of the shipped models."""
+"""The figures in README, docs/performance.md and the model cards, against the manifests of the shipped models."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
 from tests.conftest import INT8_BYTES_FLOOR, ROOT
 
-README_COLUMNS = ("file", "bytes", "floor", "engine", "accuracy", "float", "drop pp, 95 %")
+PAGE_COLUMNS = ("file", "bytes", "floor", "engine", "accuracy", "float", "drop pp, 95 %")
 CARD_COLUMNS = ("file", "bytes", "SHA-256", "engine", "accuracy", "drop, 95 % interval (pp)", "verdict")
 SEEDS_COLUMNS = ("model", "seeds", "int8, litert %", "int8, tflite-runtime %")
 CORRUPTION_COLUMNS = ("corruption", "cnn best, seed 0", "cnn tutorial, seed 0")
+NATIVE = ROOT / "benchmarks" / "results" / "native.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
 TRAINING = ROOT / "benchmarks" / "results" / "training.md"
 MODELS = ("dense", "cnn")
 
@@ -64,9 +66,9 @@ def assert_drop(text: str, result: dict[str, Any]) -> None:
     assert numbers(text) == [round(value, 2) for value in (result["drop_pp"], *result["drop_ci95_pp"])]
 
 
-def test_the_readme_lists_every_shipped_file_on_every_engine_as_the_manifests_do() -> None:
+def test_the_performance_page_lists_every_shipped_file_on_every_engine_as_the_manifests_do() -> None:
     found = {}
-    for row in table(ROOT / "README.md", README_COLUMNS):
+    for row in table(PERFORMANCE, PAGE_COLUMNS):
         for engine in row["engine"].split(", "):
             found[row["file"], engine] = row
     expected = verdicts()
@@ -127,8 +129,37 @@ def test_a_manifest_gives_the_size_of_the_file_and_the_floor_is_its_weights(mode
     assert sum(tensor.size_bytes or 0 for tensor in file.tensors if tensor.name in read) == INT8_BYTES_FLOOR[model]
 
 
-@pytest.mark.parametrize("page", ["README.md", "SECURITY.md"])
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_every_file_that_a_page_links_to_exists(page: str) -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / page).read_text())
-    assert links
+    assert links or page == "CHANGELOG.md"
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_readme_tells_size_and_accuracy_of_the_shipped_cnn_as_its_manifest_does() -> None:
+    entry, result = verdicts()["cnn-int8.tflite", "litert"]
+    told = f"has {entry['size_bytes']:,} bytes and {result['accuracy']:.2%} accuracy, the float model"
+    assert f"{told} {result['reference_accuracy']:.2%}." in (ROOT / "README.md").read_text().replace(" %", "%")
+
+
+ENGINES = {"LiteRT": "litert", "ONNX Runtime": "onnxruntime", "tflite-runtime": "tflite-runtime", "plain C": "C, C99"}
+
+
+def test_the_page_about_c_tells_the_ratios_of_the_results() -> None:
+    # The first table of native.md: one image, one thread.
+    ratios: dict[tuple[str, str], float] = {}
+    for line in NATIVE.read_text().split("## One image, one thread")[1].split("\n## ")[0].splitlines():
+        if line.startswith("| `"):
+            model, engine, _, ratio = cells(line)
+            kind = "direct" if engine.endswith("directly") else "session"
+            ratios[model, f"{engine if engine.startswith('C,') else engine.split(',')[0]} {kind}"] = numbers(ratio)[0]
+    rows = table(ROOT / "docs" / "microcontrollers.md", ("engine", "cnn", "dense", "cnn, called directly"))
+    assert {row["engine"] for row in rows} == set(ENGINES)
+    for row in rows:
+        name = ENGINES[row["engine"]]
+        columns = {("cnn", "session"): "cnn", ("dense", "session"): "dense"}
+        if name != "C, C99":
+            columns |= {("cnn", "direct"): "cnn, called directly", ("dense", "direct"): "dense, called directly"}
+        for (model, kind), column in columns.items():
+            assert numbers(row[column]) == [pytest.approx(ratios[model, f"{name} {kind}"], abs=0.0501)], (name, column)
+    assert f"takes LiteRT {ratios['cnn', 'litert session']:.1f} times as long" in (ROOT / "README.md").read_text()

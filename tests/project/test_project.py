@@ -1,52 +1,81 @@
-"""The project's own rules: lint, types, import contracts, a README that is true."""
+"""Rules of the project: lint, types and import contracts, the public API, the command line, and the size of files."""
 
 from __future__ import annotations
 
-import os
-import re
+import importlib.util
 import subprocess
 import sys
+import tomllib
+import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+import mnist_edge
 from mnist_edge.cli.app import app
-from tests.conftest import ROOT
-
-BIN = Path(sys.executable).parent
-
-
-@pytest.mark.parametrize("command", ["ruff check .", "ruff format --check .", "mypy", "lint-imports"])
-def test_the_checkers_are_content(command: str) -> None:
-    program, *arguments = command.split()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [BIN / program, *arguments], cwd=ROOT, capture_output=True, text=True, check=False, env=environment
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+from tests.conftest import ROOT, unavailable
+from tests.project.test_documentation import commands_named
+from tools import check
 
 
-def readme_blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("name", check.CHECKS)
+def test_every_check_of_the_project_passes(name: str) -> None:
+    if name == "docs" and importlib.util.find_spec("mkdocs") is None:
+        unavailable("mkdocs")
+    done = check.run(name)
+    assert done.returncode == 0, done.stdout
 
 
-def test_the_python_of_the_readme_runs(workspace: Path, tmp_path: Path) -> None:
-    blocks = readme_blocks("python")
-    assert blocks
-    script = "\n".join(blocks)
-    (tmp_path / "artifacts").symlink_to(workspace)
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+def test_the_check_command_refuses_a_name_that_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check.main(["lints"]) == 2
+    assert "there is no check 'lints'" in capsys.readouterr().err
 
 
-def test_every_command_is_in_the_readme_and_every_command_of_the_readme_exists() -> None:
-    text = (ROOT / "README.md").read_text()
-    known = {str(item.name) for item in app.registered_commands}
-    named = set(re.findall(r"(?:^|[`/ ])mnist-edge ([a-z-]+)", text, re.MULTILINE))
-    assert known <= named
-    assert named <= known
+def test_the_readme_names_every_command_and_no_other() -> None:
+    assert commands_named(ROOT / "README.md") == {str(item.name) for item in app.registered_commands}
 
 
-def test_no_file_is_too_long_to_hold_in_the_head() -> None:
+def test_no_file_of_the_package_has_more_than_320_lines() -> None:
     long = [str(path) for path in (ROOT / "mnist_edge").rglob("*.py") if len(path.read_text().splitlines()) > 320]
     assert long == []
+
+
+def test_the_public_names_are_functions_and_the_package_imports_none_of_them_before_use() -> None:
+    script = """
+import sys, mnist_edge
+loaded = sorted(name for name in sys.modules if name.partition(".")[0] in ("numpy", "mnist_edge"))
+assert loaded == ["mnist_edge"], loaded
+assert set(mnist_edge.__all__) <= set(dir(mnist_edge))
+functions = [getattr(mnist_edge, name) for name in mnist_edge.__all__ if name != "__version__"]
+assert all(map(callable, functions)), functions
+assert not {"tensorflow", "keras"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_public_names_are_the_promised_ones_and_the_options_of_the_functions() -> None:
+    promised = {"__version__", "bench", "export", "load_data", "open_session", "train", "verify"}
+    options = {"BenchOptions", "ExportOptions", "TrainOptions", "VerifyOptions"}
+    assert set(mnist_edge.__all__) == promised | options
+
+
+def test_an_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'mnist_edge' has no attribute 'tran'"):
+        _ = mnist_edge.tran
+
+
+def test_the_version_has_one_source() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "version" not in project
+    assert project["dynamic"] == ["version"]
+    assert version("mnist-edge") == mnist_edge.__version__
+    assert f"## [{mnist_edge.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_wheel_has_the_typing_marker_and_the_version_of_the_package(wheel: Path) -> None:
+    assert wheel.name == f"mnist_edge-{mnist_edge.__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        assert "mnist_edge/py.typed" in archive.namelist()
