@@ -12,12 +12,12 @@ from mnist_edge.conversion.codegen import backends, misra, pointwise
 from mnist_edge.conversion.codegen.expressions import address, array
 from mnist_edge.conversion.codegen.header import facts_line, header, prefix
 from mnist_edge.conversion.codegen.order import GROUP
-from mnist_edge.conversion.codegen.plan import Plan, packed, plan
+from mnist_edge.conversion.codegen.plan import Plan, plan
 from mnist_edge.conversion.codegen.step import OFFSET, Step, layer_input
 from mnist_edge.formats import Contract
-from mnist_edge.int8.fixed_point import TWICE, softmax_table
+from mnist_edge.int8.fixed_point import softmax_table
 from mnist_edge.int8.graph import padding
-from mnist_edge.int8.program import ROUNDING, bounds, multipliers
+from mnist_edge.int8.program import bounds
 from mnist_edge.store.manifest import sha256_of
 
 _LAYERS = ("CONV_2D", "FULLY_CONNECTED")  # what the backends compute; the rest is plain C everywhere
@@ -99,25 +99,15 @@ const char *{name}_backend(void) {{
 
 def _longest(made: Plan) -> int:
     """Largest number of 4-byte input groups in any layer."""
-    sums = [packed(step, made) for step in made.steps if step.kind in _LAYERS]
-    return max((values["runs"] * values["groups"] for values in sums), default=0)
+    return max((layer.runs * layer.groups for layer in made.layers.values()), default=0)
 
 
 def constant_bytes(made: Plan) -> int:
     """Size of all constants in bytes."""
-    total = 0
-    for step in made.steps:
-        if step.kind in _LAYERS:
-            values = packed(step, made)
-            total += values["weights"].size + 9 * len(values["bias"]) + 4 * len(values["run_at"])
-        elif step.kind == "DEPTHWISE_CONV_2D":
-            weights = made.constants[step.op.inputs[1]]
-            total += weights.size + 9 * weights.shape[-1]
-        elif step.kind == "SOFTMAX":
-            total += 4 * 256
-        else:
-            total += pointwise.constant_bytes(made, step)
-    return total
+    layers = sum(layer.constant_bytes for layer in made.layers.values())
+    depthwise = sum(layer.constant_bytes for layer in made.depthwise.values())
+    tables = sum(4 * 256 if step.kind == "SOFTMAX" else pointwise.constant_bytes(made, step) for step in made.steps)
+    return layers + depthwise + tables
 
 
 def _facts(made: Plan, contract: Contract, sha256: str, backend: str) -> dict[str, Any]:
@@ -139,32 +129,33 @@ def _facts(made: Plan, contract: Contract, sha256: str, backend: str) -> dict[st
 
 
 def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    values = packed(step, made)
-    text = array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel(), _WEIGHTS)
-    bias = array("int32_t", f"{name}_bias", np.asarray(values["bias"]))
+    layer = made.layers[step.target]
+    output = layer.requantization
+    text = array("int8_t", f"{name}_weights", layer.weights.ravel(), _WEIGHTS)
+    bias = array("int32_t", f"{name}_bias", output.bias)
     if "arm" in made.parts:
-        signed = array("int32_t", f"{name}_bias", np.asarray(values["signed_bias"]))
+        signed = array("int32_t", f"{name}_bias", layer.signed_bias)
         bias = f"#if EDGE_SIGNED\n{signed}#else\n{bias}#endif\n"
     text += bias
-    text += array("int32_t", f"{name}_multiplier", np.asarray(values["multiplier"]))
-    text += array("int8_t", f"{name}_shift", np.asarray(values["shift"]))
-    text += array("int32_t", f"{name}_run_at", np.asarray(values["run_at"]))
+    text += array("int32_t", f"{name}_multiplier", output.multiplier)
+    text += array("int8_t", f"{name}_shift", output.shift)
+    text += array("int32_t", f"{name}_run_at", layer.run_at)
     layout = layer_input(step, made.tensors)
     (height, width), (step_y, step_x) = layout.pixels, layout.step
     dispatched = f"EDGE_LAYER({name})\n" if made.parts else ""
-    row_out = (width + step.border[2] + step.border[3]) * values["channels"]
-    numbers = [height, width, row_out, step_y, step_x, step.pool, values["runs"], values["groups"]]
-    tail = [values[key] for key in ("rounds", "zero", "low", "high")]
+    row_out = (width + step.border[2] + step.border[3]) * layer.channels
+    numbers = [height, width, row_out, step_y, step_x, step.pool, layer.runs, layer.groups]
+    tail = [output.rounds, output.zero, output.low, output.high]
     text += (
-        f"static const edge_layer {name} = {{{', '.join(map(str, numbers))}, {name}_run_at, {values['channels']}, "
-        f"{values['blocks']}, {name}_weights, {name}_bias, {name}_multiplier, {name}_shift, "
+        f"static const edge_layer {name} = {{{', '.join(map(str, numbers))}, {name}_run_at, {layer.channels}, "
+        f"{layer.blocks}, {name}_weights, {name}_bias, {name}_multiplier, {name}_shift, "
         f"{', '.join(map(str, tail))}}};\n{dispatched}\n"
     )
     pad, where = _padding(made, step)
     to = address(made, step.target)
     if any(step.border):
-        size, at = made.buffers[step.target].size, step.border[0] * row_out + step.border[2] * values["channels"]
-        pad += f"    (void)memset({to}, {values['zero']}, {size - GROUP}); /* the next layer's padding */\n"
+        size, at = made.buffers[step.target].size, step.border[0] * row_out + step.border[2] * layer.channels
+        pad += f"    (void)memset({to}, {output.zero}, {size - GROUP}); /* the next layer's padding */\n"
         to = address(made, step.target, at)
     compute = f"{name}_compute(backend, " if made.parts else f"edge_layer_plain(&{name}, "
     return text, f"{pad}    {compute}{where}, {to});\n"
@@ -185,26 +176,23 @@ def _padding(made: Plan, step: Step) -> tuple[str, str]:
 
 
 def _depthwise(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    source, info, out = (made.tensors[key] for key in (step.op.inputs[0], step.op.inputs[1], step.target))
-    weights = made.constants[step.op.inputs[1]][0]
-    m, shift = multipliers(source, info, out)
-    channels = weights.shape[-1]
-    bias = made.constants[step.op.inputs[2]] if len(step.op.inputs) > 2 and step.op.inputs[2] else np.zeros(channels)
-    low, high = bounds(step.op, out)
-    text = array("int8_t", f"{name}_weights", weights.ravel(), _WEIGHTS) + array("int32_t", f"{name}_bias", bias)
-    text += array("int32_t", f"{name}_multiplier", np.broadcast_to(m, channels))
-    text += array("int8_t", f"{name}_shift", np.broadcast_to(shift, channels))
-    rounds = 2 if ROUNDING[step.kind] == TWICE else 1
+    source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
+    layer = made.depthwise[step.target]
+    output = layer.requantization
+    channels = layer.weights.shape[-1]
+    text = array("int8_t", f"{name}_weights", layer.weights.ravel(), _WEIGHTS)
+    text += array("int32_t", f"{name}_bias", output.bias)
+    text += array("int32_t", f"{name}_multiplier", output.multiplier)
+    text += array("int8_t", f"{name}_shift", output.shift)
     text += (
         f"static const edge_layer {name} = {{0, 0, 0, 0, 0, 1, 0, 0, 0, {channels}, 0, {name}_weights, {name}_bias, "
-        f"{name}_multiplier, {name}_shift, {rounds}, {out.zero_point[0] + OFFSET}, {low + OFFSET}, "
-        f"{high + OFFSET}}};\n\n"
+        f"{name}_multiplier, {name}_shift, {output.rounds}, {output.zero}, {output.low}, {output.high}}};\n\n"
     )
     pad, where = _padding(made, step)
     row = (source.shape[2] + step.pad[2] + step.pad[3]) * source.shape[-1]
     numbers = (
         *out.shape[1:3], row, source.shape[-1], *step.op.attributes["strides"], *step.op.attributes["dilations"],
-        *weights.shape[:2], source.zero_point[0] + OFFSET,
+        *layer.weights.shape[:2], source.zero_point[0] + OFFSET,
     )  # fmt: skip
     return (
         text,

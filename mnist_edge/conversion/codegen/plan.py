@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.conversion.codegen.order import GROUP, reorder
-from mnist_edge.conversion.codegen.step import BLOCK, OFFSET, Buffer, Step, layer_input, place, stored_offset
+from mnist_edge.conversion.codegen.packing import PackedDepthwise, PackedLayer, pack_depthwise, pack_layer
+from mnist_edge.conversion.codegen.step import Buffer, Step, layer_input, place, stored_offset
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
 from mnist_edge.int8 import graph
-from mnist_edge.int8.fixed_point import TWICE
 from mnist_edge.int8.graph import padding
-from mnist_edge.int8.program import ROUNDING, bounds, multipliers
+from mnist_edge.int8.program import bounds
 from mnist_edge.int8.quantize import Port, pixel_lookup
 
 # The image on the file's own grid, if that is not the grid of the pixels, and the table that puts it there.
@@ -39,6 +39,8 @@ class Plan:
     scratch: int
     outputs: int
     answer: str
+    layers: dict[str, PackedLayer]  # by the target of their step, as the following
+    depthwise: dict[str, PackedDepthwise]
     parts: frozenset[str] = frozenset()  # of the kernels' templates: see `backends.PARTS`
 
 
@@ -72,7 +74,15 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float) -> Plan:
         raise StageError("C code cannot compute this model: its output is its input.", "Export another model.")
     scratch = place(list(buffers.values()))
     outputs = int(np.prod(file.outputs[0].shape[1:]))
-    return Plan(file, tensors, constants, steps, buffers, scratch, outputs, answer)
+    layers = {
+        step.target: pack_layer(step, tensors, constants)
+        for step in steps
+        if step.kind in ("CONV_2D", "FULLY_CONNECTED")
+    }
+    depthwise = {
+        step.target: pack_depthwise(step, tensors, constants) for step in steps if step.kind == "DEPTHWISE_CONV_2D"
+    }
+    return Plan(file, tensors, constants, steps, buffers, scratch, outputs, answer, layers, depthwise)
 
 
 def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
@@ -103,9 +113,7 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
                 # The largest sum has the largest rounded answer: pooled first, a quarter of them is rounded.
                 step.pool, step.target = 2, after[0].outputs[0]
                 step.comment += f", then {after[0].kind} 2 x 2"
-                step.values["low_high"] = _meet(
-                    bounds(op, tensors[out]), bounds(after[0], tensors[after[0].outputs[0]])
-                )
+                step.limits = _meet(bounds(op, tensors[out]), bounds(after[0], tensors[after[0].outputs[0]]))
                 fused.add(after[0].outputs[0])
         if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             _pad(step, tensors)
@@ -194,37 +202,6 @@ def _buffers(tensors: dict[str, TensorInfo], steps: list[Step], answer: str) -> 
     if answer in buffers:
         buffers[answer].last = len(steps)
     return buffers
-
-
-def packed(step: Step, made: Plan) -> dict[str, Any]:
-    """The constants of a convolution or dense layer as the kernels have them."""
-    source, weights_info, out = (made.tensors[name] for name in (step.op.inputs[0], step.op.inputs[1], step.target))
-    weights = made.constants[step.op.inputs[1]].astype(np.int64)
-    layout = layer_input(step, made.tensors)
-    width, run_at = layout.width, layout.run_at
-    stretches = weights.reshape(weights.shape[0], len(run_at), width)
-    channels, runs, _ = stretches.shape
-    groups, blocks = -(-width // GROUP), -(-channels // BLOCK)
-    filled = np.zeros((blocks * BLOCK, runs, groups * GROUP), np.int8)
-    filled[:channels, :, :width] = stretches
-    zero = source.zero_point[0] + stored_offset(source)
-    bias = np.zeros(blocks * BLOCK, np.int64)
-    given = made.constants[step.op.inputs[2]].astype(np.int64) if len(step.op.inputs) > 2 and step.op.inputs[2] else 0
-    sums = stretches.sum(axis=(1, 2))
-    bias[:channels] = given - zero * sums
-    signed_bias = bias.copy()
-    signed_bias[:channels] += OFFSET * sums
-    m, shift = multipliers(source, weights_info, made.tensors[step.op.outputs[0]])
-    spread = np.zeros((2, blocks * BLOCK), np.int64)
-    spread[:, :channels] = m, shift
-    low, high = step.values.get("low_high", bounds(step.op, out))
-    return {
-        "weights": filled.reshape(blocks * BLOCK, runs, groups, GROUP).transpose(1, 2, 0, 3), "bias": bias,
-        "signed_bias": signed_bias,
-        "multiplier": spread[0], "shift": spread[1], "run_at": run_at, "runs": runs, "groups": groups,
-        "blocks": blocks, "channels": channels, "rounds": 2 if ROUNDING[step.kind] == TWICE else 1,
-        "zero": out.zero_point[0] + OFFSET, "low": low + OFFSET, "high": high + OFFSET,
-    }  # fmt: skip
 
 
 def _comment(op: OpInfo, tensors: dict[str, TensorInfo]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -35,7 +34,9 @@ class Step:
     """One kernel's call.
 
     ``pad`` is (top, bottom, left, right) around its input. ``padded`` names a copy of the input with that padding.
-    It is None if no copy is needed, or if the step before has written its output with that ``border``.
+    It is None if no copy is needed, or if the step before has written its output with that ``border``. ``pool`` is 2 if
+    the kernel also computes the maximum of 2 x 2 outputs. ``limits`` are the smallest and the largest output, if they
+    are not those of ``op``.
     """
 
     kind: str
@@ -47,7 +48,7 @@ class Step:
     padded: str | None = None
     border: tuple[int, int, int, int] = (0, 0, 0, 0)
     pool: int = 1
-    values: dict[str, Any] = field(default_factory=dict)
+    limits: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
