@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.conversion.codegen import backends, misra, pointwise
-from mnist_edge.conversion.codegen.expressions import address, array
+from mnist_edge.conversion.codegen.expressions import address, array, structure
 from mnist_edge.conversion.codegen.header import facts_line, header, prefix
 from mnist_edge.conversion.codegen.order import GROUP
+from mnist_edge.conversion.codegen.packing import Requantization
 from mnist_edge.conversion.codegen.plan import Plan, plan
 from mnist_edge.conversion.codegen.step import OFFSET, Step, layer_input
 from mnist_edge.formats import Contract
@@ -144,13 +145,12 @@ def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
     (height, width), (step_y, step_x) = layout.pixels, layout.step
     dispatched = f"EDGE_LAYER({name})\n" if made.parts else ""
     row_out = (width + step.border[2] + step.border[3]) * layer.channels
-    numbers = [height, width, row_out, step_y, step_x, step.pool, layer.runs, layer.groups]
-    tail = [output.rounds, output.zero, output.low, output.high]
-    text += (
-        f"static const edge_layer {name} = {{{', '.join(map(str, numbers))}, {name}_run_at, {layer.channels}, "
-        f"{layer.blocks}, {name}_weights, {name}_bias, {name}_multiplier, {name}_shift, "
-        f"{', '.join(map(str, tail))}}};\n{dispatched}\n"
-    )
+    fields = {
+        "height": height, "width": width, "out_row": row_out, "step_y": step_y, "step_x": step_x, "pool": step.pool,
+        "runs": layer.runs, "groups": layer.groups, "run_at": f"{name}_run_at", "channels": layer.channels,
+        "blocks": layer.blocks, "weights": f"{name}_weights", **_requantization(output, name),
+    }  # fmt: skip
+    text += f"{structure('edge_layer', name, fields)}{dispatched}\n"
     pad, where = _padding(made, step)
     to = address(made, step.target)
     if any(step.border):
@@ -159,6 +159,12 @@ def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
         to = address(made, step.target, at)
     compute = f"{name}_compute(backend, " if made.parts else f"edge_layer_plain(&{name}, "
     return text, f"{pad}    {compute}{where}, {to});\n"
+
+
+def _requantization(output: Requantization, name: str) -> dict[str, object]:
+    """The fields of a layer's structure that say how its sums become outputs."""
+    arrays = {key: f"{name}_{key}" for key in ("bias", "multiplier", "shift")}
+    return {**arrays, "rounds": output.rounds, "zero": output.zero, "low": output.low, "high": output.high}
 
 
 def _padding(made: Plan, step: Step) -> tuple[str, str]:
@@ -184,10 +190,8 @@ def _depthwise(made: Plan, step: Step, name: str) -> tuple[str, str]:
     text += array("int32_t", f"{name}_bias", output.bias)
     text += array("int32_t", f"{name}_multiplier", output.multiplier)
     text += array("int8_t", f"{name}_shift", output.shift)
-    text += (
-        f"static const edge_layer {name} = {{0, 0, 0, 0, 0, 1, 0, 0, 0, {channels}, 0, {name}_weights, {name}_bias, "
-        f"{name}_multiplier, {name}_shift, {output.rounds}, {output.zero}, {output.low}, {output.high}}};\n\n"
-    )
+    fields = {"pool": 1, "channels": channels, "weights": f"{name}_weights", **_requantization(output, name)}
+    text += f"{structure('edge_layer', name, fields)}\n"
     pad, where = _padding(made, step)
     row = (source.shape[2] + step.pad[2] + step.pad[3]) * source.shape[-1]
     numbers = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mnist_edge.conversion.codegen.plan import Plan
@@ -13,6 +13,12 @@ def array(kind: str, name: str, values: Iterable[Any], attribute: str = "") -> s
     numbers = [str(int(value)) for value in values]
     lines = [", ".join(numbers[at : at + 32]) for at in range(0, len(numbers), 32)]
     return f"static const {attribute}{kind} {name}[{len(numbers)}] = {{\n" + ",\n".join(lines) + "};\n"
+
+
+def structure(kind: str, name: str, fields: Mapping[str, object]) -> str:
+    """C definition of a constant structure, with a designated initializer a line; fields left out are zero."""
+    lines = [f"    .{field} = {value},\n" for field, value in fields.items()]
+    return f"static const {kind} {name} = {{\n{''.join(lines)}}};\n"
 
 
 def address(made: Plan, name: str, offset: int = 0) -> str:
