@@ -187,9 +187,11 @@ def test_a_read_behind_the_image_is_a_fault_here(tmp_path: Path) -> None:
     backends.runs_here(way)
     images = pictures(content)
     text = backends.source(content, "net", images).decode()
-    (copied,) = re.findall(r"    \(void\)memcpy\(&at\[\d+\], image, \d+\);.*\n", text)
-    target = copied.split("(")[2].split(",")[0]
-    careless = text.replace(copied, "").replace(f"_0_compute(backend, {target}", "_0_compute(backend, image")
+    ((copied, target),) = re.findall(r"(    \(void\)memcpy\((\w+_padded), image, \d+\);.*\n)", text)
+    (declared,) = re.findall(rf"    uint8_t \*const {target} = .*\n", text)
+    assert text.count(f"_compute(backend, {target}") == 1
+    careless = text.replace(copied, "").replace(declared, "")
+    careless = careless.replace(f"_compute(backend, {target}", "_compute(backend, image")
     built = backends.build(careless.encode(), way, tmp_path, "-O1", main=MAIN)
     with pytest.raises(AssertionError, match="exit -11"):
         backends.answers(built, way, images, 0, times=2, backend="C99")

@@ -50,18 +50,18 @@ def header(facts: dict[str, Any]) -> str:
     shape = " x ".join(map(str, facts["input"]["shape"]))
     names = ", ".join(map(_c_string, contract.class_names))
     height, width, channels = (*facts["input"]["shape"], 1)[:3]
-    about = f"{contract.model}, {contract.quantization}: made by mnist-edge {contract.tool_version}"
+    about = (
+        f"{contract.model} in {contract.quantization}, made by mnist-edge {contract.tool_version} from the TFLite file"
+    )
     sizes_of = f"{facts['parameters']:,} weights and biases, {facts['constant_bytes']:,} bytes of constants"
     measured = facts["accuracy"]
     accuracy = f"{measured['top1']:.2%} of {measured['images']:,} test images" if measured else "not measured"
-    return f"""/* {about} from the TFLite file with the
- * sha256 {facts["source_sha256"]}.
- * It answers bit for bit as that file does on LiteRT's reference kernels: {accuracy}.
+    return f"""/* {about} whose SHA-256 is below.
+ * Its outputs are bit for bit those of LiteRT's reference kernels. Accuracy: {accuracy}.
  * {sizes_of}, {facts["scratch"]:,} of scratch.
  * C99, no malloc, re-entrant. Kernels: {_KERNELS[facts.get("backend", "all")]}. */
 #ifndef {upper}_H
 #define {upper}_H
-
 #include <stddef.h>
 #include <stdint.h>
 
@@ -72,7 +72,6 @@ extern "C" {{
 /* The version of mnist-edge that made this file, and the SHA-256 of the TFLite file that it was made from. */
 #define {upper}_GENERATOR_VERSION {_c_string(contract.tool_version)}
 #define {upper}_MODEL_SHA256 {_c_string(facts["source_sha256"])}
-
 #define {upper}_HEIGHT {height}
 #define {upper}_WIDTH {width}
 #define {upper}_CHANNELS {channels}
@@ -82,7 +81,7 @@ extern "C" {{
 #define {upper}_INPUT_BYTES {sizes[0]}
 #define {upper}_OUTPUT_BYTES {sizes[1]}
 #define {upper}_SCRATCH_BYTES {facts["scratch"]}
-/* An output q stands for (q - zero) * scale. */
+/* The real value of an output q is (q - zero) * scale. */
 #define {upper}_OUTPUT_SCALE {out["scale"]!r}f
 #define {upper}_OUTPUT_ZERO ({out["zero_point"]})
 
@@ -95,9 +94,8 @@ void {name}_run(const uint8_t *image, int8_t *answer, void *scratch);
 /* The same for `count` images, one after the other. */
 void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch);
 
-/* What computes it on this processor. */
+/* Name of the kernels that run on this processor. */
 const char *{name}_backend(void);
-
 #ifdef __cplusplus
 }}
 #endif

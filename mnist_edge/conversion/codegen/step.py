@@ -20,9 +20,9 @@ def stored_offset(tensor: TensorInfo) -> int:
 
 @dataclass
 class Buffer:
-    """A region of the scratch buffer, of a tensor or of one step's padded input."""
+    """A region of the scratch buffer, of a tensor or of one step's padded input; ``pointer`` is its name in C."""
 
-    name: str
+    pointer: str
     size: int
     first: int  # step that writes it
     last: int  # last step that reads it
@@ -31,7 +31,7 @@ class Buffer:
 
 @dataclass
 class Step:
-    """One kernel's call.
+    """One kernel's call. ``name`` begins its names in C.
 
     ``pad`` is (top, bottom, left, right) around its input. ``padded`` names a copy of the input with that padding.
     It is None if no copy is needed, or if the step before has written its output with that ``border``. ``pool`` is 2 if
@@ -49,6 +49,12 @@ class Step:
     border: tuple[int, int, int, int] = (0, 0, 0, 0)
     pool: int = 1
     limits: tuple[int, int] | None = None
+    name: str = ""
+
+    @property
+    def pads(self) -> bool:
+        """Whether the input is copied with a border."""
+        return self.padded is not None and any(self.pad)
 
 
 @dataclass(frozen=True)
