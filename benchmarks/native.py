@@ -28,9 +28,9 @@ from mnist_edge import data
 from mnist_edge.conversion import codegen
 from mnist_edge.measure.machine import described_processor, machine
 from mnist_edge.runtime import open_session
-from mnist_edge.runtime.engines import native
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.toolchains import host_cc
 
 RESULTS = Path(__file__).parent / "results" / "native.md"
 ROUNDS, IMAGES = 9, {"dense": 3000, "cnn": 600}
@@ -45,14 +45,14 @@ def contenders(folder: Path, model: str, threads: int, alone: bool) -> dict[str,
     """What is compared, by its name in the table; with ``alone`` also what takes a single image only."""
     own = open_session(folder / f"{model}-int8.c", threads=threads)
     found: dict[str, Predict] = {own.delegate: own.predict}
-    fast, flags = native.FLAGS, Path("/proc/cpuinfo").read_text().split()
+    fast, flags = host_cc.FLAGS, Path("/proc/cpuinfo").read_text().split()
     for backend, flag in OTHERS:
         if flag in ("", *flags):
-            native.FLAGS = (*fast, f"-DEDGE_BACKEND=EDGE_{backend}")
+            host_cc.FLAGS = (*fast, f"-DEDGE_BACKEND=EDGE_{backend}")
             session = open_session(folder / f"{model}-int8.c", threads=threads)
             session.predict(np.zeros((1000, 28, 28), np.uint8))  # loads the programs of all its threads now
             found.setdefault(session.delegate, session.predict)
-    native.FLAGS = fast
+    host_cc.FLAGS = fast
     for engine, suffix in PEERS:
         path = folder / f"{model}-int8{suffix}"
         session = open_session(path, engine, threads)
