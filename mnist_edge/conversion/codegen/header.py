@@ -1,4 +1,4 @@
-"""The ``.h`` of generated C, which is also the head of its ``.c``: all of it follows from the facts in the latter."""
+"""Header file of generated C. Its text is also in the ``.c``, from whose facts it is made."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ _KERNELS = {
 
 
 def prefix(contract: Contract) -> str:
-    """What every name of the generated code begins with."""
+    """Prefix of the names in the header, such as ``cnn_int8``."""
     name = re.sub(r"\W", "_", f"{contract.model}_{contract.quantization}")
     return name if not name[0].isdigit() else f"net_{name}"
 
 
 def facts_line(facts: dict[str, Any]) -> str:
-    """The line that tells them, to a reader of the text and of a shared object made of it."""
+    """The C line that holds the facts, for readers of the text and of a shared object compiled from it."""
     # Two question marks could begin a trigraph; in JSON text they occur in strings only.
     text = json.dumps(facts, sort_keys=True).replace("?", r"\u003f")
     return f"const char mnist_edge_facts[] = {json.dumps(MAGIC + text)};"
 
 
 def with_accuracy(text: str, facts: dict[str, Any], top1: float, images: int) -> str:
-    """A ``.c`` with what it reaches on the test images in its head.
+    """The text of a ``.c`` with its accuracy on test images in its header and facts.
 
     Args:
-        text: without it. facts: in it. top1: a share. images: how many were counted.
+        text: of the ``.c``. facts: those in it. top1: from 0 to 1. images: number of test images.
     """
-    said = {**facts, "accuracy": {"top1": top1, "images": images}}
-    return text.replace(header(facts), header(said)).replace(facts_line(facts), facts_line(said))
+    measured = {**facts, "accuracy": {"top1": top1, "images": images}}
+    return text.replace(header(facts), header(measured)).replace(facts_line(facts), facts_line(measured))
 
 
 def header(facts: dict[str, Any]) -> str:
-    """The ``.h``, from the facts in a ``.c``."""
+    """Text of the header file, from the facts in a ``.c``."""
     name, contract = facts["prefix"], Contract.from_text(facts["contract"])
     upper, out = name.upper(), facts["output"]
     sizes = [math.prod(facts[end]["shape"]) for end in ("input", "output")]

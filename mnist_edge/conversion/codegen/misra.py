@@ -1,4 +1,4 @@
-"""Deviations of generated plain C from MISRA C:2012, by rule, with their reasons: they stand in the file itself."""
+"""Rules of MISRA C:2012 from which generated plain C deviates, with reasons. The generated file lists them."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float, backend:
 
 
 def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
-    """The steps, and aliases: tensors that share another tensor's bytes."""
+    """The steps, and aliases: names of tensors whose bytes are those of another tensor, with its name."""
     alias: dict[str, str] = {}
     readers: dict[str, list[OpInfo]] = {}
     for op in file.ops:
@@ -124,7 +124,7 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
         if op.kind == "CONV_2D":
             after = readers.get(out, [])
             if len(after) == 1 and out != file.outputs[0].name and _is_plain_pool(after[0], tensors[out]):
-                # The largest sum has the largest rounded answer: pooled first, a quarter of them is rounded.
+                # The largest sum has the largest output: if sums are pooled, only a quarter of them is requantized.
                 step.pool, step.target = 2, after[0].outputs[0]
                 step.comment += f", then {after[0].kind} 2 x 2"
                 step.limits = _meet(bounds(op, tensors[out]), bounds(after[0], tensors[after[0].outputs[0]]))
@@ -175,9 +175,9 @@ def _leave_borders(steps: list[Step], answer: str) -> None:
 
 
 def _reads_behind(step: Step, tensors: dict[str, TensorInfo]) -> bool:
-    """Whether the kernel would read behind the end of its input, which it reads in groups of four bytes.
+    """Whether the kernel, which reads groups of four bytes, would read behind the end of its input.
 
-    Buffers in scratch have `GROUP` bytes more than their tensor for that. The caller's image has not.
+    A buffer in scratch has `GROUP` more bytes than its tensor for this. The caller's image has not.
     """
     if step.kind not in CONV_DENSE_KINDS:
         return False

@@ -8,7 +8,7 @@ import numpy as np
 
 from mnist_edge.formats import OpInfo, TensorInfo
 
-BLOCK = 16  # channels side by side in a register of 512 bits, whose lanes multiply GROUP bytes each
+BLOCK = 16  # channels in a register of 512 bits, each of whose 32-bit lanes multiplies GROUP bytes
 OFFSET = 128  # activations are stored as q + 128
 _ALIGN = 64
 
@@ -90,7 +90,11 @@ def layer_input(step: Step, tensors: dict[str, TensorInfo]) -> LayerInput:
 
 
 def place(buffers: list[Buffer]) -> int:
-    """Give every buffer the lowest place that is free for as long as it lives; the size of all of it."""
+    """Give every buffer the lowest offset that is free from its first to its last step; returns the size of all.
+
+    Args:
+        buffers: changed. Offsets are multiples of 64 bytes.
+    """
     for buffer in sorted(buffers, key=lambda item: -item.size):
         taken = sorted(
             (other.at, other.at + other.size) for other in buffers
