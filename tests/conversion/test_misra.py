@@ -1,4 +1,4 @@
-"""Generated plain C, read by cppcheck's MISRA addon: nothing deviates but what the file itself names."""
+"""cppcheck's MISRA addon finds no deviation in generated plain C but those that the file lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mnist_edge.conversion.codegen.misra import DEVIATIONS
 from tests.conftest import unavailable
 from tests.support import backends, int8_nets
 
-# A shared object for a host and C++ are no matter of firmware.
+# Firmware is neither a shared object nor C++.
 COMMAND = (
     "cppcheck",
     "--addon=misra",
@@ -66,7 +66,7 @@ def code() -> str:
     return text
 
 
-def test_plain_c_deviates_from_misra_only_where_it_says_so(code: str, tmp_path: Path) -> None:
+def test_plain_c_deviates_from_misra_only_as_it_lists(code: str, tmp_path: Path) -> None:
     assert rules(code, tmp_path) == set(DEVIATIONS)
     for rule, reason in DEVIATIONS.items():
         assert f" *   {rule}: {reason}\n" in code
