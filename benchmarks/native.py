@@ -28,13 +28,17 @@ from mnist_edge import data
 from mnist_edge.conversion import codegen
 from mnist_edge.measure.machine import described_processor, machine
 from mnist_edge.runtime import open_session
-from mnist_edge.runtime.engines import native
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.toolchains import host_cc
 
 RESULTS = Path(__file__).parent / "results" / "native.md"
 ROUNDS, IMAGES = 9, {"dense": 3000, "cnn": 600}
-OTHERS = (("AVX_VNNI", "avx_vnni"), ("AVX2", "avx2"), ("C99", ""))  # backends, and what the processor must have
+OTHERS = (
+    ("AVX_VNNI", "avx_vnni"),
+    ("AVX2", "avx2"),
+    ("C99", ""),
+)  # backends, and the processor feature that each needs
 PEERS = (("litert", ".tflite"), ("tflite-runtime", ".tflite"), ("onnxruntime", ".onnx"))
 
 
@@ -42,17 +46,19 @@ Predict = Callable[[NDArray[np.uint8]], object]
 
 
 def contenders(folder: Path, model: str, threads: int, alone: bool) -> dict[str, Predict]:
-    """What is compared, by its name in the table; with ``alone`` also what takes a single image only."""
+    """Functions to compare, by their names in the table; with ``alone`` also those that take a single image only."""
     own = open_session(folder / f"{model}-int8.c", threads=threads)
     found: dict[str, Predict] = {own.delegate: own.predict}
-    fast, flags = native.FLAGS, Path("/proc/cpuinfo").read_text().split()
+    fast, flags = host_cc.FLAGS, Path("/proc/cpuinfo").read_text().split()
     for backend, flag in OTHERS:
         if flag in ("", *flags):
-            native.FLAGS = (*fast, f"-DEDGE_BACKEND=EDGE_{backend}")
+            host_cc.FLAGS = (*fast, f"-DEDGE_BACKEND=EDGE_{backend}")
             session = open_session(folder / f"{model}-int8.c", threads=threads)
-            session.predict(np.zeros((1000, 28, 28), np.uint8))  # loads the programs of all its threads now
+            session.predict(
+                np.zeros((1000, 28, 28), np.uint8)
+            )  # loads the programs of all its threads before the measurement
             found.setdefault(session.delegate, session.predict)
-    native.FLAGS = fast
+    host_cc.FLAGS = fast
     for engine, suffix in PEERS:
         path = folder / f"{model}-int8{suffix}"
         session = open_session(path, engine, threads)
@@ -64,7 +70,7 @@ def contenders(folder: Path, model: str, threads: int, alone: bool) -> dict[str,
 
 
 def one_image(predict: Predict, images: NDArray[np.uint8], n: int) -> float:
-    """Median microseconds."""
+    """Median time of a call with one image, in microseconds."""
     taken = []
     for at in range(n):
         image = images[at : at + 1]
@@ -75,7 +81,7 @@ def one_image(predict: Predict, images: NDArray[np.uint8], n: int) -> float:
 
 
 def many_images(predict: Predict, images: NDArray[np.uint8], _: int) -> float:
-    """Microseconds an image."""
+    """Time of one call with all images, in microseconds an image."""
     begun = time.perf_counter_ns()
     predict(images)
     return (time.perf_counter_ns() - begun) / 1e3 / len(images)

@@ -1,4 +1,4 @@
-"""Keras to C: the int8 TFLite file as one C99 file, which answers bit for bit as LiteRT's reference kernels do."""
+"""Keras to C: the int8 TFLite file as one C99 file, bit-exact with LiteRT's reference kernels."""
 
 from __future__ import annotations
 
@@ -30,18 +30,17 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
 
 
 def finish(content: bytes, test: Split) -> bytes:
-    """The file with its accuracy on the test images in its head, where a compiler is here to run it."""
+    """The C with its accuracy on the test images in its header; unchanged if no compiler is installed to run it."""
     try:
         program = native.load(content, 1)
     except MissingError:
         return content
     right = program.run(test.images).argmax(axis=1) == test.labels
-    said = codegen.with_accuracy(content.decode(), c.facts_of(content), float(right.mean()), len(right))
-    return said.encode()
+    return codegen.with_accuracy(content.decode(), c.facts_of(content), float(right.mean()), len(right)).encode()
 
 
 def companions(content: bytes, stem: str) -> dict[str, bytes]:
-    """The header beside a ``.c``, by its name."""
+    """The header file that belongs to a ``.c``, by file name."""
     return {f"{stem}.h": codegen.header(c.facts_of(content)).encode()}
 
 

@@ -26,7 +26,7 @@ from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fing
 LOG_NAME = "export.log"
 BACKENDS = ("all", "c99", "arm", "x86")  # of generated C
 PACKAGE_FOLDER = Path(__file__).parent.parent
-CODE_SUFFIXES = (".py", ".c")
+CODE_SUFFIXES = (".py", ".c", ".in")
 
 
 @dataclass(frozen=True)

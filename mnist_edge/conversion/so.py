@@ -1,4 +1,4 @@
-"""Keras to a shared object: generated C, compiled here. It runs on processors of this kind, without a compiler."""
+"""Keras to a shared object: generated C, compiled on this machine; it runs on such processors without a compiler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONVERTER = replace(
     c.CONVERTER,
     name="so",
     suffix=".so",
-    sources=(*c.SOURCES, "conversion/so.py", "runtime/engines/native.py"),
+    sources=(*c.SOURCES, "conversion/so.py", "runtime/engines/native.py", "toolchains/host_cc.py"),
     finish=finish,
     companions=None,
 )

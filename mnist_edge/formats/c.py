@@ -1,6 +1,7 @@
-"""Reading generated C: what it says of itself, in one line of the text, and in a shared object made of it.
+"""Parser of generated C: the facts in its text, or in a shared object compiled from it.
 
-The line defines ``mnist_edge_facts``: JSON with its functions' prefix, its ends, its scratch buffer, the contract.
+One line of the text defines ``mnist_edge_facts``: JSON with the prefix of its functions, its input and output, the size
+of its scratch buffer, and the contract.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _PREFIX = re.compile(r"[A-Za-z_]\w*")
 
 
 def read(content: bytes) -> ModelFile:
-    """What generated C declares.
+    """Input, output and contract of generated C.
 
     Raises:
         ContentError: C that mnist-edge did not generate.
@@ -34,10 +35,10 @@ def read(content: bytes) -> ModelFile:
 
 
 def facts_of(content: bytes) -> dict[str, Any]:
-    """The facts in a ``.c`` or a shared object.
+    """Facts in the content of a ``.c`` or of a shared object.
 
     Raises:
-        ContentError: there are none.
+        ContentError: there are none, or they are damaged.
     """
     line, shared = _LINE.search(content), _SHARED.search(content)
     try:
@@ -54,7 +55,7 @@ def parse_facts(text: str) -> dict[str, Any]:
     """Facts from their JSON.
 
     Raises:
-        ValueError: something else.
+        ValueError: it is no JSON, or a fact is missing or impossible.
     """
     try:
         facts: dict[str, Any] = json.loads(text)

@@ -1,1 +1,1 @@
-"""The arithmetic of int8 TFLite files, written once: for the integer reference engine, the generated C, and tests."""
+"""Arithmetic of int8 TFLite files, which the integer reference engine, the C generator and tests share."""

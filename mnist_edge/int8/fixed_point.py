@@ -1,7 +1,7 @@
 """TensorFlow Lite's integer arithmetic on int64 arrays: multipliers, both roundings, and the softmax of int8 logits.
 
-Sources: TensorFlow Lite's quantization specification, and the public headers of gemmlowp (fixedpoint) and of TensorFlow
-Lite's kernels (common, softmax), whose results these functions have bit for bit.
+Sources: TensorFlow Lite's quantization specification, and the public headers of gemmlowp (``fixedpoint``) and of
+TensorFlow Lite's kernels (``common``, ``softmax``). The results are bit for bit the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
-# How a product with a multiplier gets back to 32 bits: rounded once at the end, or to 32 bits and then once more.
+# Rounding of a product with a multiplier: once at the end, or to 32 bits and again after the shift.
 ONCE, TWICE = "once", "twice"
 _INT32 = (-(1 << 31), (1 << 31) - 1)
 # exp(-2**k) for k = -2 .. 4, as 32-bit fractions.
@@ -24,7 +24,7 @@ DIFFERENCE_BITS, SUM_BITS = 5, 12  # integer bits of a logit's distance from the
 
 
 def multiplier(real: float) -> tuple[int, int]:
-    """A positive number as (m, shift): about m * 2**(shift - 31), with m of 31 bits."""
+    """A positive number as (m, shift), which stands for m * 2**(shift - 31); m has 31 bits. (0, 0) if it is tiny."""
     if real == 0:
         return 0, 0
     fraction, shift = math.frexp(real)
@@ -38,7 +38,7 @@ def multiply(x: Integers, m: Any, shift: Any, rounding: str) -> Integers:
     """X * m * 2**(shift - 31), rounded.
 
     Args:
-        x: of 32 bits. m, shift: see `multiplier`; arrays are broadcast. rounding: `ONCE` or `TWICE`.
+        x: integers that fit 32 bits. m, shift: see `multiplier`; arrays are broadcast. rounding: `ONCE` or `TWICE`.
     """
     m, shift = np.asarray(m, np.int64), np.asarray(shift, np.int64)
     if rounding == ONCE:
@@ -49,10 +49,10 @@ def multiply(x: Integers, m: Any, shift: Any, rounding: str) -> Integers:
 
 
 def high_product(a: Integers, b: Any) -> Integers:
-    """The upper half of twice a product, rounded to nearest, ties away from zero."""
+    """A * b / 2**31, rounded to nearest, ties upwards."""
     product = a * np.asarray(b, np.int64)
     nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
-    # Truncated, as C divides.
+    # Division by 2**31 that truncates towards zero, as in C.
     return np.where(nudged >= 0, nudged >> 31, -(-nudged >> 31))
 
 
@@ -72,7 +72,7 @@ def softmax_table(scale: float) -> tuple[Integers, int]:
         scale: of the logits, beta 1.
 
     Returns:
-        int64 (256,), fractions of 31 bits, and how many of them count: farther logits are 0.
+        int64 (256,), fractions of 31 bits; and the number of distances that count: at larger ones the result is 0.
     """
     real = min(scale * (1 << (31 - DIFFERENCE_BITS)), (1 << 31) - 1.0)
     m, shift = multiplier(real)
@@ -88,7 +88,10 @@ def softmax(logits: Integers, scale: float) -> Integers:
     """int8 probabilities of int8 logits, on the grid 1/256 with zero point -128.
 
     Args:
-        logits: (n, classes). scale: of them.
+        logits: int64 (n, classes), from -128 to 127. scale: of the logits.
+
+    Returns:
+        int64 (n, classes), from -128 to 127.
     """
     table, counted = softmax_table(scale)
     distance = logits.max(axis=1, keepdims=True) - logits

@@ -28,7 +28,7 @@ INT32_MAX = (1 << 31) - 1
 MAX_CLASSES = 1 << 12
 _SHARES_GRID = (1 / 256, -128)  # of SOFTMAX's and LOGISTIC's outputs
 _ZEROS = {"int8": (-128, 127), "uint8": (0, 255)}
-_ON_PIXELS = ("QUANTIZE", "RESHAPE")  # what may read the uint8 image
+_ON_PIXELS = ("QUANTIZE", "RESHAPE")  # kinds of ops that may read the uint8 image
 _INPUTS = {"ADD": 2, "SUB": 2, "MUL": 2, "MEAN": 2, "LEAKY_RELU": 1, "LOGISTIC": 1, "QUANTIZE": 1, "SOFTMAX": 1}
 
 
@@ -46,7 +46,7 @@ def problem(file: ModelFile, constants: Constants) -> str | None:
     """Why a graph cannot be computed exactly in integers: the first op or tensor at fault, or None.
 
     Args:
-        file: what an int8 TFLite file declares. constants: its constant tensors by name.
+        file: a parsed int8 TFLite file. constants: its constant tensors by name.
     """
     tensors = {tensor.name: tensor for tensor in file.tensors}
     for position, op in enumerate(file.ops):
@@ -66,7 +66,7 @@ def problem(file: ModelFile, constants: Constants) -> str | None:
 
 
 def _ends(op: OpInfo) -> str | None:
-    """Cause if an op has another number of inputs than its kernel takes."""
+    """Cause if the number of inputs is not that of the kernel."""
     wanted = _INPUTS.get(op.kind, len(op.inputs))
     if len(op.inputs) != wanted:
         return f"it has {len(op.inputs)} inputs, not {wanted}"
@@ -77,12 +77,12 @@ def _checked(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
     try:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return _CHECKS[op.kind](op, tensors, constants)
-    except (OverflowError, ValueError):  # of multipliers that float32 does not hold
+    except (OverflowError, ValueError):  # a multiplier is infinite in float32
         return "its scales are out of range"
 
 
 def _activation(tensor: TensorInfo) -> str | None:
-    """Cause if a computed tensor lacks a single grid or a batch as its first dimension."""
+    """Cause if a computed tensor has several scales or zero points, or no batch as its first dimension."""
     if tensor.dtype not in _ZEROS:
         return f"{tensor.name} is {tensor.dtype}"
     if not tensor.shape or tensor.shape[0] not in (1, -1) or -1 in tensor.shape[1:]:
@@ -139,7 +139,7 @@ def _fused(op: OpInfo) -> str | None:
 
 
 def _window(op: OpInfo, source: TensorInfo, out: TensorInfo, kernel: tuple[int, ...]) -> str | None:
-    """The output's height and width must be those that kernel, stride and padding give."""
+    """Cause if the output's height and width are not those that kernel, stride and padding give."""
     if len(source.shape) != 4 or len(out.shape) != 4 or "strides" not in op.attributes:
         return f"it goes from {source.shape} to {out.shape}"
     same = bool(op.attributes["same_padding"][0])

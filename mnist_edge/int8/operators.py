@@ -1,4 +1,4 @@
-"""Constants of TFLite's int8 ops that are no sums of products: means, sums, products, LEAKY_RELU and LOGISTIC.
+"""Constants of TFLite's int8 ops without weights: means, sums and products of tensors, LEAKY_RELU and LOGISTIC.
 
 The sources are LiteRT 2.3's reference kernels: ``reduce.h``, ``mul.cc``, ``sub.cc``, ``activations.cc``, ``common.h``.
 Some of their multipliers are computed from float32 scales in float32, others in float64; these functions do the same.
@@ -18,7 +18,7 @@ ADD_SHIFT = 20  # bits by which the operands of ADD and SUB are raised before th
 
 
 def mean_axes(axes: NDArray[Any], rank: int) -> list[int]:
-    """The dimensions over which MEAN goes, in order, without repetitions and negative numbers."""
+    """Dimensions over which MEAN goes, ascending, each once, counted from the first."""
     return sorted({int(axis) % rank for axis in axes.ravel()})
 
 

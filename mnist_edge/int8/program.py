@@ -1,7 +1,7 @@
-"""int8 TFLite files in NumPy, one op after the other in integers: slow, short, and what the files mean.
+"""Interpreter of int8 TFLite files in NumPy integers. It is slow and short, and defines the outputs of a file.
 
-It rounds as LiteRT's reference kernels do (2.3: twice in convolutions, once in fully connected layers). The engine
-``reference`` runs it, the C generator takes its bounds and multipliers from it, and tests compare both with it.
+It rounds as the reference kernels of LiteRT 2.3: twice in convolutions, once in fully connected layers. The engine
+``reference`` runs it, the C generator takes bounds and multipliers from it, and tests compare engines with it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ _RELU = {0: (-math.inf, math.inf), 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 
 
 
 class IntegerProgram:
-    """A graph of int8 ops. ``rounding`` says by op kind how products are rounded."""
+    """A graph of int8 ops. ``rounding`` gives, by the kind of op, how products are rounded.
+
+    Raises:
+        RefusedError: the graph cannot be computed exactly in integers.
+    """
 
     batched = True
     delegate = "NumPy"
@@ -77,7 +81,7 @@ def _port(tensor: TensorInfo) -> Port:
 
 
 def bounds(op: OpInfo, out: TensorInfo) -> tuple[int, int]:
-    """The smallest and the largest value of an op's output, its fused activation among them."""
+    """The smallest and the largest value of an op's output: the limits of int8 and of its fused activation."""
     low, high = _RELU[op.attributes.get("activation", (0,))[0]]
     scale, zero_point = out.scale[0], out.zero_point[0]
     least = -128 if low == -math.inf else max(-128, zero_point + round(low / scale))
@@ -86,13 +90,13 @@ def bounds(op: OpInfo, out: TensorInfo) -> tuple[int, int]:
 
 
 def table(op: OpInfo, source: TensorInfo, out: TensorInfo) -> Integers:
-    """What an op of one input makes of its 256 values, from the smallest to the largest."""
+    """Outputs of an op with one input for each of the 256 input values, in ascending order; int64 (256,)."""
     least = 0 if source.dtype == "uint8" else -128
     return _KERNELS[op.kind](op, [np.arange(least, least + 256)], [source, out], ONCE)
 
 
 def multipliers(source: TensorInfo, weights: TensorInfo, out: TensorInfo) -> tuple[Integers, Integers]:
-    """What brings a sum of products to the output's grid: (m, shift), one each for every output channel."""
+    """Multipliers from sums of products to the output's scale, as (m, shift): one for each scale of the weights."""
     pairs = [multiplier(source.scale[0] * scale / out.scale[0]) for scale in weights.scale]
     return np.array([m for m, _ in pairs], np.int64), np.array([shift for _, shift in pairs], np.int64)
 
@@ -125,7 +129,7 @@ def _clip(x: Any, ends: tuple[int, int]) -> Integers:
 
 
 def _products(x: Integers, weights: Integers) -> Any:
-    """X (..., k) times weights (channels, k). In doubles, which hold these sums exactly, for BLAS has no integers."""
+    """X (..., k) times the transpose of weights (channels, k), in float64: BLAS has no integers; the sums are exact."""
     return (x.astype(np.float64) @ weights.T.astype(np.float64)).astype(np.int64)
 
 
@@ -214,7 +218,7 @@ def _leaky_relu(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integ
 
 def _logistic(_: OpInfo, inputs: list[Any], ends: list[Any], __: str) -> Integers:
     table = logistic_table(*ends)
-    assert table is not None  # `integer_graph.problem` has checked that there is one
+    assert table is not None  # `graph.problem` has checked that there is one
     found: Integers = table[inputs[0] + 128]
     return found
 

@@ -1,4 +1,4 @@
-"""The conversions where numbers cross from a model to us: the two of a quantized boundary, and the softmax.
+"""Conversions between the integers of a quantized model and real numbers, and the softmax of real logits.
 
 Formulas: B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference
 (2018), section 2.1: real = scale * (q - zero_point).
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Port:
-    """An input or output of a loaded file: real = (q - zero_point) * scale where ``scale`` is not None.
+    """An input or output of a loaded file: real = (q - zero_point) * scale if ``scale`` is not None.
 
     ``shape`` is that of one image or one answer, without the batch dimension.
     """
@@ -39,7 +39,7 @@ def dequantize(steps: NDArray[Any], scale: float, zero_point: int) -> NDArray[np
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of logits as probabilities, shifted by their maximum so that nothing overflows."""
+    """Probabilities of logits, both float32 (n, classes). Rows are shifted by their maximum to avoid overflow."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 

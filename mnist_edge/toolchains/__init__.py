@@ -1,1 +1,1 @@
-"""External compilers and boards, and what they say of a file or of this machine."""
+"""External compilers and boards: what they make of generated C, and what the system says of this machine."""

@@ -1,28 +1,32 @@
-"""What generated code takes of a microcontroller, and whether that is too much."""
+"""How much flash, RAM and stack generated code takes on a microcontroller, and whether that is within a budget."""
 
 from __future__ import annotations
 
 import math
 import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_edge.errors import GateError
+from mnist_edge.errors import GateError, RefusedError
 from mnist_edge.formats import c
 from mnist_edge.results import Artifact, Footprint
 from mnist_edge.store.files import read_bytes
+from mnist_edge.toolchains import cross_gcc
+from mnist_edge.toolchains.boards import BOARDS
 
-COMPILER, SIZE, PROCESSOR = "arm-none-eabi-gcc", "arm-none-eabi-size", "cortex-m4"
-_FLAGS = ("-std=c99", "-Os", "-mthumb", "-ffunction-sections", "-fdata-sections", "-fcallgraph-info=su")
+BOARD = BOARDS["cortex-m4"]
+# GCC's graph of calls, ``net.ci``: functions with the size of their stack frames, and who calls whom.
+_CALL_GRAPH = "-fcallgraph-info=su"
 _NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 
 
 def footprints(artifacts: Sequence[Artifact]) -> list[Footprint]:
-    """Of those artifacts that are C: compiled for a Cortex-M4 where its compiler is here, else counted."""
+    """Footprints of the artifacts in C.
+
+    They are compiled for a Cortex-M4. Without its compiler, flash is estimated from the constants, and stack is None.
+    """
     found = []
     for item in artifacts:
         if item.format == "c":
@@ -31,34 +35,40 @@ def footprints(artifacts: Sequence[Artifact]) -> list[Footprint]:
             ends = sum(math.prod(facts[end]["shape"]) for end in ("input", "output"))
             compiled = _compile(content, f"{facts['prefix']}_run")
             flash, stack = compiled or (facts["constant_bytes"], None)
-            found.append(Footprint(item.path, PROCESSOR if compiled else None, flash, facts["scratch"] + ends, stack))
+            processor = BOARD.processor if compiled else None
+            found.append(Footprint(item.path, processor, flash, facts["scratch"] + ends, stack))
     return found
 
 
 def _compile(content: bytes, entry: str) -> tuple[int, int] | None:
-    """Bytes of flash, and of stack from a function on down; None where no such compiler is here, or it fails."""
-    if shutil.which(COMPILER) is None or shutil.which(SIZE) is None:
+    """Bytes of flash, and bytes of stack that a function and those that it calls take; None if it does not compile."""
+    if not cross_gcc.is_installed(BOARD):
         return None
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "net.c").write_bytes(content)
-        build = [COMPILER, f"-mcpu={PROCESSOR}", *_FLAGS, "-c", "net.c", "-o", "net.o"]
-        if subprocess.run(build, cwd=folder, capture_output=True, check=False).returncode:
+        source = Path(folder) / "net.c"
+        source.write_bytes(content)
+        try:
+            compiled = cross_gcc.compile_object(BOARD, source, (_CALL_GRAPH,))
+        except RefusedError:
             return None
-        said = subprocess.run([SIZE, "net.o"], cwd=folder, capture_output=True, text=True, check=True).stdout.split()
-        graph = (Path(folder) / "net.ci").read_text()
-    frames = {title: int(size) for title, size in _NODE.findall(graph)}
+        return cross_gcc.flash_bytes(BOARD, compiled), _stack_bytes(source.with_suffix(".ci").read_text(), entry)
+
+
+def _stack_bytes(call_graph: str, entry: str) -> int:
+    """Largest stack of a function and those that it calls, in bytes. No function of generated C calls itself."""
+    frames = {title: int(size) for title, size in _NODE.findall(call_graph)}
     calls: dict[str, set[str]] = {}
-    for caller, callee in _EDGE.findall(graph):
+    for caller, callee in _EDGE.findall(call_graph):
         calls.setdefault(caller, set()).add(callee)
 
-    def depth(function: str) -> int:  # nothing of it calls itself
+    def depth(function: str) -> int:
         return frames.get(function, 0) + max(map(depth, calls.get(function, ())), default=0)
 
-    return int(said[6]) + int(said[7]), depth(entry)
+    return depth(entry)
 
 
 def over_budget(found: Sequence[Footprint], max_flash: int | None, max_ram: int | None) -> GateError | None:
-    """The failure of the first that takes more than it may, in bytes; None where all fit. RAM is with the stack."""
+    """The error for the first footprint that exceeds a budget in bytes; None if all fit. RAM includes the stack."""
     for item in found:
         ram = item.ram_bytes + (item.stack_bytes or 0)
         for what, taken, most in (("flash", item.flash_bytes, max_flash), ("RAM", ram, max_ram)):

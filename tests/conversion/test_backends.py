@@ -1,6 +1,6 @@
-"""Every backend of generated C: bit for bit what LiteRT's reference kernels say, and clean under the sanitizers.
+"""Every backend of generated C: bit for bit the outputs of LiteRT's reference kernels, without a sanitizer's report.
 
-That the NumPy integers say the same is in test_reference.py.
+tests/int8/test_program.py compares the integer reference engine with the same kernels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Expected = dict[str, tuple[bytes, NDArray[np.int8]]]
 
 @pytest.fixture(scope="module")
 def images(mnist: data.Splits) -> NDArray[np.uint8]:
-    """The test set, and behind it what no digit looks like."""
+    """Noise, a black and a white image, and the test images."""
     noise = np.random.default_rng(0).integers(0, 256, (198, 28, 28, 1)).astype(np.uint8)
     ends = np.stack([np.full((28, 28, 1), value, np.uint8) for value in (0, 255)])
     return np.concatenate([noise, ends, mnist.test.images])
@@ -35,7 +35,7 @@ def images(mnist: data.Splits) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="module")
 def expected(mnist: data.Splits, images: NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory) -> Expected:
-    """C and what it must answer, made where a test asks for it."""
+    """Generated C and its expected outputs for each net, made when a test first asks for them."""
     log = tmp_path_factory.mktemp("log") / "log"
 
     class Lazily(Expected):
@@ -63,7 +63,9 @@ def test_no_output_differs(name: str, way: str, expected: Expected, images: NDAr
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_wide_convolutions(way: str, images: NDArray[np.uint8], mnist: data.Splits, tmp_path: Path) -> None:
+def test_no_output_of_wide_convolutions_differs(
+    way: str, images: NDArray[np.uint8], mnist: data.Splits, tmp_path: Path
+) -> None:
     """Rows of several tiles, an odd number of blocks, pooled and not."""
     import keras
 
@@ -82,7 +84,7 @@ def test_wide_convolutions(way: str, images: NDArray[np.uint8], mnist: data.Spli
 
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("way", NATIVE)
-def test_the_sanitizers_find_nothing(
+def test_sanitizers_report_nothing(
     name: str, way: str, expected: Expected, images: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     backends.runs_here(WAYS[way])
@@ -93,7 +95,7 @@ def test_the_sanitizers_find_nothing(
 
 
 @pytest.mark.parametrize("name", ["dense", "cnn", "residual"])
-def test_two_threads_with_their_own_scratch_do_not_meet(
+def test_threads_with_their_own_scratch_do_not_disturb_each_other(
     name: str, expected: Expected, images: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     text, wanted = expected[name]

@@ -1,4 +1,4 @@
-"""Generated C as a user meets it: read, compiled, loaded, on a microcontroller, from the command line."""
+"""Generated C as users meet it: its text, compiled, loaded, on a microcontroller, and from the command line."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def _compiler() -> None:
 
 @pytest.fixture(scope="module")
 def files(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """int8 TFLite files: ours, and another architecture."""
+    """int8 TFLite files: the shipped models, and another architecture."""
     log = tmp_path_factory.mktemp("log") / "log"
     found = {name: (SHIPPED / name / f"{name}-int8.tflite").read_bytes() for name in ("dense", "cnn")}
     return found | {"residual": int8_file("residual", mnist.calibration.images[:100], log)}
 
 
-def test_it_is_read_like_any_format(files: dict[str, bytes]) -> None:
+def test_generated_c_declares_its_facts_and_includes_its_header(files: dict[str, bytes]) -> None:
     text = source(files["cnn"], "cnn")
     facts = facts_of(text)
     assert facts["source_sha256"] == sha256_of(files["cnn"])
@@ -68,7 +68,7 @@ def test_it_is_read_like_any_format(files: dict[str, bytes]) -> None:
         assert layer in text.decode()
 
 
-def test_the_documented_program_compiles_and_answers(
+def test_the_documented_program_compiles_and_classifies_images(
     files: dict[str, bytes], tmp_path: Path, mnist: data.Splits
 ) -> None:
     program = (ROOT / "docs" / "microcontrollers.md").read_text().split("<!-- main.c -->\n```c\n")[1].split("```")[0]
@@ -81,11 +81,11 @@ def test_the_documented_program_compiles_and_answers(
         (tmp_path / name).write_bytes(content)
     subprocess.run(["cc", *STRICT, "-o", "digit", "main.c", "cnn-int8.c"], check=True, cwd=tmp_path)
     for image, label in zip(mnist.test.images[:20], mnist.test.labels[:20], strict=True):
-        said = subprocess.run([tmp_path / "digit"], input=image.tobytes(), capture_output=True, check=True).stdout
-        assert re.fullmatch(rf"{label}, \d+ %\n", said.decode())
+        printed = subprocess.run([tmp_path / "digit"], input=image.tobytes(), capture_output=True, check=True).stdout
+        assert re.fullmatch(rf"{label}, \d+ %\n", printed.decode())
 
 
-def test_an_op_without_a_kernel_is_named() -> None:
+def test_the_error_names_an_op_that_has_no_kernel() -> None:
     def pad(model: object, graph: object) -> None:
         for code in model.operatorCodes:  # type: ignore[attr-defined]
             if code.builtinCode == 17:
@@ -95,7 +95,7 @@ def test_an_op_without_a_kernel_is_named() -> None:
         source(bad_models.tflite(pad), "odd")
 
 
-def test_code_is_loaded_only_where_a_manifest_names_its_hash(
+def test_code_is_loaded_only_if_a_manifest_names_its_hash(
     files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: data.Splits
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -114,7 +114,7 @@ def test_code_is_loaded_only_where_a_manifest_names_its_hash(
     turned = np.ascontiguousarray(mnist.test.images[:1, ..., 0].transpose(0, 2, 1)).transpose(0, 2, 1)
     assert not turned.flags.c_contiguous
     assert (session.predict(turned) == expected[:1]).all()
-    # A cache that somebody else has written to is compiled over.
+    # A file in the cache that was changed is compiled again.
     (kept,) = (tmp_path / "cache" / "mnist-edge" / "native").glob("*.so")
     whole = kept.read_bytes()
     kept.write_bytes(whole[:-100] + bytes(100))
@@ -126,7 +126,9 @@ def test_code_is_loaded_only_where_a_manifest_names_its_hash(
     assert "apt install gcc" in caught.value.remedy
 
 
-def test_sessions_share_nothing(files: dict[str, bytes], tmp_path: Path, mnist: data.Splits) -> None:
+def test_threads_of_one_session_give_the_answers_of_a_single_thread(
+    files: dict[str, bytes], tmp_path: Path, mnist: data.Splits
+) -> None:
     path, text = tmp_path / "cnn-int8.c", source(files["cnn"], "cnn")
     Manifest.load(tmp_path).commit({path.name: (text, {})})
     images = mnist.test.images[:4000]
@@ -134,7 +136,9 @@ def test_sessions_share_nothing(files: dict[str, bytes], tmp_path: Path, mnist: 
 
 
 @pytest.mark.parametrize(("board", "name"), [("cortex-m4", "cnn"), ("cortex-m4", "residual"), ("cortex-m3", "dense")])
-def test_on_an_emulated_microcontroller(board: str, name: str, files: dict[str, bytes], tmp_path: Path) -> None:
+def test_no_output_differs_on_an_emulated_microcontroller(
+    board: str, name: str, files: dict[str, bytes], tmp_path: Path
+) -> None:
     if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
         unavailable("A compiler or an emulator of microcontrollers")
     (tmp_path / "net.c").write_bytes(source(files[name], name))
@@ -148,7 +152,9 @@ def test_on_an_emulated_microcontroller(board: str, name: str, files: dict[str, 
     assert 0 < report["stack_bytes"] < 1000
 
 
-def test_the_command_line(workspace: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_export_writes_c_and_checks_budgets_and_backends(
+    workspace: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
     shutil.copytree(workspace / "dense", tmp_path / "dense")
     gate = ["--max-drop-pp", 5, "--min-agreement", 0.9, "--max-class-drop-pp", 50]
     run = cli("export", "--format", "c", "--build", "--model", "dense", "-o", tmp_path, *gate, "--json")
@@ -157,9 +163,9 @@ def test_the_command_line(workspace: Path, tmp_path: Path, cli: Callable[..., Ru
     for artifact in run.json["artifacts"]:
         assert [row["engine"] for row in artifact["parity"]] == ["native"]
     (row,) = run.json["artifacts"][0]["parity"]
-    said = f"{row['accuracy']:.2%} of 10,000 test images"
-    assert said in (tmp_path / "dense" / "dense-int8.h").read_text()
-    assert said in (tmp_path / "dense" / "dense-int8.c").read_text()
+    accuracy = f"{row['accuracy']:.2%} of 10,000 test images"
+    assert accuracy in (tmp_path / "dense" / "dense-int8.h").read_text()
+    assert accuracy in (tmp_path / "dense" / "dense-int8.c").read_text()
     assert (tmp_path / "dense" / "dense-int8.h").is_file()
     (size,) = run.json["footprints"]
     assert 102_000 < size["flash_bytes"] < 110_000
@@ -184,7 +190,7 @@ def test_the_command_line(workspace: Path, tmp_path: Path, cli: Callable[..., Ru
     assert_two_lines(cli("evaluate", stray), 4)
 
 
-def test_what_is_compiled_runs_without_a_compiler(
+def test_a_shared_object_runs_without_a_compiler(
     files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mnist: data.Splits
 ) -> None:
     content = native.compiled(source(files["dense"], "dense"))
@@ -196,7 +202,7 @@ def test_what_is_compiled_runs_without_a_compiler(
     Manifest.load(tmp_path).commit({path.name: (content, {})})
     expected = open_session(SHIPPED / "dense" / "dense-int8.tflite", "litert-reference").predict(mnist.test.images[:64])
     assert (open_session(path).predict(mnist.test.images[:64]) == expected).all()
-    # Whole by its manifest, and made for nothing that is here.
+    # Its hash is that of the manifest, but it was compiled for another processor.
     other = bytearray(content)
     other[18:20] = (0xBEEF).to_bytes(2, "little")  # the processor, in an ELF file's head
     Manifest.load(tmp_path).commit({path.name: (bytes(other), {})})
@@ -219,8 +225,8 @@ def test_layers_that_share_their_weights_keep_their_channels_in_order(tmp_path: 
 
 
 @pytest.mark.parametrize(("scale", "zero_point"), [(1 / 255, 0), (0.003076, 0), (0.01, 10)])
-def test_pixels_are_taken_as_they_are_whatever_the_grid_of_the_files_input(scale: float, zero_point: int) -> None:
-    """Python puts pixels on the grid of a TFLite file's input; the C does so by itself."""
+def test_the_code_takes_pixels_whatever_the_scale_of_the_input_of_the_file(scale: float, zero_point: int) -> None:
+    """For a TFLite file, Python quantizes pixels to the scale of its input; generated C does so itself."""
     net = int8_nets.begun(1, 9, 9, scale=scale, zero_point=zero_point)
     net.conv(5, (3, 3), (1, 1), int8_nets.VALID)
     content = int8_nets.ended(net)
@@ -233,8 +239,8 @@ def test_pixels_are_taken_as_they_are_whatever_the_grid_of_the_files_input(scale
     assert pixel_lookup(code.input, 1 / 255) is None
 
 
-def test_the_integers_of_a_uint8_output_are_those_of_the_reference_kernels() -> None:
-    """A file that answers in uint8 ends in a QUANTIZE from int8, whose upper half must not be clipped at 127."""
+def test_uint8_outputs_are_those_of_the_reference_kernels() -> None:
+    """A file with a uint8 output ends in a QUANTIZE from int8, whose outputs above 127 must not be clipped."""
     net = int8_nets.begun(2, 9, 9)
     net.reshape(81)
     net.dense(10, int8_nets.NONE)

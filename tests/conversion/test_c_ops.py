@@ -1,4 +1,4 @@
-"""Ops without weights in generated C and in the integer reference engine: as LiteRT's reference kernels, or refused."""
+"""Ops without weights: generated C and the integer reference engine equal LiteRT's reference kernels, or refuse."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.int8_nets import POINTWISE, Net, pointwise
 
 @pytest.fixture(scope="module")
 def images() -> NDArray[np.uint8]:
-    """Every value of a pixel in order, and noise from dark to light."""
+    """An image with every pixel value in order, and noise from dark to light."""
     draw = np.random.default_rng(3)
     noise = [draw.integers(low, low + 130, 256) for low in range(0, 127, 6)]
     return np.stack([np.arange(256), *noise]).reshape(-1, 16, 16, 1).astype(np.uint8)
@@ -32,7 +32,9 @@ def expected(content: bytes, images: NDArray[np.uint8]) -> NDArray[np.int8]:
 
 
 @pytest.mark.parametrize("name", POINTWISE)
-def test_the_reference_engine_answers_as_the_reference_kernels(name: str, images: NDArray[np.uint8]) -> None:
+def test_outputs_of_the_reference_engine_are_those_of_the_reference_kernels(
+    name: str, images: NDArray[np.uint8]
+) -> None:
     content = pointwise(name)
     wanted = expected(content, images)
     assert len(np.unique(wanted)) > 4
@@ -40,7 +42,7 @@ def test_the_reference_engine_answers_as_the_reference_kernels(name: str, images
 
 
 @pytest.mark.parametrize("name", POINTWISE)
-def test_generated_c_answers_as_the_reference_kernels(name: str, images: NDArray[np.uint8]) -> None:
+def test_outputs_of_generated_c_are_those_of_the_reference_kernels(name: str, images: NDArray[np.uint8]) -> None:
     if shutil.which("cc") is None:
         unavailable("A C compiler")
     content = pointwise(name)
@@ -49,8 +51,8 @@ def test_generated_c_answers_as_the_reference_kernels(name: str, images: NDArray
         assert (native.load(text, 1).run(images) == expected(content, images)).all()
 
 
-def test_an_image_is_put_on_another_grid(images: NDArray[np.uint8]) -> None:
-    """The first QUANTIZE of a file need not be the one that only subtracts 128."""
+def test_an_image_is_quantized_to_another_scale(images: NDArray[np.uint8]) -> None:
+    """The first QUANTIZE of a file may do more than subtract 128."""
     net = int8_nets.begun(1, 16, 16)
     grid = net.tensors[net.last].quantization
     net.scale, net.zero_point = 0.006, -40
@@ -147,7 +149,7 @@ def _a_zero_point_out_of_range(net: Net) -> None:
         (_a_third_input, "2 inputs, not 1"),
     ],
 )
-def test_what_is_not_computed_exactly_is_refused_by_name(build: Callable[[Net], None], cause: str) -> None:
+def test_an_op_that_cannot_be_computed_exactly_is_refused_by_name(build: Callable[[Net], None], cause: str) -> None:
     net = int8_nets.begun(1, 16, 16)
     net.reshape(4, 8, 8)
     build(net)
@@ -161,7 +163,7 @@ def test_what_is_not_computed_exactly_is_refused_by_name(build: Callable[[Net], 
         reference.load(content, 1)
 
 
-def test_some_sigmoids_depend_on_the_c_library_and_are_refused() -> None:
+def test_sigmoids_that_depend_on_the_c_library_are_refused() -> None:
     out = TensorInfo("y", "int8", (1, 8), (1 / 256,), (-128,))
     scales = np.linspace(0.01, 0.06, 20_000, dtype=np.float32)
     sources = [TensorInfo("x", "int8", (1, 8), (float(scale),), (3,)) for scale in scales]

@@ -1,4 +1,4 @@
-"""What the user of generated C chooses: backends, placement of weights; and what the header says."""
+"""Options of generated C: backends and placement of weights. Content of the header."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def net() -> bytes:
 
 
 def compiled(folder: Path, text: bytes, *flags: str, compiler: str = "cc") -> Path:
-    """The object file, without any warning."""
+    """The object file; compiling it must not give a warning."""
     (folder / "net.c").write_bytes(text)
     command = [compiler, *STRICT, *flags, "-c", "net.c", "-o", "net.o"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -46,7 +46,7 @@ def compiled(folder: Path, text: bytes, *flags: str, compiler: str = "cc") -> Pa
 
 
 @pytest.mark.parametrize("backend", CHOICES)
-def test_only_the_chosen_backends_are_in_the_file_and_it_answers_the_same(backend: str, tmp_path: Path) -> None:
+def test_only_the_chosen_backends_are_in_the_file_and_outputs_stay_the_same(backend: str, tmp_path: Path) -> None:
     text = backends.source(net(), "net", IMAGES, backend)
     assert {name for name, word in INTRINSICS.items() if word in text.decode()} == CHOICES[backend]
     assert facts_of(text)["backend"] == backend
@@ -62,11 +62,11 @@ def test_plain_c_is_short_and_has_no_trace_of_other_processors() -> None:
     before_the_net = re.split(r"/\* \w+: CONV_2D", text)[0]
     assert len(before_the_net.splitlines()) < 300
     assert set(re.findall(r"#include <(\S+)>", text)) == {"stddef.h", "stdint.h", "string.h"}
-    for word in ("avx", "neon", "__x86_64__", "__aarch64__", "edge_backend", "EDGE_SIGNED"):
+    for word in ("avx", "neon", "__x86_64__", "__aarch64__", "edge_backend", "EDGE_ARM64"):
         assert word not in text.lower() + text, word
 
 
-def test_the_header_tells_names_sizes_and_versions(tmp_path: Path) -> None:
+def test_the_header_declares_names_sizes_and_versions(tmp_path: Path) -> None:
     names = ("cat", 'a "b" \\ c', "what??/", "*/", "Käse", "5", "6", "7", "8", "9")
     text = backends.source(net(), "net", IMAGES, "c99", names)
     compiled(tmp_path, text)
@@ -83,12 +83,12 @@ def test_the_header_tells_names_sizes_and_versions(tmp_path: Path) -> None:
             return 0;
         }""")
     subprocess.run(["cc", *STRICT, "-o", "main", "main.c", "net.o"], cwd=tmp_path, check=True)
-    said = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout.decode().splitlines()
-    assert said == ["9 7 1 10", "0.1.0", facts_of(text)["source_sha256"], *names]
+    printed = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout.decode().splitlines()
+    assert printed == ["9 7 1 10", "0.1.0", facts_of(text)["source_sha256"], *names]
 
 
 @pytest.mark.parametrize("backend", ["c99", "all"])
-def test_weights_lie_where_the_user_wants_them(backend: str, tmp_path: Path) -> None:
+def test_weights_are_placed_in_the_section_that_the_user_names(backend: str, tmp_path: Path) -> None:
     if shutil.which("objdump") is None:
         unavailable("objdump (Debian's binutils)")
     text = backends.source(net(), "net", IMAGES, backend)
@@ -101,7 +101,7 @@ def test_weights_lie_where_the_user_wants_them(backend: str, tmp_path: Path) -> 
         found = re.search(rf" {re.escape(name)} +([0-9a-f]+) .* 2\*\*(\d+)\n", listed)
         return (int(found[1], 16), 1 << int(found[2])) if found else (0, 0)
 
-    weights = 3 * 64 + 9 * 5 + 79 * 64  # groups of four inputs times 16 channels, and the depthwise ones as they are
+    weights = 3 * 64 + 9 * 5 + 79 * 64  # those of conv and dense in groups of 4 inputs by 16 channels
     placed = '-DEDGE_WEIGHTS_SECTION=__attribute__((section(".weights")))'
     assert section(".weights") == (0, 0)
     size, alignment = section(".weights", placed)

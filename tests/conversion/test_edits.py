@@ -258,9 +258,10 @@ def test_one_byte_of_a_kernel_template_makes_c_stale_and_nothing_else(
     assert (fresh("c"), fresh("tflite")) == (False, False)
     (package / "cli" / "verify.py").write_text("# edited")
     assert fresh("c") is False
-    template = package / "conversion" / "codegen" / "kernels" / "base.c"
-    template.write_text(template.read_text().replace("Kernels.", "kernels.", 1))
-    assert (fresh("c"), fresh("tflite")) == (True, False)
+    for name in ("clamp.c", "avx2.c.in"):
+        template = package / "conversion" / "codegen" / "kernels" / name
+        template.write_text(template.read_text().replace("a", "A", 1))
+        assert (fresh("c"), fresh("tflite")) == (True, False)
     edits = package / "conversion" / "tflite_edit.py"
     edits.write_text(edits.read_text() + "\n")
     assert (fresh("tflite"), fresh("c")) == (True, True)

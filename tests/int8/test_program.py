@@ -1,4 +1,4 @@
-"""The NumPy integers against LiteRT's and tflite-runtime's reference kernels: not one output may differ."""
+"""Outputs of the integer reference engine equal those of LiteRT's and tflite-runtime's reference kernels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support import int8_nets
 from tests.support.architectures import ARCHITECTURES, int8_file
 from tests.support.backends import ALL_IMAGES
 
-N = {} if ALL_IMAGES else {"cnn": 2000}  # of the others all 10,000
+N = {} if ALL_IMAGES else {"cnn": 2000}  # images of the test set; all 10,000 for other models
 Q31 = 1 << 31
 THEIRS = """
 import sys
@@ -53,14 +53,14 @@ def differing(content: bytes, images: np.ndarray) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["dense", "cnn"])
-def test_the_shipped_nets_are_as_in_litert(model: str, mnist: data.Splits) -> None:
+def test_no_output_of_the_shipped_nets_differs_from_litert(model: str, mnist: data.Splits) -> None:
     content = (SHIPPED / model / f"{model}-int8.tflite").read_bytes()
     assert differing(content, mnist.test.images[: N.get(model)]) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_other_architectures_are_as_in_litert(name: str, mnist: data.Splits, tmp_path: Path) -> None:
+def test_no_output_of_other_architectures_differs_from_litert(name: str, mnist: data.Splits, tmp_path: Path) -> None:
     content = int8_file(name, mnist.calibration.images[:100], tmp_path / "log")
     kinds = {op.kind for op in tflite.read(content).ops}
     assert kinds >= {
@@ -72,18 +72,18 @@ def test_other_architectures_are_as_in_litert(name: str, mnist: data.Splits, tmp
 
 @pytest.mark.slow
 @needs_tflite_runtime
-def test_the_other_rounding_is_tflite_runtimes(mnist: data.Splits, tmp_path: Path) -> None:
+def test_rounding_twice_everywhere_gives_the_outputs_of_tflite_runtime(mnist: data.Splits, tmp_path: Path) -> None:
     path = SHIPPED / "dense" / "dense-int8.tflite"
     images, found = tmp_path / "images.npy", tmp_path / "found.npy"
     np.save(images, mnist.test.images[:2000])
-    # A process of its own: it must not come after TensorFlow in one.
+    # In another process, since tflite-runtime must be imported before TensorFlow.
     subprocess.run([sys.executable, "-c", THEIRS, path, images, found], check=True, capture_output=True)
     content, twice = path.read_bytes(), dict.fromkeys(reference.ROUNDING, TWICE)
     ours = reference.IntegerProgram(tflite.read(content), tflite.constants(content), twice)
     assert (ours.run(mnist.test.images[:2000]) == np.load(found)).all()
 
 
-def test_it_is_used_only_where_it_is_named(mnist: data.Splits) -> None:
+def test_the_reference_engine_is_used_only_if_it_is_named(mnist: data.Splits) -> None:
     assert "reference" not in engine_names() + engine_names(kernels_only=True)
     session = open_session(SHIPPED / "dense" / "dense-int8.tflite", "reference")
     assert session.engine == "reference"
@@ -110,7 +110,7 @@ def test_a_multiplier_is_the_number_to_31_bits(real: float) -> None:
 
 
 @given(st.integers(-(1 << 24), 1 << 24), st.integers(1 << 30, Q31 - 1), st.integers(-20, 5))
-def test_rounding_once_is_exact_and_twice_is_near(x: int, m: int, shift: int) -> None:
+def test_rounding_once_is_exact_and_rounding_twice_is_within_one(x: int, m: int, shift: int) -> None:
     exact = Fraction(x * m) * Fraction(2) ** (shift - 31)
     once = int(multiply(np.array([x]), m, shift, ONCE)[0])
     assert once == math.floor(exact + Fraction(1, 2))
@@ -118,7 +118,7 @@ def test_rounding_once_is_exact_and_twice_is_near(x: int, m: int, shift: int) ->
 
 
 @given(st.lists(st.integers(-128, 127), min_size=2, max_size=20), st.floats(1e-3, 0.5))
-def test_softmax_is_near_the_real_one(logits: list[int], scale: float) -> None:
+def test_softmax_is_near_that_of_real_numbers(logits: list[int], scale: float) -> None:
     found = (softmax(np.array([logits]), scale)[0] + 128) / 256
     real = np.exp((np.array(logits) - max(logits)) * scale)
     assert np.abs(found - real / real.sum()).max() <= 1.5 / 256

@@ -1,4 +1,4 @@
-"""Generated C as programs: built by each compiler and with each backend, run here or on an emulated processor."""
+"""Programs of generated C, built with each compiler and backend, and run here or on an emulated processor."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ int main(int argc, char **argv) {
 
 @dataclass(frozen=True)
 class Way:
-    """A backend, by the name that the code gives it, and what it takes to see it run.
+    """A backend, by the name that the code gives it, and how its program is built and run.
 
     Attributes:
-        forced: the backend to take whatever the processor; without it the code itself decides.
-        flag: what /proc/cpuinfo must list for the way to exist on this machine.
-        changes: texts of the generated C to be replaced, each found exactly once.
+        forced: the backend to take on any processor; if empty, the code chooses.
+        flag: processor feature in /proc/cpuinfo without which the way does not exist on this machine.
+        changes: pairs of a text in the generated C, which must occur exactly once, and its replacement.
         include: a header that the compiler reads first.
     """
 
@@ -165,7 +165,7 @@ def source(
 
 
 def runs_here(way: Way) -> None:
-    """Skip where the compiler, the emulator or SIMDe is missing; fail there in CI."""
+    """Skip the test if the compiler, the emulator or SIMDe is missing; in CI, fail."""
     for tool in (way.compiler, *way.emulator[:1]):
         if shutil.which(tool) is None:
             unavailable(tool)
@@ -174,7 +174,7 @@ def runs_here(way: Way) -> None:
 
 
 def build(text: bytes, way: Way, folder: Path, *flags: str, main: str = MAIN) -> Path:
-    """The program, without any warning."""
+    """The program; compiling it must not give a warning."""
     folder.mkdir(exist_ok=True, parents=True)
     facts, code = facts_of(text), text.decode()
     for old, new in way.changes:
@@ -185,7 +185,7 @@ def build(text: bytes, way: Way, folder: Path, *flags: str, main: str = MAIN) ->
     (folder / "main.c").write_text(main.replace("PREFIX", facts["prefix"].upper()).replace("prefix", facts["prefix"]))
     forced = [f"-DEDGE_BACKEND={way.forced}"] if way.forced else []
     static = ["-static"] if way.emulator else []
-    # The model's vectors are those of AVX2, and handing 64 bytes over in memory is what it wants to do.
+    # The model is compiled for AVX2. It passes vectors of 64 bytes in memory, which GCC warns about.
     model = ["-mavx2", "-Wno-psabi", "-include", Path(__file__).with_name(way.include)] if way.include else []
     build = [way.compiler, *STRICT, *(flags or ("-O1" if way.include else "-O3",)), *forced, *static]
     for command in ([*build, *model, "-c", "net.c"], [*build, "-pthread", "-o", "net", "main.c", "net.o"]):
@@ -197,15 +197,15 @@ def build(text: bytes, way: Way, folder: Path, *flags: str, main: str = MAIN) ->
 def answers(
     program: Path, way: Way, images: NDArray[np.uint8], *arguments: object, times: int = 1, backend: str = ""
 ) -> NDArray[np.int8]:
-    """What a program answers, int8 (times * n, classes).
+    """Outputs of a program, int8 (times * n, classes).
 
     Args:
         program: what `build` made. way: how it runs. arguments: its command line.
-        images: uint8 (n, ...). times: how often it answers all of them. backend: what must have run; else the way's.
+        images: uint8 (n, ...). times: how often it computes all. backend: that must have run, by default the way's.
     """
     done = subprocess.run(
         [*way.emulator, program, *map(str, arguments)], input=images.tobytes(), capture_output=True, check=False
     )
     assert done.returncode == 0, f"exit {done.returncode}: {done.stderr.decode()[-2000:]}"
-    assert done.stderr.decode().splitlines()[-1] == (backend or way.backend)  # an emulator may say more
+    assert done.stderr.decode().splitlines()[-1] == (backend or way.backend)  # the emulator may print other lines
     return np.frombuffer(done.stdout, np.int8).reshape(times * len(images), -1)

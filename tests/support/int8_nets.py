@@ -1,4 +1,4 @@
-"""int8 TFLite files built op by op, with random weights and grids: any shape of net, in milliseconds, no converter."""
+"""int8 TFLite files built op by op with random weights and scales, in milliseconds and without a converter."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Net:
         self.operators.append(op)
 
     def grid(self) -> dict[str, Any]:
-        """A random grid for what an op makes."""
+        """A random scale and zero point for the output of an op."""
         return {"scale": float(self.draw.uniform(0.01, 0.08)), "zero_point": int(self.draw.integers(-128, 40))}
 
     def parameters(self, shape: tuple[int, ...], axis: int, fan_in: int) -> list[int]:
@@ -166,7 +166,7 @@ class Net:
         self.op(kind, [first, second], options, code, self.shape, **(grid or self.grid()))
 
     def mean(self, axes: tuple[int, ...], keep: bool, **grid: Any) -> None:
-        """Over dimensions counted with the batch's, which is 0."""
+        """MEAN over dimensions, of which 0 is the batch."""
         from ai_edge_litert import schema_py_generated as schema
 
         options = schema.ReducerOptionsT()
@@ -179,7 +179,7 @@ class Net:
         self.op("MEAN", [self.last, over], options, code, shape, **(grid or self.grid()))
 
     def concatenate(self, others: list[int], axis: int) -> None:
-        """``last`` and other tensors of its grid, along a dimension counted with the batch's."""
+        """CONCATENATION of ``last`` and other tensors of its scale, along a dimension; 0 is the batch."""
         from ai_edge_litert import schema_py_generated as schema
 
         options, at = schema.ConcatenationOptionsT(), axis % (len(self.shape) + 1) - 1
@@ -200,7 +200,7 @@ class Net:
         self.op("LOGISTIC", [self.last], None, 0, self.shape, scale=1 / 256, zero_point=-128)
 
     def quantize(self, **grid: Any) -> None:
-        """To another grid."""
+        """QUANTIZE to another scale and zero point."""
         from ai_edge_litert import schema_py_generated as schema
 
         code = schema.BuiltinOptions.QuantizeOptions
@@ -219,7 +219,7 @@ class Net:
         return height, width
 
     def content(self) -> bytes:
-        """The finished file."""
+        """Content of the finished file."""
         import flatbuffers
         from ai_edge_litert import schema_py_generated as schema
 
@@ -245,7 +245,7 @@ class Net:
 
 
 def begun(seed: int, height: int, width: int, channels: int = 1, scale: float = 1 / 255, zero_point: int = 0) -> Net:
-    """A net with its uint8 image on any grid, already as int8."""
+    """A net with a uint8 image of any scale and zero point as its input, which it has converted to int8."""
     from ai_edge_litert import schema_py_generated as schema
 
     net = Net(np.random.default_rng(seed), (height, width, channels), scale, zero_point - 128)
@@ -256,7 +256,7 @@ def begun(seed: int, height: int, width: int, channels: int = 1, scale: float = 
 
 
 def ended(net: Net, classes: int = 10) -> bytes:
-    """The file, after a dense layer and a softmax."""
+    """Content of the file, after a dense layer and a softmax."""
     net.reshape(math.prod(net.shape))
     net.dense(classes, NONE)
     net.softmax()
@@ -299,7 +299,7 @@ def pointwise(name: str, dense: bool = False) -> bytes:
 
 
 def _two(op: Callable[[Net, int], None]) -> Callable[[Net], None]:
-    """An op of a tensor and another one of its shape on its grid, which holds other numbers."""
+    """A builder of an op with two operands: tensors of one shape and scale that hold different numbers."""
 
     def build(net: Net) -> None:
         first, grid = net.last, {"scale": net.scale, "zero_point": net.zero_point}
@@ -310,7 +310,7 @@ def _two(op: Callable[[Net, int], None]) -> Callable[[Net], None]:
 
 
 def _by_its_mean(net: Net) -> None:
-    """A product with a computed tensor that repeats, as in squeeze and excitation."""
+    """A product with a computed tensor that is repeated, as in squeeze and excitation."""
     first, shape = net.last, net.shape
     net.mean((1, 2), keep=True)
     second, net.shape = net.last, shape
@@ -354,7 +354,7 @@ def _through_uint8(net: Net) -> None:
     net.quantize()
 
 
-# One op without weights each.
+# Builders of one op without weights.
 POINTWISE: dict[str, Callable[[Net], None]] = {
     "MEAN over height and width": lambda net: net.mean((1, 2), keep=False),
     "MEAN that keeps its dimensions": lambda net: net.mean((1, 2), keep=True),
@@ -425,7 +425,7 @@ def random_nets(draw: st.DrawFn) -> bytes:
 
 
 def _random_pointwise(net: Net, draw: st.DrawFn) -> None:
-    """An op without weights that leaves three dimensions."""
+    """Append an op without weights whose output has three dimensions."""
     first = net.last
     kind = draw(st.sampled_from(["MUL", "ADD", "SUB", "mean", "concatenate", "leaky", "logistic", "quantize"]))
     if kind in ("MUL", "ADD", "SUB"):

@@ -1,4 +1,4 @@
-/* The least that a Cortex-M needs to run a program: vectors, memory, and a debugger's files (semihosting). */
+/* Start-up code of a Cortex-M, and files of the debugger's host (semihosting). */
 #include "board.h"
 
 #include <string.h>
@@ -20,7 +20,7 @@ int32_t host_open(const char *name, int32_t mode) {
     return host(SYS_OPEN, arguments);
 }
 
-/* What could not be read or written: 0 is success. */
+/* Returns the number of bytes that could not be read; host_write, those that could not be written. */
 int32_t host_read(int32_t file, void *to, size_t size) {
     const uint32_t arguments[3] = {(uint32_t)file, (uint32_t)to, size};
     return host(SYS_READ, arguments);
@@ -57,7 +57,7 @@ static void fault(void) {
 }
 
 __attribute__((used, naked)) void reset(void) {
-    /* Paint the stack before anything stands on it. */
+    /* Fill the stack with a pattern, before it is used: stack_used looks for the first word that has changed. */
     __asm__ volatile("ldr r0, =stack_bottom\n"
                      "ldr r1, =stack_top\n"
                      "ldr r2, =0xA5A5A5A5\n"

@@ -1,4 +1,4 @@
-/* Reads images from the host, writes answers, and at last how much stack that took. NET is the net's prefix. */
+/* Reads images from a file of the host and writes the answers to another, and then the bytes of stack that it used. */
 #include "board.h"
 #include "net.h"
 

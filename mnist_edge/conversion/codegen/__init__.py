@@ -1,4 +1,8 @@
-"""From an int8 TFLite file to C: what is computed where (plan), its text (emit), and the kernels' (backends)."""
+"""C code from an int8 TFLite file.
+
+`plan` decides what is computed and where it lies in memory, `packing` arranges the weights, `emit` writes the text, and
+`kernel_table` and `backends` add the kernels, whose code is in ``kernels/``.
+"""
 
 from mnist_edge.conversion.codegen.emit import source
 from mnist_edge.conversion.codegen.header import header, with_accuracy

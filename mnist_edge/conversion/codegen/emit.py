@@ -1,28 +1,23 @@
-"""The text of the generated C: constants, and one function in which every layer of the net is a few lines."""
+"""Text of generated C: contents, kernels, constants, and one function with a few lines for each layer of the net."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.conversion.codegen import backends, misra, pointwise
-from mnist_edge.conversion.codegen.expressions import address, array
+from mnist_edge.conversion.codegen import backends, layers, misra, pointwise
+from mnist_edge.conversion.codegen.expressions import address
 from mnist_edge.conversion.codegen.header import facts_line, header, prefix
-from mnist_edge.conversion.codegen.order import GROUP
-from mnist_edge.conversion.codegen.plan import Plan, packed, plan
-from mnist_edge.conversion.codegen.step import OFFSET, Step, layer_input
+from mnist_edge.conversion.codegen.plan import Plan, plan
+from mnist_edge.conversion.codegen.step import Step
 from mnist_edge.formats import Contract
-from mnist_edge.int8.fixed_point import TWICE, softmax_table
-from mnist_edge.int8.graph import padding
-from mnist_edge.int8.program import ROUNDING, bounds, multipliers
 from mnist_edge.store.manifest import sha256_of
 
-_LAYERS = ("CONV_2D", "FULLY_CONNECTED")  # what the backends compute; the rest is plain C everywhere
-_WEIGHTED = (*_LAYERS, "DEPTHWISE_CONV_2D")  # ops with weights and biases
-_WEIGHTS = "EDGE_ALIGNED EDGE_WEIGHTS_SECTION "  # attributes of arrays of weights
+_WEIGHTED = ("CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D")  # ops with weights and biases
 
 
 def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backend: str = "all") -> str:
@@ -31,41 +26,79 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backen
     Args:
         content: the file's bytes. contract: to go with it.
         images: of its kind, uint8 (n, h, w, 1), which decide what is fast, and nothing else.
-        backend: a key of `backends.PARTS`.
+        backend: a key of `kernel_table.CONV_DENSE`.
 
     Raises:
         StageError: an op has no kernel.
     """
-    made, name = plan(content, images, contract.pixel_scale), prefix(contract)
-    if not any(step.kind in _LAYERS for step in made.steps):
-        backend = "c99"  # the other backends have nothing to compute
-    made.parts = backends.PARTS[backend]
-    arrays: list[str] = []
+    made, name = plan(content, images, contract.pixel_scale, backend), prefix(contract)
+    facts = _facts(made, contract, sha256_of(content))
+    constants: list[str] = []
     calls: list[str] = []
-    for at, step in enumerate(made.steps):
-        array, call = _EMITTERS[step.kind](made, step, f"{name}_{at}")
-        arrays.append(f"/* {step.comment} */\n{array}" if array else "")
-        calls.append(f"    /* {step.comment} */\n{call}")
-    body = ("    const int backend = edge_backend();\n" if made.parts else "") + "\n".join(calls)
-    kernels = backends.text(backend, _longest(made), body)
-    if not made.parts:
-        kernels = f"{misra.comment()}\n{kernels}"
-    value = f"answer[i] = (int8_t)((int32_t)({address(made, made.answer)})[i] - 128);"
-    body += f"\n    for (int32_t i = 0; i < {made.outputs}; i++) {{\n        {value}\n    }}\n"
-    upper, facts = name.upper(), _facts(made, contract, sha256_of(content), backend)
-    chosen = "edge_names[edge_backend()]" if made.parts else '"C99"'
-    return f"""#include <string.h>
+    for step in made.steps:
+        constant, call = _EMITTERS[step.kind](made, step)
+        constants.append(f"/* {step.comment} */\n{constant}\n" if constant else "")
+        calls.append(f"    /* {step.comment} */\n{call}\n")
+    steps = max((layer.runs * layer.groups for layer in made.layers.values()), default=0)
+    sections = [
+        f"{_contents(made, name)}\n#include <string.h>\n",
+        _title(1),
+        header(facts),
+        _title(2),
+        backends.text(made.kernels, steps),
+        _title(3),
+        "".join(constants).rstrip("\n") + "\n",
+        _title(4),
+        _net(made, name, "".join(calls)),
+        _title(5),
+        _shared_object(name, facts),
+    ]
+    return "\n".join(sections)
 
-{header(facts)}
-#ifdef EDGE_SHARED /* a shared object tells what it is */
-{facts_line(facts)}
-#endif
 
-{kernels}
-{"".join(array for array in arrays if array)}
-void {name}_run(const uint8_t *image, int8_t *answer, void *scratch) {{
-    uint8_t *const at = (uint8_t *)scratch;
-{body}}}
+_SECTIONS = ("Interface", "Kernels", "Constants of the layers", "The net", "For shared objects")
+
+
+def _title(number: int) -> str:
+    return f"/* ==== {number}. {_SECTIONS[number - 1]} ==== */"
+
+
+def _contents(made: Plan, name: str) -> str:
+    """The comment at the beginning: what the file holds, and from which rules of MISRA C plain C deviates."""
+    inside = (
+        "the same text as in the header file",
+        ", ".join(kernel.split(".")[0] for kernel in made.kernels),
+        ", ".join(step.name for step in made.steps),
+        f"{name}_run, {name}_run_many, {name}_backend",
+        "compiled with -DEDGE_SHARED only",
+    )
+    lines = ["/* Generated by mnist-edge: do not edit this file, but generate it again. Contents:"]
+    for number, (section, items) in enumerate(zip(_SECTIONS, inside, strict=True), 1):
+        lines += textwrap.wrap(
+            f"{number}. {section}: {items}", 116, initial_indent=" *   ", subsequent_indent=" *      ",
+            break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    return "\n".join([*lines, *([] if made.has_backends else misra.lines()), " */"])
+
+
+def _net(made: Plan, name: str, calls: str) -> str:
+    """The functions of the header."""
+    upper = name.upper()
+    pointers = "".join(
+        f"    uint8_t *const {item.pointer} = &memory[{item.at}]; /* {item.size} bytes */\n"
+        for item in made.buffers.values()
+    )
+    choice = "    const int backend = edge_backend();\n" if made.has_backends else ""
+    return f"""void {name}_run(const uint8_t *image, int8_t *answer, void *scratch) {{
+{choice}    uint8_t *const memory = (uint8_t *)scratch;
+    /* Buffers share memory if they are not needed at the same time. Kernels read groups of 4 bytes: each buffer has 4
+     * bytes more than its tensor. */
+{pointers}
+{calls}    /* Activations are stored plus 128. */
+    for (int32_t i = 0; i < {upper}_OUTPUT_BYTES; i++) {{
+        answer[i] = (int8_t)((int32_t){address(made, made.answer)}[i] - 128);
+    }}
+}}
 
 void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch) {{
     for (size_t i = 0; i < count; i++) {{
@@ -73,55 +106,48 @@ void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void 
     }}
 }}
 
-#ifdef EDGE_SHARED
-/* What answers stand for, as numbers. */
+const char *{name}_backend(void) {{
+    return {"edge_names[edge_backend()]" if made.has_backends else '"C99"'};
+}}
+"""
+
+
+def _shared_object(name: str, facts: dict[str, Any]) -> str:
+    """What a shared object has and firmware has not: a description of itself, and outputs as real numbers."""
+    upper = name.upper()
+    return f"""#ifdef EDGE_SHARED
+/* Describes the net to the program that loads the shared object. */
+{facts_line(facts)}
+
+/* The outputs as real numbers, of `count` images. */
 void {name}_run_values(const uint8_t *images, float *values, size_t count, void *scratch) {{
     for (size_t i = 0; i < count; i++) {{
         int8_t answer[{upper}_OUTPUT_BYTES];
-        {name}_run(images + i * {upper}_INPUT_BYTES, answer, scratch);
+        {name}_run(&images[i * {upper}_INPUT_BYTES], answer, scratch);
         for (int32_t c = 0; c < {upper}_OUTPUT_BYTES; c++) {{
             *values++ = (float)(answer[c] - {upper}_OUTPUT_ZERO) * {upper}_OUTPUT_SCALE;
         }}
     }}
 }}
 
-/* Of one image; the scratch buffer lies behind the values, a whole number of 64 bytes from their first. */
+/* The same for one image. The scratch buffer lies behind the values, at a multiple of 64 bytes from the first. */
 void {name}_run_value(const uint8_t *image, float *values) {{
     {name}_run_values(image, values, 1, (uint8_t *)values + (4 * {upper}_OUTPUT_BYTES + 63) / 64 * 64);
 }}
 #endif
-
-const char *{name}_backend(void) {{
-    return {chosen};
-}}
 """
 
 
-def _longest(made: Plan) -> int:
-    """Largest number of 4-byte input groups in any layer."""
-    sums = [packed(step, made) for step in made.steps if step.kind in _LAYERS]
-    return max((values["runs"] * values["groups"] for values in sums), default=0)
-
-
 def constant_bytes(made: Plan) -> int:
-    """Size of all constants in bytes."""
-    total = 0
-    for step in made.steps:
-        if step.kind in _LAYERS:
-            values = packed(step, made)
-            total += values["weights"].size + 9 * len(values["bias"]) + 4 * len(values["run_at"])
-        elif step.kind == "DEPTHWISE_CONV_2D":
-            weights = made.constants[step.op.inputs[1]]
-            total += weights.size + 9 * weights.shape[-1]
-        elif step.kind == "SOFTMAX":
-            total += 4 * 256
-        else:
-            total += pointwise.constant_bytes(made, step)
-    return total
+    """Size of all constant arrays in bytes."""
+    weights = sum(layer.constant_bytes for layer in made.layers.values())
+    depthwise = sum(layer.constant_bytes for layer in made.depthwise.values())
+    tables = sum(4 * 256 if step.kind == "SOFTMAX" else pointwise.constant_bytes(made, step) for step in made.steps)
+    return weights + depthwise + tables
 
 
-def _facts(made: Plan, contract: Contract, sha256: str, backend: str) -> dict[str, Any]:
-    """What the code's users need to know of it, the engine among them: see `mnist_edge.formats.c`."""
+def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
+    """What users and the engine need to know of the code: see `mnist_edge.formats.c`."""
     image, answer = made.file.inputs[0], made.file.outputs[0]
     ends = {
         # The code takes pixels, whatever grid the file's input has.
@@ -133,109 +159,26 @@ def _facts(made: Plan, contract: Contract, sha256: str, backend: str) -> dict[st
     used = {key for step in made.steps if step.kind in _WEIGHTED for key in step.op.inputs[1:]}
     return {
         "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
-        "backend": backend, "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
+        "backend": made.backend, "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
         "parameters": sum(item.size for key, item in made.constants.items() if key in used), **ends,
     }  # fmt: skip
 
 
-def _layer(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    values = packed(step, made)
-    text = array("int8_t", f"{name}_weights", np.asarray(values["weights"]).ravel(), _WEIGHTS)
-    bias = array("int32_t", f"{name}_bias", np.asarray(values["bias"]))
-    if "arm" in made.parts:
-        signed = array("int32_t", f"{name}_bias", np.asarray(values["signed_bias"]))
-        bias = f"#if EDGE_SIGNED\n{signed}#else\n{bias}#endif\n"
-    text += bias
-    text += array("int32_t", f"{name}_multiplier", np.asarray(values["multiplier"]))
-    text += array("int8_t", f"{name}_shift", np.asarray(values["shift"]))
-    text += array("int32_t", f"{name}_run_at", np.asarray(values["run_at"]))
-    layout = layer_input(step, made.tensors)
-    (height, width), (step_y, step_x) = layout.pixels, layout.step
-    dispatched = f"EDGE_LAYER({name})\n" if made.parts else ""
-    row_out = (width + step.border[2] + step.border[3]) * values["channels"]
-    numbers = [height, width, row_out, step_y, step_x, step.pool, values["runs"], values["groups"]]
-    tail = [values[key] for key in ("rounds", "zero", "low", "high")]
-    text += (
-        f"static const edge_layer {name} = {{{', '.join(map(str, numbers))}, {name}_run_at, {values['channels']}, "
-        f"{values['blocks']}, {name}_weights, {name}_bias, {name}_multiplier, {name}_shift, "
-        f"{', '.join(map(str, tail))}}};\n{dispatched}\n"
-    )
-    pad, where = _padding(made, step)
-    to = address(made, step.target)
-    if any(step.border):
-        size, at = made.buffers[step.target].size, step.border[0] * row_out + step.border[2] * values["channels"]
-        pad += f"    (void)memset({to}, {values['zero']}, {size - GROUP}); /* the next layer's padding */\n"
-        to = address(made, step.target, at)
-    compute = f"{name}_compute(backend, " if made.parts else f"edge_layer_plain(&{name}, "
-    return text, f"{pad}    {compute}{where}, {to});\n"
-
-
-def _padding(made: Plan, step: Step) -> tuple[str, str]:
-    """The call that copies a step's input with its padding, and the C expression of where the kernel then reads it."""
-    where = address(made, step.sources[0])
-    if step.padded is None:
-        return "", where
-    source, padded = made.tensors[step.op.inputs[0]], address(made, step.padded)
-    if not any(step.pad):
-        note = "kernels read up to 3 bytes behind their input"
-        return f"    (void)memcpy({padded}, {where}, {int(np.prod(source.shape[1:]))}); /* {note} */\n", padded
-    _, height, width, channels = source.shape
-    numbers = ", ".join(map(str, (height, width, channels, *step.pad, source.zero_point[0] + OFFSET)))
-    return f"    edge_pad({where}, {padded}, {numbers});\n", padded
-
-
-def _depthwise(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    source, info, out = (made.tensors[key] for key in (step.op.inputs[0], step.op.inputs[1], step.target))
-    weights = made.constants[step.op.inputs[1]][0]
-    m, shift = multipliers(source, info, out)
-    channels = weights.shape[-1]
-    bias = made.constants[step.op.inputs[2]] if len(step.op.inputs) > 2 and step.op.inputs[2] else np.zeros(channels)
-    low, high = bounds(step.op, out)
-    text = array("int8_t", f"{name}_weights", weights.ravel(), _WEIGHTS) + array("int32_t", f"{name}_bias", bias)
-    text += array("int32_t", f"{name}_multiplier", np.broadcast_to(m, channels))
-    text += array("int8_t", f"{name}_shift", np.broadcast_to(shift, channels))
-    rounds = 2 if ROUNDING[step.kind] == TWICE else 1
-    text += (
-        f"static const edge_layer {name} = {{0, 0, 0, 0, 0, 1, 0, 0, 0, {channels}, 0, {name}_weights, {name}_bias, "
-        f"{name}_multiplier, {name}_shift, {rounds}, {out.zero_point[0] + OFFSET}, {low + OFFSET}, "
-        f"{high + OFFSET}}};\n\n"
-    )
-    pad, where = _padding(made, step)
-    row = (source.shape[2] + step.pad[2] + step.pad[3]) * source.shape[-1]
-    numbers = (
-        *out.shape[1:3], row, source.shape[-1], *step.op.attributes["strides"], *step.op.attributes["dilations"],
-        *weights.shape[:2], source.zero_point[0] + OFFSET,
-    )  # fmt: skip
-    return (
-        text,
-        f"{pad}    edge_depthwise(&{name}, {where}, {address(made, step.target)}, {', '.join(map(str, numbers))});\n",
-    )
-
-
-def _pool(made: Plan, step: Step, _: str) -> tuple[str, str]:
-    source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
-    kernel, strides = step.op.attributes["kernel"], step.op.attributes["strides"]
-    same = bool(step.op.attributes["same_padding"][0])
-    before = [padding(source.shape[1 + at], kernel[at], strides[at], 1, same)[1] for at in (0, 1)]
-    low, high = bounds(step.op, out)
-    numbers = (*source.shape[1:], *out.shape[1:3], *kernel, *strides, *before, low + OFFSET, high + OFFSET)
-    average = int(step.kind == "AVERAGE_POOL_2D")
-    ends = f"{address(made, step.sources[0])}, {address(made, step.target)}"
-    return "", f"    edge_pool({average}, {ends}, {', '.join(map(str, numbers))});\n"
-
-
-def _softmax(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    source = made.tensors[step.op.inputs[0]]
-    table, counted = softmax_table(source.scale[0])
-    *others, classes = source.shape[1:]
-    ends = f"{address(made, step.sources[0])}, {address(made, step.target)}"
-    call = f"    edge_softmax({ends}, {int(np.prod(others))}, {classes}, {name}_exp, {counted});\n"
-    return array("int32_t", f"{name}_exp", table) + "\n", call
-
-
-_EMITTERS: dict[str, Callable[[Plan, Step, str], tuple[str, str]]] = {
-    "ADD": pointwise.add, "AVERAGE_POOL_2D": _pool, "CONCATENATION": pointwise.concatenate, "CONV_2D": _layer,
-    "DEPTHWISE_CONV_2D": _depthwise, "FULLY_CONNECTED": _layer, "LEAKY_RELU": pointwise.look_up,
-    "LOGISTIC": pointwise.look_up, "MAX_POOL_2D": _pool, "MEAN": pointwise.mean, "MUL": pointwise.multiply,
-    "PIXELS": pointwise.look_up, "QUANTIZE": pointwise.look_up, "SOFTMAX": _softmax, "SUB": pointwise.add,
-}  # fmt: skip
+# C code of each kind of step: its constants, and its calls of kernels.
+_EMITTERS: dict[str, Callable[[Plan, Step], tuple[str, str]]] = {
+    "ADD": pointwise.add,
+    "AVERAGE_POOL_2D": layers.pool,
+    "CONCATENATION": pointwise.concatenate,
+    "CONV_2D": layers.conv_dense,
+    "DEPTHWISE_CONV_2D": layers.depthwise,
+    "FULLY_CONNECTED": layers.conv_dense,
+    "LEAKY_RELU": pointwise.look_up,
+    "LOGISTIC": pointwise.look_up,
+    "MAX_POOL_2D": layers.pool,
+    "MEAN": pointwise.mean,
+    "MUL": pointwise.multiply,
+    "PIXELS": pointwise.look_up,
+    "QUANTIZE": pointwise.look_up,
+    "SOFTMAX": layers.softmax,
+    "SUB": pointwise.add,
+}

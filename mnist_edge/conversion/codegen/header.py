@@ -1,4 +1,4 @@
-"""The ``.h`` of generated C, which is also the head of its ``.c``: all of it follows from the facts in the latter."""
+"""Header file of generated C. Its text is also in the ``.c``, from whose facts it is made."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ _KERNELS = {
 
 
 def prefix(contract: Contract) -> str:
-    """What every name of the generated code begins with."""
+    """Prefix of the names in the header, such as ``cnn_int8``."""
     name = re.sub(r"\W", "_", f"{contract.model}_{contract.quantization}")
     return name if not name[0].isdigit() else f"net_{name}"
 
 
 def facts_line(facts: dict[str, Any]) -> str:
-    """The line that tells them, to a reader of the text and of a shared object made of it."""
+    """The C line that holds the facts, for readers of the text and of a shared object compiled from it."""
     # Two question marks could begin a trigraph; in JSON text they occur in strings only.
     text = json.dumps(facts, sort_keys=True).replace("?", r"\u003f")
     return f"const char mnist_edge_facts[] = {json.dumps(MAGIC + text)};"
 
 
 def with_accuracy(text: str, facts: dict[str, Any], top1: float, images: int) -> str:
-    """A ``.c`` with what it reaches on the test images in its head.
+    """The text of a ``.c`` with its accuracy on test images in its header and facts.
 
     Args:
-        text: without it. facts: in it. top1: a share. images: how many were counted.
+        text: of the ``.c``. facts: those in it. top1: from 0 to 1. images: number of test images.
     """
-    said = {**facts, "accuracy": {"top1": top1, "images": images}}
-    return text.replace(header(facts), header(said)).replace(facts_line(facts), facts_line(said))
+    measured = {**facts, "accuracy": {"top1": top1, "images": images}}
+    return text.replace(header(facts), header(measured)).replace(facts_line(facts), facts_line(measured))
 
 
 def header(facts: dict[str, Any]) -> str:
-    """The ``.h``, from the facts in a ``.c``."""
+    """Text of the header file, from the facts in a ``.c``."""
     name, contract = facts["prefix"], Contract.from_text(facts["contract"])
     upper, out = name.upper(), facts["output"]
     sizes = [math.prod(facts[end]["shape"]) for end in ("input", "output")]
     shape = " x ".join(map(str, facts["input"]["shape"]))
     names = ", ".join(map(_c_string, contract.class_names))
     height, width, channels = (*facts["input"]["shape"], 1)[:3]
-    about = f"{contract.model}, {contract.quantization}: made by mnist-edge {contract.tool_version}"
+    about = (
+        f"{contract.model} in {contract.quantization}, made by mnist-edge {contract.tool_version} from the TFLite file"
+    )
     sizes_of = f"{facts['parameters']:,} weights and biases, {facts['constant_bytes']:,} bytes of constants"
     measured = facts["accuracy"]
     accuracy = f"{measured['top1']:.2%} of {measured['images']:,} test images" if measured else "not measured"
-    return f"""/* {about} from the TFLite file with the
- * sha256 {facts["source_sha256"]}.
- * It answers bit for bit as that file does on LiteRT's reference kernels: {accuracy}.
+    return f"""/* {about} whose SHA-256 is below.
+ * Its outputs are bit for bit those of LiteRT's reference kernels. Accuracy: {accuracy}.
  * {sizes_of}, {facts["scratch"]:,} of scratch.
  * C99, no malloc, re-entrant. Kernels: {_KERNELS[facts.get("backend", "all")]}. */
 #ifndef {upper}_H
 #define {upper}_H
-
 #include <stddef.h>
 #include <stdint.h>
 
@@ -72,7 +72,6 @@ extern "C" {{
 /* The version of mnist-edge that made this file, and the SHA-256 of the TFLite file that it was made from. */
 #define {upper}_GENERATOR_VERSION {_c_string(contract.tool_version)}
 #define {upper}_MODEL_SHA256 {_c_string(facts["source_sha256"])}
-
 #define {upper}_HEIGHT {height}
 #define {upper}_WIDTH {width}
 #define {upper}_CHANNELS {channels}
@@ -82,7 +81,7 @@ extern "C" {{
 #define {upper}_INPUT_BYTES {sizes[0]}
 #define {upper}_OUTPUT_BYTES {sizes[1]}
 #define {upper}_SCRATCH_BYTES {facts["scratch"]}
-/* An output q stands for (q - zero) * scale. */
+/* The real value of an output q is (q - zero) * scale. */
 #define {upper}_OUTPUT_SCALE {out["scale"]!r}f
 #define {upper}_OUTPUT_ZERO ({out["zero_point"]})
 
@@ -95,9 +94,8 @@ void {name}_run(const uint8_t *image, int8_t *answer, void *scratch);
 /* The same for `count` images, one after the other. */
 void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch);
 
-/* What computes it on this processor. */
+/* Name of the kernels that run on this processor. */
 const char *{name}_backend(void);
-
 #ifdef __cplusplus
 }}
 #endif

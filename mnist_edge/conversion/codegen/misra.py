@@ -1,4 +1,4 @@
-"""Deviations of generated plain C from MISRA C:2012, by rule, with their reasons: they stand in the file itself."""
+"""Rules of MISRA C:2012 from which generated plain C deviates, with reasons. The generated file lists them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEVIATIONS = {
 }
 
 
-def comment() -> str:
-    """The C comment that names them."""
-    lines = [f" *   {rule}: {reason}" for rule, reason in DEVIATIONS.items()]
-    return "\n".join(["/* Deviations from MISRA C:2012, as cppcheck's addon reads it:", *lines, " */\n"])
+def lines() -> list[str]:
+    """Lines of a C comment that name the deviations."""
+    listed = [f" *   {rule}: {reason}" for rule, reason in DEVIATIONS.items()]
+    return [" * Deviations from MISRA C:2012, as the addon of cppcheck finds them:", *listed]

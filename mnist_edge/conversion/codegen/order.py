@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo
 from mnist_edge.int8.program import ROUNDING, IntegerProgram
 
-GROUP = 4  # neighbouring inputs that a kernel multiplies at once, or leaves out
+GROUP = 4  # neighbouring inputs that a kernel multiplies together, or skips if all are zero
 _IMAGES = 64
 _BY_CHANNEL = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE")
 
@@ -21,10 +21,10 @@ def reorder(
 ) -> None:
     """Change the order of the channels between a convolution and the layer that reads it, in the weights of both.
 
-    Sums of integers do not depend on it, nor does the answer: only how many zeros lie side by side.
+    The outputs of the net stay the same, since sums of integers do not depend on their order.
 
     Args:
-        file: int8. tensors: its, by name; changed. constants: its, by name; changed.
+        file: int8. tensors, constants: of the file, by name; changed.
         images: decide which channels are non-zero together, uint8 (n, h, w, 1); the first 64 are used.
     """
     values = IntegerProgram(file, constants, ROUNDING).values(images[:_IMAGES])

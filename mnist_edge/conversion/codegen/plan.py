@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.conversion.codegen.kernel_table import CONV_DENSE_KINDS, kernels_for
 from mnist_edge.conversion.codegen.order import GROUP, reorder
-from mnist_edge.conversion.codegen.step import BLOCK, OFFSET, Buffer, Step, layer_input, place, stored_offset
+from mnist_edge.conversion.codegen.packing import PackedDepthwise, PackedLayer, pack_depthwise, pack_layer
+from mnist_edge.conversion.codegen.step import Buffer, Step, layer_input, place, stored_offset
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
 from mnist_edge.int8 import graph
-from mnist_edge.int8.fixed_point import TWICE
 from mnist_edge.int8.graph import padding
-from mnist_edge.int8.program import ROUNDING, bounds, multipliers
+from mnist_edge.int8.program import bounds
 from mnist_edge.int8.quantize import Port, pixel_lookup
 
 # The image on the file's own grid, if that is not the grid of the pixels, and the table that puts it there.
 PIXELS, PIXELS_TABLE = "pixels", "pixels table"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """Execution plan: steps, buffers, and the sizes of the scratch buffer and of an answer in bytes.
+    """Execution plan: the steps in order, their constants, and their buffers in the scratch buffer.
 
-    ``answer`` is the buffer that holds the output, as unsigned activations.
+    Attributes:
+        tensors, constants: by name, with channels in the order in which the kernels have them.
+        buffers: by the name of the tensor or of the padded input that they hold.
+        scratch: size of the scratch buffer in bytes.
+        answer: the buffer that holds the output, as unsigned activations.
+        layers, depthwise: constants of layers by the target of their step.
+        backend: a key of `kernel_table.CONV_DENSE`. kernels: files of the kernels that the steps need.
     """
 
     file: ModelFile
@@ -37,19 +46,27 @@ class Plan:
     steps: list[Step]
     buffers: dict[str, Buffer]
     scratch: int
-    outputs: int
     answer: str
-    parts: frozenset[str] = frozenset()  # of the kernels' templates: see `backends.PARTS`
+    layers: dict[str, PackedLayer]
+    depthwise: dict[str, PackedDepthwise]
+    backend: str
+    kernels: list[str]
+
+    @property
+    def has_backends(self) -> bool:
+        """Whether there is a choice among kernels when the code runs."""
+        return "dispatch.c" in self.kernels
 
 
-def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float) -> Plan:
+def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float, backend: str) -> Plan:
     """The plan of an int8 TFLite file.
 
     Args:
         content: the file. images: some of its kind, uint8 (n, h, w, 1). pixel_scale: from pixels to its real input.
+        backend: a key of `kernel_table.CONV_DENSE`.
 
     Raises:
-        StageError: the file is not int8, or `integer_graph.problem` finds an op that no kernel computes exactly.
+        StageError: the file is not int8, or `int8.graph.problem` finds an op that no kernel computes exactly.
     """
     file = tflite.read(content)
     tensors = {tensor.name: tensor for tensor in file.tensors}
@@ -71,12 +88,19 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float) -> Plan:
     if answer not in buffers:
         raise StageError("C code cannot compute this model: its output is its input.", "Export another model.")
     scratch = place(list(buffers.values()))
-    outputs = int(np.prod(file.outputs[0].shape[1:]))
-    return Plan(file, tensors, constants, steps, buffers, scratch, outputs, answer)
+    packed = [step for step in steps if step.kind in CONV_DENSE_KINDS]
+    layers = {step.target: pack_layer(step, tensors, constants) for step in packed}
+    depthwise = {
+        step.target: pack_depthwise(step, tensors, constants) for step in steps if step.kind == "DEPTHWISE_CONV_2D"
+    }
+    if not packed:
+        backend = "c99"  # the other backends have nothing to compute
+    kernels = kernels_for([step.kind for step in steps], any(step.pads for step in steps), backend)
+    return Plan(file, tensors, constants, steps, buffers, scratch, answer, layers, depthwise, backend, kernels)
 
 
 def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
-    """The steps, and aliases: tensors that share another tensor's bytes."""
+    """The steps, and aliases: names of tensors whose bytes are those of another tensor, with its name."""
     alias: dict[str, str] = {}
     readers: dict[str, list[OpInfo]] = {}
     for op in file.ops:
@@ -100,12 +124,10 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
         if op.kind == "CONV_2D":
             after = readers.get(out, [])
             if len(after) == 1 and out != file.outputs[0].name and _is_plain_pool(after[0], tensors[out]):
-                # The largest sum has the largest rounded answer: pooled first, a quarter of them is rounded.
+                # The largest sum has the largest output: if sums are pooled, only a quarter of them is requantized.
                 step.pool, step.target = 2, after[0].outputs[0]
                 step.comment += f", then {after[0].kind} 2 x 2"
-                step.values["low_high"] = _meet(
-                    bounds(op, tensors[out]), bounds(after[0], tensors[after[0].outputs[0]])
-                )
+                step.limits = _meet(bounds(op, tensors[out]), bounds(after[0], tensors[after[0].outputs[0]]))
                 fused.add(after[0].outputs[0])
         if op.kind in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             _pad(step, tensors)
@@ -113,7 +135,29 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
             step.padded = f"{step.target} image"
         steps.append(step)
     _leave_borders(steps, alias.get(file.outputs[0].name, file.outputs[0].name))
+    _name(steps)
     return steps, alias
+
+
+def _name(steps: list[Step]) -> None:
+    """Give every step the beginning of its C identifiers: the name of its layer, made unique.
+
+    Identifiers end in ``_`` and a word, so that none is a keyword.
+    """
+    taken: set[str] = set()
+    for step in steps:
+        layer = re.sub(r"\W", "_", _layer_name(step.op), flags=re.ASCII)
+        # The names of kernels begin with edge_, and C reserves names that begin with _.
+        if not layer[:1].isalpha() or layer.lower().startswith("edge"):
+            layer = f"net_{layer}"
+        candidates = itertools.chain([layer], (f"{layer}_{step.kind.lower()}{at}" for at in ("", *range(2, 10_000))))
+        step.name = next(name for name in candidates if name not in taken)
+        taken.add(step.name)
+
+
+def _layer_name(op: OpInfo) -> str:
+    """Name of the layer that an op belongs to: the first part of its output's name."""
+    return op.outputs[0].split("/")[0]
 
 
 def _leave_borders(steps: list[Step], answer: str) -> None:
@@ -131,11 +175,11 @@ def _leave_borders(steps: list[Step], answer: str) -> None:
 
 
 def _reads_behind(step: Step, tensors: dict[str, TensorInfo]) -> bool:
-    """Whether the kernel would read behind the end of its input, which it reads in groups of four bytes.
+    """Whether the kernel, which reads groups of four bytes, would read behind the end of its input.
 
-    Buffers in scratch have `GROUP` bytes more than their tensor for that. The caller's image has not.
+    A buffer in scratch has `GROUP` more bytes than its tensor for this. The caller's image has not.
     """
-    if step.kind not in ("CONV_2D", "FULLY_CONNECTED"):
+    if step.kind not in CONV_DENSE_KINDS:
         return False
     layout = layer_input(step, tensors)
     groups = -(-layout.width // GROUP)
@@ -183,48 +227,17 @@ def _buffers(tensors: dict[str, TensorInfo], steps: list[Step], answer: str) -> 
             height, width, channels = (1, 1, *tensors[step.op.inputs[0]].shape[1:])[-3:]
             size = (height + step.pad[0] + step.pad[1]) * (width + step.pad[2] + step.pad[3]) * channels
             size = max(size, math.prod(tensors[step.op.inputs[0]].shape[1:]))
-            buffers[step.padded] = Buffer(step.padded, size + GROUP, at, at)
+            buffers[step.padded] = Buffer(f"{step.name}_padded", size + GROUP, at, at)
         # Kernels read their input in groups of four bytes, up to three bytes behind its end.
         top, bottom, left, right = step.border
         height, width, channels = (1, 1, 1, *tensors[step.target].shape[1:])[-3:]
         size = (height + top + bottom) * (width + left + right) * channels
         # A tensor of more than three dimensions has no border.
         size = max(size, math.prod(tensors[step.target].shape[1:]))
-        buffers[step.target] = Buffer(step.target, size + GROUP, at, at)
+        buffers[step.target] = Buffer(f"{step.name}_output", size + GROUP, at, at)
     if answer in buffers:
         buffers[answer].last = len(steps)
     return buffers
-
-
-def packed(step: Step, made: Plan) -> dict[str, Any]:
-    """The constants of a convolution or dense layer as the kernels have them."""
-    source, weights_info, out = (made.tensors[name] for name in (step.op.inputs[0], step.op.inputs[1], step.target))
-    weights = made.constants[step.op.inputs[1]].astype(np.int64)
-    layout = layer_input(step, made.tensors)
-    width, run_at = layout.width, layout.run_at
-    stretches = weights.reshape(weights.shape[0], len(run_at), width)
-    channels, runs, _ = stretches.shape
-    groups, blocks = -(-width // GROUP), -(-channels // BLOCK)
-    filled = np.zeros((blocks * BLOCK, runs, groups * GROUP), np.int8)
-    filled[:channels, :, :width] = stretches
-    zero = source.zero_point[0] + stored_offset(source)
-    bias = np.zeros(blocks * BLOCK, np.int64)
-    given = made.constants[step.op.inputs[2]].astype(np.int64) if len(step.op.inputs) > 2 and step.op.inputs[2] else 0
-    sums = stretches.sum(axis=(1, 2))
-    bias[:channels] = given - zero * sums
-    signed_bias = bias.copy()
-    signed_bias[:channels] += OFFSET * sums
-    m, shift = multipliers(source, weights_info, made.tensors[step.op.outputs[0]])
-    spread = np.zeros((2, blocks * BLOCK), np.int64)
-    spread[:, :channels] = m, shift
-    low, high = step.values.get("low_high", bounds(step.op, out))
-    return {
-        "weights": filled.reshape(blocks * BLOCK, runs, groups, GROUP).transpose(1, 2, 0, 3), "bias": bias,
-        "signed_bias": signed_bias,
-        "multiplier": spread[0], "shift": spread[1], "run_at": run_at, "runs": runs, "groups": groups,
-        "blocks": blocks, "channels": channels, "rounds": 2 if ROUNDING[step.kind] == TWICE else 1,
-        "zero": out.zero_point[0] + OFFSET, "low": low + OFFSET, "high": high + OFFSET,
-    }  # fmt: skip
 
 
 def _comment(op: OpInfo, tensors: dict[str, TensorInfo]) -> str:
@@ -232,7 +245,7 @@ def _comment(op: OpInfo, tensors: dict[str, TensorInfo]) -> str:
     kernel = op.attributes.get("kernel", ())
     if op.kind.endswith("CONV_2D"):
         kernel = tensors[op.inputs[1]].shape[1:3]
-    parts = [f"{op.outputs[0].split('/')[0]}: {op.kind}", f"{shapes[0]} to {shapes[1]}"]
+    parts = [f"{_layer_name(op)}: {op.kind}", f"{shapes[0]} to {shapes[1]}"]
     parts += [" x ".join(map(str, kernel))]
     parts += [f"stride {strides}" for strides in [op.attributes.get("strides", (1, 1))] if strides != (1, 1)]
     parts += [("", "ReLU", "ReLU -1 to 1", "ReLU6")[op.attributes.get("activation", (0,))[0]]]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.conversion.codegen.expressions import address, array
+from mnist_edge.conversion.codegen.expressions import address, array, structure
 from mnist_edge.conversion.codegen.plan import PIXELS_TABLE, Plan
 from mnist_edge.conversion.codegen.step import OFFSET, Step, stored_offset
 from mnist_edge.int8.fixed_point import multiplier
@@ -18,11 +18,12 @@ from mnist_edge.int8.program import bounds, table
 _TABLES = ("LEAKY_RELU", "LOGISTIC", "PIXELS", "QUANTIZE")
 
 
-def look_up(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    """C code of a step in which each output depends on one input alone: a look-up table."""
+def look_up(made: Plan, step: Step) -> tuple[str, str]:
+    """C code of a step in which each output depends on one input alone: its table, and its call."""
     size = math.prod(made.tensors[step.target].shape[1:])
     ends = f"{address(made, step.sources[0])}, {address(made, step.target)}"
-    return array("uint8_t", f"{name}_table", _table(made, step)), f"    edge_lookup({ends}, {size}, {name}_table);\n"
+    table = array("uint8_t", f"{step.name}_table", _table(made, step))
+    return table, f"    edge_lookup({ends}, {size}, {step.name}_table);\n"
 
 
 def _table(made: Plan, step: Step) -> NDArray[Any]:
@@ -32,40 +33,57 @@ def _table(made: Plan, step: Step) -> NDArray[Any]:
     return table(step.op, source, out) + stored_offset(out)
 
 
-def add(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    """C code of ADD or SUB, of two tensors or of a tensor and a constant."""
+def add(made: Plan, step: Step) -> tuple[str, str]:
+    """C code of ADD or SUB, of two tensors or of a tensor and a constant: its constants, and its call."""
     a, b, out = (made.tensors[key] for key in (*step.op.inputs[:2], step.target))
     twice = 2.0 * max(a.scale[0], b.scale[0])
-    numbers: list[int] = [-1 if step.kind == "SUB" else 1]
-    for end in (a, b):
-        numbers += [end.zero_point[0] + OFFSET, *multiplier(end.scale[0] / twice)]
-    numbers += multiplier(twice / ((1 << ADD_SHIFT) * out.scale[0]))
-    return _pair("edge_add", made, step, name, numbers)
+    fields: dict[str, object] = {"sign": -1 if step.kind == "SUB" else 1}
+    for letter, operand in (("a", a), ("b", b)):
+        m, shift = multiplier(operand.scale[0] / twice)
+        zero = operand.zero_point[0] + OFFSET
+        fields |= {f"{letter}_zero": zero, f"{letter}_multiplier": m, f"{letter}_shift": shift}
+    return _pair("edge_add", made, step, fields, multiplier(twice / ((1 << ADD_SHIFT) * out.scale[0])))
 
 
-def multiply(made: Plan, step: Step, name: str) -> tuple[str, str]:
-    """C code of MUL, of two tensors or of a tensor and a constant."""
+def multiply(made: Plan, step: Step) -> tuple[str, str]:
+    """C code of MUL, of two tensors or of a tensor and a constant: its constants, and its call."""
     a, b, out = (made.tensors[key] for key in (*step.op.inputs[:2], step.target))
-    numbers = [a.zero_point[0] + OFFSET, b.zero_point[0] + OFFSET, *product_multiplier(a, b, out)]
-    return _pair("edge_multiply", made, step, name, numbers)
+    fields: dict[str, object] = {"a_zero": a.zero_point[0] + OFFSET, "b_zero": b.zero_point[0] + OFFSET}
+    return _pair("edge_multiply", made, step, fields, product_multiplier(a, b, out))
 
 
-def _pair(kernel: str, made: Plan, step: Step, name: str, numbers: list[int]) -> tuple[str, str]:
-    out = made.tensors[step.target]
-    text, operands, computed = "", [], iter(step.sources)
-    for key, letter in zip(step.op.inputs[:2], "ab", strict=True):
-        if made.tensors[key].constant:
-            text += array("uint8_t", f"{name}_{letter}", made.constants[key].astype(np.int64).ravel() + OFFSET)
-        where = f"{name}_{letter}" if made.tensors[key].constant else address(made, next(computed))
-        operands.append(f"{where}, {repeated_size(made.tensors[key], out)}")
+def _pair(
+    kernel: str, made: Plan, step: Step, fields: dict[str, object], m_and_shift: tuple[int, int]
+) -> tuple[str, str]:
+    """C code of a step with two operands.
+
+    Args:
+        kernel: the C function; its structure has the same name and ``_layer``. fields: of that structure, in which all
+            kernels of two operands differ. m_and_shift: the scale of the output.
+    """
+    out, computed = made.tensors[step.target], iter(step.sources)
+    text, operands, sizes = "", [], []
+    for key in step.op.inputs[:2]:
+        operand = made.tensors[key]
+        sizes.append(repeated_size(operand, out))
+        if operand.constant:
+            operands.append(f"{step.name}_constant")
+            text += array("uint8_t", operands[-1], made.constants[key].astype(np.int64).ravel() + OFFSET)
+        else:
+            operands.append(address(made, next(computed)))
     low, high = bounds(step.op, out)
-    tail = [math.prod(out.shape[1:]), *numbers, out.zero_point[0] + OFFSET, low + OFFSET, high + OFFSET]
+    fields = {
+        "size": math.prod(out.shape[1:]), "a_size": sizes[0], "b_size": sizes[1], **fields,
+        "multiplier": m_and_shift[0], "shift": m_and_shift[1],
+        "zero": out.zero_point[0] + OFFSET, "low": low + OFFSET, "high": high + OFFSET,
+    }  # fmt: skip
+    text += structure(f"{kernel}_layer", f"{step.name}_layer", fields)
     ends = ", ".join([*operands, address(made, step.target)])
-    return text, f"    {kernel}({ends}, {', '.join(map(str, tail))});\n"
+    return text, f"    {kernel}(&{step.name}_layer, {ends});\n"
 
 
-def mean(made: Plan, step: Step, _: str) -> tuple[str, str]:
-    """C code of MEAN over neighbouring dimensions."""
+def mean(made: Plan, step: Step) -> tuple[str, str]:
+    """C code of MEAN over neighbouring dimensions: its sizes, and its call."""
     source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
     axes = mean_axes(made.constants[step.op.inputs[1]], len(source.shape))
     before, count, after = (
@@ -73,21 +91,23 @@ def mean(made: Plan, step: Step, _: str) -> tuple[str, str]:
         for first, last in ((1, axes[0]), (axes[0], axes[-1] + 1), (axes[-1] + 1, len(source.shape)))
     )
     m, shift = mean_multiplier(source, out, count)
-    numbers = (before, count, after, source.zero_point[0] + OFFSET, m, shift, out.zero_point[0] + OFFSET)
+    fields = {
+        "before": before, "count": count, "after": after, "in_zero": source.zero_point[0] + OFFSET,
+        "multiplier": m, "shift": shift, "zero": out.zero_point[0] + OFFSET,
+    }  # fmt: skip
     ends = f"{address(made, step.sources[0])}, {address(made, step.target)}"
-    return "", f"    edge_mean({ends}, {', '.join(map(str, numbers))});\n"
+    return structure("edge_mean_layer", f"{step.name}_layer", fields), f"    edge_mean(&{step.name}_layer, {ends});\n"
 
 
-def concatenate(made: Plan, step: Step, _: str) -> tuple[str, str]:
-    """C code of CONCATENATION: one call for each input, which copies its rows to where they lie in the output's."""
+def concatenate(made: Plan, step: Step) -> tuple[str, str]:
+    """C code of CONCATENATION: one call for each input, which copies its rows to their places in the output."""
     out = made.tensors[step.target]
     axis = step.op.attributes["axis"][0] % len(out.shape)
     rows, row, at, calls = math.prod(out.shape[1:axis]), math.prod(out.shape[axis:]), 0, ""
     for key, source in zip(filter(None, step.op.inputs), step.sources, strict=True):
         length = math.prod(made.tensors[key].shape[axis:])
-        calls += (
-            f"    edge_copy_rows({address(made, source)}, {address(made, step.target, at)}, {rows}, {length}, {row});\n"
-        )
+        ends = f"{address(made, source)}, {address(made, step.target, at)}"
+        calls += f"    edge_copy_rows({ends}, {rows}, {length}, {row});\n"
         at += length
     return "", calls
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from mnist_edge.formats import OpInfo, TensorInfo
 
-BLOCK = 16  # channels side by side in a register of 512 bits, whose lanes multiply GROUP bytes each
+BLOCK = 16  # channels in a register of 512 bits, each of whose 32-bit lanes multiplies GROUP bytes
 OFFSET = 128  # activations are stored as q + 128
 _ALIGN = 64
 
@@ -21,9 +20,9 @@ def stored_offset(tensor: TensorInfo) -> int:
 
 @dataclass
 class Buffer:
-    """A region of the scratch buffer, of a tensor or of one step's padded input."""
+    """A region of the scratch buffer, of a tensor or of one step's padded input; ``pointer`` is its name in C."""
 
-    name: str
+    pointer: str
     size: int
     first: int  # step that writes it
     last: int  # last step that reads it
@@ -32,10 +31,12 @@ class Buffer:
 
 @dataclass
 class Step:
-    """One kernel's call.
+    """One kernel's call. ``name`` begins its names in C.
 
     ``pad`` is (top, bottom, left, right) around its input. ``padded`` names a copy of the input with that padding.
-    It is None if no copy is needed, or if the step before has written its output with that ``border``.
+    It is None if no copy is needed, or if the step before has written its output with that ``border``. ``pool`` is 2 if
+    the kernel also computes the maximum of 2 x 2 outputs. ``limits`` are the smallest and the largest output, if they
+    are not those of ``op``.
     """
 
     kind: str
@@ -47,7 +48,13 @@ class Step:
     padded: str | None = None
     border: tuple[int, int, int, int] = (0, 0, 0, 0)
     pool: int = 1
-    values: dict[str, Any] = field(default_factory=dict)
+    limits: tuple[int, int] | None = None
+    name: str = ""
+
+    @property
+    def pads(self) -> bool:
+        """Whether the input is copied with a border."""
+        return self.padded is not None and any(self.pad)
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,11 @@ def layer_input(step: Step, tensors: dict[str, TensorInfo]) -> LayerInput:
 
 
 def place(buffers: list[Buffer]) -> int:
-    """Give every buffer the lowest place that is free for as long as it lives; the size of all of it."""
+    """Give every buffer the lowest offset that is free from its first to its last step; returns the size of all.
+
+    Args:
+        buffers: changed. Offsets are multiples of 64 bytes.
+    """
     for buffer in sorted(buffers, key=lambda item: -item.size):
         taken = sorted(
             (other.at, other.at + other.size) for other in buffers

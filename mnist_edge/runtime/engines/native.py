@@ -1,7 +1,7 @@
-"""Generated C, compiled here by the system's compiler or before, and called without any interpreter.
+"""The engine for generated C: compiles it with the system's compiler, unless it is a shared object, and calls it.
 
-It is code: it is only ever loaded where a manifest names its hash. What is compiled is kept in the user's cache, with a
-manifest of its own, and the bytes that were compared with it are the bytes that are loaded.
+Such a file is code, and is loaded only if a manifest names its hash. Compiled code is kept in the user's cache with a
+manifest of its own. The bytes whose hash is compared with that manifest are the bytes that are loaded.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ import ctypes
 import functools
 import os
 import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,20 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ContentError, MissingError, RefusedError, UsageError
+from mnist_edge.errors import ContentError, RefusedError, UsageError
 from mnist_edge.formats import METADATA_KEY, c
 from mnist_edge.int8.quantize import Port
 from mnist_edge.runtime.engines.interface import DirectAnswers, Engine, Program
 from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import Manifest, fingerprint, read_vouched, sha256_of
+from mnist_edge.toolchains import host_cc
 
-COMPILER = "cc"
 _ELF = b"\x7fELF"
-FLAGS = ("-std=c99", "-O3", "-funroll-loops", "-fPIC", "-shared", "-DEDGE_SHARED")
 
 
 class NativeProgram:
-    """A shared object's functions, with a scratch buffer of its own."""
+    """The functions of a shared object, and a scratch buffer for them."""
 
     batched = True
 
@@ -75,7 +71,7 @@ def _call_for_one(
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
     """A call for one image with everything prepared that stays the same.
 
-    To ask NumPy for an array's address takes longer than a small net does; a bytes object carries its own.
+    Asking NumPy for the address of an array takes longer than a small net; ``bytes`` are passed by address.
 
     Args:
         function: of the generated C. buffer: room for the answer, then scratch memory. values: the answer in it.
@@ -95,8 +91,8 @@ def load(content: bytes, threads: int) -> Program:
     facts = c.facts_of(content)
     library = _open(content if content.startswith(_ELF) else compiled(content))
     try:
-        said = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "mnist_edge_facts"))).decode()
-        if c.parse_facts(said.removeprefix(c.MAGIC)) != facts:
+        text = ctypes.string_at(ctypes.addressof(ctypes.c_char.in_dll(library, "mnist_edge_facts"))).decode()
+        if c.parse_facts(text.removeprefix(c.MAGIC)) != facts:
             raise ValueError
         return NativeProgram(library, facts)
     except (ValueError, AttributeError) as error:
@@ -108,19 +104,17 @@ def _port(end: dict[str, Any]) -> Port:
 
 
 def compiled(content: bytes) -> bytes:
-    """The shared object of a source: the one in the cache, else made now.
+    """The shared object of a source, from the cache or compiled now.
 
     Raises:
         MissingError: there is no compiler.
-        RefusedError: it does not compile.
+        RefusedError: the source does not compile.
     """
     import platformdirs
 
-    compiler = shutil.which(COMPILER)
-    if compiler is None:
-        raise MissingError("There is no C compiler here.", "Install one: sudo apt install gcc libc6-dev")
-    version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    key = fingerprint([sha256_of(content), sha256_of(version), FLAGS, platform.machine()])
+    compiler = host_cc.find()
+    version = sha256_of(host_cc.version(compiler))
+    key = fingerprint([sha256_of(content), version, host_cc.FLAGS, platform.machine()])
     folder = Path(platformdirs.user_cache_dir("mnist-edge")) / "native"
     path = folder / f"{key[:32]}.so"
     try:
@@ -128,15 +122,8 @@ def compiled(content: bytes) -> bytes:
         if vouched:
             return kept
     except (UsageError, ContentError):
-        pass  # not there, or not what was put there: made again
-    with tempfile.TemporaryDirectory() as scratch:
-        source, target = Path(scratch) / "net.c", Path(scratch) / "net.so"
-        source.write_bytes(content)
-        done = subprocess.run([compiler, *FLAGS, "-o", target, source], capture_output=True, text=True, check=False)
-        if done.returncode:
-            first = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0]
-            raise RefusedError(f"The C compiler refuses the file: {first}", "Export it again.")
-        made = target.read_bytes()
+        pass  # it is missing or was changed: compile again
+    made = host_cc.shared_object(content, compiler)
     with locked(folder, "compile"):
         Manifest.load(folder).commit({path.name: (made, {})})
     return made
@@ -144,9 +131,9 @@ def compiled(content: bytes) -> bytes:
 
 @functools.cache
 def _open(shared: bytes) -> ctypes.CDLL:
-    """Load these very bytes, from memory: what lies on the disk may be another by now.
+    """Load a shared object from memory, since a file on the disk could be replaced after its hash was compared.
 
-    The file stays open: the loader knows a library by its name, and would take another one of that name for it.
+    The memory file stays open: the loader identifies libraries by name, and the name of a closed one is used again.
     """
     handle = os.memfd_create("mnist-edge-native")
     with os.fdopen(os.dup(handle), "wb") as stream:

@@ -1,0 +1,93 @@
+"""Kernels of generated C: which files a plan needs, for each kind of step and each backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A file in ``kernels/``: what it does, in a few words, and the other files that it needs."""
+
+    title: str
+    needs: tuple[str, ...] = ()
+
+
+# In the order of the generated file, where C code follows what it uses. `backends` fills the placeholders of files that
+# end in ``.in``.
+KERNELS: dict[str, Kernel] = {
+    "backends.c": Kernel("numbers of the backends"),
+    "detect_x86.c": Kernel("whether this is x86-64", ("backends.c",)),
+    "detect_arm64.c": Kernel("whether this is 64-bit Arm", ("backends.c",)),
+    "placement.c": Kernel("placement and alignment of weights"),
+    "clamp.c": Kernel("limits of a number"),
+    "fixed_point.c": Kernel("products and quotients, rounded as in LiteRT"),
+    "scale.c": Kernel("multiplication by a real number", ("fixed_point.c",)),
+    "requantize.c": Kernel("from 32-bit sums to 8-bit outputs", ("clamp.c", "scale.c")),
+    "conv_dense_layer.c": Kernel("type of convolutions and dense layers", ("placement.c", "requantize.c")),
+    "conv_dense.c": Kernel("convolutions and dense layers in plain C", ("conv_dense_layer.c",)),
+    "conv_dense_vectors.c.in": Kernel("what all vector backends share", ("conv_dense.c",)),
+    "avx2.c.in": Kernel("convolutions and dense layers with AVX2", ("detect_x86.c", "conv_dense_vectors.c.in")),
+    "avx512_vnni.c.in": Kernel("the same with AVX512-VNNI", ("detect_x86.c", "conv_dense_vectors.c.in")),
+    "avx_vnni.c.in": Kernel("the same with AVX-VNNI", ("detect_x86.c", "conv_dense_vectors.c.in")),
+    "neon.c.in": Kernel("convolutions and dense layers with NEON", ("detect_arm64.c", "conv_dense_vectors.c.in")),
+    "neon_dot.c.in": Kernel("the same with NEON's dot product", ("detect_arm64.c", "conv_dense_vectors.c.in")),
+    "dispatch.c": Kernel("one function for each layer, which calls the kernel of a backend", ("conv_dense.c",)),
+    "dispatch_x86.c": Kernel(
+        "dispatch and choice of the backend on x86-64",
+        ("avx2.c.in", "avx512_vnni.c.in", "avx_vnni.c.in", "dispatch.c", "choose_backend.c"),
+    ),
+    "dispatch_arm64.c": Kernel(
+        "dispatch and choice of the backend on 64-bit Arm",
+        ("neon.c.in", "neon_dot.c.in", "dispatch.c", "choose_backend.c"),
+    ),
+    "choose_backend.c": Kernel("dispatch and backend on other processors", ("backends.c", "dispatch.c")),
+    "depthwise.c": Kernel("depthwise convolutions", ("placement.c", "requantize.c")),
+    "pool.c": Kernel("maxima and means of windows", ("clamp.c",)),
+    "add.c": Kernel("sums and differences of two tensors", ("clamp.c", "fixed_point.c")),
+    "multiply.c": Kernel("products of two tensors", ("clamp.c", "scale.c")),
+    "mean.c": Kernel("means over neighbouring dimensions", ("clamp.c", "scale.c")),
+    "copy_rows.c": Kernel("padding and concatenation"),
+    "lookup.c": Kernel("functions of one input, by table"),
+    "softmax.c": Kernel("probabilities from logits", ("clamp.c", "fixed_point.c")),
+}
+# What ``export --backend`` takes: the kernels of convolutions and dense layers. Plain C is always among them, for
+# processors without the vector instructions.
+CONV_DENSE: dict[str, tuple[str, ...]] = {
+    "all": ("dispatch_x86.c", "dispatch_arm64.c"),
+    "x86": ("dispatch_x86.c",),
+    "arm": ("dispatch_arm64.c",),
+    "c99": ("conv_dense.c",),
+}
+# The kernel of each other kind of step, in plain C for every backend.
+PLAIN: dict[str, str] = {
+    "ADD": "add.c",
+    "AVERAGE_POOL_2D": "pool.c",
+    "CONCATENATION": "copy_rows.c",
+    "DEPTHWISE_CONV_2D": "depthwise.c",
+    "LEAKY_RELU": "lookup.c",
+    "LOGISTIC": "lookup.c",
+    "MAX_POOL_2D": "pool.c",
+    "MEAN": "mean.c",
+    "MUL": "multiply.c",
+    "PIXELS": "lookup.c",
+    "QUANTIZE": "lookup.c",
+    "SOFTMAX": "softmax.c",
+    "SUB": "add.c",
+}
+CONV_DENSE_KINDS = ("CONV_2D", "FULLY_CONNECTED")
+
+
+def kernels_for(kinds: Iterable[str], pads: bool, backend: str) -> list[str]:
+    """Files of kernels, in the order in which they are to be compiled.
+
+    Args:
+        kinds: of the steps of a plan. pads: whether a step copies its input with a border. backend: see `CONV_DENSE`.
+    """
+    wanted: set[str] = {"copy_rows.c"} if pads else set()
+    for kind in kinds:
+        wanted.update(CONV_DENSE[backend] if kind in CONV_DENSE_KINDS else (PLAIN[kind],))
+    while missing := {need for name in wanted for need in KERNELS[name].needs} - wanted:
+        wanted |= missing
+    return [name for name in KERNELS if name in wanted]

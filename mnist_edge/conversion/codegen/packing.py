@@ -1,0 +1,141 @@
+"""Constants of layers in the order in which the kernels of generated C read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.conversion.codegen.order import GROUP
+from mnist_edge.conversion.codegen.step import BLOCK, OFFSET, Step, layer_input, stored_offset
+from mnist_edge.formats import TensorInfo
+from mnist_edge.int8.fixed_point import TWICE, Integers
+from mnist_edge.int8.program import ROUNDING, bounds, multipliers
+
+Tensors = dict[str, TensorInfo]
+Constants = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Requantization:
+    """How the 32-bit sums of a layer become its 8-bit outputs.
+
+    ``bias``, ``multiplier`` and ``shift`` are int64 (channels,); the product with ``multiplier`` is scaled by
+    2**(shift - 31) and rounded ``rounds`` times (1 or 2). ``zero`` is added, and the result is limited to ``low`` and
+    ``high``; these three are of stored outputs, 0 to 255.
+    """
+
+    bias: Integers
+    multiplier: Integers
+    shift: Integers
+    rounds: int
+    zero: int
+    low: int
+    high: int
+
+    @property
+    def constant_bytes(self) -> int:
+        """Size in bytes of the arrays in C: a bias and a multiplier of four bytes and a shift of one each channel."""
+        return 9 * len(self.bias)
+
+
+@dataclass(frozen=True)
+class PackedLayer:
+    """Constants of a convolution or dense layer.
+
+    ``weights`` is int8 (runs, groups, channels padded to a multiple of `BLOCK`, `GROUP`): all that a group of four
+    inputs is multiplied with lies together. ``run_at`` is where each run of inputs begins, in bytes from the first.
+    ``signed_bias`` takes the place of the bias for kernels that multiply inputs as q instead of q + 128.
+    """
+
+    weights: NDArray[np.int8]
+    channels: int
+    run_at: list[int]
+    signed_bias: Integers
+    requantization: Requantization
+
+    @property
+    def runs(self) -> int:
+        """Number of contiguous stretches of input for each output pixel."""
+        return self.weights.shape[0]
+
+    @property
+    def groups(self) -> int:
+        """Number of 4-byte input groups in a run."""
+        return self.weights.shape[1]
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of 16 output channels."""
+        return self.weights.shape[2] // BLOCK
+
+    @property
+    def constant_bytes(self) -> int:
+        """Size of the layer's constants in C, in bytes."""
+        return self.weights.size + self.requantization.constant_bytes + 4 * self.runs
+
+
+@dataclass(frozen=True)
+class PackedDepthwise:
+    """Constants of a depthwise convolution: ``weights`` is int8 (height, width, channels)."""
+
+    weights: NDArray[np.int8]
+    requantization: Requantization
+
+    @property
+    def constant_bytes(self) -> int:
+        """Size of the layer's constants in C, in bytes."""
+        return self.weights.size + self.requantization.constant_bytes
+
+
+def pack_layer(step: Step, tensors: Tensors, constants: Constants) -> PackedLayer:
+    """Constants of a CONV_2D or FULLY_CONNECTED step."""
+    weights = constants[step.op.inputs[1]].astype(np.int64)
+    layout = layer_input(step, tensors)
+    stretches = weights.reshape(weights.shape[0], len(layout.run_at), layout.width)
+    channels, runs, _ = stretches.shape
+    groups, padded_channels = -(-layout.width // GROUP), -(-channels // BLOCK) * BLOCK
+    filled = np.zeros((padded_channels, runs, groups * GROUP), np.int8)
+    filled[:channels, :, : layout.width] = stretches
+    source = tensors[step.op.inputs[0]]
+    sums = stretches.sum(axis=(1, 2))
+    # Kernels multiply stored inputs: the product of the zero point and the weights is taken off in advance.
+    bias = _bias(step, constants) - (source.zero_point[0] + stored_offset(source)) * sums
+    requantization = _requantization(step, tensors, bias, padded_channels)
+    return PackedLayer(
+        filled.reshape(padded_channels, runs, groups, GROUP).transpose(1, 2, 0, 3),
+        channels, layout.run_at, _padded(bias + OFFSET * sums, padded_channels), requantization,
+    )  # fmt: skip
+
+
+def pack_depthwise(step: Step, tensors: Tensors, constants: Constants) -> PackedDepthwise:
+    """Constants of a DEPTHWISE_CONV_2D step."""
+    weights = constants[step.op.inputs[1]][0]
+    channels = weights.shape[-1]
+    bias = np.broadcast_to(_bias(step, constants), channels)
+    return PackedDepthwise(weights, _requantization(step, tensors, bias, channels))
+
+
+def _bias(step: Step, constants: Constants) -> Any:
+    """The bias of a layer, int64 (channels,); 0 if it has none."""
+    name = step.op.inputs[2] if len(step.op.inputs) > 2 else ""
+    return constants[name].astype(np.int64) if name else np.int64(0)
+
+
+def _requantization(step: Step, tensors: Tensors, bias: Integers, size: int) -> Requantization:
+    """Arrays of ``size`` elements, zero after those of the channels, of which there are as many as biases."""
+    source, weights, out = (tensors[name] for name in (step.op.inputs[0], step.op.inputs[1], step.target))
+    m, shift = multipliers(source, weights, tensors[step.op.outputs[0]])
+    low, high = step.limits or bounds(step.op, out)
+    bias, m, shift = (_padded(np.broadcast_to(item, len(bias)), size) for item in (bias, m, shift))
+    rounds = 2 if ROUNDING[step.kind] == TWICE else 1
+    return Requantization(bias, m, shift, rounds, out.zero_point[0] + OFFSET, low + OFFSET, high + OFFSET)
+
+
+def _padded(values: Integers, size: int) -> Integers:
+    """The values, followed by zeros."""
+    filled = np.zeros(size, np.int64)
+    filled[: len(values)] = values
+    return filled

@@ -1,0 +1,50 @@
+"""Microcontrollers that generated C can be compiled for. A new one is one entry of `BOARDS`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Board:
+    """A microcontroller's processor, its GCC, and the board on which it is emulated.
+
+    Attributes:
+        processor: its name, as reports give it.
+        compiler_prefix: of the names of its GCC tools: ``<prefix>gcc``, ``<prefix>size``.
+        flags: that choose the processor. link_flags: that choose its C library.
+        emulator: the command that runs a program for it, without the program; empty if it cannot be emulated.
+        packages: Debian packages with all of these.
+    """
+
+    processor: str
+    compiler_prefix: str
+    flags: tuple[str, ...]
+    link_flags: tuple[str, ...] = ()
+    emulator: tuple[str, ...] = ()
+    packages: str = ""
+
+    @property
+    def compiler(self) -> str:
+        """Name of the C compiler."""
+        return f"{self.compiler_prefix}gcc"
+
+    @property
+    def size_tool(self) -> str:
+        """Name of the program that tells the sizes of an object file's sections."""
+        return f"{self.compiler_prefix}size"
+
+
+def _cortex_m(core: str, machine: str) -> Board:
+    """A Cortex-M of Arm. QEMU emulates it on a board of the MPS2 series."""
+    return Board(
+        f"cortex-{core}", "arm-none-eabi-", (f"-mcpu=cortex-{core}", "-mthumb"), ("--specs=nano.specs",),
+        ("qemu-system-arm", "-M", machine, "-semihosting"),
+        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+    )  # fmt: skip
+
+
+BOARDS: dict[str, Board] = {
+    board.processor: board
+    for board in (_cortex_m("m3", "mps2-an385"), _cortex_m("m4", "mps2-an386"), _cortex_m("m7", "mps2-an500"))
+}

@@ -1,0 +1,45 @@
+"""Which kernels generated C holds: those that its steps call, and all that these need."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from mnist_edge.conversion.codegen.backends import FOLDER
+from mnist_edge.conversion.codegen.kernel_table import CONV_DENSE, KERNELS, PLAIN, kernels_for
+from tests.support import backends, int8_nets
+
+TEMPLATES = {"conv_dense_microkernel.c.in", "conv_dense_loop.c.in"}
+
+
+def test_every_kernel_file_is_in_the_table_and_is_used_by_some_plan() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {*KERNELS, *TEMPLATES}
+    assert kernels_for(["CONV_2D", *PLAIN], pads=True, backend="all") == list(KERNELS)
+
+
+def test_a_plan_without_padding_and_layers_needs_one_kernel() -> None:
+    assert kernels_for(["LOGISTIC"], pads=False, backend="all") == ["lookup.c"]
+    assert kernels_for(["MEAN"], pads=True, backend="c99") == [
+        "clamp.c", "fixed_point.c", "scale.c", "mean.c", "copy_rows.c",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", CONV_DENSE)
+def test_a_kernel_comes_after_the_kernels_that_it_needs(backend: str) -> None:
+    files = kernels_for(["CONV_2D"], pads=False, backend=backend)
+    for name in files:
+        needs = set(KERNELS[name].needs) - {"choose_backend.c"}  # what it defines is used by the net alone
+        assert needs <= set(files[: files.index(name)]), name
+
+
+@pytest.mark.parametrize("name", int8_nets.POINTWISE)
+def test_plain_c_has_no_function_that_is_not_called(name: str) -> None:
+    for dense in (False, True):
+        content = int8_nets.pointwise(name, dense)
+        text = backends.source(content, "net", np.zeros((1, 16, 16, 1), np.uint8), "c99").decode()
+        functions = re.findall(r"^static (?:inline )?\w+ (\w+)\(", text, re.MULTILINE)
+        assert len(functions) > (5 if dense else 0)
+        for function in functions:
+            assert len(re.findall(rf"\b{function}\(", text)) > 1, function
