@@ -43,9 +43,8 @@ def serve(settings: Settings) -> None:
         StageError: the address is in use, or is not an address of this machine.
         MnistEdgeError: a model cannot be opened.
     """
-    if not hasattr(
-        os, "fork"
-    ):  # Python's documentation says to test for functions that some platforms lack in this way
+    # hasattr is how Python's documentation tests for functions that some platforms lack.
+    if not hasattr(os, "fork"):
         raise MissingError("serve needs processes that fork, as Linux has.", "Run it on Linux, or in WSL.")
     with contextlib.ExitStack() as stack:
         _share_metrics(settings.workers, stack)  # before prometheus_client is imported
