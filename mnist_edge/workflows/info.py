@@ -53,7 +53,7 @@ def info(options: InfoOptions) -> InfoResult:
     word = options.model
     path = Path(word) if Path(word).is_file() else pick_file(options.workspace, word)
     opened = ModelFile.open(path, trust=True)
-    known = opened.entry is not None
+    known = bool(opened.entry)
     return InfoResult(
         path,
         name=word if str(path) == word else short_name(path, options.workspace),
