@@ -1,4 +1,4 @@
-"""This machine's processor, by the name that the system gives it."""
+"""Name of this machine's processor, and text files in which Linux describes the machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 
 
 def processor() -> str:
-    """What the system calls the processor; on a Raspberry Pi the board."""
+    """Name of the processor, as the system gives it; on some machines, such as a Raspberry Pi, that of the board."""
     for key in ("model name", "Model", "Hardware"):
         found = field(CPU_INFO, key, ":")
         if found:
@@ -27,7 +27,7 @@ def field(path: Path, key: str, separator: str) -> str | None:
 
 
 def text_of(path: Path) -> str | None:
-    """The text of a system's file; None if it cannot be read."""
+    """Text of a file of the system; None if it cannot be read."""
     try:
         return path.read_text(errors="replace")
     except OSError:

@@ -23,7 +23,8 @@ from mnist_edge.int8.graph import padding
 from mnist_edge.int8.program import bounds
 from mnist_edge.int8.quantize import Port, pixel_lookup
 
-# The image on the file's own grid, if that is not the grid of the pixels, and the table that puts it there.
+_MACROS = ("linux", "unix", "i386", "mips", "sparc", "sun")  # of compilers, in lower case
+# The image in the scale of the file's input, if pixels have another, and the table that converts pixels to it.
 PIXELS, PIXELS_TABLE = "pixels", "pixels table"
 
 
@@ -110,7 +111,9 @@ def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step],
     if PIXELS in tensors:
         name = file.inputs[0].name
         alias[name] = PIXELS
-        steps.append(Step("PIXELS", OpInfo("PIXELS", (name,), (PIXELS,)), "pixels on the input's grid", [name], PIXELS))
+        steps.append(
+            Step("PIXELS", OpInfo("PIXELS", (name,), (PIXELS,)), "pixels in the scale of the input", [name], PIXELS)
+        )
     fused: set[str] = set()
     for op in file.ops:
         out = op.outputs[0]
@@ -147,8 +150,9 @@ def _name(steps: list[Step]) -> None:
     taken: set[str] = set()
     for step in steps:
         layer = re.sub(r"\W", "_", _layer_name(step.op), flags=re.ASCII)
-        # The names of kernels begin with edge_, and C reserves names that begin with _.
-        if not layer[:1].isalpha() or layer.lower().startswith("edge"):
+        # C reserves names that begin with _, the names of kernels begin with edge_, and some words are macros.
+        is_macro = layer == layer.upper() or layer in _MACROS
+        if not layer[:1].isalpha() or layer.lower().startswith("edge") or is_macro:
             layer = f"net_{layer}"
         candidates = itertools.chain([layer], (f"{layer}_{step.kind.lower()}{at}" for at in ("", *range(2, 10_000))))
         step.name = next(name for name in candidates if name not in taken)
@@ -189,10 +193,12 @@ def _reads_behind(step: Step, tensors: dict[str, TensorInfo]) -> bool:
 
 
 def _meet(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    """Limits of a value that is within two pairs of limits."""
     return max(a[0], b[0]), min(a[1], b[1])
 
 
 def _is_plain_pool(op: OpInfo, source: TensorInfo) -> bool:
+    """Whether an op is the maximum of 2 x 2 pixels without overlap and padding, which a convolution can compute too."""
     return (
         op.kind == "MAX_POOL_2D" and op.attributes["kernel"] == op.attributes["strides"] == (2, 2)
         and (op.attributes["same_padding"] == (0,) or all(size % 2 == 0 for size in source.shape[1:3]))
@@ -206,6 +212,7 @@ def _same_bytes(source: TensorInfo, out: TensorInfo) -> bool:
 
 
 def _pad(step: Step, tensors: dict[str, TensorInfo]) -> None:
+    """Set the padding of a convolution, and that its input is copied with it."""
     source, weights = tensors[step.op.inputs[0]], tensors[step.op.inputs[1]]
     strides, dilations = step.op.attributes["strides"], step.op.attributes["dilations"]
     same = bool(step.op.attributes["same_padding"][0])
@@ -218,6 +225,7 @@ def _pad(step: Step, tensors: dict[str, TensorInfo]) -> None:
 
 
 def _buffers(tensors: dict[str, TensorInfo], steps: list[Step], answer: str) -> dict[str, Buffer]:
+    """Buffers of all steps without their offsets, by the names of tensors and padded inputs."""
     buffers: dict[str, Buffer] = {}
     for at, step in enumerate(steps):
         for source in step.sources:

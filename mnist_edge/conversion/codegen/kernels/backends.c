@@ -1,5 +1,5 @@
-/* The vector instructions are chosen when the net runs, by what the processor has, or when this file is compiled:
- * -DEDGE_BACKEND=EDGE_AVX2. Of either kind of processor that has them, GCC and Clang are supported. */
+/* A backend is a set of kernels with vector instructions. It is chosen when the net runs, by what the processor has, or
+ * when this file is compiled: -DEDGE_BACKEND=EDGE_AVX2. Vectors need GCC or Clang; other compilers get plain C. */
 #define EDGE_C99 0
 #define EDGE_AVX2 1
 #define EDGE_AVX_VNNI 2
