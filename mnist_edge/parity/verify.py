@@ -24,7 +24,7 @@ from mnist_edge.parity.kernels import compare_kernels
 from mnist_edge.results import Evaluation, KernelReport, Mistake, ParityReport
 from mnist_edge.runtime import Session, engine_names
 from mnist_edge.runtime.session import check_engine, open_file
-from mnist_edge.store.manifest import REFERENCE_NAME, read_vouched
+from mnist_edge.store.manifest import REFERENCE_NAME, read_verified
 from mnist_edge.store.model_file import ModelFile
 
 CHUNK = 1000
@@ -181,7 +181,7 @@ def _float_answers(file: ModelFile, options: VerifyOptions, test_sha256: str, n:
             f"There is no reference {source} to compare {file.path.name} with.", "Name one with --reference."
         )
     named = options.float_answers is not None
-    content = read_vouched(source, options.trust)[0] if named else file.companion(REFERENCE_NAME, options.trust)
+    content = read_verified(source, options.trust)[0] if named else file.companion(REFERENCE_NAME, options.trust)
     answers_of = Reference.from_bytes(content)
     if answers_of.test_images_sha256 != test_sha256 or len(answers_of.probabilities) != n:
         raise UsageError(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mnist_edge.errors import UsageError, suggest
 from mnist_edge.formats import foreign
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import ENGINES, is_installed
 from mnist_edge.runtime.exported import NotInWorkspaceError, exported, how_to_export, nothing_exported
 from mnist_edge.runtime.session import engine_names
@@ -22,7 +23,6 @@ from mnist_edge.store.workspace import (
     DEFAULT_WORKSPACE,
     KERAS_SUFFIX,
     SHIPPED,
-    TWIN,
     is_model_folder,
     model_folders,
     model_name,
@@ -140,7 +140,7 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
     if len(found) > 1:
         raise _several(word, list(found))
     first = engine_names() if engine == "auto" else [engine]
-    order = {"int8": 0, "float16": 1, TWIN: 2}
+    order = {Precision.INT8: 0, Precision.FLOAT16: 1, Precision.FLOAT32: 2}
 
     def rank(path: Path) -> tuple[int, int]:
         runs = [index for index, name in enumerate(first) if name in engine_names(path.suffix)]
