@@ -19,7 +19,8 @@ from mnist_edge.data import Split, image_digests
 from mnist_edge.parity import statistics
 from mnist_edge.parity.changes import changes, js_divergence
 from mnist_edge.parity.compare import report
-from mnist_edge.parity.gate import ClassCounts, Decision, Gate, class_failure, decide
+from mnist_edge.parity.counts import AnswerCounts, ClassCounts
+from mnist_edge.parity.gate import Decision, Gate, class_failure, decide
 from mnist_edge.parity.probabilities import brier_scores, mean_bounds, probability_change
 from mnist_edge.parity.verify import _leaked
 from mnist_edge.results import ParityReport
@@ -35,7 +36,7 @@ def decision(
     classes: list[ClassCounts] | None = None,
 ) -> Decision:  # fmt: skip
     same = n - broken - fixed if agreeing is None else agreeing
-    return decide(gate, n, broken, fixed, same, classes or [])
+    return decide(gate, AnswerCounts(n, broken, fixed, same, tuple(classes or ())))
 
 
 def rule(**case: Any) -> str:

@@ -23,10 +23,10 @@ from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
 from mnist_edge.parity.compare import compare
+from mnist_edge.parity.counts import AnswerCounts, ClassCounts
 from mnist_edge.parity.gate import (
     CHANGES_ALPHA,
     MOST_NOISE,
-    ClassCounts,
     Gate,
     allowed_changes,
     class_failure,
@@ -94,7 +94,7 @@ def test_a_share_that_is_named_is_a_hard_bound(case: tuple[int, int, float, int]
     """Whatever margins and ties would explain."""
     n, changed, expected, tied = case
     gate = replace(LABELS_ONLY, min_agreement=share)
-    found = decide(gate, n, 0, 0, n - changed, [], None, LabelNoise(expected, min(tied, changed)))
+    found = decide(gate, AnswerCounts(n, 0, 0, n - changed), None, LabelNoise(expected, min(tied, changed)))
     if changed > n * (1 - share) + 1e-6:
         assert found.rule in ("agreement", "undecidable")
     elif changed < n * (1 - share):
@@ -148,7 +148,8 @@ def test_noise_explains_at_most_a_tenth_of_the_labels() -> None:
     for expected in (1001, 5000, 10_000, math.inf):
         assert allowed_changes(Gate(), 10_000, expected) == most
     for changed, rule in ((most, "non-inferior"), (most + 1, "agreement")):
-        assert decide(LABELS_ONLY, 10_000, 0, 0, 10_000 - changed, [], None, LabelNoise(5000)).rule == rule
+        counts = AnswerCounts(10_000, 0, 0, 10_000 - changed)
+        assert decide(LABELS_ONLY, counts, None, LabelNoise(5000)).rule == rule
 
 
 # --- healthy files with small margins, and faulty ones ---------------------------------------------------------------
