@@ -14,7 +14,8 @@ import numpy as np
 from scipy import stats
 
 from mnist_edge.parity import statistics
-from mnist_edge.parity.gate import CLASS_ALPHA, ClassCounts, Gate, class_failure, decide
+from mnist_edge.parity.counts import AnswerCounts, ClassCounts
+from mnist_edge.parity.gate import CLASS_ALPHA, Gate, class_failure, decide
 
 RESULT = Path(__file__).resolve().parent / "results" / "gate.md"
 CLASSES = (2, 10, 100, 1000)
@@ -109,7 +110,7 @@ def false_pass_rate(n: int, fixed_rate: float) -> float:
     broken_rate = fixed_rate + gate.max_drop_pp / 100
 
     def passes(broken: int, fixed: int) -> bool:
-        return decide(gate, n, broken, fixed, n - broken - fixed, []).rule == "non-inferior"
+        return decide(gate, AnswerCounts(n, broken, fixed, n - broken - fixed)).rule == "non-inferior"
 
     passed, limit = 0.0, 0  # `limit`: the smallest number of broken answers that does not pass
     first, last = (int(end) for end in stats.binom.ppf([1e-12, 1 - 1e-12], n, fixed_rate))

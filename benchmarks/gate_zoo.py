@@ -33,7 +33,7 @@ from mnist_edge import conversion, data, models, runtime, training  # noqa: E402
 from mnist_edge.data.splits import Split, Splits  # noqa: E402
 from mnist_edge.errors import MnistEdgeError  # noqa: E402
 from mnist_edge.models.backend import import_keras  # noqa: E402
-from mnist_edge.parity.compare import decision_on  # noqa: E402
+from mnist_edge.parity.compare import PairedAnswers, decision_on  # noqa: E402
 from mnist_edge.parity.gate import NO_NOISE, Gate, allowed_changes  # noqa: E402
 from mnist_edge.parity.label_noise import change_probabilities, label_noise  # noqa: E402
 from mnist_edge.parity.probabilities import probability_change  # noqa: E402
@@ -237,10 +237,10 @@ class Judged:
 
 
 def _judged(before: Probabilities, after: Probabilities, labels: NDArray[np.int64]) -> Judged:
-    names = tuple(map(str, range(before.shape[1])))
+    pair = PairedAnswers(before, after, labels, tuple(map(str, range(before.shape[1]))))
     change, noise = probability_change(before, after, labels), label_noise(before, after, labels)
-    old = decision_on(before, after, names, labels, Gate(min_agreement=0.995), change, NO_NOISE)
-    new = decision_on(before, after, names, labels, Gate(), change, noise)
+    old = decision_on(pair, Gate(min_agreement=0.995), change, NO_NOISE)
+    new = decision_on(pair, Gate(), change, noise)
     found = after.argmax(axis=1)
     changed = int(((found != before.argmax(axis=1)) & (found != labels)).sum())
     allowed = allowed_changes(Gate(), len(labels), noise.expected)

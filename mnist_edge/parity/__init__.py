@@ -1,4 +1,4 @@
-"""Is the small file as good as the big one? Statistics, comparison, verdict; numpy alone, so it runs on a Pi."""
+"""Comparison of a quantized file with the float model: statistics, gate and verdict. Needs NumPy and an engine only."""
 
 from mnist_edge.parity.compare import compare
 from mnist_edge.parity.gate import Gate

@@ -1,4 +1,4 @@
-"""What the quantization changed, image by image and class by class."""
+"""Differences between the answers before and after quantization, for each image and each class."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from mnist_edge.parity.answers import answers, margins
 from mnist_edge.results import Changes, ClassChange, Flip
 
 CALIBRATION_BINS = 15
-# Most classes for which a verdict holds confusion matrices. A manifest with those of 1,000 classes has over 16 MiB.
+# Largest number of classes with confusion matrices in the verdict. With 1,000 classes a manifest would exceed 16 MiB.
 MAX_CONFUSION_CLASSES = 100
 
 
 def changes(
     before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64], class_names: tuple[str, ...]
 ) -> Changes:
-    """Every difference between two sets of answers.
+    """Compare the probabilities of the float model and of a quantized file.
 
     Args:
-        before: float32 (n, classes), the float model's probabilities. after: the quantized file's, finite.
+        before: the float model's probabilities, float32 (n, classes).
+        after: the quantized file's probabilities, float32 (n, classes), finite.
         labels: int64 (n,).
-        class_names: one a class.
+        class_names: one for each class.
     """
     old, new = answers(before), answers(after)
     old_margin, new_margin = margins(before), margins(after)
@@ -34,8 +35,8 @@ def changes(
             for i in moved
         ),
         classes=tuple(
-            ClassChange(name, int(of.sum()), _share(old[of] == label), _share(new[of] == label))
-            for label, (name, of) in enumerate((name, labels == label) for label, name in enumerate(class_names))
+            ClassChange(name, int(group.sum()), _share(old[group] == label), _share(new[group] == label))
+            for label, (name, group) in enumerate((name, labels == label) for label, name in enumerate(class_names))
         ),
         confusion_before=confusion(old, labels, classes) if classes <= MAX_CONFUSION_CLASSES else (),
         confusion_after=confusion(new, labels, classes) if classes <= MAX_CONFUSION_CLASSES else (),
@@ -50,16 +51,20 @@ def changes(
 
 
 def confusion(found: NDArray[np.int64], labels: NDArray[np.int64], classes: int) -> tuple[tuple[int, ...], ...]:
-    """Confusion matrix: one row per true class, one column per answer."""
+    """Confusion matrix: one row for each true class, one column for each answer.
+
+    Args:
+        found: answers, int64 (n,), from 0 to ``classes`` - 1. labels: int64 (n,). classes: number of classes.
+    """
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (labels, found), 1)
     return tuple(tuple(int(count) for count in row) for row in counts)
 
 
 def js_divergence(p: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Jensen-Shannon divergence of each pair of rows, in bits, between 0 and 1.
+    """Jensen-Shannon divergence of each pair of rows of two arrays (n, classes), in bits: float64 (n,), from 0 to 1.
 
-    Rows are normalized first: an output grid leaves sums that are not quite 1.
+    The rows are normalized first, because rounding to an output grid leaves sums that are not exactly 1.
 
     Source: J. Lin, Divergence measures based on the Shannon entropy, IEEE Trans. Information Theory 37 (1991).
     """
@@ -69,7 +74,10 @@ def js_divergence(p: NDArray[np.float32], q: NDArray[np.float32]) -> NDArray[np.
 
 
 def _normalized(rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Rows that sum to 1; a row of zeros, which a coarse output grid gives to very many classes, becomes uniform."""
+    """Divide each row by its sum; a row of zeros becomes uniform.
+
+    An 8-bit output grid can round all probabilities to zero if there are very many classes.
+    """
     sums = rows.sum(axis=1, keepdims=True, dtype=np.float64)
     uniform = np.full(rows.shape, 1 / rows.shape[1])
     return np.divide(rows.astype(np.float64), sums, out=uniform, where=sums > 0)
@@ -81,9 +89,12 @@ def _relative_entropy(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray
 
 
 def calibration_error(probabilities: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Expected calibration error: how far confidence and accuracy lie apart, over 15 bins of equal width.
+    """Expected calibration error, a fraction: mean distance of confidence and accuracy over 15 bins of equal width.
 
     Source: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3.
+
+    Args:
+        probabilities: float32 (n, classes). labels: int64 (n,).
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = answers(probabilities) == labels

@@ -9,36 +9,43 @@ from typing import NamedTuple
 
 from mnist_edge.errors import UsageError
 from mnist_edge.parity import statistics
+from mnist_edge.parity.counts import AnswerCounts, ClassCounts
 from mnist_edge.parity.label_noise import LabelNoise
 from mnist_edge.parity.probabilities import ProbabilityChange
 
-# The score bound is an approximation: by enumeration, a bound at 95 % passes a model at the margin in up to 5.2 % of
-# all test sets. At this confidence it does so in at most 5 % (tests/parity/test_gate.py).
+# Confidence of the bound by which a file passes. The score bound is an approximation: by enumeration, a bound at 95 %
+# passes a model at the margin in up to 5.2 % of all test sets, this one in at most 5 % (tests/parity/test_gate.py).
 PASS_CONFIDENCE = 0.955
 # Family-wise error of the class rule, divided between its two tests and by the number of classes.
 CLASS_ALPHA = 0.05
 # Largest probability of the losses of one class, taken alone, if its answers break and are fixed equally often.
 CLASS_LOSS_P = 0.05
-# Share of answers that must be the same if nobody names one and the float model's margins explain no more changes.
+# Smallest share of unchanged answers, if --min-agreement names none and noise does not explain more changes.
 MIN_AGREEMENT = 0.995
-# Largest share of labels that noise is taken to change. A file that changes more than a tenth of all labels is not the
-# same classifier, whatever the float model's margins are. Healthy files change up to 6 % besides ties (gate_zoo.md).
+# Largest share of changed labels that noise explains. A file that changes more than a tenth of all labels is not the
+# same classifier, however uncertain the float model is. Healthy files change up to 6 %, not counting ties
+# (benchmarks/results/gate_zoo.md).
 MOST_NOISE = 0.1
-# Probability that a file whose noise is what `label_noise` assumes changes more labels than are allowed.
+# Largest probability that a file with the noise that `label_noise` assumes changes more labels than are allowed.
 CHANGES_ALPHA = 0.05
 NO_NOISE = LabelNoise()
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Margins. ``max_drop_pp`` and ``max_class_drop_pp`` in percentage points, ``min_agreement`` a fraction.
+    """Margins: how much worse than the float model a file may be.
 
-    ``min_agreement`` is a hard bound. None, the default, is 0.995, or less if the float model's margins are so small
-    that quantization changes more of its labels: see `allowed_changes`.
+    Attributes:
+        max_drop_pp: largest loss of accuracy, in percentage points.
+        min_agreement: smallest share of unchanged answers, 0 to 1, as a hard bound. None means 0.995, or less if the
+            float model is so uncertain that noise explains more changed labels: see `allowed_changes`.
+        max_class_drop_pp: largest loss of accuracy on the images of one class, in percentage points.
+        max_brier_increase: largest rise of the mean Brier score.
+        max_probability_distance: largest distance of the probabilities, see `ProbabilityChange`. This default and that
+            of the Brier score were chosen on training-side images: benchmarks/results/probability_margin.md.
 
-    ``max_brier_increase`` limits the rise of the Brier score, ``max_probability_distance`` the distance from the float
-    model's probabilities: see `mnist_edge.parity.probabilities.ProbabilityChange`. Both defaults were chosen on
-    training-side images: benchmarks/results/probability_margin.md.
+    Raises:
+        UsageError: a margin is not finite, or ``min_agreement`` is not between 0 and 1.
     """
 
     max_drop_pp: float = 0.2
@@ -55,24 +62,13 @@ class Gate:
             raise UsageError(f"--min-agreement is {self.min_agreement:g}.", "Name a share from 0 to 1, such as 0.995.")
 
 
-@dataclass(frozen=True)
-class ClassCounts:
-    """One class of the test set: its name, its images, and how many answers on them broke or were fixed.
-
-    ``expected_broken`` is how many answers noise is expected to break: `mnist_edge.parity.label_noise`.
-    """
-
-    name: str
-    n: int
-    broken: int
-    fixed: int
-    expected_broken: float = 0.0
-
-
 class Decision(NamedTuple):
-    """Decision of the gate: the rule that decided, and the verdict in words.
+    """Decision of the gate.
 
-    ``images_needed``: about how many would decide, if this set cannot or if the rule is ``drop-bound``.
+    Attributes:
+        rule: the name of the rule that decided. verdict: the decision and its reason, as a sentence.
+        images_needed: approximate number of test images that would decide; given only if the rule is ``undecidable``
+            or ``drop-bound``.
     """
 
     rule: str
@@ -82,7 +78,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True)
 class _Drop:
-    """The paired change in accuracy, with what the rules compare it with. Fractions, not percentage points."""
+    """The paired change in accuracy and the gate that judges it. Rates are fractions, not percentage points."""
 
     gate: Gate
     n: int
@@ -99,7 +95,7 @@ class _Drop:
 
     @property
     def change(self) -> str:
-        """The change in words: a gain is called a gain."""
+        """The change in words, with its sign as a loss or a gain."""
         if self.estimate == 0:
             return "lost nothing"
         return f"{'lost' if self.estimate > 0 else 'gained'} {100 * abs(self.estimate):.2f} pp"
@@ -112,32 +108,30 @@ class _Drop:
 
 
 def decide(
-    gate: Gate, n: int, broken: int, fixed: int, agreeing: int, classes: list[ClassCounts],
-    probabilities: ProbabilityChange | None = None, noise: LabelNoise = NO_NOISE,
-) -> Decision:  # fmt: skip
-    """The rule that decided, and the verdict. The rule ``non-inferior`` is the only pass.
+    gate: Gate, counts: AnswerCounts, probabilities: ProbabilityChange | None = None, noise: LabelNoise = NO_NOISE
+) -> Decision:
+    """Judge a file. It passes by the rule ``non-inferior`` only.
 
-    Evidence of a fault fails first. Without it, the upper bounds of the drop and of the changes in the probabilities
-    must lie under their margins; if they do not, the verdict is ``undecidable``. Only a drop fails by its bound alone,
-    and only on a test set that would have passed a model that changes as many answers and loses nothing.
+    A file fails first by evidence of a fault. Without such evidence, the upper bounds of the drop and of the changes in
+    the probabilities must be below their margins; if one is not, the verdict is ``undecidable``. Only a drop fails by
+    its bound alone, and only on a test set that would pass a model that changes as many answers and loses none.
 
     An improvement does not fail: answers that were fixed never count against a file, and the probabilities of a file
     whose accuracy and Brier score are both shown to be better may differ from the float model's.
 
     Args:
-        gate: the margins. n: all images. broken, fixed: answers that became wrong and right. agreeing: those unchanged.
-        classes: the counts by class. probabilities: None if they are not to be judged.
-        noise: what the float model's margins and the file's grid explain of the changed answers.
+        gate: the margins. counts: the changed answers. probabilities: their change; None if they are not judged.
+        noise: changed answers that the float model's uncertainty and the file's output grid explain.
     """
-    drop = _Drop(gate, n, broken, fixed)
+    n, drop = counts.n, _Drop(gate, counts.n, counts.broken, counts.fixed)
     gained = drop.upper() < 0
-    disagreement = _disagreement(drop, n - agreeing - fixed, noise)
+    disagreement = _disagreement(drop, n - counts.agreeing - counts.fixed, noise)
     if disagreement is not None and disagreement.rule == "agreement":
         return disagreement
-    for counts in classes:
-        fallen = class_failure(gate, counts, len(classes), n, broken)
-        if fallen is not None:
-            return Decision("class-drop", fallen)
+    for of_class in counts.classes:
+        failure = class_failure(gate, of_class, len(counts.classes), n, counts.broken)
+        if failure is not None:
+            return Decision("class-drop", failure)
     if drop.lower() > drop.margin:
         return _lost(drop)
     open_questions = [disagreement] if disagreement is not None else []
@@ -158,7 +152,7 @@ def decide(
 
 
 def _non_inferior(drop: _Drop, gained: bool) -> Decision:
-    """Whether the drop is shown to be under the margin, and if not, whether this test set could have shown it."""
+    """Decide whether the drop is shown to be below the margin, and if not, whether this test set could show it."""
     n, margin, allowed = drop.n, drop.margin, f"{drop.gate.max_drop_pp:g} pp"
     least = statistics.images_needed(margin)
     upper = drop.upper(PASS_CONFIDENCE)
@@ -201,15 +195,19 @@ def _lost(drop: _Drop) -> Decision:
 
 
 def allowed_changes(gate: Gate, n: int, expected: float) -> int:
-    """How many of n answers may change without being corrected.
+    """Largest number of n answers that may change without being corrected.
 
-    If the gate names a share, that share. Else 0.5 % of the images, or more if noise explains more: the largest count
-    that the exact binomial test with a mean of ``expected``, at most 10 % of the images, does not reject at
-    `CHANGES_ALPHA`. The images have different probabilities of a change; from one above the mean on, the upper tail of
-    the sum is at most that of the binomial distribution with the same mean.
+    If the gate names a share of unchanged answers, the rest of n. Otherwise 0.5 % of the images, or more if noise
+    explains more: the largest count that the exact binomial test with a mean of ``expected``, at most 10 % of the
+    images, does not reject at `CHANGES_ALPHA`. The images have different probabilities of a change; for counts of at
+    least the mean plus one, the upper tail of their sum is at most that of the binomial distribution with this mean.
 
     Source: W. Hoeffding, On the distribution of the number of successes in independent trials, Annals of Mathematical
     Statistics 27 (1956), theorem 5.
+
+    Args:
+        gate: the margins. n: number of images.
+        expected: number of labels that noise is expected to change: `mnist_edge.parity.label_noise`.
     """
     if gate.min_agreement is not None:
         return math.floor(n * (1 - gate.min_agreement) + 1e-9)
@@ -225,11 +223,11 @@ def allowed_changes(gate: Gate, n: int, expected: float) -> int:
 
 
 def _disagreement(drop: _Drop, changed: int, noise: LabelNoise) -> Decision | None:
-    """Whether too many answers changed for the worse, or from one wrong class to another.
+    """The decision if too many answers changed without being corrected; None if they did not.
 
-    An answer that was fixed does not count, nor does a tie unless the gate names a share. The rule fails if there are
-    more changes than `allowed_changes` and their share is above the allowed one with 95 % confidence (exact binomial
-    test); if the latter is not shown, it is undecidable.
+    A fixed answer does not count; a tie counts only if the gate names a share. The rule fails if there are more changes
+    than `allowed_changes` and their share is above the allowed one with 95 % confidence (exact binomial test). If there
+    are more changes and the test does not show it, the rule is undecidable.
     """
     n, named = drop.n, drop.gate.min_agreement
     most, ties = allowed_changes(drop.gate, n, noise.expected), ""
@@ -271,7 +269,7 @@ def _brier(gate: Gate, n: int, change: ProbabilityChange) -> Decision | None:
 
 
 def _distance(gate: Gate, n: int, change: ProbabilityChange) -> Decision | None:
-    """Whether the probabilities are those of the float model; None if they are."""
+    """The decision if the probabilities are not shown to be close to the float model's; None if they are."""
     (low, high), allowed = change.distance_ci90, gate.max_probability_distance
     if high < allowed:
         return None
@@ -290,13 +288,18 @@ def _distance(gate: Gate, n: int, change: ProbabilityChange) -> Decision | None:
 
 
 def class_failure(gate: Gate, counts: ClassCounts, classes: int, n: int, broken: int) -> str | None:
-    """Why a class fails: a loss over the margin that chance, looked at once a class, does not explain.
+    """The verdict on a class that fails, None for one that does not.
 
-    Two tests share the family-wise error. The first asks whether so many of the broken answers fall into this class by
-    chance; its power hardly falls with the number of classes. It counts only if the class alone, without correction,
-    breaks more than it fixes: a difficult class may have more changes of both kinds than others. The second asks
-    whether the class breaks more than it fixes; it finds what the first cannot if most images are of this class. A
-    class with small margins breaks more than others; a loss that noise explains does not fail (see `allowed_changes`).
+    A class fails if its loss is above the margin and chance does not explain it, corrected for the number of classes.
+    Two tests share the family-wise error. The first tests whether so many of the broken answers fall into this class by
+    chance; its power hardly depends on the number of classes. It counts only if the class, without correction, breaks
+    significantly more answers than it fixes: a difficult class may have more changes of both kinds than others. The
+    second tests whether the class breaks more answers than it fixes; it finds losses that the first cannot find if
+    most images are of this class. A loss that noise explains does not fail (see `allowed_changes`).
+
+    Args:
+        gate: the margins. counts: of the class. classes: how many there are. n, broken: images and broken answers of
+            all classes.
     """
     loss = counts.broken - counts.fixed
     if counts.n == 0 or 100 * loss <= gate.max_class_drop_pp * counts.n:
@@ -307,10 +310,8 @@ def class_failure(gate: Gate, counts: ClassCounts, classes: int, n: int, broken:
         concentrated = statistics.concentration_p(counts.broken, counts.n, broken, n)
     if min(alone, concentrated) > CLASS_ALPHA / (2 * classes):
         return None
-    if (
-        statistics.binomial_upper_tail(counts.broken, counts.n, counts.expected_broken / counts.n)
-        > CLASS_ALPHA / classes
-    ):
+    by_noise = statistics.binomial_upper_tail(counts.broken, counts.n, counts.expected_broken / counts.n)
+    if by_noise > CLASS_ALPHA / classes:
         return None
     return (
         f"Failed (class-drop): class {counts.name} lost {100 * loss / counts.n:.2f} pp ({counts.broken:,} broken, "

@@ -1,8 +1,6 @@
-"""The same file on other kernels: which labels differ, and by how many steps of the output grid the answers do."""
+"""Comparison of engines and kernels on one file: differing labels, and the largest difference of probabilities."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +11,22 @@ from mnist_edge.results import KernelReport
 from mnist_edge.runtime import Session, engine_names
 from mnist_edge.runtime.session import open_file
 
-# Reference kernels are plain loops: a thousand images of the cnn are seconds, ten thousand would be a minute.
+# Number of images for other kernels. LiteRT's reference kernels are plain loops: the cnn takes seconds for a thousand
+# images, and would take a minute for ten thousand.
 IMAGES = 1000
 
 
 def compare_kernels(
     judged: list[tuple[Session, NDArray[np.float32]]], images: NDArray[np.uint8], threads: int
 ) -> list[KernelReport]:
-    """The first engine's answers against those of every other engine, and of the other kernels of any of them.
+    """Compare the first engine's answers with those of every other engine and of every other set of kernels.
+
+    A set of kernels that is not installed or refuses the file is left out.
 
     Args:
-        judged: sessions of one file with their answers float32 (n, classes); the first is compared with.
-        images: uint8 (n, h, w, 1). Engines that were judged are compared on all, other kernels on the first thousand.
-        threads: of each engine.
+        judged: sessions of one file with their answers, float32 (n, classes); the others are compared with the first.
+        images: uint8 (n, h, w, 1). Judged engines are compared on all images, other kernels on the first thousand.
+        threads: number of threads of each engine.
     """
     if not judged:
         return []
@@ -43,9 +44,8 @@ def compare_kernels(
 
 def _report(first: Session, other: str, expected: NDArray[np.float32], found: NDArray[np.float32]) -> KernelReport:
     largest = float(np.abs(found - expected).max())
-    path: Path = first.path
     return KernelReport(
-        path=str(path),
+        path=str(first.path),
         engine=first.engine,
         other=other,
         n=len(expected),

@@ -1,4 +1,7 @@
-"""How many labels quantization is expected to change, from the float model's own margins."""
+"""Changed labels that quantization noise explains.
+
+The estimate uses the margins of the float model's answers: the best class's probability against that of the second.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +13,33 @@ from numpy.typing import NDArray
 
 from mnist_edge.parity.answers import answers
 
-# Signal-to-quantization-noise ratio of the logits that a healthy int8 file has at least, in dB. Rounding to b bits has
+# Smallest signal-to-quantization-noise ratio (SQNR) of the logits of a healthy int8 file, in dB. Rounding to b bits has
 # a ratio of 6.02 b + 10.8 dB to the squared range; a tensor whose range is 8 times its RMS value has 18 dB less: 41 dB
 # with 8 bits. Some eight roundings in a row (weights and results of four layers) cost another 9 dB, and 2 dB are left
 # for sums of many terms. Checked on validation images: the changed labels of 96 files are explained by 30.2 dB or more
 # (benchmarks/results/gate_zoo.md).
 SQNR_DB = 30.0
-# A class counts in an image if its probability is at least this share of the largest one, and at all if it has at least
-# SEEN_PROBABILITY of it in one of the images: see `change_probabilities`.
+# A class is counted in an image if its probability is at least LEAST_PROBABILITY times the largest one of the image. It
+# is counted in no image unless it has at least SEEN_PROBABILITY times the largest one in some image: see
+# `change_probabilities`.
 LEAST_PROBABILITY = 1e-6
 SEEN_PROBABILITY = 1 / 256
-# Smallest number that a logarithm is taken of.
+# Probabilities are raised to this number before their logarithm is taken.
 LEAST_NUMBER = 1e-30
-# Largest difference of two float probabilities that rounding makes equal: two steps of an int8 output (`label_noise`).
+# Largest difference of two float probabilities that rounding may make equal: two steps of an int8 output, see
+# `label_noise`.
 TIED_DIFFERENCE = 2 / 256
 
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """What the float model's margins and the file's grid explain.
+    """Changed labels that the float model's uncertainty and the file's output grid explain.
 
-    ``expected``: number of labels that noise is expected to change; ``expected_broken``: of those that are right, by
-    class. ``tied``: labels that changed without being corrected, for which the file gives the float model's label the
-    same probability as its own, and the float model nearly so.
+    Attributes:
+        expected: number of labels that noise is expected to change.
+        tied: number of labels that changed without being corrected only because rounding made two probabilities equal:
+            the file gives the float model's label the same probability as its own, and the float model nearly so.
+        expected_broken: by class, number of right answers that noise is expected to change.
     """
 
     expected: float = 0.0
@@ -41,18 +48,20 @@ class LabelNoise:
 
 
 def label_noise(before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]) -> LabelNoise:
-    """What explains changed labels: the float model's margins, and ties on the file's grid.
+    """Estimate the label changes that noise explains, and count the ties on the file's output grid.
 
-    A rounding is monotonic: it makes two probabilities equal but does not exchange them. The label of a tie is the
-    lower class by convention. So a tie does not say that another class is more probable, and does not count.
+    Rounding is monotonic: it can make two probabilities equal, but cannot reverse their order. The label of a tie is
+    the lower class by convention. So a tie does not show that another class is more probable, and does not count.
 
-    But rounding moves each probability by half a step at most, so it makes two equal only if they differ by at most one
-    step, 1/256 in an int8 output. As much again is left for the noise of the logits before it. A tie of two classes
-    whose float probabilities differ by more than these two steps is a loss, for example by a range that is too small,
-    and counts.
+    Rounding moves each probability by at most half a step, so it makes two of them equal only if they differ by at most
+    one step, which is 1/256 in an int8 output. One more step is allowed for the noise of the logits. A tie of two
+    classes whose float probabilities differ by more than these two steps is a fault, for example a range that is too
+    small, and counts as a changed label.
 
     Args:
-        before: float32 (n, classes), the float model's probabilities. after: the file's, finite. labels: int64 (n,).
+        before: the float model's probabilities, float32 (n, classes).
+        after: the file's probabilities, float32 (n, classes), finite.
+        labels: int64 (n,).
     """
     old, new = answers(before), answers(after)
     rows = np.arange(len(old))
@@ -67,27 +76,30 @@ def label_noise(before: NDArray[np.float32], after: NDArray[np.float32], labels:
 
 
 def change_probabilities(probabilities: NDArray[np.float32], sqnr_db: float = SQNR_DB) -> NDArray[np.float64]:
-    """Probability for each image that its label changes if the logits carry noise at this ratio of signal to noise.
+    """Probability for each image that its label changes if its logits have noise at this signal-to-noise ratio.
 
     The logits are the logarithms of the probabilities, up to a constant for each image, which the variance removes:
 
-        signal  = mean over images of the variance of log(p) over the classes that count
+        signal  = mean over images of the variance of log(p) over the counted classes
         noise   = signal * 10 ** (-sqnr_db / 10): the variance of independent normal noise on every logit
         change  = Phi(-(log(p1) - log(p2)) / sqrt(2 * noise))
 
     p1 and p2 are the image's two largest probabilities, and Phi is the normal distribution function: the noise of
     the difference of two logits has twice the variance. The other classes are left out, so this is a lower estimate.
 
-    A class counts in an image if its probability is at least a millionth of the largest one, and in any image only if
-    somewhere it is at least 1/256 of it. Below that, a logarithm is not limited: the logit of a class that never occurs
-    may be -12 or -70, which says nothing of how well the logits that decide labels are kept, and would raise the signal
-    until every change is explained.
+    A class is counted in an image if its probability is at least a millionth of the largest one, and is counted at all
+    only if its probability is at least 1/256 of the largest one in some image. Logarithms of smaller probabilities have
+    no lower limit: the logit of a class that never occurs may be -12 or -70. It does not affect any label, but would
+    raise the signal, and with it the estimated noise, until every change is explained.
 
     Source of the noise model: B. Widrow and I. Kollár, Quantization Noise, Cambridge University Press 2008: rounding
     errors are nearly independent of the signal and of each other, and their sum in a layer is nearly normal.
 
     Args:
-        probabilities: float32 (n, classes), the float model's. sqnr_db: the ratio in dB.
+        probabilities: the float model's, float32 (n, classes). sqnr_db: the signal-to-noise ratio of the logits in dB.
+
+    Returns:
+        float64 (n,).
     """
     logits = np.log(np.maximum(probabilities, np.float32(LEAST_NUMBER)))
     below = logits - logits.max(axis=1, keepdims=True)

@@ -1,7 +1,8 @@
-"""The error of every quantized op against the float export, in one schema for all formats.
+"""Errors of the ops of an int8 file, compared with the float export, in one schema for all formats.
 
-Accumulated: the op in its place, with the errors of all ops before it. Isolated: the op alone, fed with the float
-export's own input on the grid of the int8 file. A module of `mnist_edge.parity.tracing` looks into files of one format.
+Accumulated error: the op runs in the file, with the errors of all ops before it. Isolated error: the op runs alone, and
+its input is the float export's, quantized as in the int8 file. `mnist_edge.parity.tracing` has one module for each
+format that reads the intermediate tensors.
 """
 
 from __future__ import annotations
@@ -18,20 +19,22 @@ from mnist_edge.parity.tracing.trace import Trace
 from mnist_edge.results import LayerError
 from mnist_edge.store.model_file import ModelFile
 
+# Number of images that the errors are computed from.
 IMAGES = 64
 
 
 def layer_errors(file: ModelFile, images: NDArray[np.uint8]) -> list[LayerError]:
-    """The error of every op that computes, the worst in isolation first.
+    """Compute the error of every op that has arithmetic; the op with the largest isolated error comes first.
 
     Args:
         file: an int8 file with its float export next to it.
         images: uint8 (n, h, w, 1); the first 64 are used.
 
     Raises:
-        UsageError: no float export next to the file, or no int8 file.
-        MissingError: looking into the file needs a package that is not installed.
-        StageError: an engine cannot run a part of the graph in isolation.
+        UsageError: there is no float export next to the file, or the file's format has no tracer.
+        MissingError: a package that reads intermediate tensors is not installed.
+        ContentError: the float export is not the one in the manifest.
+        StageError: an engine cannot run the graph or a part of it.
     """
     float_export = file.open_float_export()
     if float_export is None:
@@ -43,7 +46,7 @@ def layer_errors(file: ModelFile, images: NDArray[np.uint8]) -> list[LayerError]
         errors = [_error(item) for item in trace(file.content, float_export.content, images[:IMAGES])]
     except MnistEdgeError:
         raise
-    except Exception as error:  # engines raise whatever they like
+    except Exception as error:  # the exceptions of the engines have no common base class
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise StageError(
             f"The layers of {file.path} cannot be compared: {first}", "Verify without --layers."
@@ -73,7 +76,10 @@ def _error(item: Trace) -> LayerError:
 
 
 def _distance(expected: NDArray[Any], found: NDArray[Any]) -> tuple[float | None, float, float]:
-    """SQNR in dB, 10 log10(sum of squares / sum of squared errors), None without error; cosine; largest error."""
+    """Signal-to-quantization-noise ratio in dB, cosine similarity, and largest absolute error.
+
+    The ratio is 10 log10(sum of expected^2 / sum of (found - expected)^2); None if there is no error.
+    """
     a, b = expected.astype(np.float64).ravel(), found.astype(np.float64).ravel()
     noise, signal = float(((a - b) ** 2).sum()), float((a**2).sum())
     sqnr = None if noise == 0 else 10 * math.log10(max(signal, 1e-30) / noise)
@@ -82,7 +88,7 @@ def _distance(expected: NDArray[Any], found: NDArray[Any]) -> tuple[float | None
 
 
 def _saturated(item: Trace, found: NDArray[Any]) -> float:
-    """Share of values at an end of the grid that the float export has beyond it."""
+    """Share of values that are clipped: at an end of the quantized range, with a float value outside of the range."""
     if item.scale is None:
         return 0.0
     slack = item.scale / 2

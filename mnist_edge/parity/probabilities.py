@@ -1,4 +1,4 @@
-"""Comparison of two sets of probabilities for the same images: a proper score, and a distance."""
+"""Comparison of two sets of probabilities for the same images: the Brier score, and a normalized distance."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-# Smallest uncertainty of a float model that a distance is divided by. The float model's answers may be so certain that
-# the output grid of an int8 file alone would count as a large distance.
+# Lower limit of the uncertainty that a distance is divided by. The answers of a float model may be so certain that the
+# rounding of an int8 output alone would otherwise be a large distance.
 LEAST_UNCERTAINTY = 1 / 256
 
 
 @dataclass(frozen=True)
 class ProbabilityChange:
-    """What changed in the probabilities. ``_ci90``: both one-sided 95 % bounds.
+    """Change of the probabilities from the float model to a file.
 
-    ``increase`` is the rise of the mean Brier score against the labels: negative if the probabilities became better.
-
-    ``distance`` is the mean squared distance between the rows, divided by the mean uncertainty 1 - sum(p^2) of the
-    float model. If the float model's probabilities are the truth, its expected Brier score is that uncertainty, and
-    ``distance`` is the share by which the other file's expected score is higher.
+    Attributes:
+        reference_brier: mean Brier score of the float model. brier: that of the file.
+        increase: rise of the mean Brier score; negative if the probabilities became better.
+        increase_ci90: one-sided lower and upper 95 % bounds of the increase.
+        distance: mean squared distance between the rows, divided by the mean uncertainty 1 - sum(p^2) of the float
+            model. If the labels are drawn from the float model's probabilities, its expected Brier score is that
+            uncertainty, and ``distance`` is the relative increase of the expected score.
+        distance_ci90: one-sided lower and upper 95 % bounds of the distance.
     """
 
     reference_brier: float
@@ -34,9 +37,17 @@ class ProbabilityChange:
 
 
 def brier_scores(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Squared distance of each row from the certain answer for its label: 0 is perfect, 2 certain and wrong.
+    """Brier score of each image: squared distance of its probabilities from 1 for the label and 0 for other classes.
+
+    0 is certain and right, 2 is certain and wrong.
 
     Source: G. W. Brier, Verification of forecasts expressed in terms of probability, Monthly Weather Review 78 (1950).
+
+    Args:
+        probabilities: float64 (n, classes). labels: int64 (n,).
+
+    Returns:
+        float64 (n,).
     """
     right = probabilities[np.arange(len(labels)), labels]
     return np.asarray(np.einsum("ij,ij->i", probabilities, probabilities) - 2 * right + 1, np.float64)
@@ -45,17 +56,22 @@ def brier_scores(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) 
 def probability_change(
     before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> ProbabilityChange:
-    """Compare probabilities, finite float32 (n, classes), of the same images before and after."""
+    """Compare the probabilities of the float model and of a file.
+
+    Args:
+        before: the float model's, float32 (n, classes). after: the file's, float32 (n, classes), finite.
+        labels: int64 (n,).
+    """
     p, q = before.astype(np.float64), after.astype(np.float64)
     old, new = brier_scores(p, labels), brier_scores(q, labels)
     moved = np.einsum("ij,ij->i", q - p, q - p)
     uncertainty = 1 - np.einsum("ij,ij->i", p, p)
-    least = uncertainty.mean() < LEAST_UNCERTAINTY
-    scale = LEAST_UNCERTAINTY if least else float(uncertainty.mean())
+    is_limited = uncertainty.mean() < LEAST_UNCERTAINTY
+    scale = LEAST_UNCERTAINTY if is_limited else float(uncertainty.mean())
     distance = float(moved.mean()) / scale
-    # A ratio of two means: its error is that of the mean of these values (the delta method).
-    low, high = mean_bounds((moved - (0.0 if least else distance * uncertainty)) / scale)
-    offset = 0.0 if least else distance
+    # The delta method: the error of a ratio of two means is that of the mean of these values.
+    low, high = mean_bounds((moved - (0.0 if is_limited else distance * uncertainty)) / scale)
+    offset = 0.0 if is_limited else distance
     return ProbabilityChange(
         reference_brier=float(old.mean()),
         brier=float(new.mean()),
@@ -67,11 +83,17 @@ def probability_change(
 
 
 def mean_bounds(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[float, float]:
-    """One-sided lower and upper bound of the mean of what ``values`` were drawn from, each at this confidence.
+    """One-sided lower and upper bounds of a population's mean, each at this confidence, from a sample.
 
-    Student's t with a correction for skewness: most images hardly change, and a few change much.
+    Student's t with a correction for skewness, which is large here: most images hardly change, and a few change much.
 
     Source: N. J. Johnson, Modified t tests and confidence intervals for asymmetrical populations, JASA 73 (1978).
+
+    Args:
+        values: the sample, float64 (n,). confidence: of each bound.
+
+    Returns:
+        The bounds; infinite with fewer than two values.
     """
     n, mean = len(values), float(values.mean())
     if n < 2:

@@ -1,4 +1,8 @@
-"""The statistics of the verdict, in plain Python. Proportions are fractions; confidence is two-sided unless said."""
+"""The statistics of the verdict, in plain Python.
+
+Proportions, rates and margins are fractions, not percent. "Broken" answers were right before quantization and are wrong
+after it; "fixed" answers were wrong and are right.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ from collections.abc import Callable
 from functools import lru_cache
 from statistics import NormalDist
 
-# Largest number of images that `images_to_decide` names.
+# Upper limit of all recommended numbers of images; it means that no number of images would decide.
 MANY_IMAGES = 1_000_000_000
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval for a proportion.
+    """Wilson's score interval for a proportion, at a two-sided confidence.
 
     Source: E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 22 (1927).
     """
@@ -27,40 +31,41 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 
 
 def paired_difference(broken: int, fixed: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval for the difference of two paired proportions, (broken - fixed) / n.
+    """Tango's score interval for the difference of two paired proportions, (broken - fixed) / n.
 
-    Each end of it is a one-sided bound at ``(1 + confidence) / 2``.
+    Each end of the interval is a one-sided bound at the confidence ``(1 + confidence) / 2``.
 
     Source: T. Tango, Equivalence test and confidence interval for the difference in proportions for the paired-sample
     design, Statistics in Medicine 17 (1998): the roots of the score statistic with the nuisance parameter at its
     restricted maximum likelihood estimate.
 
     Args:
-        broken: pairs right before and wrong after. fixed: the other way round. n: all pairs.
-        confidence: of the interval.
+        broken: images that are right before and wrong after. fixed: the reverse. n: all images.
+        confidence: of the interval, two-sided.
     """
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     observed = (broken - fixed) / n
-    # The statistic falls as the hypothetical difference grows; it is 0 at the observed one.
+    # The statistic decreases with the hypothetical difference, and is 0 at the observed one.
     low = -1.0 if observed == -1 else _root(lambda delta: _tango(broken, fixed, n, delta) - z, -1.0, observed)
     high = 1.0 if observed == 1 else _root(lambda delta: _tango(broken, fixed, n, delta) + z, observed, 1.0)
     return low, high
 
 
 def upper_bound(broken: int, fixed: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided upper bound of the paired difference, by the same statistic."""
+    """One-sided upper bound of the paired difference, see `paired_difference`."""
     return paired_difference(broken, fixed, n, 2 * confidence - 1)[1]
 
 
 def lower_bound(broken: int, fixed: int, n: int, confidence: float = 0.95) -> float:
-    """One-sided lower bound of the paired difference, by the same statistic."""
+    """One-sided lower bound of the paired difference, see `paired_difference`."""
     return paired_difference(broken, fixed, n, 2 * confidence - 1)[0]
 
 
 def mcnemar_exact(broken: int, fixed: int) -> float:
-    """Two-sided p-value of the hypothesis that as many answers break as are fixed.
+    """Two-sided p-value of McNemar's exact test of the hypothesis that answers break and are fixed equally often.
 
-    Source: Q. McNemar, Psychometrika 12 (1947), with the exact binomial distribution of the smaller count.
+    Source: Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages,
+    Psychometrika 12 (1947), with the exact binomial distribution of the smaller count.
     """
     n, k = broken + fixed, min(broken, fixed)
     term, total = 1, 0
@@ -71,10 +76,10 @@ def mcnemar_exact(broken: int, fixed: int) -> float:
 
 
 def images_needed(margin: float, confidence: float = 0.95) -> int:
-    """Smallest number of images on which a model without a single flip is shown to lose less than ``margin``.
+    """Smallest number of images that can show a loss below ``margin``: enough if no answer changes.
 
-    A model that loses exactly the margin shows no flip on n images with probability (1 - margin)^n at most. This must
-    not exceed 1 - ``confidence``.
+    A model that loses exactly the margin changes no answer on n images with probability (1 - margin)^n at most. This
+    must not exceed 1 - ``confidence``.
     """
     if margin <= 0:
         return MANY_IMAGES
@@ -82,7 +87,14 @@ def images_needed(margin: float, confidence: float = 0.95) -> int:
 
 
 def images_for_mean(n: int, mean: float, low: float, high: float, margin: float) -> int:
-    """About how many images decide with 80 % probability whether a mean with these 95 % bounds is above the margin."""
+    """Approximate number of images that decide, with 80 % probability, whether a mean is above or below a margin.
+
+    The normal approximation: the bounds approach the mean with the square root of the number of images.
+
+    Args:
+        n: number of images that gave the mean. mean: the estimate. low, high: its one-sided 95 % bounds.
+        margin: in the unit of the mean.
+    """
     distance = abs(margin - mean)
     if not math.isfinite(high - low) or distance < 1e-9:
         return MANY_IMAGES
@@ -91,10 +103,11 @@ def images_for_mean(n: int, mean: float, low: float, high: float, margin: float)
 
 
 def images_to_decide(broken_rate: float, fixed_rate: float, margin: float) -> int:
-    """About how many images decide, with 80 % probability, whether a drop is above or below ``margin``.
+    """Approximate number of images that decide, with 80 % probability, whether a drop is above or below ``margin``.
 
-    The normal approximation: the distance of the drop from the margin must be as large as 1.645 + 0.842 standard
-    errors. If the drop is below the margin, the distance that `images_needed` asks for without a flip is added.
+    The normal approximation: the distance of the drop from the margin must be at least 1.645 + 0.842 standard errors
+    (the 95 % and 80 % quantiles). If the drop is below the margin, the distance that `images_needed` requires without a
+    changed answer is added.
 
     Args:
         broken_rate, fixed_rate: shares of images whose answers break and are fixed. margin: as a fraction.
@@ -110,7 +123,7 @@ def images_to_decide(broken_rate: float, fixed_rate: float, margin: float) -> in
 
 
 def binomial_upper_tail(k: int, n: int, p: float) -> float:
-    """Probability of at least k of n."""
+    """Probability of at least k successes in n independent trials with probability p."""
     if k <= n * p:
         return max(0.0, 1.0 - math.fsum(_binomial(i, n, p) for i in range(k)))
     total = term = _binomial(k, n, p)
@@ -122,10 +135,10 @@ def binomial_upper_tail(k: int, n: int, p: float) -> float:
 
 
 def concentration_p(inside: int, size: int, total: int, n: int) -> float:
-    """Probability that ``inside`` or more of ``total`` marked images fall into a group by chance.
+    """Probability that at least ``inside`` of ``total`` marked images are in a group by chance.
 
     The group has ``size`` of ``n`` images, and every set of ``total`` images is equally likely to be the marked one:
-    the upper tail of the hypergeometric distribution (the one-sided exact test of R. A. Fisher).
+    the upper tail of the hypergeometric distribution (R. A. Fisher's exact test, one-sided).
     """
 
     def log_choose(items: int, chosen: int) -> float:
@@ -138,12 +151,13 @@ def concentration_p(inside: int, size: int, total: int, n: int) -> float:
 
 
 def mcnemar_power(n: int, broken_rate: float, fixed_rate: float, alpha: float = 0.05) -> float:
-    """Probability that the exact two-sided McNemar test at ``alpha`` finds a loss on n independent images.
+    """Power of McNemar's exact two-sided test: the probability that it finds a loss on n independent images.
 
-    Every image breaks with probability ``broken_rate`` and is fixed with probability ``fixed_rate``. The number of
-    flips T is then binomial (n, broken_rate + fixed_rate), and given T the number of fixed answers is binomial
-    (T, fixed_rate / (broken_rate + fixed_rate)); a loss is found if the latter is at most the test's critical value.
-    The sum over T is exact up to tails of 1e-12.
+    Every answer breaks with probability ``broken_rate`` and is fixed with probability ``fixed_rate``. The number of
+    flips T (changed answers of either kind) is then binomial (n, broken_rate + fixed_rate), and given T the number of
+    fixed answers is binomial (T, fixed_rate / (broken_rate + fixed_rate)). A loss is found if the number of fixed
+    answers is at most the test's critical value at the significance level ``alpha``. The sum over T is exact up to
+    tails of 1e-12.
     """
     rate = min(broken_rate + fixed_rate, 1.0)
     if rate <= 0:
@@ -154,7 +168,7 @@ def mcnemar_power(n: int, broken_rate: float, fixed_rate: float, alpha: float = 
     total = below = point = 0.0  # `below`: P(fixed <= limit) given the flips; `point`: P(fixed = limit)
     limit, weight = -1, _binomial(first, n, rate)  # `weight`: P(flips)
     for flips in range(last + 1):
-        if limit >= 0:  # from flips - 1 to flips, with the same limit
+        if limit >= 0:  # update `below` and `point` from flips - 1 to flips, with the same limit
             below -= share * point
             point *= (1 - share) * flips / (flips - limit)
         while limit < critical[flips]:
@@ -169,11 +183,11 @@ def mcnemar_power(n: int, broken_rate: float, fixed_rate: float, alpha: float = 
 
 
 def detectable_drop(n: int, fixed: int, power: float = 0.8, alpha: float = 0.05) -> float:
-    """Smallest true drop that the exact two-sided McNemar test at ``alpha`` finds with this power on n images.
+    """Smallest true drop, a fraction, that McNemar's exact test at ``alpha`` finds with this power on n images.
 
-    The share of answers that are fixed is taken as observed, ``fixed / n``; the share that breaks is increased until
-    `mcnemar_power` reaches ``power``. The result is the difference of the two shares, to four digits; 1.0 if no drop
-    can be found, for instance with fewer than six images.
+    The share of fixed answers is taken as observed, ``fixed / n``; the share of broken answers is increased until
+    `mcnemar_power` reaches ``power``. The result is the difference of the two shares, to four digits; 1.0 if the test
+    cannot find any drop, for example with fewer than six images.
     """
     fixed_rate = fixed / n
     highest = 1 - fixed_rate
@@ -194,7 +208,10 @@ def detectable_drop(n: int, fixed: int, power: float = 0.8, alpha: float = 0.05)
 
 @lru_cache(maxsize=8)
 def _critical_counts(flips: int, alpha: float) -> tuple[int, ...]:
-    """By number of flips up to ``flips``: the largest smaller count that McNemar's exact test rejects; -1 if none."""
+    """Critical values of McNemar's exact test for 0 to ``flips`` flips.
+
+    A value is the largest number of answers of the rarer kind with which the test rejects; -1 if there is none.
+    """
     limit, below, point = -1, 0.0, 0.0
     found = []
     for total in range(flips + 1):
@@ -210,7 +227,7 @@ def _critical_counts(flips: int, alpha: float) -> tuple[int, ...]:
 
 
 def _binomial(k: int, n: int, p: float) -> float:
-    """Probability of exactly k of n."""
+    """Probability of exactly k successes in n independent trials with probability p."""
     if p <= 0 or p >= 1:
         return float(k == (0 if p <= 0 else n))
     log_choose = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
@@ -218,7 +235,7 @@ def _binomial(k: int, n: int, p: float) -> float:
 
 
 def _tango(broken: int, fixed: int, n: int, delta: float) -> float:
-    """The score statistic of the hypothesis that the difference is ``delta``."""
+    """Tango's score statistic of the hypothesis that the paired difference is ``delta``, see `paired_difference`."""
     distance = broken - fixed - n * delta
     if distance == 0:
         return 0.0
@@ -231,7 +248,7 @@ def _tango(broken: int, fixed: int, n: int, delta: float) -> float:
 
 
 def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a falling function crosses zero, by bisection to the last bit."""
+    """Root of a decreasing function between two bounds, by bisection to the last bit."""
     while True:
         middle = (low + high) / 2
         if middle in (low, high):

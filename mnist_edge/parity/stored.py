@@ -1,4 +1,4 @@
-"""Verdicts that ``export`` stored in the manifest of a model's folder."""
+"""Reading the verdicts that ``export`` stored in the manifest of a model's folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ Report = TypeVar("Report", ParityReport, KernelReport)
 
 
 class Stored(NamedTuple):
-    """The stored verdict of one file: what it depends on (a fingerprint), and the reports."""
+    """The stored verdict of one file.
+
+    Attributes:
+        key: fingerprint of all that the verdict depends on.
+        reports: on each engine. kernels: comparisons of engines and kernels.
+    """
 
     key: str
     reports: tuple[ParityReport, ...]
@@ -23,10 +28,11 @@ class Stored(NamedTuple):
 
 
 def stored_verdict(path: Path, entry: dict[str, Any]) -> Stored | None:
-    """The verdict in a file's manifest entry; None if there is none, or it is not as this program writes it.
+    """Read the verdict in a file's manifest entry; None if there is none, or this version cannot read it.
 
     Args:
-        path: the file, where the workspace is now: it can be moved as a whole. entry: the file's entry.
+        path: the file, for the reports: its workspace may have been moved since they were stored.
+        entry: the file's entry in the manifest.
     """
     stored = entry.get("verdict", {})
     with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
@@ -41,10 +47,12 @@ def _at(report: Report, path: Path) -> Report:
 
 
 class Recorded(NamedTuple):
-    """The stored verdicts of all files in a folder that were made from its ``model.keras``, by file.
+    """The stored verdicts of the exported files in a folder.
 
-    ``outdated`` names the other exported files: made from an earlier ``model.keras``, whose verdicts say nothing of
-    this one, changed since they were judged, or without a verdict that this version reads.
+    Attributes:
+        verdicts: by file, of the files that were made from the folder's ``model.keras``.
+        outdated: names of the other exported files: those made from an earlier ``model.keras``, changed since they were
+            judged, or without a verdict that this version can read.
     """
 
     verdicts: dict[Path, Stored]
@@ -52,7 +60,7 @@ class Recorded(NamedTuple):
 
 
 def recorded_verdicts(manifest: Manifest) -> Recorded:
-    """All verdicts in a folder, of every precision and format."""
+    """Read all verdicts in a folder, of every precision and format."""
     model = manifest.files.get(KERAS_NAME, {}).get("sha256")
     found, outdated = {}, []
     for name, entry in sorted(manifest.files.items()):

@@ -1,4 +1,4 @@
-"""The outcome of each check of ``verify``: it follows from the gate's report and from the baseline, if one is given."""
+"""The outcome of each check of ``verify``, from the gate's report and the baseline, if there is one."""
 
 from __future__ import annotations
 
@@ -18,18 +18,23 @@ from mnist_edge.store.files import read_bytes
 
 @dataclass(frozen=True)
 class Baseline:
-    """Reports of an earlier run, and by how many percentage points the accuracy may have fallen since."""
+    """Reports of an earlier run.
+
+    Attributes:
+        reports: of the earlier run.
+        max_regression_pp: largest loss of accuracy since then, in percentage points.
+    """
 
     reports: tuple[ParityReport, ...]
     max_regression_pp: float = 0.1
 
     @classmethod
     def load(cls, path: Path, max_regression_pp: float) -> Baseline:
-        """The reports in the output of an earlier ``mnist-edge verify --json``.
+        """Read the output of an earlier ``mnist-edge verify --json``.
 
         Raises:
-            UsageError: no such file, or a margin that is not finite.
-            ContentError: the file is no such output.
+            UsageError: the file does not exist, or the margin is not finite.
+            ContentError: the file is not the output of ``verify --json``.
         """
         if not math.isfinite(max_regression_pp):
             raise UsageError(f"--max-regression-pp is {max_regression_pp}.", "Name a finite number.")
@@ -46,10 +51,13 @@ class Baseline:
 
 
 def judge(reports: Sequence[ParityReport], baseline: Baseline | None = None) -> tuple[Check, ...]:
-    """A check for every report, then one for every report of the baseline that was not verified now.
+    """Compare reports with a baseline.
 
-    Worse than the baseline is what passed there and does not now, what lost more accuracy than the baseline allows,
-    and what was not verified now.
+    A file is worse than the baseline if it passed there and does not pass now, if it lost more accuracy than the
+    baseline allows, or if it was not verified now.
+
+    Returns:
+        A check for each report, then one for each report of the baseline that has no counterpart now.
     """
     earlier = baseline.reports if baseline is not None else ()
     allowed_pp = baseline.max_regression_pp if baseline is not None else 0.0
@@ -68,7 +76,10 @@ def judge(reports: Sequence[ParityReport], baseline: Baseline | None = None) -> 
 
 
 def _counterpart(report: ParityReport, baseline: Sequence[ParityReport]) -> ParityReport | None:
-    """The baseline's report of the same file name and engine; of several, the one whose path ends most alike."""
+    """The baseline's report of the same file name and engine; if there are several, the one of the same folders.
+
+    That is the one whose path has the longest common end with the path of the report.
+    """
     parts = Path(report.path).parts
 
     def common_end(item: ParityReport) -> int:
@@ -82,6 +93,7 @@ def _counterpart(report: ParityReport, baseline: Sequence[ParityReport]) -> Pari
 
 
 def _worse(report: ParityReport, before: ParityReport, max_regression_pp: float) -> str | None:
+    """A sentence that says how a report is worse than the earlier one; None if it is not."""
     name = f"{printable(Path(report.path).name)} on {report.engine}"
     fell = 100 * (before.accuracy - report.accuracy)
     if before.passed and not report.passed:

@@ -1,4 +1,4 @@
-"""``verify`` and ``evaluate``: one model file on the test images, on every engine that is installed."""
+"""Running one model file on the test images, on one engine or on every installed one."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ from mnist_edge.parity.kernels import compare_kernels
 from mnist_edge.results import Evaluation, KernelReport, Mistake, ParityReport
 from mnist_edge.runtime import Session, engine_names
 from mnist_edge.runtime.session import check_engine, open_file
-from mnist_edge.store.manifest import REFERENCE_NAME, read_vouched
+from mnist_edge.store.manifest import REFERENCE_NAME, read_verified
 from mnist_edge.store.model_file import ModelFile
 
+# Number of images between two reports of progress.
 CHUNK = 1000
 
 
@@ -36,8 +37,8 @@ class VerifyOptions:
 
     Attributes:
         gate: the margins.
-        engine: the name of an engine, or ``auto`` for every one that is installed. threads: of each engine.
-        float_answers: a file to read the float answers from; None for ``reference.npz`` next to the file.
+        engine: the name of an engine, or ``auto`` for every installed one. threads: number of threads of each.
+        float_answers: the file with the float answers; None for ``reference.npz`` next to the model file.
         trust: read the float answers even if their hash is not the one in the manifest.
         float_export: whether to run the float export next to the file too.
     """
@@ -57,18 +58,22 @@ def verify(
     options: VerifyOptions | None = None,
     progress: Progress = no_progress,
 ) -> tuple[list[ParityReport], list[KernelReport]]:
-    """Judge one file on one engine, or on every engine installed, and compare the engines.
+    """Judge one file on one engine, or on every installed one, and compare the engines with each other.
+
+    An engine that refuses an intact file is not an error: its report does not pass.
 
     Args:
-        file: the file. test: the test images. test_sha256: the hash of the file that holds them.
-        options: margins, engine, and what the file is compared with; the defaults without them.
-        progress: told how many images an engine has answered.
+        file: the model file. test: the test images. test_sha256: SHA-256 of the data file that holds them.
+        options: margins, engine, and what the file is compared with; the defaults if None.
+        progress: called with the number of images that an engine has answered.
+
+    Returns:
+        A report for each engine, and the comparisons of engines and kernels.
 
     Raises:
-        UsageError: no float answers, or answers on other images.
-        MissingError: no engine for the file.
-        ContentError: the file or the float answers are damaged, or not what the manifest says. An engine that refuses
-            an intact file is no error, but a report that did not pass.
+        UsageError: there are no float answers, or they were made on other images.
+        MissingError: no engine that runs the file is installed.
+        ContentError: the file or the float answers are damaged, or not those that the manifest describes.
     """
     options = options or VerifyOptions()
     opened = _open_each(file, options)
@@ -83,9 +88,9 @@ def verify(
                 raise session
             after = predict(session, test.images, progress)
         except RefusedError as error:
-            no_answer = refused(expected, file.path, name, test.labels, error.cause)
+            refusal = refused(expected, file.path, name, test.labels, error.cause)
             seconds = time.perf_counter() - begun
-            reports.append(replace(no_answer, size_bytes=len(file.content), seconds=seconds))
+            reports.append(replace(refusal, size_bytes=len(file.content), seconds=seconds))
             continue
         image_us = 1e6 * (time.perf_counter() - begun) / len(test)
         verdict = report(expected, after, session, test.labels, options.gate)
@@ -96,7 +101,7 @@ def verify(
             why = f"Failed (leakage): {leaked:,} of the images that calibrated it are test images."
             verdict = replace(verdict, passed=False, rule="leakage", verdict=why)
         if float_export is not None:
-            # There is nothing to compare with if the engine refuses the float export; verifying that file says so.
+            # If the engine refuses the float export, the comparison is left out; `verify` of that file reports it.
             with contextlib.suppress(RefusedError):
                 before = predict(open_file(float_export, name, options.threads), test.images, progress)
                 compared = float_export_report(float_export.path.name, before, after, test.labels)
@@ -107,15 +112,19 @@ def verify(
 
 
 def evaluate(session: Session, test: Split, progress: Progress = no_progress) -> Evaluation:
-    """Accuracy of an open file on the test images, with its Wilson interval."""
+    """Measure the accuracy of an open file on the test images, with Wilson's interval."""
     found = predict(session, test.images, progress)
     return evaluation_of(str(session.path), session.engine, found, test.labels)
 
 
 def evaluation_of(path: str, engine: str, outputs: NDArray[np.float32], labels: NDArray[np.int64]) -> Evaluation:
-    """An `Evaluation` of given outputs, float32 (n, classes): probabilities or logits.
+    """Build an `Evaluation` from outputs.
 
-    A row that is not finite is a mistake with the answer -1, and in no column of the confusion matrix.
+    A row that is not finite is a mistake with the answer -1, and is not in the confusion matrix.
+
+    Args:
+        path: of the model. engine: the name of the engine that computed the outputs.
+        outputs: probabilities or logits, float32 (n, classes). labels: int64 (n,).
     """
     found = answers(outputs)
     n, correct = len(labels), int((found == labels).sum())
@@ -129,7 +138,7 @@ def evaluation_of(path: str, engine: str, outputs: NDArray[np.float32], labels: 
 
 
 def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no_progress) -> NDArray[np.float32]:
-    """`Session.predict` on many images, with progress."""
+    """`Session.predict` on many images, which reports its progress."""
     what = f"{session.path.name} on {session.engine}"
     parts = []
     for at in range(0, len(images), CHUNK):
@@ -139,10 +148,13 @@ def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no
 
 
 def _open_each(file: ModelFile, options: VerifyOptions) -> list[tuple[str, Session | RefusedError]]:
-    """The file on the engine that is named, or with ``auto`` on every installed one that runs such files.
+    """Open the file on the named engine, or with ``auto`` on every installed one that runs such files.
+
+    Returns:
+        By engine, the session, or the error of an engine that refuses the file.
 
     Raises:
-        MnistEdgeError: what opening the file raises, except a refusal, which the gate judges.
+        MnistEdgeError: see `open_file`; only a refusal is returned and not raised.
     """
     check_engine(file.path, options.engine)
     is_auto = options.engine == "auto"
@@ -162,29 +174,36 @@ def _open_each(file: ModelFile, options: VerifyOptions) -> list[tuple[str, Sessi
 
 
 def _leaked(file: ModelFile, test: Split) -> int:
-    """Number of test images among those that calibrated a file, according to its manifest.
+    """Number of test images that were used to calibrate a file, according to its manifest.
 
-    Images that repeat within the test set are left out of the count: they are equal by chance (of a single pixel, say).
+    Images that repeat within the test set are not counted: a calibration image may equal them by chance, for example
+    if images have a single pixel.
     """
     calibration = file.entry.get("made_by", {}).get("calibration") or {}
     used = set(calibration.get("image_digests", ()))
     once = {digest for digest, count in Counter(image_digests(test.images)).items() if count == 1}
-    # If nearly all images repeat, the few that do not are no evidence either.
+    # If most images repeat, a match with one that does not may be chance too.
     return len(used & once) if 2 * len(once) > len(test) else 0
 
 
 def _float_answers(file: ModelFile, options: VerifyOptions, test_sha256: str, n: int) -> Reference:
-    """The float model's answers on the n test images."""
+    """Read the float answers on the n test images.
+
+    Raises:
+        UsageError: there is no such file, or it was made on other images.
+        ContentError: the file is damaged, or not the one that the manifest describes.
+    """
     source = options.float_answers or file.path.with_name(REFERENCE_NAME)
     if not source.is_file():
         raise UsageError(
-            f"There is no reference {source} to compare {file.path.name} with.", "Name one with --reference."
+            f"There are no float answers {source} to compare {file.path.name} with.",
+            "Name the model's reference.npz with --reference.",
         )
     named = options.float_answers is not None
-    content = read_vouched(source, options.trust)[0] if named else file.companion(REFERENCE_NAME, options.trust)
-    answers_of = Reference.from_bytes(content)
-    if answers_of.test_images_sha256 != test_sha256 or len(answers_of.probabilities) != n:
+    content = read_verified(source, options.trust)[0] if named else file.companion(REFERENCE_NAME, options.trust)
+    float_answers = Reference.from_bytes(content)
+    if float_answers.test_images_sha256 != test_sha256 or len(float_answers.probabilities) != n:
         raise UsageError(
             f"{source} was made on other test images than these.", "Name the model's own data set with --data."
         )
-    return answers_of
+    return float_answers

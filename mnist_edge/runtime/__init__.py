@@ -1,4 +1,4 @@
-"""All that a device needs: open a model file, and ask it. No TensorFlow, no training stack."""
+"""Opening model files and running them on a device, without TensorFlow and the training stack."""
 
 from mnist_edge.runtime.session import Session, engine_names, open_session
 

@@ -1,6 +1,7 @@
-"""What ``engine="auto"`` goes by: the fastest of those that ``bench`` has measured with this very file on this machine.
+"""The order in which ``engine="auto"`` tries the engines.
 
-Without such a measurement it is the order of the engines' ``RANK``, which benchmarks/results/runtime.md supports.
+Engines that ``bench`` has measured with the same file on the same processor come first, the fastest first. Without such
+measurements the order is that of `Engine.rank`, which is based on benchmarks/results/runtime.md.
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ from typing import Any
 from mnist_edge.store.files import write_json
 from mnist_edge.toolchains.host import processor
 
+# Reasons for an engine, shown to the user.
 BY_RANK = "by default: bench has not compared the engines with this file here"
 ASKED = "asked for"
 
 
 def evidence_path() -> Path:
-    """Where measurements are kept: the user's state folder."""
+    """Path of the file with the measurements, in the user's state folder."""
     import platformdirs
 
     return Path(platformdirs.user_state_dir("mnist-edge")) / "engines.json"
 
 
 def record(sha256: str, p50_us: dict[str, float]) -> None:
-    """Keep what each engine took for one image of a file, by the file's hash; one engine alone is no evidence."""
+    """Store the latencies of several engines with one file; a single engine's is not stored, it decides nothing.
+
+    Args:
+        sha256: hash of the file's content. p50_us: by engine, the median time of one image in microseconds.
+    """
     if len(p50_us) > 1:
         known = _read()
         known[sha256] = {"processor": processor(), "p50_us": p50_us}
@@ -33,11 +39,14 @@ def record(sha256: str, p50_us: dict[str, float]) -> None:
 
 
 def order(sha256: str, by_rank: Sequence[str]) -> tuple[list[str], str]:
-    """The engines of a file in the order to try them, and why in words.
+    """Sort the engines of a file.
 
     Args:
-        sha256: of the file's content.
-        by_rank: their names, the default order.
+        sha256: hash of the file's content.
+        by_rank: names of the engines, in the default order.
+
+    Returns:
+        The names in the order to try them, and the reason for the order, in words.
     """
     entry = _read().get(sha256)
     try:

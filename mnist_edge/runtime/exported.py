@@ -1,4 +1,4 @@
-"""Exported files of a workspace, and what to do if there are none."""
+"""Exported files of a workspace, and the errors and remedies if there are none."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from mnist_edge.store.workspace import (
 
 
 class NotInWorkspaceError(UsageError):
-    """A workspace has not what was asked for. The package, which was not asked, has models."""
+    """A workspace does not have the requested files. The package has models, which were not searched."""
 
 
 def artifact_paths(workspace: Path, model: str | None = None) -> list[Path]:
-    """The exported files of a workspace that an engine runs, of one model or of all.
+    """Paths of the exported files of a workspace that some engine runs.
+
+    Args:
+        workspace: the folder of models' folders. model: a name; None for all models.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such file.
     """
     folders = (folder_of(workspace, model),) if model else model_folders(workspace)
     paths = [path for folder in folders for path in exported(folder)]
@@ -38,13 +41,17 @@ def artifact_paths(workspace: Path, model: str | None = None) -> list[Path]:
 
 
 def exported(folder: Path) -> list[Path]:
-    """The files in a model's folder that its manifest names as exported and that an engine runs."""
+    """The files in a model's folder that are exported according to its manifest and that some engine runs."""
     entries = sorted(Manifest.load(folder).files.items())
     return [folder / name for name, entry in entries if "format" in entry and engine_names(Path(name).suffix)]
 
 
 def nothing_exported(folders: Sequence[Path], word: str) -> NotInWorkspaceError:
-    """The error for a model's folder without an exported file, or for a workspace without one in any folder."""
+    """Build the error for a model's folder, or for a workspace, without an exported file.
+
+    Args:
+        folders: one folder, or all those of the workspace. word: the workspace, as the user named it.
+    """
     if len(folders) == 1:
         how = how_to_export(*name_and_workspace(folders[0]))
         return NotInWorkspaceError(f"There is no exported file in {folders[0]}.", how)
@@ -53,10 +60,10 @@ def nothing_exported(folders: Sequence[Path], word: str) -> NotInWorkspaceError:
 
 
 def how_to_export(model: str | None, workspace: Path) -> str:
-    """A remedy: the command that exports a model to a workspace, or what to do if that is not possible here.
+    """The remedy that names the command to export a model, or other advice if that is not possible on this machine.
 
     Args:
-        model: a name or a ``.keras`` file, None for the default model. workspace: where the model's folder is.
+        model: a name or a ``.keras`` file; None for the default model. workspace: the folder of models' folders.
     """
     if importlib.util.find_spec("tensorflow") is None:
         return "Copy a model's folder here from the machine that exports it, and name it."
@@ -69,7 +76,7 @@ def how_to_export(model: str | None, workspace: Path) -> str:
 
 
 def _is_exportable(model: str, workspace: Path) -> bool:
-    """Whether a name or ``.keras`` file is of a model that was trained or that ``export`` would train."""
+    """Whether the model is trained, or ``export`` would train it."""
     if model.endswith(KERAS_SUFFIX) or (workspace / model / KERAS_NAME).is_file():
         return True
     return model in BUILT_IN_MODELS

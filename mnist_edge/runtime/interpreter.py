@@ -1,4 +1,4 @@
-"""What the two TensorFlow Lite engines have in common: their ``Interpreter``."""
+"""Loading and running TFLite files, shared by the engines that have TensorFlow Lite's ``Interpreter``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from mnist_edge.formats import ModelFile, structure, tflite
 from mnist_edge.int8.quantize import Port
 from mnist_edge.store.streams import quiet
 
+# Largest number of classes of an int8 softmax that LiteRT's reference kernels run, see `reference_kernels_abort`.
 REFERENCE_SOFTMAX_CLASSES = 511
 
 
 class InterpreterProgram:
-    """A TFLite file in an interpreter. The input tensor is resized only when the number of images changes."""
+    """A TFLite file in an interpreter. The input tensor is resized only if the number of images changes."""
 
     def __init__(self, file: ModelFile, interpreter: Any) -> None:
         self.metadata, self.direct = file.metadata, None
@@ -26,7 +27,7 @@ class InterpreterProgram:
         self._input_index, self._output_index = source["index"], answer["index"]
         self.input, self.output = _port(source), _port(answer)
         self._batch = int(source["shape"][0])
-        # Private, and the only way to see rather than assume it.
+        # `getattr`: the method is private, so another version may lack it; no public one tells whether a delegate runs.
         ops = [op["op_name"] for op in getattr(interpreter, "_get_ops_details", list)()]
         self.delegate = "delegate (XNNPACK)" if "DELEGATE" in ops else "own kernels" if ops else "unknown"
 
@@ -39,16 +40,19 @@ class InterpreterProgram:
         self._interpreter.set_tensor(self._input_index, batch)
         try:
             self._interpreter.invoke()
-        except RuntimeError as error:  # an op whose kernel does not know this dtype says so only now
+        except RuntimeError as error:  # a kernel without support for a dtype raises it only here
             raise _refusal(error) from error
         answer: NDArray[Any] = self._interpreter.get_tensor(self._output_index)
         return answer
 
 
 def load(content: bytes, make: Any) -> InterpreterProgram:
-    """A program from a file's bytes; ``make`` constructs the interpreter.
+    """Load a program.
 
-    The file's structure is checked first: the older engine reads past the end of a truncated file, and dies.
+    The file's structure is checked first: tflite-runtime reads past the end of a truncated file and crashes.
+
+    Args:
+        content: the file's bytes. make: constructs an interpreter from them.
 
     Raises:
         ContentError: the file is damaged, or the engine refuses it.
@@ -56,7 +60,7 @@ def load(content: bytes, make: Any) -> InterpreterProgram:
     file = tflite.read(content)
     structure.check(file, tflite.ALLOWED)
     try:
-        with quiet():  # LiteRT announces its delegate on the terminal, whatever its log level
+        with quiet():  # LiteRT prints the name of its delegate at every log level
             interpreter = make(content)
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
@@ -65,9 +69,9 @@ def load(content: bytes, make: Any) -> InterpreterProgram:
 
 
 def reference_kernels_abort(file: ModelFile) -> bool:
-    """Whether LiteRT's reference softmax may end the process, for a file with an int8 softmax of very many classes.
+    """Whether LiteRT's reference kernels may abort the process: the file has an int8 softmax of more than 511 classes.
 
-    It asserts that the sum of exponentials, each at most 1, is below 512.
+    The kernel asserts that the sum of the exponentials, each of which is at most 1, is below 512.
     """
     tensors = {tensor.name: tensor for tensor in file.tensors}
     sources = (tensors[op.inputs[0]] for op in file.ops if op.kind == "SOFTMAX" and op.inputs)

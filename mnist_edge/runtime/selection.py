@@ -1,9 +1,9 @@
-"""Where models are, and which of their files a command's words mean.
+"""Resolving the arguments of commands to model files.
 
-In every command a word for a model is a file, a model's folder, a workspace (a folder of models' folders) or a name.
-Commands that take exported files look for a path first, then for a name in the workspace, then for one in this package
-(`locate`). Commands that train or convert look for the name of a built-in model or of one in the workspace first, then
-for a path (`keras_model`).
+In every command an argument for a model is a file, a model's folder, a workspace (a folder of models' folders) or a
+name. Commands that take exported files look for a path first, then for a name in the workspace, then for a name in this
+package (`locate`). Commands that train or convert look for the name of a built-in model or of a model in the workspace
+first, then for a path (`keras_model`). Parameters called ``word`` are such arguments.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mnist_edge.errors import UsageError, suggest
 from mnist_edge.formats import foreign
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import ENGINES, is_installed
 from mnist_edge.runtime.exported import NotInWorkspaceError, exported, how_to_export, nothing_exported
 from mnist_edge.runtime.session import engine_names
@@ -22,20 +23,22 @@ from mnist_edge.store.workspace import (
     DEFAULT_WORKSPACE,
     KERAS_SUFFIX,
     SHIPPED,
-    TWIN,
     is_model_folder,
     model_folders,
     model_name,
     name_and_workspace,
 )
 
-# What a word for a model may be, in messages.
+# Description of an argument, in messages.
 MODEL = "file, folder or model"
 
 
 @dataclass(frozen=True)
 class Located:
-    """What a word means: a file, or models' folders (one for a name or a model's folder, all those of a workspace)."""
+    """What an argument refers to: a file, or models' folders.
+
+    A name or a model's folder is one folder, a workspace is all its folders.
+    """
 
     file: Path | None = None
     folders: tuple[Path, ...] = ()
@@ -43,10 +46,12 @@ class Located:
 
 @dataclass(frozen=True)
 class Selection:
-    """The files that a command's words mean, and files of the same folders that are left out.
+    """The files that the arguments of a command refer to, and the files of the same folders that are left out.
 
-    ``not_by_engine`` are those that the engine named does not run, ``no_engine`` those in the package that no engine
-    installed here runs.
+    Attributes:
+        files: to use.
+        not_by_engine: left out because the named engine does not run them.
+        no_engine: files of the package that are left out because no installed engine runs them.
     """
 
     files: tuple[Path, ...]
@@ -55,14 +60,14 @@ class Selection:
 
 
 def locate(word: str, workspace: Path, shipped: bool = True) -> Located:
-    """What a word means in commands that take exported files.
+    """Resolve an argument of a command that takes exported files.
 
     Args:
-        word: a file, a model's folder, a workspace or a name. workspace: where names are looked up.
-        shipped: whether the name of a model that is not exported in the workspace means the one in the package.
+        word: a file, a model's folder, a workspace or a name. workspace: the folder in which names are looked up.
+        shipped: whether the name of a model that is not exported in the workspace refers to the one in the package.
 
     Raises:
-        UsageError: there is no such thing.
+        UsageError: there is no such file, folder or model.
     """
     path = Path(word)
     if path.is_dir() and (folders := model_folders(path)):
@@ -77,12 +82,12 @@ def locate(word: str, workspace: Path, shipped: bool = True) -> Located:
 
 
 def select(words: Sequence[str], workspace: Path, engine: str = "auto", shipped: bool = True) -> Selection:
-    """The files that words mean, see `locate`; without words, those of the workspace.
+    """Resolve the arguments of a command to files, see `locate`; without arguments, the files of the workspace.
 
-    A file is taken as it is, also if the engine will refuse it. A folder stands for the exported files in it.
+    A named file is always used, even if the engine will refuse it. A folder stands for the exported files in it.
 
     Raises:
-        UsageError: a word means nothing, or a folder without an exported file, or with none that the engine runs.
+        UsageError: there is no such file, folder or model, or a folder has no exported file that the engine runs.
     """
     parts = [_selected(locate(word, workspace, shipped), word, engine) for word in words]
     if not words:
@@ -101,13 +106,13 @@ def _selected(located: Located, word: str, engine: str) -> Selection:
     if not files:
         raise nothing_exported(located.folders, word)
     run, others = _runnable(files, engine, word)
-    # Where no engine is installed none is left out, so that opening them says what is missing.
+    # If no engine is installed, no file is left out: opening one raises the error that names the missing engine.
     by_engine = [path for path in run if SHIPPED not in path.parents or is_installed(path.suffix)] or run
     return Selection(tuple(by_engine), tuple(others), tuple(path for path in run if path not in by_engine))
 
 
 def select_shipped(names: Sequence[str], engine: str = "auto") -> Selection:
-    """The package's own exported files, of the models with these names; without names, of all.
+    """The exported files of models in this package, by name; of all its models without names.
 
     Raises:
         UsageError: the package has no such model, or no file that the engine runs.
@@ -120,13 +125,14 @@ def select_shipped(names: Sequence[str], engine: str = "auto") -> Selection:
 
 
 def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
-    """The one file that answers for a word, see `locate`.
+    """Resolve an argument to the one file that answers, see `locate`.
 
-    Of a folder, files of the first engine come before those of others, and int8 before float. A ``.keras`` file stands
-    for the model in its own folder or in the workspace whose ``model.keras`` has the same content.
+    In a folder, files of the engine with the lowest rank come first, and among these int8 before float16 before
+    float32. A ``.keras`` file stands for the model in its own folder, or in the workspace, whose ``model.keras`` has
+    the same content.
 
     Raises:
-        UsageError: there is none, or a workspace has several models.
+        UsageError: there is no such file, or a workspace holds several models.
     """
     located = locate(word, workspace)
     if located.file is not None and located.file.suffix != KERAS_SUFFIX:
@@ -140,7 +146,7 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
     if len(found) > 1:
         raise _several(word, list(found))
     first = engine_names() if engine == "auto" else [engine]
-    order = {"int8": 0, "float16": 1, TWIN: 2}
+    order = {Precision.INT8: 0, Precision.FLOAT16: 1, Precision.FLOAT32: 2}
 
     def rank(path: Path) -> tuple[int, int]:
         runs = [index for index, name in enumerate(first) if name in engine_names(path.suffix)]
@@ -151,9 +157,12 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
 
 
 def _folders_with(keras_file: Path, workspace: Path) -> tuple[Path, ...]:
-    """The first model's folder with exported files whose ``model.keras`` has the content of this file; or none.
+    """The first model's folder with exported files that were made from a ``model.keras`` with this file's content.
 
-    The file's own folder comes first, then the folder of its name in the workspace.
+    The file's own folder is tried first, then the folder of its name in the workspace.
+
+    Returns:
+        One folder, or an empty tuple.
     """
     content = sha256_of_file(keras_file)
     for folder in (keras_file.parent, workspace / model_name(str(keras_file))):
@@ -163,24 +172,28 @@ def _folders_with(keras_file: Path, workspace: Path) -> tuple[Path, ...]:
 
 
 def folders_to_copy(word: str, workspace: Path) -> tuple[Path, ...]:
-    """The models' folders that a word means, a file standing for its folder; never those in the package.
+    """Resolve an argument to models' folders, without those in the package; a file stands for its folder.
 
     Raises:
-        UsageError: there is no such thing.
+        UsageError: there is no such file, folder or model.
     """
     located = locate(word, workspace, shipped=False)
     return located.folders if located.file is None else (located.file.parent,)
 
 
 def keras_model(word: str, workspace: Path, built_in: Sequence[str]) -> str:
-    """What a word means in commands that train or convert: a built-in model's name, or the path of a ``.keras`` file.
+    """Resolve an argument of a command that trains or converts.
 
     Args:
-        word: a name, a model's folder, a ``.keras`` file or a workspace of one model. workspace: where names are.
+        word: a name, a model's folder, a ``.keras`` file or a workspace of one model.
+        workspace: the folder in which names are looked up.
         built_in: names of the built-in models.
 
+    Returns:
+        The name of a built-in model, or the path of a ``.keras`` file.
+
     Raises:
-        UsageError: there is no such thing, or it is a file of another kind.
+        UsageError: there is no such file, folder or model, or it is a file of another kind.
     """
     path = Path(word)
     if word in built_in:
@@ -206,9 +219,15 @@ def keras_model(word: str, workspace: Path, built_in: Sequence[str]) -> str:
 
 
 def exported_in_place(model: str, workspace: Path) -> tuple[Path, str]:
-    """The workspace and the name of a model that `keras_model` returned.
+    """Choose the folder to which a model is exported.
 
-    A model's folder is exported where it is, unless another workspace than the default one was named.
+    A model in a model's folder is exported to that folder, unless the user named another workspace.
+
+    Args:
+        model: the result of `keras_model`. workspace: the one that the user named, or the default.
+
+    Returns:
+        The workspace, and the model's name or the path of its ``.keras`` file.
     """
     path = Path(model)
     if path.name == KERAS_NAME and {KERAS_NAME, REFERENCE_NAME} <= set(Manifest.load(path.parent).files):
@@ -223,10 +242,10 @@ def _is_name(word: str) -> bool:
 
 
 def _runnable(files: Sequence[Path], engine: str, word: str) -> tuple[list[Path], list[Path]]:
-    """The files of a folder whose format an engine runs, and the others; with ``auto``, all are in the first.
+    """Split the files of a folder into those that an engine runs and the others; with ``auto``, it runs all.
 
     Raises:
-        UsageError: no such engine, or one that runs none of them.
+        UsageError: there is no such engine, or it runs none of the files.
     """
     if engine == "auto":
         return list(files), []

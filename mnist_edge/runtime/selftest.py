@@ -1,4 +1,4 @@
-"""A small golden set that travels with every artifact: does this file say here what it said where it was built?"""
+"""Self-test: compare a file's answers on this machine with its stored answers from the build machine."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from mnist_edge.formats import npz
 from mnist_edge.results import SelfTest
 from mnist_edge.runtime.session import Session
 
+# Appended to a model file's name to give the name of its golden set.
 SUFFIX = ".selftest.npz"
+# Default number of images of a golden set.
 IMAGES = 64
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Images uint8 (n, h, w, 1), the float model's probabilities, and the file's on each engine of the build machine.
+    """The golden set of a model file: images, and the stored answers. The attributes are the arrays of an NPZ file.
 
-    ``probabilities`` is float32 (engines, n, classes).
+    Attributes:
+        images: uint8 (n, h, w, 1).
+        reference: the float model's probabilities, float32 (n, classes).
+        engines: names of the engines of the build machine.
+        probabilities: the file's probabilities on each of these engines, float32 (engines, n, classes).
+        tolerance: largest allowed difference of a probability.
     """
 
     images: NDArray[np.uint8]
@@ -32,7 +39,7 @@ class Golden:
     tolerance: float
 
     def to_bytes(self) -> bytes:
-        """The file's content. Equal sets give equal bytes."""
+        """Encode as an NPZ file. Equal sets give equal bytes."""
         stream = io.BytesIO()
         np.savez_compressed(
             stream, images=self.images, reference=self.reference, engines=np.array(self.engines),
@@ -42,10 +49,10 @@ class Golden:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Golden:
-        """The inverse of `to_bytes`.
+        """Decode an NPZ file, the inverse of `to_bytes`.
 
         Raises:
-            ContentError: damaged, or another kind of file.
+            ContentError: the content is damaged, or is not a golden set.
         """
         try:
             found = npz.arrays(content, (field.name for field in fields(cls)))
@@ -63,19 +70,23 @@ class Golden:
 
 
 def golden_path(path: Path) -> Path:
-    """Where a file's golden set lies."""
+    """Path of the golden set of a model file."""
     return path.with_name(path.name + SUFFIX)
 
 
 def run_selftest(session: Session, trust: bool = False) -> SelfTest:
-    """Ask an open file for its golden images.
+    """Run an open file on the images of its golden set.
 
-    It passes where every probability is within the tolerance of what the same engine said on the build machine (of what
-    any engine said there, where that engine was not among them), and such a difference explains every other label.
+    The test passes if every probability is within the tolerance of the one that the same engine computed on the build
+    machine, and a difference within the tolerance explains every changed label. If the engine was not on the build
+    machine, the answers of any engine there count.
+
+    Args:
+        session: the open file. trust: use a golden set whose hash is not the one in the manifest.
 
     Raises:
-        UsageError: no golden set beside the file.
-        ContentError: it is damaged, or not what the manifest says.
+        UsageError: there is no golden set next to the file.
+        ContentError: the golden set is damaged, or is not the one that the manifest describes.
     """
     path = golden_path(session.path)
     if not path.is_file():
@@ -87,7 +98,7 @@ def run_selftest(session: Session, trust: bool = False) -> SelfTest:
     distance = np.abs(expected - found).max(axis=2).min(axis=0)
     largest = float(distance.max()) if np.isfinite(found).all() else float("inf")
     differing = np.flatnonzero(found.argmax(axis=1) != expected[0].argmax(axis=1))
-    # Two labels within the tolerance of each other: which of them leads is the processor's rounding.
+    # If both probabilities may change by the tolerance, rounding on this processor can exchange the best two classes.
     top = np.sort(expected[0], axis=1)
     unexplained = [at for at in differing if top[at, -1] - top[at, -2] > 2 * golden.tolerance]
     return SelfTest(
@@ -102,15 +113,17 @@ def run_selftest(session: Session, trust: bool = False) -> SelfTest:
 
 
 def choose(probabilities: NDArray[np.float32], labels: NDArray[np.int64], n: int = IMAGES) -> NDArray[np.int64]:
-    """Rows for a golden set: two of every class, then the smallest margins.
+    """Choose images for a golden set: two of each class with the largest margins, then those with the smallest.
+
+    The margin is the difference of the two largest probabilities.
 
     Args:
         probabilities: the float model's, float32 (m, classes).
         labels: int64 (m,).
-        n: how many.
+        n: number of images.
 
     Returns:
-        int64 row numbers, sorted; fewer than n only where there are fewer rows.
+        Row numbers, int64, sorted; fewer than n only if there are fewer rows.
     """
     top = np.sort(probabilities, axis=1)
     by_margin = np.argsort(top[:, -1] - top[:, -2], kind="stable")

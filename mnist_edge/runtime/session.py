@@ -1,4 +1,4 @@
-"""A file, opened on an engine: uint8 images in, float probabilities out, whatever grids lie between."""
+"""Sessions: a model file on an engine, which takes uint8 images and returns float32 probabilities."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
+# Number of images in one call of an engine.
 BATCH = 64
 DEFAULT_THREADS = 1
 _UINT8 = np.dtype(np.uint8)
 
 
 class Session:
-    """An open model.
+    """A model file on an engine.
 
-    Not thread-safe: the engine's buffers belong to the session. Open one session a thread; several of one file share
-    nothing. With ``threads`` a session shares one image's work among the engine's own threads, and batches of two
-    times `BATCH` images and more among programs of one thread each, which is faster than the engine's own threads.
+    A session is not thread-safe, because it owns the engine's buffers. Open one session for each thread; sessions of
+    one file share no state. With several ``threads``, one image is computed by the engine's own threads. A batch of at
+    least two times `BATCH` images is divided between several programs of one thread each, which is faster.
 
     Attributes:
-        file: the model file. path: where it is.
-        engine: the name of the engine that runs it. reason: why it is that engine, in words.
-        contract: what the file says of itself; defaults where mnist-edge did not make it.
-        delegate: what the engine was observed to run it with.
-        output_step: what one step of its integer output is worth; None for a float output.
-        verified: whether a manifest vouches for the file's bytes.
-        temperature: what calibrates its probabilities (see `confidence`): 1.0 if nothing is needed, None if its
-            manifest has no entry.
-        image_shape: (h, w) of the images that it takes. classes: how many it tells apart.
+        file: the model file. path: of the file.
+        engine: name of the engine. reason: why this engine was chosen, in words.
+        contract: the contract in the file; defaults if mnist-edge did not make the file.
+        delegate: what was observed to run the ops, see `Program`.
+        output_step: difference of two neighbouring values of the integer output; None for a float output.
+        verified: whether a manifest names the hash of the file.
+        temperature: of the confidence calibration, see `mnist_edge.runtime.confidence`; None if it is unknown.
+        image_shape: (h, w) of the images. classes: number of classes.
     """
 
     def __init__(self, file: ModelFile, engine: str, threads: int, reason: str) -> None:
@@ -72,9 +72,9 @@ class Session:
         self.contract = _contract(program, path.stem, self.classes)
         if len(self.contract.class_names) != self.classes:
             raise ContentError(f"{path} names other classes than it returns.", "Export it again.")
-        # The input's value for each of the 256 pixel values; None where the pixel already is that value.
+        # Input value for each of the 256 pixel values; None if the input takes the pixels as they are.
         self._lookup = pixel_lookup(program.input, self.contract.pixel_scale)
-        # The value of each of the 256 answers of an 8-bit output, by its bits.
+        # Real value of each of the 256 values of an 8-bit output, by its bit pattern; None for other outputs.
         self._values = _answer_values(program.output)
         self._is_logits = self.contract.output == "logits"
         self._takes_pixels = self._lookup is None and not self._is_logits
@@ -89,12 +89,12 @@ class Session:
             images: uint8, shape (n, h, w) or (n, h, w, 1), 0 = background.
 
         Returns:
-            float32, shape (n, classes). Rows sum to 1 up to the rounding of the file's output grid.
+            float32, shape (n, classes). Rows sum to 1 up to the rounding of the file's output.
 
         Raises:
-            ImageShapeError: images have another shape or dtype.
+            ImageShapeError: the images have another shape or dtype.
         """
-        if images.shape in self._one_image and images.dtype == _UINT8:  # nothing on top of the engine's own work
+        if images.shape in self._one_image and images.dtype == _UINT8:  # a shortcut that adds no work to the engine's
             return self._one(images) if self._one else self._infer(self._program, images)
         height, width = self.image_shape
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[1:] not in (
@@ -128,7 +128,7 @@ class Session:
 
     def _workers(self) -> tuple[ThreadPoolExecutor, list[Program]]:
         if self._crew is None:
-            from concurrent.futures import ThreadPoolExecutor  # not above: one image does not need it
+            from concurrent.futures import ThreadPoolExecutor  # imported here because one image does not need it
 
             programs = [_load(self.file, self.engine, 1) for _ in range(self._threads)]
             self._crew = ThreadPoolExecutor(self._threads, "mnist-edge"), programs
@@ -145,10 +145,11 @@ class Session:
 
 
 def engine_names(suffix: str | None = None, kernels_only: bool = False) -> list[str]:
-    """The engines that run files with this suffix (any, without one), the first choice of ``auto`` first.
+    """Names of the engines that run a kind of file, in the order in which ``auto`` tries them.
 
-    With ``kernels_only`` those instead that are another set of kernels of an engine among them, which ``auto`` never
-    takes.
+    Args:
+        suffix: of the files, with its dot; None for all engines.
+        kernels_only: return the engines that are only another set of kernels, which ``auto`` never uses.
     """
     wanted = [
         engine
@@ -164,24 +165,24 @@ def open_session(path: Path, engine: str = "auto", threads: int = DEFAULT_THREAD
     """Open a model file.
 
     Args:
-        path: the file. engine: a name, or ``auto``: the fastest that works here, as far as `choice` knows.
-        threads: how many it may use.
-        trust: open it even where its hash is not that of the manifest beside it.
+        path: the file. engine: a name, or ``auto`` for the first that works in the order of `choice`.
+        threads: number of threads.
+        trust: open the file even if its hash is not the one in the manifest next to it.
 
     Raises:
-        UsageError: no such file, engine, or engine for this kind of file.
+        UsageError: there is no such file or engine, or the engine does not run this kind of file.
         MissingError: no engine for this kind of file is installed.
-        ContentError: the file is damaged, or not what its manifest says.
+        ContentError: the file is damaged, or is not the one that its manifest describes.
     """
     check_engine(path, engine)
     return open_file(ModelFile.open(path, trust), engine, threads)
 
 
 def check_engine(path: Path, engine: str) -> None:
-    """Check that a file can be run, by its suffix, before it is read.
+    """Check that an engine runs files with this suffix, before the file is read.
 
     Raises:
-        UsageError: no engine runs such files, or this one does not, or there is no such engine.
+        UsageError: no engine runs such files, the named one does not, or there is no such engine.
     """
     names = engine_names(path.suffix)
     if not names:
@@ -195,7 +196,7 @@ def check_engine(path: Path, engine: str) -> None:
 
 
 def open_file(file: ModelFile, engine: str = "auto", threads: int = DEFAULT_THREADS) -> Session:
-    """`open_session` for a file that was read already, on an engine that runs such files.
+    """Open a file that was read already, see `open_session`; the engine must run such files.
 
     Raises:
         MissingError, ContentError: see `open_session`.
@@ -217,31 +218,32 @@ def open_file(file: ModelFile, engine: str = "auto", threads: int = DEFAULT_THRE
 
 
 def _require_safe(file: ModelFile, engine: str) -> None:
-    """Try a file that no manifest names in a child process.
+    """Run a file that no manifest names in a child process first, see `trial`.
 
     Raises:
-        ContentError: the file is code, or it ends the child.
+        ContentError: the file is code, or it ends the child process.
     """
     if ENGINES[engine].runs_code:
         raise ContentError(
-            f"{file.path} is code, and no manifest beside it names its hash.", "Export it here: --format c"
+            f"{file.path} is code, and no manifest next to it names its hash.", "Export it here: --format c"
         )
-    _about(file.path, functools.partial(trial.attempt, file.content, file.sha256, engine))
+    _with_path(file.path, functools.partial(trial.attempt, file.content, file.sha256, engine))
 
 
 def _load(file: ModelFile, engine: str, threads: int) -> Program:
-    return _about(file.path, lambda: ENGINES[engine].load(file.content, threads))
+    return _with_path(file.path, lambda: ENGINES[engine].load(file.content, threads))
 
 
-def _about(path: Path, do: Callable[[], T]) -> T:
-    """Do something with a file's bytes; what is wrong with them is said with its name."""
+def _with_path(path: Path, action: Callable[[], T]) -> T:
+    """Do something with a file's bytes, and add the file's path to a `ContentError`."""
     try:
-        return do()
+        return action()
     except ContentError as error:
         raise type(error)(f"{path}: {error.cause}", error.remedy) from error
 
 
 def _contract(program: Program, stem: str, classes: int) -> Contract:
+    """The contract in the file, or a default one."""
     text = program.metadata.get(METADATA_KEY)
     if text is not None:
         return Contract.from_text(text)
@@ -250,6 +252,7 @@ def _contract(program: Program, stem: str, classes: int) -> Contract:
 
 
 def _answer_values(port: Port) -> NDArray[np.float32] | None:
+    """Real values of an 8-bit output by its bit pattern, float32 (256,); None for other outputs."""
     if port.scale is None or port.dtype.itemsize != 1:
         return None
     return dequantize(np.arange(256, dtype=np.uint8).view(port.dtype), port.scale, port.zero_point)

@@ -1,6 +1,7 @@
-"""A file that nobody vouches for, run in a process of its own first: ``python -m mnist_edge.runtime.trial ENGINE``.
+"""A trial runs a model file that no manifest names in a child process, because a hostile file may crash its engine.
 
-What ends that process, or takes more memory or time than a classifier of small pictures may, is an error here.
+A file that ends the child process, or needs more memory or time than a classifier of small images, is an error. The
+command of the child process is ``python -m mnist_edge.runtime.trial ENGINE``; it reads the file from stdin.
 """
 
 from __future__ import annotations
@@ -18,41 +19,50 @@ from mnist_edge.errors import ContentError, MissingError, MnistEdgeError, Refuse
 from mnist_edge.runtime.engines import ENGINES
 
 SECONDS = 60
-MEMORY_BYTES = 1 << 30  # besides what the interpreter and its libraries have taken
+MEMORY_BYTES = 1 << 30  # in addition to the memory of the Python interpreter and its libraries
+# Errors that the child process reports and that are raised again here.
 _KINDS: dict[str, type[MnistEdgeError]] = {item.__name__: item for item in (ContentError, RefusedError, MissingError)}
-_survived: set[tuple[str, str]] = set()
+# Hashes and engines of files that passed a trial in this process.
+_passed: set[tuple[str, str]] = set()
 
 
 def attempt(content: bytes, sha256: str, engine: str) -> None:
-    """Load a file and run it a few times in a child process; done once a file and engine in a process's life.
+    """Load a file and run it a few times in a child process, once for each file and engine in the life of this process.
 
     Args:
-        content: the file's bytes. sha256: of them. engine: its name.
+        content: the file's bytes. sha256: their hash. engine: name of the engine.
 
     Raises:
-        ContentError: it ended the child, or took too much memory or time.
-        RefusedError, MissingError: what the engine said there.
+        ContentError: the file ended the child process, or needed too much memory or time.
+        RefusedError, MissingError: the engine raised it in the child process.
     """
-    if (sha256, engine) in _survived:
+    if (sha256, engine) in _passed:
         return
-    died = run(content, engine)
-    if died is not None:
+    cause = run(content, engine)
+    if cause is not None:
         raise ContentError(
-            f"The file ends the engine {engine}: {died}.",
-            "It is damaged or hostile: export it again, or have it from somebody else.",
+            f"The file ends the engine {engine}: {cause}.",
+            "It is damaged or hostile: export it again, or get it from another source.",
         )
-    _survived.add((sha256, engine))
+    _passed.add((sha256, engine))
 
 
 def run(content: bytes, engine: str) -> str | None:
-    """What ended the child, in words; None where it did its work.
+    """Run a file in a child process.
+
+    Args:
+        content: the file's bytes. engine: name of the engine.
+
+    Returns:
+        What ended the child process, in words; None if it succeeded.
 
     Raises:
-        ContentError, RefusedError, MissingError: what the engine said there.
+        ContentError, RefusedError, MissingError: the engine raised it in the child process.
     """
     environment = {
         **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        # Less address space than a pool of threads wants, and freed memory that does not look like good data.
+        # A pool of threads needs more address space than the limit. MALLOC_PERTURB_ overwrites freed memory, so that a
+        # read of it does not find the old data.
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_PERTURB_": "165",
     }  # fmt: skip
     command = [sys.executable, "-P", "-m", __name__, engine]
@@ -65,16 +75,16 @@ def run(content: bytes, engine: str) -> str | None:
     if done.returncode < 0:
         return signal_name(-done.returncode)
     try:
-        said = json.loads(done.stdout.splitlines()[-1])
+        error = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         return f"exit {done.returncode}"
-    if said is not None:
-        raise _KINDS[said["kind"]](said["cause"], said["remedy"])
+    if error is not None:
+        raise _KINDS[error["kind"]](error["cause"], error["remedy"])
     return None
 
 
 def signal_name(number: int) -> str:
-    """A signal's name, as ``SIGSEGV``."""
+    """Name of a signal, such as ``SIGSEGV``."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -82,7 +92,10 @@ def signal_name(number: int) -> str:
 
 
 def _limit() -> None:
-    """Bound this process. What a system knows no bound for is left to the time that the parent waits."""
+    """Limit the memory, time and output of this process.
+
+    On systems without such limits, only the parent's timeout applies.
+    """
     try:
         import resource
     except ImportError:
@@ -99,6 +112,7 @@ def _limit() -> None:
 
 
 def _child(engine: str) -> dict[str, Any] | None:
+    """Load the file from stdin and run it; return the error to report, None if there is none."""
     content = sys.stdin.buffer.read()
     _limit()
     try:
@@ -118,4 +132,4 @@ def _child(engine: str) -> dict[str, Any] | None:
 if __name__ == "__main__":
     answer = json.dumps(_child(sys.argv[1]))
     print(f"\n{answer}", flush=True)  # noqa: T201
-    os._exit(0)  # native code has nothing left to do here that could fail
+    os._exit(0)  # skips the clean-up of native code, which could crash after a successful run

@@ -1,1 +1,1 @@
-"""Files on disk: whole writes, locks, manifests, workspaces and signatures."""
+"""Files on disk: atomic writes, locks, manifests, workspaces, model files and signatures."""

@@ -1,4 +1,4 @@
-"""The disk: files read whole and once, written whole or not at all, and a folder that one command writes at a time."""
+"""Reading whole files, atomic writes, and a lock that lets one process at a time write to a folder."""
 
 from __future__ import annotations
 
@@ -18,30 +18,34 @@ from typing import IO, Any
 
 from mnist_edge.errors import ContentError, StageError, UsageError, printable
 
+# Largest file that `read_bytes` reads by default.
 MAX_BYTES = 1 << 30
+# Prefix of the name of a temporary file; the process number of its writer follows.
 TEMPORARY = ".writing-"
 LOCK_NAME = ".lock"
+# Absolute paths of the folders that this process has locked.
 _held: set[Path] = set()
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a regular file for reading. A FIFO, a device or a socket is refused, and never waited for.
+    """Open a regular file for reading; refuse a FIFO, a device or a socket without waiting for it.
 
     Raises:
-        UsageError: no such file, or something that is not a regular file.
-        StageError: the disk or its permissions refuse.
+        UsageError: the file does not exist, or is not a regular file.
+        StageError: the disk or its permissions do not allow the read.
     """
     try:
-        stream = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - returned open
+        stream = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
         raise UsageError(f"There is no file {path}.", "Check the path.") from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder, not a file.", "Name a file in it.") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        reason = getattr(error, "strerror", None) or error
-        if getattr(error, "errno", None) == errno.ENXIO:  # a socket, or a device without its driver
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket, or a device without its driver
             raise _not_regular(path) from None
-        raise StageError(f"{path} cannot be read: {reason}.", "Check its permissions and the disk.") from error
+        raise _unreadable(path, error.strerror or error) from error
+    except ValueError as error:  # the path has a NUL character
+        raise _unreadable(path, error) from error
     if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         stream.close()
         raise _not_regular(path)
@@ -49,8 +53,14 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    # Opening a FIFO would wait for a writer; a terminal must not become the controlling one.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+    """Open a file without waiting for the writer of a FIFO, and without making a terminal the controlling one."""
+    if sys.platform != "win32":
+        flags |= os.O_NONBLOCK | os.O_NOCTTY
+    return os.open(path, flags)
+
+
+def _unreadable(path: Path, reason: object) -> StageError:
+    return StageError(f"{path} cannot be read: {reason}.", "Check its permissions and the disk.")
 
 
 def _not_regular(path: Path) -> UsageError:
@@ -58,18 +68,18 @@ def _not_regular(path: Path) -> UsageError:
 
 
 def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
-    """The content of a regular file.
+    """Read the content of a regular file, at most ``limit`` bytes.
 
     Raises:
-        UsageError: no such file, or something that is not a regular file.
-        ContentError: more than ``limit`` bytes: no more than these are ever held.
-        StageError: the disk or its permissions refuse.
+        UsageError: the file does not exist, or is not a regular file.
+        ContentError: the file has more than ``limit`` bytes. No more than ``limit`` + 1 bytes are held in memory.
+        StageError: the disk or its permissions do not allow the read.
     """
     with open_regular(path) as stream:
         try:
             size = min(os.fstat(stream.fileno()).st_size, limit)
             content = stream.read(size + 1)
-            if len(content) > size:  # the file grows, or its size is not known beforehand, as in /proc
+            if len(content) > size:  # the file grew, or its size was not known beforehand, as in /proc
                 content += stream.read(limit - size)
         except OSError as error:
             raise StageError(f"{path} cannot be read: {error.strerror}.", "Check the disk.") from error
@@ -80,18 +90,18 @@ def read_bytes(path: Path, limit: int = MAX_BYTES) -> bytes:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A path to write to, renamed to ``path`` when the block ends, removed when it fails.
+    """Replace a file atomically: yield a temporary path, and rename it to ``path`` when the block ends without error.
 
-    The temporary file lies in the same folder and has the same suffix. It is flushed to the disk before the rename,
-    and the folder after it, so that a reader sees the old content or the new, whatever happens. What a process that was
-    killed left behind there is removed by the next one.
+    If the block fails, the temporary file is removed. It is in the same folder and has the same suffix. It is flushed
+    to the disk before the rename, and the folder after it, so that a reader sees either the old content or the new
+    one, also after a loss of power. The next write to the folder removes the temporary files of killed processes.
 
     Raises:
-        StageError: the disk or its permissions refuse.
+        StageError: the disk or its permissions do not allow the write.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leavings(path.parent)
+        _remove_temporary_files(path.parent)
         prefix = f"{TEMPORARY}{os.getpid()}-"
         handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
         os.close(handle)
@@ -113,11 +123,11 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def check_target(path: Path) -> None:
-    """Refuse a path at which a report cannot be written, before the work that the report is about.
+    """Check that a report can be written to a path, before the work that the report describes begins.
 
     Raises:
-        UsageError: its folder is missing, or there is something at the path that is not a regular file.
-        StageError: its folder gives no write permission.
+        UsageError: the folder does not exist, or the path exists and is not a regular file.
+        StageError: the folder gives no write permission.
     """
     if not path.parent.is_dir():
         raise UsageError(
@@ -131,13 +141,13 @@ def check_target(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically, see `writing`."""
     with writing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def utf8(text: str) -> bytes:
-    r"""A text as UTF-8. A byte of a file's name that is not UTF-8 is written as its escape, ``\xff``."""
+    r"""Encode a text as UTF-8. A byte of a file name that is not valid UTF-8 becomes an escape, ``\xff``."""
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -145,13 +155,17 @@ def utf8(text: str) -> bytes:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON whole or not at all. NaN and infinity are refused: JSON has neither."""
+    """Write a value as JSON atomically, see `writing`.
+
+    Raises:
+        ValueError: the value contains NaN or infinity, which JSON does not have.
+    """
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a loss of power. Systems that cannot open a folder need nothing of it."""
-    if sys.platform == "win32":
+    """Flush a folder to the disk, so that renames in it are kept after a loss of power."""
+    if sys.platform == "win32":  # Windows cannot open a folder, and does not need this
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -162,16 +176,17 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Be the only process that writes in a folder. The system gives the lock back when its holder dies, however.
+    """Hold a lock that lets only this process write to a folder. The system releases it when the process ends.
 
     Args:
-        folder: made where it is not there. what: who one is, for the message that others get.
+        folder: created if it does not exist; removed again if it is still empty at the end.
+        what: the command that holds the lock, for the message that other processes show.
 
     Raises:
-        StageError: another process holds it, or the disk refuses.
+        StageError: another process holds the lock, or the disk does not allow the write.
     """
     folder = folder.absolute()
-    if folder in _held:  # a stage that is part of another
+    if folder in _held:  # by a stage that this one is part of
         yield
         return
     path = folder / LOCK_NAME
@@ -182,7 +197,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise refused(folder, error) from error
     with stream:
-        with contextlib.suppress(OSError):  # a full disk is no reason to refuse: what is written there is a courtesy
+        with contextlib.suppress(OSError):  # the lock's text is informational: a full disk does not prevent the lock
             stream.truncate(0)
             stream.write(f"mnist-edge {what} (process {os.getpid()}, since {time.strftime('%H:%M:%S')})")
             stream.flush()
@@ -193,15 +208,15 @@ def locked(folder: Path, what: str) -> Iterator[None]:
             _held.remove(folder)
             with contextlib.suppress(OSError):
                 path.unlink()
-                if made:  # and nothing came of it
-                    folder.rmdir()
+                if made:
+                    folder.rmdir()  # fails if the folder is not empty
 
 
 def _take(path: Path) -> IO[str]:
-    """A lock file, open and locked. A system or network folder that knows no locks has none.
+    """Open and lock a lock file. On a system or network folder without locks it is opened only.
 
     Raises:
-        StageError: another process has it.
+        StageError: another process holds the lock.
     """
     while True:
         stream = path.open("a+")
@@ -219,14 +234,15 @@ def _take(path: Path) -> IO[str]:
             ) from None
         except (ImportError, OSError):
             return stream
-        # Its holder removes it in the end: perhaps it did between our opening and our locking.
+        # The last holder may have removed the file after it was opened here, and before it was locked.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
                 return stream
         stream.close()
 
 
-def _remove_leavings(folder: Path) -> None:
+def _remove_temporary_files(folder: Path) -> None:
+    """Remove the temporary files of processes that no longer run."""
     for path in folder.glob(f"{TEMPORARY}*"):
         owner = path.name.removeprefix(TEMPORARY).partition("-")[0]
         if owner.isdigit() and not _is_alive(int(owner)):
@@ -235,7 +251,7 @@ def _remove_leavings(folder: Path) -> None:
 
 def _is_alive(process: int) -> bool:
     if sys.platform == "win32":
-        return True  # there, asking would end it
+        return True  # on Windows, `os.kill` would end the process
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -252,7 +268,7 @@ def _umask() -> int:
 
 
 def refused(path: Path, error: OSError) -> StageError:
-    """The error for a disk, or its permissions, that do not let a path be written."""
+    """Build the error for a path that the disk or its permissions do not allow to be written."""
     return StageError(
         f"{path} cannot be written: {error.strerror or error}.",
         "Choose another folder with --output-dir, or make room and give write permission there.",

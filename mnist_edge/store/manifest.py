@@ -1,4 +1,4 @@
-"""A model's folder: its files, the manifest that vouches for them, and how both become new ones at one moment."""
+"""The manifest of a model's folder: hashes and facts of its files, and the atomic replacement of all of them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ MANIFEST_NAME = "manifest.json"
 MANIFEST_SCHEMA_VERSION = 1
 KERAS_NAME = "model.keras"
 REFERENCE_NAME = "reference.npz"
-# A file that the manifest may speak of already, and that is not in its place yet.
+# Prefix of the name of a staged file: completely written, and renamed once the manifest that names its hash is written.
 STAGED = ".new-"
 MAX_MANIFEST_BYTES = 1 << 24
+# Types of the values of an entry, by key.
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "sha256": str, "size_bytes": int, "key": str, "format": str, "quantization": str, "model": str, "output": str,
     "preprocessor": str, "made_by": dict, "verdict": dict, "data": dict, "test": dict, "class_names": list,
@@ -37,31 +38,39 @@ def sha256_of_file(path: Path) -> str:
     """SHA-256 of a regular file's content, as 64 hex digits.
 
     Raises:
-        UsageError: no such file, or something that is not a regular file.
-        StageError: the disk or its permissions refuse.
+        UsageError: the file does not exist, or is not a regular file.
+        StageError: the disk or its permissions do not allow the read.
     """
     with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fingerprint(facts: Any) -> str:
-    """SHA-256 of any JSON value: equal facts, equal fingerprint. What a stage's inputs are compared by."""
+    """SHA-256 of a JSON value, as 64 hex digits: a stage runs again only if the fingerprint of its inputs changed."""
     return sha256_of(json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False).encode())
 
 
 @dataclass
 class Manifest:
-    """``manifest.json``: for every file of a model's folder its hash, how it was made, and its verdict."""
+    """The content of ``manifest.json``: for each file of a model's folder its hash, how it was made, and its verdict.
+
+    Attributes:
+        folder: the model's folder.
+        files: the entry of each file, by the file's name.
+    """
 
     folder: Path
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
-        """The folder's manifest; an empty one where there is none.
+        """Read a folder's manifest, and finish the commit of a process that ended before it had renamed its files.
+
+        Returns:
+            The manifest; an empty one if the folder has none.
 
         Raises:
-            ContentError: the file is not a manifest, or one of a later version.
+            ContentError: the file is not a manifest, or has the schema of another version.
         """
         path = folder / MANIFEST_NAME
         try:
@@ -85,46 +94,50 @@ class Manifest:
         return manifest
 
     def save(self) -> None:
-        """Write the manifest, whole or not at all."""
+        """Write the manifest atomically."""
         write_json(self.folder / MANIFEST_NAME, {"schema_version": MANIFEST_SCHEMA_VERSION, "files": self.files})
 
     def commit(self, files: Mapping[str, tuple[bytes, Mapping[str, Any]]]) -> None:
-        """Write files and enter them: a reader finds all of the old ones, or all of the new, wherever this is cut off.
+        """Write files and their entries as one transaction: a reader finds all old files or all new ones.
 
-        The new files are laid beside their places, then the manifest is replaced, which is the moment when they count,
-        then they are renamed; `load` does what is left of that where a process died meanwhile.
+        The new files are written to staging paths. Then the manifest is replaced, which is the commit point. Then the
+        files are renamed. If the process ends before the last rename, the next `load` does the rest.
 
         Args:
-            files: by name, the content and what the manifest shall say of it besides hash and size.
+            files: by name, the content and the facts that its entry holds in addition to hash and size.
 
         Raises:
-            StageError: the disk refuses; what was there is as it was.
+            StageError: the disk or its permissions do not allow the write; the old files remain.
         """
         staged = {name: self._staged(name, sha256_of(content)) for name, (content, _) in files.items()}
         self._finish()
         for path in set(self.folder.glob(f"{STAGED}*")) - set(staged.values()):
-            path.unlink(missing_ok=True)  # of a writer that died before its moment
+            path.unlink(missing_ok=True)  # its writer ended before the commit point
         try:
             for name, (content, facts) in files.items():
                 write_bytes(staged[name], content)
                 self.files[name] = {"sha256": sha256_of(content), "size_bytes": len(content), **facts}
             self.save()
         except BaseException:
-            self.files = Manifest.load(self.folder).files  # perhaps it was interrupted after the moment
+            self.files = Manifest.load(self.folder).files  # the new ones, if the interrupt came after the commit point
             for path in staged.values():
                 path.unlink(missing_ok=True)
             raise
         self._finish()
 
     def _staged(self, name: str, sha256: str) -> Path:
-        """Where a file waits for its moment. With its hash: a reader must not move another one in its place."""
+        """Staging path of a file that is not committed yet.
+
+        It contains the hash, so that `_finish` renames only the content that the manifest describes.
+        """
         return self.folder / f"{STAGED}{sha256[:16]}-{name}"
 
     def _finish(self) -> None:
-        """Put files in their places that the manifest speaks of and that are staged."""
+        """Rename each staged file that the manifest describes to its own name."""
         if not any(self.folder.glob(f"{STAGED}*")):
             return
-        # Whoever may only read leaves that to others; a reader beside us may have done it already.
+        # Errors are ignored: a process without write permission leaves this to others, and another reader may have
+        # renamed the file already.
         for name, entry in self.files.items():
             with contextlib.suppress(OSError):
                 self._staged(name, entry["sha256"]).replace(self.folder / name)
@@ -132,27 +145,27 @@ class Manifest:
             sync_folder(self.folder)
 
     def check(self, name: str) -> None:
-        """Make sure that a file is the one entered.
+        """Check that a file has the hash in its entry.
 
         Raises:
-            ContentError: it is another, or it is gone.
+            ContentError: the hash differs, or the file does not exist.
         """
         path = self.folder / name
         if not path.is_file() or sha256_of_file(path) != self.files[name]["sha256"]:
             raise other_content(path)
 
     def is_current(self, name: str, key: str) -> bool:
-        """Whether a file is there, whole, and was made from the inputs that ``key`` is the fingerprint of."""
+        """Whether a file exists with the hash in its entry, and was made from inputs with the fingerprint ``key``."""
         entry = self.files.get(name)
         path = self.folder / name
         return bool(entry and entry.get("key") == key and path.is_file() and sha256_of_file(path) == entry["sha256"])
 
 
 def _check_entry(name: str, entry: dict[str, Any]) -> None:
-    """Check what the program goes by. A name is that of a file in the folder, not a path out of it.
+    """Check the parts of an entry that the program uses. The name must be that of a file in the folder, not a path.
 
     Raises:
-        TypeError, ValueError, KeyError: an entry that no version of this program writes.
+        TypeError, ValueError, KeyError: no version of this program writes such an entry.
     """
     if Path(name).name != name or len(entry["sha256"]) != 64:
         raise ValueError
@@ -169,21 +182,28 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
         raise TypeError
 
 
-def read_vouched(path: Path, trust: bool = False, limit: int = MAX_BYTES) -> tuple[bytes, bool]:
-    """A file's content, and whether the manifest next to it names the hash of this content.
+def read_verified(path: Path, trust: bool = False, limit: int = MAX_BYTES) -> tuple[bytes, bool]:
+    """Read a file and compare its hash with the one in the manifest next to it.
+
+    Args:
+        path: the file. trust: accept another hash than the one in the manifest. limit: in bytes.
+
+    Returns:
+        The content, and whether the manifest names its hash.
 
     Raises:
-        UsageError: no such file.
-        ContentError: the hash is another one, and ``trust`` is not given; or more than ``limit`` bytes.
+        UsageError: the file does not exist, or is not a regular file.
+        ContentError: the hash differs and ``trust`` is false, or the file has more than ``limit`` bytes.
     """
     content, _, verified = read_with_manifest(path, trust, limit)
     return content, verified
 
 
 def read_with_manifest(path: Path, trust: bool = False, limit: int = MAX_BYTES) -> tuple[bytes, Manifest, bool]:
-    """`read_vouched`, with the manifest that the content was compared with.
+    """`read_verified`, with the manifest that the content was compared with.
 
-    Both are read once, and again only if they disagree: another process may have replaced the file in between.
+    Both are read once. If they do not match, both are read again, until the same two hashes were found twice: another
+    process may have replaced the file between the two reads.
     """
     seen: tuple[str, str] | None = None
     while True:
@@ -204,7 +224,7 @@ def read_with_manifest(path: Path, trust: bool = False, limit: int = MAX_BYTES) 
 
 
 def other_content(path: Path) -> ContentError:
-    """The error for a file whose SHA-256 is not the one in its manifest."""
+    """Build the error for a file whose SHA-256 is not the one in its manifest."""
     return ContentError(
         f"{path} is not the file that its manifest describes: its SHA-256 differs.",
         "Make it again, or go on all the same with --trust where the command takes it.",

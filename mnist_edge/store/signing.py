@@ -12,7 +12,7 @@ from typing import Any
 
 from mnist_edge.errors import ContentError, UsageError, missing_extra
 from mnist_edge.store.files import writing
-from mnist_edge.store.manifest import MANIFEST_NAME, Manifest, read_vouched
+from mnist_edge.store.manifest import MANIFEST_NAME, Manifest, read_verified
 
 SIGNATURE_NAME = "manifest.json.sig"
 
@@ -97,7 +97,7 @@ def check_files(files: Sequence[Path], public_key: Path, trust: bool = False) ->
     for folder in dict.fromkeys(path.parent for path in files):
         check(folder, public_key)
     for path in files:
-        if not read_vouched(path)[1]:
+        if not read_verified(path)[1]:
             raise ContentError(f"{path} is in no signed manifest.", "Have it exported and signed where it was made.")
 
 

@@ -1,4 +1,7 @@
-"""Native code that writes to the terminal on its own, silenced at the file descriptors."""
+"""Redirect what native code writes to stdout and stderr, which Python's own streams cannot intercept.
+
+`quiet` redirects everything, `native_output` everything but the output of Python code.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-# Python's way to the terminal while descriptors 1 and 2 lead elsewhere. Never closed: a thread may draw a progress bar.
+# By descriptor, streams to the terminal for Python code to use while descriptors 1 and 2 are redirected. They are never
+# closed: a thread may still draw a progress bar.
 _terminal: dict[int, TextIO] = {}
 
 
 @contextlib.contextmanager
 def quiet(log: Path | None = None) -> Iterator[None]:
-    """Send what the process writes to stdout and stderr meanwhile, native code included, to a file (or nowhere)."""
+    """Append all that the process writes to stdout and stderr in this block, native code included, to a file.
+
+    Args:
+        log: the file; None discards the output.
+    """
     _flush()
     saved = [os.dup(1), os.dup(2)]
     target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -33,28 +41,28 @@ def quiet(log: Path | None = None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def native_output(log: Path) -> Iterator[None]:
-    """Append what native code prints in this block to a file. What Python prints reaches the terminal as before."""
+    """Append what native code prints in this block to a file; what Python prints reaches the terminal as before."""
     _flush()
-    replaced = {name: getattr(sys, name) for name in ("stdout", "stderr")}
+    stdout, stderr = sys.stdout, sys.stderr
     try:
-        for number, (name, stream) in enumerate(replaced.items(), start=1):
-            if _descriptor(stream) == number:
-                setattr(sys, name, _copy(number, stream))
+        sys.stdout, sys.stderr = _to_terminal(1, stdout), _to_terminal(2, stderr)
         with quiet(log):
             yield
     finally:
         _flush()
-        for name, stream in replaced.items():
-            setattr(sys, name, stream)
+        sys.stdout, sys.stderr = stdout, stderr
 
 
-def _descriptor(stream: TextIO | None) -> int | None:
-    with contextlib.suppress(ValueError, OSError, AttributeError):  # closed, in memory, or none
-        return None if stream is None else stream.fileno()
-    return None
+def _to_terminal(number: int, stream: TextIO) -> TextIO:
+    """A copy of the stream that keeps its target when descriptor ``number`` is redirected.
 
-
-def _copy(number: int, stream: TextIO) -> TextIO:
+    A stream with another descriptor, or with none, is returned as it is.
+    """
+    try:
+        if stream.fileno() != number:
+            return stream
+    except (ValueError, OSError, AttributeError):  # a closed stream, one in memory, or None
+        return stream
     copy = _terminal.get(number)
     if copy is None or not os.path.sameopenfile(copy.fileno(), number):
         errors = stream.errors or "strict"
@@ -65,6 +73,6 @@ def _copy(number: int, stream: TextIO) -> TextIO:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        # A closed or vanished terminal is no reason to fail here.
+        # A stream may be None (Windows without a console), closed, or a terminal that no longer exists.
         with contextlib.suppress(ValueError, OSError, AttributeError):
             stream.flush()

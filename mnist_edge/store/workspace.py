@@ -1,4 +1,4 @@
-"""Where models are: one folder a model in a workspace, or in this package."""
+"""Workspaces: folders that hold one folder for each model; the models in this package are one of them."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME
 
 DEFAULT_WORKSPACE = Path("artifacts")
 DEFAULT_MODEL = "cnn"
-# Named here too, because device code, which suggests commands, must not import `mnist_edge.models`.
+# Repeated from `mnist_edge.models`, which device code must not import: its messages suggest commands with these names.
 BUILT_IN_MODELS = ("cnn", "dense")
-# The models that come with the package: a workspace like any other, but for reading only.
+# The workspace of the models that come with the package. Commands only read it.
 SHIPPED = Path(__file__).parent.parent / "shipped"
 KERAS_SUFFIX = ".keras"  # as in `mnist_edge.formats`, which is not imported here because it loads numpy
-# The precision in the name of the float export next to a quantized file.
-TWIN = "float32"
 
 
 def folder_of(workspace: Path, model: str) -> Path:
-    """A model's folder in a workspace, by its name or the path of a ``.keras`` file.
+    """Path of a model's folder in a workspace.
 
-    A file is called by `model_name`. If that is the folder that the file is in, it is called by its stem, so that what
-    is made of the file does not replace it.
+    The folder is named by `model_name`. If the ``.keras`` file is the ``model.keras`` of that folder itself, the folder
+    is named by the file's stem, so that the outputs of training do not replace the file.
+
+    Args:
+        workspace: the folder of models' folders. model: a name, or the path of a ``.keras`` file.
     """
     path, folder = Path(model), workspace / model_name(model)
     return workspace / path.stem if path.resolve() == (folder / KERAS_NAME).resolve() else folder
 
 
 def model_name(model: str) -> str:
-    """A model's name, from a name or the path of a ``.keras`` file.
+    """Name of a model, from a name or the path of a ``.keras`` file.
 
-    A file is called by its stem, ``model.keras`` in a model's folder by the folder's name.
+    The name of a file is its stem; the name of ``model.keras`` in a model's folder is that of the folder.
     """
     path = Path(model)
     if path.suffix != KERAS_SUFFIX:
@@ -39,30 +40,30 @@ def model_name(model: str) -> str:
 
 
 def name_and_workspace(folder: Path) -> tuple[str, Path]:
-    """A model's name and its workspace, from the model's folder, which may be ``.``."""
+    """Name of a model and path of its workspace, from the model's folder, which may be ``.``."""
     named = folder.resolve() if folder.name in ("", "..") else folder
     return named.name, named.parent
 
 
 def model_folders(folder: Path) -> tuple[Path, ...]:
-    """The folder itself if it is a model's, else the models' folders in it."""
+    """The folder itself if it is a model's folder, else the models' folders in it, sorted."""
     if is_model_folder(folder):
         return (folder,)
     return tuple(sorted(path for path in folder.glob("*") if is_model_folder(path)))
 
 
 def short_name(path: Path, workspace: Path) -> str:
-    """A model file in a few words: its name, and whether the package or the workspace has it."""
+    """Name of a model file, and whether it is in the package or in the workspace, for messages."""
     if SHIPPED in path.parents:
         return f"{path.name} in the wheel"
     return f"{path.name} in the workspace" if workspace in path.parents else path.name
 
 
 def shown_path(path: Path) -> str:
-    """A model file's path as a table shows it, where names may repeat; a file in the package by its short name."""
+    """Path of a model file for a table, in which file names may repeat; for a file in the package its short name."""
     return short_name(path, SHIPPED) if SHIPPED in path.parents else str(path)
 
 
 def is_model_folder(path: Path) -> bool:
-    """Whether a folder has a manifest."""
+    """Whether a folder holds a manifest."""
     return (path / MANIFEST_NAME).is_file()

@@ -29,10 +29,10 @@ from mnist_edge.runtime.selection import exported_in_place, keras_model
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.store import signing
 from mnist_edge.store.files import locked
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_vouched
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.streams import native_output
-from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, TWIN
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 from mnist_edge.toolchains import footprint
 from mnist_edge.workflows.data_source import DataSource, load_splits, path_of
 from mnist_edge.workflows.train import ensure_model
@@ -42,7 +42,7 @@ __all__ = ["ExportOptions", "ExportResult", "FormatFailure", "Gate", "export"]
 
 # Largest difference of a probability between processors, by precision. One step of the int8 logits moves a probability
 # near 0.5 by about 0.03.
-TOLERANCES = {"int8": 0.06, "float16": 5e-3, TWIN: 1e-3}
+TOLERANCES = {"int8": 0.06, "float16": 5e-3, Precision.FLOAT32: 1e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +202,7 @@ def _verified_files(
     made: list[Artifact] = []
     ready, judged = [], []
     for name in formats:
-        twin = (TWIN,) if TWIN in known[name].precisions else ()
+        twin = (Precision.FLOAT32,) if Precision.FLOAT32 in known[name].precisions else ()
         configs = [
             conversion.ExportConfig(name, wanted, options.backend)
             for wanted in dict.fromkeys((*twin, options.precision))
@@ -249,7 +249,7 @@ def _add_selftest(path: Path, threads: int) -> None:
     key = fingerprint([entry["sha256"], manifest.files[REFERENCE_NAME]["sha256"], versions])
     if manifest.is_current(target.name, key):
         return
-    reference = Reference.from_bytes(read_vouched(path.parent / REFERENCE_NAME)[0])
+    reference = Reference.from_bytes(read_verified(path.parent / REFERENCE_NAME)[0])
     names, answers_of = [], []
     for name in engine_names(path.suffix):
         with contextlib.suppress(MissingError, RefusedError):
@@ -287,7 +287,7 @@ def _judge(artifact: Artifact, splits: Splits, options: ExportOptions, progress:
     path = Path(artifact.path)
     gate, engine = options.gate, options.engine
     manifest = Manifest.load(path.parent)
-    twin = f"{artifact.model}-{TWIN}{path.suffix}"
+    twin = f"{artifact.model}-{Precision.FLOAT32}{path.suffix}"
     key = fingerprint(
         {
             "files": [manifest.files.get(name, {}).get("sha256") for name in (path.name, twin, REFERENCE_NAME)],

@@ -19,9 +19,9 @@ from mnist_edge.measure import latency_ratios
 from mnist_edge.measure.latency import BenchConfig, ProcessReport, arguments
 from mnist_edge.measure.machine import machine, was_throttled
 from mnist_edge.results import Latency, Machine, Ratio
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import choice, engine_names
 from mnist_edge.store.manifest import sha256_of_file
-from mnist_edge.store.workspace import TWIN
 
 # Processes for each of two files that are compared in one run. The medians of processes with one file
 # (dense-int8.tflite on LiteRT, AMD EPYC family 23) had two groups 16 % apart, a quarter of them in the slower one. In a
@@ -222,7 +222,7 @@ def slower_than_float(reports: Sequence[Latency]) -> list[str]:
     by_key = {(Path(item.path).name, item.engine, item.threads, item.batch): item for item in reports}
     found = []
     for (name, engine, threads, batch), item in by_key.items():
-        float_export = by_key.get((name.replace("-int8.", f"-{TWIN}."), engine, threads, batch))
+        float_export = by_key.get((name.replace("-int8.", f"-{Precision.FLOAT32}."), engine, threads, batch))
         if "-int8." in name and float_export is not None and item.p50_us > float_export.p50_us:
             found.append(
                 f"int8 is slower than float here: {name} on {engine} ({threads} x {batch}), "

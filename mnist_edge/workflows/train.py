@@ -21,7 +21,7 @@ from mnist_edge.reports.page import document, png
 from mnist_edge.results import TrainResult
 from mnist_edge.runtime.selection import keras_model
 from mnist_edge.store.files import locked, utf8
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_vouched
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, KERAS_SUFFIX, folder_of
 from mnist_edge.training import TrainConfig
 from mnist_edge.workflows.data_source import DataSource, load_splits
@@ -127,7 +127,7 @@ def _train(
 
 def _page(folder: Path, manifest: Manifest, result: TrainResult, splits: Splits) -> str:
     entry = manifest.files[KERAS_NAME]
-    answers = Reference.from_bytes(read_vouched(folder / REFERENCE_NAME)[0]).probabilities
+    answers = Reference.from_bytes(read_verified(folder / REFERENCE_NAME)[0]).probabilities
     judged = evaluation_of(str(folder / KERAS_NAME), "keras", answers, splits.test.labels)
     facts = entry["made_by"]["recipe"]
     # Omit disabled options.

@@ -28,7 +28,7 @@ from mnist_edge.runtime import open_session
 from mnist_edge.runtime.selftest import run_selftest
 from mnist_edge.runtime.session import check_engine
 from mnist_edge.store import signing
-from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_vouched
+from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_verified
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.workflows.data_source import DataSource, load_test, path_of
 from mnist_edge.workflows.file_choice import FileOptions, Note, choose_files, no_note
@@ -251,5 +251,5 @@ def _has_layers(file: ModelFile) -> bool:
 
 def _layers(file: ModelFile, reference: Path | None = None, trust: bool = False) -> tuple[LayerError, ...]:
     """The errors of a file's layers on the images of the golden set."""
-    content = read_vouched(reference, trust)[0] if reference else file.companion(REFERENCE_NAME, trust)
+    content = read_verified(reference, trust)[0] if reference else file.companion(REFERENCE_NAME, trust)
     return tuple(layer_errors(file, Reference.from_bytes(content).golden_images))

@@ -80,7 +80,7 @@ def manifest(content: bytes) -> None:
     from mnist_edge.parity.verify import _leaked
     from mnist_edge.runtime.exported import artifact_paths
     from mnist_edge.runtime.selection import pick_file
-    from mnist_edge.store.manifest import MANIFEST_NAME, read_vouched
+    from mnist_edge.store.manifest import MANIFEST_NAME, read_verified
     from mnist_edge.store.model_file import ModelFile
 
     folder = _scratch() / "dense"
@@ -89,7 +89,7 @@ def manifest(content: bytes) -> None:
     path = folder / "dense-int8.tflite"
     path.write_bytes(b"x")
     for call in (
-        lambda: read_vouched(path), lambda: ModelFile.open(path).temperature, lambda: artifact_paths(folder.parent),
+        lambda: read_verified(path), lambda: ModelFile.open(path).temperature, lambda: artifact_paths(folder.parent),
         lambda: pick_file(folder.parent, "dense"), lambda: _leaked(ModelFile.open(path), _blank_images()),
     ):  # fmt: skip
         returns_or_refuses(call)

@@ -35,7 +35,7 @@ from mnist_edge.data import fetch
 from mnist_edge.data.catalog import FILES, MNIST_SHA256, TEST_ROLES
 from mnist_edge.models.backend import import_keras
 from mnist_edge.store.files import TEMPORARY
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, STAGED, Manifest, read_vouched, sha256_of_file
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, STAGED, Manifest, read_verified, sha256_of_file
 from mnist_edge.store.workspace import SHIPPED
 
 MODEL, INT8 = "dense", "dense-int8.tflite"
@@ -64,7 +64,7 @@ class Action:
         for manifest in self.folder.glob("*/manifest.json"):
             files = Manifest.load(manifest.parent).files
             for name in files:
-                read_vouched(manifest.parent / name)
+                read_verified(manifest.parent / name)
             if KERAS_NAME in files:
                 assert files[KERAS_NAME]["key"] == files[REFERENCE_NAME]["key"], (
                     "a model with the float answers of another"

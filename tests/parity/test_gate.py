@@ -1,4 +1,4 @@
-"""The rules of the gate: what each decides, how often the gate is wrong, and what the class rule finds."""
+"""The rules of the gate: the decision of each, the rate of wrong decisions, and the power of the class rule."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from mnist_edge.data import Split, image_digests
 from mnist_edge.parity import statistics
 from mnist_edge.parity.changes import changes, js_divergence
 from mnist_edge.parity.compare import report
-from mnist_edge.parity.gate import ClassCounts, Decision, Gate, class_failure, decide
+from mnist_edge.parity.counts import AnswerCounts, ClassCounts
+from mnist_edge.parity.gate import Decision, Gate, class_failure, decide
 from mnist_edge.parity.probabilities import brier_scores, mean_bounds, probability_change
 from mnist_edge.parity.verify import _leaked
 from mnist_edge.results import ParityReport
@@ -35,14 +36,14 @@ def decision(
     classes: list[ClassCounts] | None = None,
 ) -> Decision:  # fmt: skip
     same = n - broken - fixed if agreeing is None else agreeing
-    return decide(gate, n, broken, fixed, same, classes or [])
+    return decide(gate, AnswerCounts(n, broken, fixed, same, tuple(classes or ())))
 
 
 def rule(**case: Any) -> str:
     return decision(**case).rule
 
 
-# --- how often the gate is wrong -------------------------------------------------------------------------------------
+# --- rates of wrong decisions ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n", gate_power.SIZES)
@@ -51,8 +52,8 @@ def test_a_model_at_the_margin_passes_in_at_most_5_per_cent_of_all_test_sets(n: 
         assert gate_power.false_pass_rate(n, fixed_rate) <= 0.05, fixed_rate
 
 
-def test_the_score_bound_alone_would_pass_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason of `PASS_CONFIDENCE`, and that the enumeration above can fail."""
+def test_a_score_bound_at_95_per_cent_would_pass_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This is why `PASS_CONFIDENCE` is higher. It also shows that the test above can fail."""
     monkeypatch.setattr("mnist_edge.parity.gate.PASS_CONFIDENCE", 0.95)
     assert gate_power.false_pass_rate(2500, 0.0023) > 0.051
 
@@ -60,7 +61,7 @@ def test_the_score_bound_alone_would_pass_more(monkeypatch: pytest.MonkeyPatch) 
 # --- which rule decides ----------------------------------------------------------------------------------------------
 
 
-def test_every_rule_decides_once() -> None:
+def test_each_rule_decides_a_case() -> None:
     assert rule() == "non-inferior"
     assert rule(broken=3, fixed=2) == "non-inferior"
     assert rule(broken=30, fixed=1) == "drop"
@@ -83,7 +84,7 @@ def test_every_rule_decides_once() -> None:
         ({"gate": Gate(max_drop_pp=0)}, statistics.MANY_IMAGES),
     ],
 )
-def test_what_the_evidence_cannot_decide_is_undecidable(case: dict[str, Any], needed: int) -> None:
+def test_an_undecidable_case_names_the_number_of_images_that_would_decide(case: dict[str, Any], needed: int) -> None:
     found = decision(**case)
     assert found.rule == "undecidable"
     assert found.images_needed == pytest.approx(needed, rel=0.01)
@@ -108,7 +109,7 @@ def test_an_improvement_never_fails(case: tuple[int, int, int]) -> None:
     found = decision(n=n, broken=broken, fixed=fixed)
     if broken > fixed:
         return
-    if found.rule == "agreement":  # for what broke, not for what was fixed
+    if found.rule == "agreement":  # because of the broken answers, not of the fixed ones
         assert decision(n=n, broken=broken, fixed=0).rule == "agreement"
         assert "gained" in found.verdict or broken == fixed
     elif statistics.upper_bound(broken, fixed, n) < 0:
@@ -125,18 +126,17 @@ def test_an_improvement_never_fails(case: tuple[int, int, int]) -> None:
 
 @given(counted)
 def test_one_more_broken_answer_never_turns_a_failure_into_a_pass(case: tuple[int, int, int]) -> None:
-    """One broken answer more never turns a file that did not pass into one that does."""
     n, broken, fixed = case
     if broken + fixed < n and decision(n=n, broken=broken, fixed=fixed).rule != "non-inferior":
         assert decision(n=n, broken=broken + 1, fixed=fixed).rule != "non-inferior"
 
 
-# --- the rule of classes ---------------------------------------------------------------------------------------------
+# --- the class rule --------------------------------------------------------------------------------------------------
 
 
-def test_a_class_that_loses_fails_however_many_classes_there_are() -> None:
+def test_a_class_with_a_large_loss_fails_with_any_number_of_classes() -> None:
     assert rule(broken=15, fixed=15, classes=[ClassCounts("7", 1000, 15, 0)]) == "class-drop"
-    # One in 40 is over the margin, but no more than chance.
+    # One of 40 exceeds the margin, but may be chance.
     assert rule(broken=1, classes=[ClassCounts("7", 40, 1, 0)]) == "non-inferior"
     for classes in (2, 10, 100, 1000):
         others = [ClassCounts(str(i), 100, 0, 1) for i in range(classes - 1)]
@@ -155,7 +155,7 @@ def test_the_class_rule_is_corrected_for_the_number_of_classes() -> None:
     assert two is None
 
 
-def test_a_collapsed_class_cannot_hide_in_a_thousand_images_of_others() -> None:
+def test_a_rare_class_that_collapses_fails_although_the_other_margins_are_wide() -> None:
     gate = Gate(max_drop_pp=5, min_agreement=0.9)
     assert rule(gate=gate, broken=100, classes=[ClassCounts("rare", 100, 100, 0)]) == "class-drop"
 
@@ -167,7 +167,9 @@ def test_a_difficult_class_that_breaks_as_much_as_it_fixes_does_not_fail() -> No
 
 
 @pytest.mark.parametrize(("classes", "images", "rate"), [(2, 200, 0.02), (10, 100, 0.02), (100, 100, 0.01)])
-def test_chance_alarms_the_class_rule_in_at_most_5_per_cent(classes: int, images: int, rate: float) -> None:
+def test_by_chance_the_class_rule_fails_in_at_most_5_per_cent_of_test_sets(
+    classes: int, images: int, rate: float
+) -> None:
     # 5 % and four standard errors of 1,000 trials.
     assert gate_power.false_alarms(classes, images, rate, 1000) <= 0.05 + 4 * (0.05 * 0.95 / 1000) ** 0.5
 
@@ -175,7 +177,7 @@ def test_chance_alarms_the_class_rule_in_at_most_5_per_cent(classes: int, images
 @pytest.mark.parametrize(
     ("classes", "images", "rate"), [(2, 20, 0.001), (2, 100, 0.0), (10, 100, 0.001), (100, 100, 0.001), (1000, 20, 0.0)]
 )
-def test_the_documented_power_of_the_class_rule_is_what_it_has(classes: int, images: int, rate: float) -> None:
+def test_the_class_rule_has_its_documented_power(classes: int, images: int, rate: float) -> None:
     loss = gate_power.smallest_loss(classes, images, rate)
     assert loss is not None
     row = f"| {classes:,} | {images:,} | {rate:.1%} | {100 * loss:.1f} pp |"
@@ -234,13 +236,13 @@ def test_a_temperature_error_fails_by_the_probabilities(temperature: float, spre
 
 
 @pytest.mark.parametrize("factor", [1.3, 1 / 1.3])
-def test_an_output_scale_that_is_off_fails_by_the_brier_score(factor: float) -> None:
+def test_a_wrong_output_scale_fails_by_the_brier_score(factor: float) -> None:
     logits, labels = sample(3000)
     found = judged(softmax(logits), softmax(logits) * np.float32(factor), labels)
     assert found.rule == "brier", found.verdict
 
 
-def test_a_file_that_answers_better_fails_by_neither() -> None:
+def test_a_file_with_better_probabilities_passes() -> None:
     logits, labels = sample(3000)
     worse = softmax(logits + np.random.default_rng(1).normal(0, 3, logits.shape))
     found = judged(worse, softmax(logits), labels, Gate(min_agreement=0.5))
@@ -260,7 +262,7 @@ def test_a_changed_score_on_a_few_images_is_undecidable() -> None:
     assert found.images_needed > 3000
 
 
-def test_the_brier_score_is_that_of_its_definition() -> None:
+def test_the_brier_score_matches_its_definition() -> None:
     logits, labels = sample(50)
     p = softmax(logits).astype(np.float64)
     wanted = ((p - np.eye(10)[labels]) ** 2).sum(axis=1)
@@ -282,7 +284,7 @@ def test_the_distance_is_the_expected_rise_of_the_brier_score() -> None:
     assert change.distance == pytest.approx(((p.astype(np.float64) - q) ** 2).sum(axis=1).mean() / uncertainty)
 
 
-def test_the_bounds_of_a_mean_are_students_without_skew_and_hold_with_it() -> None:
+def test_the_bounds_of_a_mean_are_students_without_skew_and_keep_their_confidence_with_skew() -> None:
     values = np.tile([1.0, 2.0, 3.0], 20)
     low, high = mean_bounds(values)
     theirs = scipy_stats.t.interval(0.9, 59, 2, scipy_stats.sem(values))
@@ -297,7 +299,7 @@ def test_the_bounds_of_a_mean_are_students_without_skew_and_hold_with_it() -> No
     assert mean_bounds(np.zeros(5)) == (0, 0)
 
 
-def test_a_report_stored_before_there_were_probabilities_still_loads() -> None:
+def test_a_report_stored_by_a_version_without_probabilities_still_loads() -> None:
     logits, labels = sample(100)
     stored = json.loads(json.dumps(asdict(judged(softmax(logits), softmax(logits), labels))))
     added = ("brier", "reference_brier", "brier_increase", "brier_increase_upper95", "probability_distance",
@@ -321,7 +323,7 @@ def test_confusion_matrices_are_left_out_of_verdicts_with_many_classes() -> None
     [(4, 0, 0, 0), (4, 0, 1, 1), (4, 0, 40, 40), (4, 200, 5, 5), (1, 0, 0, 0)],
     ids=["none", "one", "all", "some, and repeated test images", "by chance"],
 )
-def test_calibration_images_leak_unless_such_images_are_equal_by_chance(
+def test_test_images_among_the_calibration_images_are_counted_unless_they_are_equal_by_chance(
     height: int, repeated: int, shared: int, leaked: int, tmp_path: Path
 ) -> None:
     draw = np.random.default_rng(0)
@@ -345,8 +347,8 @@ def test_rows_of_zeros_count_as_uniform_in_the_divergence() -> None:
     assert js_divergence(zeros, sure)[0] == pytest.approx(js_divergence(uniform, sure)[0])
 
 
-def test_a_gain_in_accuracy_does_not_excuse_probabilities_that_are_wrong() -> None:
-    """The answers are better than the float model's, and the temperature is off."""
+def test_wrong_probabilities_fail_although_the_accuracy_has_risen() -> None:
+    """The answers are better than the float model's, and the temperature is wrong."""
     logits, labels = sample(3000)
     worse = logits.copy()
     worse[:20] = np.roll(logits[:20], 1, axis=1)

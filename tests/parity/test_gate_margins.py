@@ -1,4 +1,4 @@
-"""The rule of changed labels: what the float model's margins allow, and the remedy of every rule."""
+"""The rule of changed labels: how many noise explains, given the float model's margins. The remedy of each rule."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats.reference import Reference
 from mnist_edge.parity import statistics
 from mnist_edge.parity.compare import compare
+from mnist_edge.parity.counts import AnswerCounts, ClassCounts
 from mnist_edge.parity.gate import (
     CHANGES_ALPHA,
     MOST_NOISE,
-    ClassCounts,
     Gate,
     allowed_changes,
     class_failure,
@@ -46,11 +46,12 @@ from tests.parity.test_gate import judged, on_grid, sample, softmax
 LABELS_ONLY = Gate(
     max_drop_pp=50, max_class_drop_pp=100, max_brier_increase=2, max_probability_distance=100, min_agreement=None
 )
+# The same, with --min-agreement as a hard bound.
 HARD = replace(LABELS_ONLY, min_agreement=0.995)
 
 
 def noisy(logits: np.ndarray, sqnr_db: float) -> np.ndarray:
-    """The logits with independent normal noise at this ratio."""
+    """The logits with independent normal noise at this signal-to-noise ratio."""
     deviation = math.sqrt(logits.var(axis=1).mean() * 10 ** (-sqnr_db / 10))
     return np.asarray(logits + np.random.default_rng(2).normal(0, deviation, logits.shape))
 
@@ -62,7 +63,7 @@ def noisy(logits: np.ndarray, sqnr_db: float) -> np.ndarray:
 @example([0.0] * 4 + [0.0508])  # Hoeffding's theorem does not hold below one above the mean
 def test_as_much_noise_as_is_assumed_changes_more_labels_than_allowed_in_at_most_5_per_cent(odds: list[float]) -> None:
     """The distribution of the number of changes is computed exactly, image by image."""
-    odds = odds + [0.0] * math.ceil(max(0.0, math.fsum(odds) / MOST_NOISE - len(odds)))  # more is not taken for noise
+    odds = odds + [0.0] * math.ceil(max(0.0, math.fsum(odds) / MOST_NOISE - len(odds)))  # noise explains no more
     counts = np.array([1.0])
     for odd in odds:
         counts = np.convolve(counts, [1 - odd, odd])
@@ -90,11 +91,11 @@ def test_more_changes_are_allowed_if_more_are_expected_and_never_fewer_than_half
     ),
     st.floats(0.5, 1),
 )
-def test_a_share_that_is_named_is_a_hard_bound(case: tuple[int, int, float, int], share: float) -> None:
-    """Whatever margins and ties would explain."""
+def test_a_named_share_is_a_hard_bound(case: tuple[int, int, float, int], share: float) -> None:
+    """Neither the float model's margins nor ties raise it."""
     n, changed, expected, tied = case
     gate = replace(LABELS_ONLY, min_agreement=share)
-    found = decide(gate, n, 0, 0, n - changed, [], None, LabelNoise(expected, min(tied, changed)))
+    found = decide(gate, AnswerCounts(n, 0, 0, n - changed), None, LabelNoise(expected, min(tied, changed)))
     if changed > n * (1 - share) + 1e-6:
         assert found.rule in ("agreement", "undecidable")
     elif changed < n * (1 - share):
@@ -103,14 +104,14 @@ def test_a_share_that_is_named_is_a_hard_bound(case: tuple[int, int, float, int]
 
 @pytest.mark.parametrize("sqnr_db", [10, 20, 30])
 @pytest.mark.parametrize("spread", [0.3, 4.0])
-def test_the_expected_changes_are_those_of_noise_at_that_ratio(spread: float, sqnr_db: float) -> None:
+def test_noise_changes_as_many_labels_as_are_expected_at_its_ratio(spread: float, sqnr_db: float) -> None:
     for classes, least in ((2, 0.93), (10, 0.7)):  # with more than two classes it is a lower estimate
         logits, _ = sample(30_000, classes, spread)
         changed = (noisy(logits, sqnr_db).argmax(axis=1) != logits.argmax(axis=1)).sum()
         assert least * changed <= change_probabilities(softmax(logits), sqnr_db).sum() <= 1.07 * changed, classes
 
 
-def test_probabilities_of_zero_and_uniform_ones_have_an_expected_number_too() -> None:
+def test_probabilities_of_zero_and_uniform_ones_have_a_finite_estimate() -> None:
     assert change_probabilities(np.eye(10, dtype=np.float32)).sum() == 0
     assert change_probabilities(np.full((5, 4), 0.25, np.float32)).sum() == 0
     # Variances of log(p) over the classes that are not zero: 0, 0 and that of 0.6, 0.3 and 0.1.
@@ -148,13 +149,14 @@ def test_noise_explains_at_most_a_tenth_of_the_labels() -> None:
     for expected in (1001, 5000, 10_000, math.inf):
         assert allowed_changes(Gate(), 10_000, expected) == most
     for changed, rule in ((most, "non-inferior"), (most + 1, "agreement")):
-        assert decide(LABELS_ONLY, 10_000, 0, 0, 10_000 - changed, [], None, LabelNoise(5000)).rule == rule
+        counts = AnswerCounts(10_000, 0, 0, 10_000 - changed)
+        assert decide(LABELS_ONLY, counts, None, LabelNoise(5000)).rule == rule
 
 
 # --- healthy files with small margins, and faulty ones ---------------------------------------------------------------
 
 
-def test_a_healthy_file_of_a_model_with_small_margins_passes_and_a_named_share_condemns_it() -> None:
+def test_a_healthy_file_of_a_model_with_small_margins_passes_and_fails_with_a_named_share() -> None:
     logits, labels = sample(10_000, spread=0.5)
     before, after = softmax(logits), softmax(noisy(logits, 33))
     found = judged(before, after, labels, Gate(max_drop_pp=1, max_class_drop_pp=2))
@@ -175,7 +177,7 @@ def test_noise_that_quantization_does_not_explain_fails(classes: int, spread: fl
     assert f"allowed are {found.allowed_changes:,}" in found.verdict
 
 
-def test_ties_on_the_output_grid_are_no_changed_labels_unless_a_share_is_named() -> None:
+def test_ties_on_the_output_grid_count_as_changed_labels_only_if_a_share_is_named() -> None:
     logits, labels = sample(5000, 100, 0.5)
     before, after = softmax(logits), on_grid(softmax(logits))
     found = judged(before, after, labels, LABELS_ONLY)
@@ -186,14 +188,14 @@ def test_ties_on_the_output_grid_are_no_changed_labels_unless_a_share_is_named()
     assert judged(before, after, labels, HARD).rule == "agreement"
 
 
-def test_a_tie_counts_as_one_only_if_the_float_models_label_is_in_it_and_the_new_label_is_wrong() -> None:
+def test_only_ties_between_the_float_models_label_and_a_wrong_new_label_are_counted() -> None:
     before = np.array([[0.398, 0.2, 0.402]] * 3, np.float32)
     after = np.array([[0.4, 0.2, 0.4], [0.4, 0.4, 0.2], [0.4, 0.2, 0.4]], np.float32)
     assert label_noise(before, after, np.array([1, 1, 0])).tied == 1
 
 
 @pytest.mark.parametrize(("difference", "tied"), [(1.9 / 256, 1), (2.1 / 256, 0)])
-def test_a_tie_is_one_of_rounding_only_if_the_float_probabilities_are_at_most_two_steps_apart(
+def test_rounding_explains_a_tie_only_if_the_float_probabilities_differ_by_at_most_two_steps(
     difference: float, tied: int
 ) -> None:
     before = np.array([[0.4 - difference / 2, 0.2, 0.4 + difference / 2]], np.float32)
@@ -201,8 +203,8 @@ def test_a_tie_is_one_of_rounding_only_if_the_float_probabilities_are_at_most_tw
 
 
 @pytest.mark.parametrize("classes", [10, 100])
-def test_ties_of_logits_that_are_saturated_are_changed_labels(classes: int) -> None:
-    """A fifth of the largest logits is below the end of the range; the others are cut there, and tie."""
+def test_ties_of_saturated_logits_count_as_changed_labels(classes: int) -> None:
+    """Four fifths of the largest logits exceed the range, are clipped, and so become equal."""
     logits, labels = sample(5000, classes)
     saturated = np.minimum(logits, np.quantile(logits.max(axis=1), 0.2))
     found = judged(softmax(logits), on_grid(softmax(saturated)), labels, LABELS_ONLY)
@@ -210,7 +212,7 @@ def test_ties_of_logits_that_are_saturated_are_changed_labels(classes: int) -> N
     assert found.rule == "agreement", found.verdict
 
 
-def test_a_label_that_is_exchanged_is_no_tie() -> None:
+def test_exchanged_labels_are_not_ties() -> None:
     logits, labels = sample(10_000)
     swapped = softmax(logits)[:, [0, 8, 2, 3, 4, 5, 6, 7, 1, 9]]
     found = judged(softmax(logits), swapped, labels, LABELS_ONLY)
@@ -218,12 +220,12 @@ def test_a_label_that_is_exchanged_is_no_tie() -> None:
 
 
 @pytest.mark.parametrize(("broken", "expected", "fails"), [(40, 0, True), (40, 35, False), (80, 35, True)])
-def test_a_class_may_lose_what_noise_explains_and_no_more(broken: int, expected: float, fails: bool) -> None:
+def test_a_class_may_lose_only_as_many_answers_as_noise_explains(broken: int, expected: float, fails: bool) -> None:
     counts = ClassCounts("shirt", 1000, broken, 2, expected)
     assert (class_failure(Gate(), counts, 10, 10_000, broken) is not None) is fails
 
 
-def test_the_noise_of_a_class_is_that_of_its_right_answers() -> None:
+def test_noise_breaks_only_right_answers_of_a_class() -> None:
     before = np.array([[0.5, 0.499, 0.001], [0.5, 0.499, 0.001], [0.01, 0.98, 0.01]], np.float32)
     noise = label_noise(before, before, np.array([0, 1, 1]))
     assert noise.expected_broken[0] == pytest.approx(noise.expected / 2, rel=1e-3)
@@ -280,8 +282,8 @@ def commands_in(text: str) -> list[str]:
     return re.findall(r"mnist-edge .*?(?=; or mnist-edge|$)", text)
 
 
-def words_are_options(command: str) -> None:
-    """The program takes the command's words, and the paths in it exist."""
+def assert_valid(command: str) -> None:
+    """Assert that the program parses a command, and that the paths in it exist."""
     _, name, *words = shlex.split(command)
     group: Any = typer.main.get_command(app)
     found = group.commands[name]
@@ -291,12 +293,12 @@ def words_are_options(command: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx", ".c", ".so"])
 @pytest.mark.parametrize("rule", COMMANDS)
-def test_every_rule_has_a_reason_and_commands_that_the_program_takes(rule: str, suffix: str, exported: Path) -> None:
+def test_every_rule_has_a_reason_and_commands_that_the_program_parses(rule: str, suffix: str, exported: Path) -> None:
     path = exported / f"net-int8{suffix}"
     text = remedy(failed(rule, path), Path("my data"))
     assert text.startswith(REASONS[rule])
     for command in commands_in(text):
-        words_are_options(command)
+        assert_valid(command)
         assert command == "mnist-edge doctor" or "--data 'my data'" in command
     assert commands_in(text) or rule == "drop-bound" or suffix in (".c", ".so")
 
@@ -322,13 +324,13 @@ def test_the_reasons_differ_from_rule_to_rule() -> None:
         ("undecidable", ("about 4,321 images", "--data")),
     ],
 )
-def test_the_remedy_of_a_rule_is_its_own(rule: str, wanted: tuple[str, ...], exported: Path) -> None:
+def test_each_rule_has_its_own_remedy(rule: str, wanted: tuple[str, ...], exported: Path) -> None:
     text = remedy(failed(rule, exported / "net-int8.tflite"))
     for part in wanted:
         assert part in text
 
 
-def test_a_remedy_offers_only_what_works_for_the_file(exported: Path) -> None:
+def test_a_remedy_offers_only_commands_that_work_for_the_file(exported: Path) -> None:
     path = exported / "net-int8.tflite"
     (exported / "net-float32.tflite").unlink()
     assert "--layers" not in remedy(failed("drop", path))
@@ -339,16 +341,16 @@ def test_a_remedy_offers_only_what_works_for_the_file(exported: Path) -> None:
     assert "no number of images" in remedy(replace(failed("undecidable", path), images_needed=None)).lower()
 
 
-def test_a_float16_file_is_not_offered_what_is_for_int8(exported: Path) -> None:
+def test_the_remedy_of_a_float16_file_has_no_commands_for_int8_files(exported: Path) -> None:
     path = exported / "net-float16.tflite"
     enter(exported, path.name)
     text = remedy(failed("drop", path)) + remedy(failed("nan", path))
     assert "--calibration" not in text
     assert "--layers" not in text
-    assert "--quantize float16" in text  # it is made again
+    assert "--quantize float16" in text  # the command that exports the file again
 
 
-def test_the_error_of_a_run_has_the_remedy_of_the_rule_that_failed(exported: Path) -> None:
+def test_the_error_of_a_run_has_the_remedy_of_a_failed_rule_rather_than_of_an_undecidable_one(exported: Path) -> None:
     undecidable, lost = (failed(rule, exported / "net-int8.onnx") for rule in ("undecidable", "drop"))
     error = gate_error(judge([undecidable, lost]), Path("d"))
     assert error is not None
@@ -364,12 +366,12 @@ def test_inside_a_model_folder_the_remedy_exports_that_model(exported: Path, mon
         assert Path(words[words.index("-o") + 1]).resolve() == exported.parent.resolve()
 
 
-def test_layers_are_compared_with_the_options_of_the_verify_before(exported: Path) -> None:
+def test_the_command_that_compares_layers_repeats_the_options_of_verify(exported: Path) -> None:
     lost = failed("drop", exported / "net-int8.tflite")
     words = repeated_options(VerifyOptions(reference=Path("my answers.npz"), engine="litert", trust=True))
     command = commands_in(remedy(lost, Path("d"), words))[0]
     assert command.endswith(" --layers --reference 'my answers.npz' --engine litert --trust --data d")
-    words_are_options(command)
+    assert_valid(command)
     error = gate_error(judge([lost]), Path("d"), words)
     assert error is not None
     assert command in error.remedy
@@ -386,7 +388,7 @@ def test_a_margin_that_is_not_finite_is_a_usage_error(margin: str, value: float)
 
 
 @pytest.mark.parametrize("share", [-1, -0.001, 1.001, 1.5, 99.5])
-def test_an_agreement_that_is_no_share_is_a_usage_error(share: float) -> None:
+def test_an_agreement_outside_of_0_to_1_is_a_usage_error(share: float) -> None:
     with pytest.raises(UsageError, match="--min-agreement") as caught:
         Gate(min_agreement=share)
     assert "0.995" in caught.value.remedy
@@ -394,7 +396,7 @@ def test_an_agreement_that_is_no_share_is_a_usage_error(share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--min-agreement", "nan"], "finite"),
         (["--min-agreement", "99.5"], "0<=x<=1"),
@@ -402,18 +404,18 @@ def test_an_agreement_that_is_no_share_is_a_usage_error(share: float) -> None:
         (["--baseline", "baseline.json", "--max-regression-pp", "nan"], "finite"),
     ],
 )
-def test_the_command_line_refuses_margins_that_make_no_sense(
-    words: list[str], told: str, cli: Callable[..., Run]
+def test_the_command_line_refuses_margins_that_are_not_finite_or_not_shares(
+    words: list[str], message: str, cli: Callable[..., Run]
 ) -> None:
     done = cli("verify", SHIPPED / "dense", "--json", *words)
     assert done.code == 2
     assert done.json["error"]["kind"] == "usage"
-    assert told in done.json["error"]["message"] + done.json["error"]["remedy"]
+    assert message in done.json["error"]["message"] + done.json["error"]["remedy"]
 
 
 @pytest.mark.parametrize("damaged", ["probabilities", "golden_probabilities"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_reference_that_is_not_finite_is_refused_when_it_is_read(damaged: str, value: float) -> None:
+def test_float_answers_that_are_not_finite_are_refused_when_they_are_read(damaged: str, value: float) -> None:
     good = Reference.from_bytes((SHIPPED / "dense" / "reference.npz").read_bytes())
     answers = getattr(good, damaged).copy()
     answers[1, 2] = value
@@ -426,7 +428,7 @@ def test_a_reference_that_is_not_finite_is_refused_when_it_is_read(damaged: str,
             compare(replace(good, probabilities=answers), session, good.golden_images, np.zeros(len(answers), np.int64))
 
 
-def test_verify_refuses_a_reference_with_nan(tmp_path: Path, mnist: object, cli: Callable[..., Run]) -> None:
+def test_verify_refuses_float_answers_with_nan(tmp_path: Path, mnist: object, cli: Callable[..., Run]) -> None:
     good = Reference.from_bytes((SHIPPED / "dense" / "reference.npz").read_bytes())
     answers = good.probabilities.copy()
     answers[7] = np.nan

@@ -1,4 +1,4 @@
-"""Seeded faults, in either format, through a real process: each must end in exit 1, and the verdict name its rule."""
+"""Seeded faults in TFLite and ONNX files: `verify`, in a real process, must exit with 1 and name the rule."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 
 ENGINE = {".tflite": "litert", ".onnx": "onnxruntime"}
 PASSES = (0, ("non-inferior",))
-# What each fault ends in, if it is not exit 1 by any rule. A weight scale that is off by 5 % is less than what the next
-# layer's own rounding does, and the digit one has as large activations as others: answers and probabilities stay.
+# Expected exit code and rules, if they are not "exit 1 by any rule". A weight scale with an error of 5 % changes less
+# than the next layer's own rounding, and images of the digit one have activations as large as others: both files pass.
 EXPECTED: dict[str, tuple[int, tuple[str, ...]]] = {
     "weight scale x 1.05": PASSES,
     "weight scale x 1.5": (1, ("probabilities", "brier")),
@@ -31,12 +31,12 @@ EXPECTED: dict[str, tuple[int, tuple[str, ...]]] = {
     "output scale x 1.3": (1, ("brier", "refused")),
     "calibrated on one class": PASSES,
 }
-# Two images may show the largest activations or may not, which differs from one training to the next.
+# Faults that may pass: two images may or may not have the largest activations, depending on the training run.
 EITHER = {"calibrated on 2 images"}
 
 
 class Edit:
-    """The same handful of edits on either format's file. Weights come as (q, scale): scale one a channel of axis 0."""
+    """Edits of a TFLite or ONNX file. Weights are pairs (q, scale), with one scale for each channel of axis 0."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -102,7 +102,7 @@ class Edit:
         tensor.quantization.scale = np.asarray(new_scale, np.float32)
 
     def zero_point(self, layer: str, by: int) -> None:
-        """Shift the zero point of what a layer reads."""
+        """Shift the zero point of a layer's input."""
         if self.path.suffix == ".onnx":
             name = self._dequantize(layer, 0).input[2]
             users = [n for n in self.model.graph.node if name in n.input]
@@ -119,7 +119,7 @@ class Edit:
         tensor.quantization.zeroPoint = np.asarray(tensor.quantization.zeroPoint, np.int64) + by
 
     def output_scale(self, factor: float) -> None:
-        """Multiply what the softmax answers."""
+        """Multiply the output of the softmax."""
         if self.path.suffix == ".onnx":
             import onnx
 
@@ -157,7 +157,7 @@ def tempered(temperature: float) -> Callable[[Edit], None]:
 
 def per_tensor_with_an_outlier(edit: Edit) -> None:
     def change(q: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        wide = 40 * scale.max()  # what one channel forty times as large makes of all others
+        wide = 40 * scale.max()  # the per-tensor scale if one channel is forty times as large as the others
         steps = np.rint(q * scale.reshape(-1, *[1] * (q.ndim - 1)) / wide)
         return np.clip(steps, -127, 127), np.full_like(scale, wide)
 
@@ -277,7 +277,7 @@ def test_bad_calibration_and_wrong_inputs_fail_the_gate(
 
 
 @pytest.mark.parametrize("suffix", ENGINE)
-def test_another_models_file_fails_the_gate(copy: Path, suffix: str, cli: Callable[..., Run]) -> None:
+def test_the_file_of_another_model_fails_the_gate(copy: Path, suffix: str, cli: Callable[..., Run]) -> None:
     path = copy / "cnn" / f"cnn-int8{suffix}"
     shutil.copy(copy / "dense" / f"dense-int8{suffix}", path)
     judged("another model's file", path, cli)
@@ -300,10 +300,10 @@ def test_calibrated_on_test_images_fails_by_the_rule_leakage(
     assert "1 of the images" in run.json["results"][0]["verdict"]
 
 
-def test_logits_on_another_grid_than_the_reshape_reads_fail_by_their_probabilities(
+def test_a_reshape_whose_output_has_another_scale_than_its_input_fails_by_the_probabilities(
     slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
-    """A reshape copies bytes: a finer grid of its result alone is another temperature, and no answer changes."""
+    """A reshape copies bytes: another scale of its output changes the temperature of the logits, and no answer."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     keras = import_keras()

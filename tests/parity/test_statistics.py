@@ -1,4 +1,4 @@
-"""The formulas against scipy and statsmodels, against their definition, and against published examples."""
+"""Comparison of the formulas with SciPy, statsmodels, their definitions and published examples."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SIZES = [1, 2, 7, 100, 500, 2_000, 10_000]
 
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
-def test_wilson_is_that_of_statsmodels(n: int, confidence: float) -> None:
+def test_wilsons_interval_equals_that_of_statsmodels(n: int, confidence: float) -> None:
     for k in sorted({0, 1, n // 3, n // 2, n - 1, n}):
         theirs = proportion_confint(k, n, alpha=1 - confidence, method="wilson")
         assert statistics.wilson(k, n, confidence) == pytest.approx(theirs, abs=1e-9)
 
 
-def test_mcnemar_is_that_of_statsmodels_and_scipy() -> None:
+def test_mcnemars_p_value_equals_that_of_statsmodels_and_scipy() -> None:
     for broken in (0, 1, 2, 5, 30, 400):
         for fixed in (0, 1, 3, 30, 399):
             ours = statistics.mcnemar_exact(broken, fixed)
@@ -58,14 +58,14 @@ def score(broken: int, fixed: int, n: int, delta: float) -> float:
 @pytest.mark.parametrize(
     ("broken", "fixed", "n"), [(7, 1, 21), (3, 5, 50), (12, 4, 500), (25, 18, 10_000), (40, 2, 2_000)]
 )
-def test_the_interval_solves_the_definition(broken: int, fixed: int, n: int) -> None:
+def test_the_ends_of_the_paired_interval_solve_the_equation_that_defines_them(broken: int, fixed: int, n: int) -> None:
     z = NormalDist().inv_cdf(0.975)
     low, high = statistics.paired_difference(broken, fixed, n)
     assert score(broken, fixed, n, low) == pytest.approx(z, rel=1e-4)
     assert score(broken, fixed, n, high) == pytest.approx(-z, rel=1e-4)
 
 
-def test_the_interval_of_a_published_example() -> None:
+def test_the_paired_interval_of_a_published_example() -> None:
     # Airway hyper-responsiveness before and after transplantation (1, 1, 7, 12), n = 21; Fagerland, Lydersen and Laake,
     # Statistics in Medicine 33 (2014): Tango's interval for the difference is -0.517 to -0.026.
     low, high = statistics.paired_difference(1, 7, 21)
@@ -78,7 +78,9 @@ counts = st.integers(1, 10_000).flatmap(
 
 
 @given(counts)
-def test_the_interval_holds_the_estimate_mirrors_and_narrows(case: tuple[int, int, int]) -> None:
+def test_the_paired_interval_contains_the_estimate_and_the_one_sided_bounds_and_mirrors(
+    case: tuple[int, int, int],
+) -> None:
     broken, fixed, n = case
     low, high = statistics.paired_difference(broken, fixed, n)
     assert -1 <= low <= (broken - fixed) / n <= high <= 1
@@ -89,7 +91,7 @@ def test_the_interval_holds_the_estimate_mirrors_and_narrows(case: tuple[int, in
 
 
 @pytest.mark.parametrize("n", SIZES)
-def test_the_corners(n: int) -> None:
+def test_the_paired_interval_without_flips_and_with_all_answers_broken(n: int) -> None:
     z2 = NormalDist().inv_cdf(0.975) ** 2
     assert statistics.paired_difference(0, 0, n) == pytest.approx((-z2 / (n + z2), z2 / (n + z2)), abs=1e-9)
     low, high = statistics.paired_difference(n, 0, n)
@@ -97,12 +99,12 @@ def test_the_corners(n: int) -> None:
     assert low < 1
 
 
-def test_zero_flips_among_500_still_leave_half_a_point() -> None:
+def test_500_images_without_a_flip_do_not_exclude_a_loss_of_half_a_percentage_point() -> None:
     assert 100 * statistics.upper_bound(0, 0, 500) == pytest.approx(0.54, abs=0.005)
 
 
 @pytest.mark.parametrize("margin", [0.0005, 0.002, 0.01, 0.3])
-def test_the_images_needed_are_those_on_which_no_flip_is_no_longer_chance(margin: float) -> None:
+def test_the_images_needed_are_the_fewest_on_which_no_flip_shows_a_loss_below_the_margin(margin: float) -> None:
     needed = statistics.images_needed(margin)
     assert (1 - margin) ** needed <= 0.05 < (1 - margin) ** (needed - 1)
     assert statistics.upper_bound(0, 0, needed) < margin
@@ -129,12 +131,12 @@ def enumerated_power(n: int, broken_rate: float, fixed_rate: float) -> float:
     ("n", "broken_rate", "fixed_rate"),
     [(6, 0.9, 0.0), (40, 0.2, 0.1), (1000, 0.012, 0.004), (10_000, 0.0008, 0.0), (10_000, 3e-4, 1e-4), (30, 1.0, 0.0)],
 )  # fmt: skip
-def test_the_power_of_mcnemar_is_that_of_its_enumeration(n: int, broken_rate: float, fixed_rate: float) -> None:
+def test_the_power_of_mcnemars_test_equals_its_enumeration(n: int, broken_rate: float, fixed_rate: float) -> None:
     power = statistics.mcnemar_power(n, broken_rate, fixed_rate)
     assert power == pytest.approx(enumerated_power(n, broken_rate, fixed_rate), abs=1e-9)
 
 
-def test_the_power_of_mcnemar_at_a_large_number_of_flips_is_the_normal_one() -> None:
+def test_the_power_of_mcnemars_test_with_many_flips_is_near_the_normal_approximation() -> None:
     """R. J. Connor, Biometrics 43 (1987): z = (d sqrt(n) - 1.96 sqrt(f)) / sqrt(f - d^2), with f the share of flips."""
     n, broken, fixed = 100_000, 0.0225, 0.0205
     rate, drop = broken + fixed, broken - fixed
@@ -143,14 +145,14 @@ def test_the_power_of_mcnemar_at_a_large_number_of_flips_is_the_normal_one() -> 
 
 
 @pytest.mark.parametrize(("n", "fixed"), [(10_000, 0), (10_000, 3), (10_000, 40), (500, 1), (50, 2), (8, 0)])
-def test_the_detectable_drop_has_its_power_and_less_has_not(n: int, fixed: int) -> None:
+def test_the_detectable_drop_has_the_requested_power_and_a_smaller_one_has_not(n: int, fixed: int) -> None:
     drop = statistics.detectable_drop(n, fixed)
     rate = fixed / n
     assert statistics.mcnemar_power(n, rate + drop, rate) >= 0.8
     assert statistics.mcnemar_power(n, rate + 0.999 * drop, rate) < 0.8
 
 
-def test_the_detectable_drop_never_falls_below_what_eight_broken_answers_are() -> None:
+def test_the_detectable_drop_grows_with_the_fixed_answers_from_eight_broken_ones_on() -> None:
     assert 100 * statistics.detectable_drop(10_000, 0) == pytest.approx(0.079, abs=0.001)
     drops = [statistics.detectable_drop(10_000, fixed) for fixed in range(12)]
     assert drops == sorted(drops)
@@ -159,14 +161,16 @@ def test_the_detectable_drop_never_falls_below_what_eight_broken_answers_are() -
 
 
 @given(st.integers(1, 3000), st.integers(1, 3000), st.floats(0, 1))
-def test_the_upper_tail_is_that_of_scipy(k: int, n: int, p: float) -> None:
+def test_the_binomial_upper_tail_equals_that_of_scipy(k: int, n: int, p: float) -> None:
     k = min(k, n)
     theirs = scipy_stats.binom.sf(k - 1, n, p)
     assert statistics.binomial_upper_tail(k, n, p) == pytest.approx(theirs, rel=1e-6, abs=1e-12)
 
 
 @given(st.integers(1, 400), st.integers(1, 400), st.integers(0, 400), st.integers(0, 400))
-def test_the_concentration_is_that_of_scipy(size: int, others: int, total: int, inside: int) -> None:
+def test_the_concentration_equals_the_hypergeometric_tail_of_scipy(
+    size: int, others: int, total: int, inside: int
+) -> None:
     n = size + others
     total, inside = min(total, n), min(inside, size, total)
     theirs = scipy_stats.hypergeom.sf(inside - 1, n, size, total)
@@ -174,9 +178,9 @@ def test_the_concentration_is_that_of_scipy(size: int, others: int, total: int, 
 
 
 def exact_errors(n: int, drop: float, fixed_rate: float) -> tuple[float, float]:
-    """How often the one-sided bound lies under the true drop, and how often the two-sided interval holds it: exact.
+    """Exact probabilities that the one-sided bound is below the true drop, and that the two-sided interval contains it.
 
-    In every row of equally many fixed answers, both bounds grow with the number of broken ones.
+    For each number of fixed answers, both bounds grow with the number of broken ones.
     """
     missed = inside = 0.0
     least, most = (int(end) for end in scipy_stats.binom.ppf([1e-13, 1 - 1e-13], n, fixed_rate))
@@ -198,15 +202,15 @@ def exact_errors(n: int, drop: float, fixed_rate: float) -> tuple[float, float]:
 
 @pytest.mark.parametrize("n", [2_000, 10_000])
 @pytest.mark.parametrize("fixed_rate", [0.0, 0.0005, 0.002, 0.01])
-def test_the_errors_of_the_bounds_by_enumeration(n: int, fixed_rate: float) -> None:
-    """A score interval is an approximation: `gate.PASS_CONFIDENCE` corrects the decision for what is seen here."""
+def test_the_error_rates_of_the_bounds_by_enumeration(n: int, fixed_rate: float) -> None:
+    """A score interval is an approximation; `gate.PASS_CONFIDENCE` corrects the decision for the errors found here."""
     for drop in (0.0005, 0.002, 0.005):
         missed, inside = exact_errors(n, drop, fixed_rate)
         assert missed <= 0.053, drop
         assert inside >= 0.93, drop
 
 
-def test_divergence_is_that_of_scipy_and_calibration_error_that_of_its_definition() -> None:
+def test_the_divergence_equals_that_of_scipy_and_the_calibration_error_its_definition() -> None:
     generator = np.random.default_rng(3)
     p, q = (generator.dirichlet(np.ones(10) / 3, 200).astype(np.float32) for _ in range(2))
     q[0] = p[0]

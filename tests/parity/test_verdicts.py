@@ -1,4 +1,4 @@
-"""Every output of ``verify`` tells the same: JSON, Markdown, step summary, JUnit, HTML, benchmark, exit code."""
+"""All outputs of ``verify`` agree: JSON, Markdown, step summary, JUnit, HTML, benchmark JSON and exit code."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def dense(tmp_path: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What one output tells: the outcome of the run, and of every check; None for an output without rows."""
+class Reported:
+    """The outcome of the run and of each check, as one output reports them; ``checks`` is None if it has no rows."""
 
     run: str
     checks: dict[Key, str] | None = None
@@ -66,7 +66,7 @@ def table_rows(lines: Sequence[str], first: str) -> list[list[str]]:
     return rows
 
 
-def told_by_markdown(text: str) -> Told:
+def reported_by_markdown(text: str) -> Reported:
     heading = re.match(r"### Quantized against float: (?:\*\*)?(\w+)", text)
     assert heading is not None
     lines = text.splitlines()
@@ -75,10 +75,10 @@ def told_by_markdown(text: str) -> Told:
     words = {key: re.sub(r"\W*\*\*|\(.*", "", cell).strip() for key, cell in {**verdicts, **compared}.items()}
     for key, cell in verdicts.items():  # both tables, if there are two, agree
         assert words[key] == re.sub(r"\W*\*\*|\(.*", "", cell).strip()
-    return Told(heading[1], words)
+    return Reported(heading[1], words)
 
 
-def told_by_junit(text: str) -> Told:
+def reported_by_junit(text: str) -> Reported:
     suite = ElementTree.fromstring(text)
     checks = {}
     for case in suite.iter("testcase"):
@@ -91,11 +91,11 @@ def told_by_junit(text: str) -> Told:
     assert suite.get("failures") == str(sum(word != "passed" for word in checks.values()))
     assert suite.get("errors") == str(len(list(suite.iter("error"))))
     if suite.get("errors") != "0":
-        return Told("error", checks)
-    return Told("passed" if suite.get("failures") == "0" else "not passed", checks)
+        return Reported("error", checks)
+    return Reported("passed" if suite.get("failures") == "0" else "not passed", checks)
 
 
-def told_by_html(text: str) -> Told:
+def reported_by_html(text: str) -> Reported:
     heading = re.search(r"<h1>Quantized against float: <span class=\"(\w+)\">(\w+)</span></h1>", text)
     assert heading is not None
     assert (heading[1] == "good") == (heading[2] == "passed")
@@ -105,10 +105,10 @@ def told_by_html(text: str) -> Told:
         r'<tr><th scope="row">([^<]+)</th><td>([^<]+)</td>(?:<td>[^<]*</td>){8}<td><span class="(\w+)">(\w+)', text
     )
     assert all((colour == "good") == (word == "passed") for *_, colour, word in rows)
-    return Told(heading[2], {(unescape(file), unescape(engine)): word for file, engine, _, word in rows})
+    return Reported(heading[2], {(unescape(file), unescape(engine)): word for file, engine, _, word in rows})
 
 
-def told_by_benchmark(text: str) -> Told:
+def reported_by_benchmark(text: str) -> Reported:
     first, *rows = json.loads(text)
     assert first["name"] == "verify: not passed"
     checks = {}
@@ -119,20 +119,20 @@ def told_by_benchmark(text: str) -> Told:
             checks[file, engine] = "not passed" if row["value"] else "passed"
     failed = sum(word != "passed" for word in checks.values())
     assert first["value"] >= failed
-    return Told("passed" if first["value"] == 0 else "not passed", checks)
+    return Reported("passed" if first["value"] == 0 else "not passed", checks)
 
 
-def told_by_json(value: dict[str, Any]) -> Told:
+def reported_by_json(value: dict[str, Any]) -> Reported:
     if "checks" not in value:
         assert value["error"]["code"] != 1
-        return Told("error", {})
+        return Reported("error", {})
     checks = {(Path(row["path"]).name, row["engine"]): row["outcome"] for row in value["checks"]}
     assert value["passed"] == (value["outcome"] == "passed") == ("error" not in value)
-    return Told(value["outcome"], checks)
+    return Reported(value["outcome"], checks)
 
 
 def verify_all_outputs(cli: Callable[..., Run], folder: Path, *words: object) -> Run:
-    """Run ``verify`` with every output, and assert that all of them tell what the JSON tells."""
+    """Run ``verify`` with every output, and assert that all of them report the same outcomes as the JSON."""
     out = {option: folder / name for option, name in OPTIONS.items()}
     for path in out.values():
         path.write_text("an old report that says passed")
@@ -142,31 +142,33 @@ def verify_all_outputs(cli: Callable[..., Run], folder: Path, *words: object) ->
         "verify", *words, "--json", *(part for pair in out.items() for part in pair),
         env={"GITHUB_STEP_SUMMARY": str(summary)},
     )  # fmt: skip
-    truth = told_by_json(run.json)
-    assert truth.checks is not None
+    expected = reported_by_json(run.json)
+    assert expected.checks is not None
     table = out["--markdown"].read_text()
     assert summary.read_text() == table
-    binary = {key: "passed" if word == "passed" else "not passed" for key, word in truth.checks.items()}
-    assert told_by_markdown(table) == truth
-    assert told_by_html(out["--report"].read_text()) == truth
-    junit = told_by_junit(out["--junit"].read_text())
-    assert junit.checks == truth.checks
-    assert junit.run == (truth.run if truth.run in ("passed", "error") else "not passed")
-    benchmark = told_by_benchmark(out["--benchmark-json"].read_text())
-    assert benchmark == Told("passed" if truth.run == "passed" else "not passed", binary)
+    binary = {key: "passed" if word == "passed" else "not passed" for key, word in expected.checks.items()}
+    assert reported_by_markdown(table) == expected
+    assert reported_by_html(out["--report"].read_text()) == expected
+    junit = reported_by_junit(out["--junit"].read_text())
+    assert junit.checks == expected.checks
+    assert junit.run == (expected.run if expected.run in ("passed", "error") else "not passed")
+    benchmark = reported_by_benchmark(out["--benchmark-json"].read_text())
+    assert benchmark == Reported("passed" if expected.run == "passed" else "not passed", binary)
     codes = {"passed": {0}, "failed": {1}, "regression": {1}, "error": {2, 3, 4, 5, 130}}
-    assert run.code in codes[truth.run]
+    assert run.code in codes[expected.run]
     assert run.code == run.json.get("error", {"code": 0})["code"]
     return run
 
 
 def store(path: Path, reports: Sequence[ParityReport]) -> Path:
-    """Store a baseline, as ``verify --json`` would have."""
+    """Write a baseline as ``verify --json`` would."""
     path.write_text(json.dumps({"schema_version": 1, "command": "verify", "results": to_json(reports)}))
     return path
 
 
-def test_a_pass_is_told_by_every_output(dense: Path, tmp_path: Path, mnist: object, cli: Callable[..., Run]) -> None:
+def test_a_pass_is_reported_by_every_output(
+    dense: Path, tmp_path: Path, mnist: object, cli: Callable[..., Run]
+) -> None:
     run = verify_all_outputs(cli, tmp_path, dense)
     assert (run.code, run.json["outcome"]) == (0, "passed")
     baseline = store(tmp_path / "baseline.json", [from_json(ParityReport, row) for row in run.json["results"]])
@@ -174,7 +176,7 @@ def test_a_pass_is_told_by_every_output(dense: Path, tmp_path: Path, mnist: obje
     assert (again.code, again.json["outcome"], again.json["regressions"]) == (0, "passed", [])
 
 
-def test_a_failed_gate_is_told_by_every_output(
+def test_a_failed_gate_is_reported_by_every_output(
     dense: Path, tmp_path: Path, mnist: object, cli: Callable[..., Run]
 ) -> None:
     run = verify_all_outputs(cli, tmp_path, dense, "--max-brier-increase=-0.1")
@@ -182,7 +184,7 @@ def test_a_failed_gate_is_told_by_every_output(
     assert {row["rule"] for row in run.json["checks"]} == {"brier"}
 
 
-def test_a_regression_is_told_by_every_output(
+def test_a_regression_is_reported_by_every_output(
     dense: Path, tmp_path: Path, mnist: object, cli: Callable[..., Run]
 ) -> None:
     """One file lost accuracy since the baseline, although its gate passes; one file is no longer there."""
@@ -199,7 +201,7 @@ def test_a_regression_is_told_by_every_output(
     assert found.pop(("other-int8.tflite", gone.engine)) == "missing"
     assert set(found.values()) == {"passed"}
     assert len(run.json["regressions"]) == 2
-    assert all(row["passed"] for row in run.json["results"])  # this key tells what the gate says
+    assert all(row["passed"] for row in run.json["results"])  # this key is the gate's decision alone
     shown = cli("verify", dense, "--baseline", baseline)
     assert shown.code == 1
     assert re.search(rf"{ONNX} +onnxruntime .* REGRESSION", shown.out)
@@ -207,7 +209,7 @@ def test_a_regression_is_told_by_every_output(
 
 
 @pytest.mark.parametrize(("damage", "code"), [("no folder", 2), ("a file is missing", 2), ("a file is damaged", 4)])
-def test_an_incomplete_verification_is_told_by_every_output(
+def test_an_incomplete_verification_is_reported_by_every_output(
     dense: Path, tmp_path: Path, mnist: object, cli: Callable[..., Run], damage: str, code: int
 ) -> None:
     if damage == "no folder":
@@ -225,7 +227,7 @@ def test_an_incomplete_verification_is_told_by_every_output(
     assert (error.get("type"), error.get("message")) == (run.json["error"]["kind"], run.json["error"]["message"])
 
 
-def test_before_and_now_sizes_and_times_are_shown(
+def test_accuracy_size_and_time_are_shown_before_and_now(
     dense: Path, tmp_path: Path, mnist: object, cli: Callable[..., Run]
 ) -> None:
     before = [
@@ -274,7 +276,7 @@ def test_a_file_that_changed_since_it_was_judged_has_no_verdict(dense: Path) -> 
 
 
 def test_a_check_is_compared_with_the_same_file_of_the_same_model() -> None:
-    """Two workspaces hold files of the same name: the one whose path ends alike is the earlier one."""
+    """Two workspaces hold files of the same name: the counterpart is the one in folders of the same name."""
     report = next(item for item in stored_reports() if item.path.endswith(ONNX))
     good = replace(report, path=f"old/a/dense/{ONNX}")
     better = replace(report, path=f"old/b/dense/{ONNX}", accuracy=report.accuracy + 0.01)
@@ -328,7 +330,7 @@ def add_c(folder: Path) -> None:
     manifest.commit({"dense-int8.c": (b"int x;\n", facts)})
 
 
-def test_an_engine_leaves_out_the_files_of_a_folder_that_it_does_not_run(
+def test_files_of_a_folder_that_the_engine_does_not_run_are_left_out(
     dense: Path, tmp_path: Path, mnist: object, cli: Callable[..., Run]
 ) -> None:
     add_c(dense)
@@ -361,7 +363,7 @@ def test_an_engine_leaves_out_the_files_of_a_folder_that_it_does_not_run(
         assert_two_lines(cli("verify", dense / TFLITE, named, "--engine", "litert", "--selftest"), 2)
 
 
-def test_an_engine_that_runs_nothing_in_a_folder_is_a_usage_error(dense: Path, cli: Callable[..., Run]) -> None:
+def test_an_engine_that_runs_no_file_of_a_folder_is_a_usage_error(dense: Path, cli: Callable[..., Run]) -> None:
     manifest = Manifest.load(dense)
     del manifest.files[TFLITE]
     manifest.save()
@@ -397,7 +399,7 @@ def test_an_interrupt_prints_one_json_object(command: str, tmp_path: Path, mnist
     assert value["error"]["message"]
     assert value["error"]["remedy"]
     if command == "verify":
-        assert told_by_junit((tmp_path / "v.xml").read_text()).run == "error"
+        assert reported_by_junit((tmp_path / "v.xml").read_text()).run == "error"
 
 
 def test_an_interrupt_prints_one_json_object_for_every_command(

@@ -1,4 +1,4 @@
-"""The temperature of a file: when it is kept, that every file has its own, and what it does to the answers."""
+"""Confidence calibration: when a temperature is kept, that each file has its own, and how it changes answers."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ Sample = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
 def calibrated(seed: int, n: int = 2000) -> Sample:
-    """Probabilities, and labels drawn from these very probabilities."""
+    """Probabilities, and labels drawn from these probabilities."""
     numbers = np.random.default_rng(seed)
     probabilities = numbers.dirichlet(np.full(10, 0.1), n)
     labels = (probabilities.cumsum(axis=1) < numbers.random((n, 1))).sum(axis=1).clip(0, 9)
     return probabilities.astype(np.float32), labels.astype(np.int64)
 
 
-def test_calibrated_probabilities_get_no_temperature() -> None:
-    """By a one-sided test at 95 %, two of forty may get one by chance."""
+def test_calibrated_probabilities_get_the_temperature_1() -> None:
+    """With a one-sided test at 95 %, two of forty may get another one by chance."""
     found = [choose_temperature(*calibrated(seed)) for seed in range(40)]
     assert sum(temperature != 1.0 for temperature in found) <= 4
 
 
 @pytest.mark.parametrize("sharpening", [0.67, 1.5])
-def test_overconfident_and_underconfident_probabilities_get_the_inverse(sharpening: float) -> None:
+def test_overconfident_and_underconfident_probabilities_get_the_inverse_temperature(sharpening: float) -> None:
     probabilities, labels = calibrated(0, 5000)
     found = choose_temperature(apply_temperature(probabilities, 1 / sharpening), labels)
     assert found == pytest.approx(sharpening, rel=0.1)
 
 
 def test_a_temperature_that_helps_only_the_images_it_was_fitted_on_is_not_kept() -> None:
-    """One half is overconfident and the other as underconfident, so that each half's temperature harms the other."""
+    """One half is as overconfident as the other is underconfident, so that the temperature of each harms the other."""
     probabilities, labels = calibrated(0, 4000)
     probabilities[::2] = apply_temperature(probabilities[::2], 1 / 2)
     probabilities[1::2] = apply_temperature(probabilities[1::2], 2)
@@ -71,12 +71,12 @@ def test_a_kept_temperature_never_raises_the_log_loss_of_the_validation_images(
     assert after <= log_losses(apply_temperature(sharpened, 1.0), labels).mean() + 1e-12
 
 
-def test_too_few_images_leave_a_file_uncalibrated() -> None:
+def test_with_too_few_images_no_temperature_is_chosen() -> None:
     probabilities, labels = calibrated(0, 99)
     assert choose_temperature(apply_temperature(probabilities, 0.5), labels) is None
 
 
-def test_every_format_of_one_net_gets_its_own_temperature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_format_of_one_model_gets_its_own_temperature(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities, labels = calibrated(0, 5000)
     answers = {".tflite": apply_temperature(probabilities, 1 / 1.5), ".onnx": probabilities}
     manifest = Manifest(tmp_path)
@@ -96,9 +96,9 @@ def test_every_format_of_one_net_gets_its_own_temperature(tmp_path: Path, monkey
     assert files["net-int8.onnx"]["temperature"] == 1.0
 
 
-@pytest.mark.parametrize(("temperature", "said"), [(1.0, True), (None, False)])
-def test_a_file_that_needs_no_temperature_is_calibrated_and_one_without_an_entry_is_not(
-    temperature: float | None, said: bool, tmp_path: Path, cli: Callable[..., Run]
+@pytest.mark.parametrize(("temperature", "is_calibrated"), [(1.0, True), (None, False)])
+def test_a_file_with_the_temperature_1_is_calibrated_and_one_without_an_entry_is_not(
+    temperature: float | None, is_calibrated: bool, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
     shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
     path = tmp_path / "dense" / "manifest.json"
@@ -110,13 +110,13 @@ def test_a_file_that_needs_no_temperature_is_calibrated_and_one_without_an_entry
     path.write_text(json.dumps(manifest))
     Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "image.png")
     words = ("predict", tmp_path / "image.png", "--raw", "--model", tmp_path / "dense" / "dense-int8.tflite")
-    assert cli(*words, "--json").json["calibrated"] is said
-    assert ("not calibrated" in cli(*words).out) is not said
+    assert cli(*words, "--json").json["calibrated"] is is_calibrated
+    assert ("not calibrated" in cli(*words).out) is not is_calibrated
 
 
 @given(st.integers(0, 10**6), st.integers(1, 300), st.integers(2, 12))
 @settings(max_examples=50, deadline=None)
-def test_calibration_error_is_that_of_its_definition(seed: int, n: int, classes: int) -> None:
+def test_the_calibration_error_matches_its_definition(seed: int, n: int, classes: int) -> None:
     numbers = np.random.default_rng(seed)
     probabilities = numbers.dirichlet(np.full(classes, 0.3), n).astype(np.float32)
     labels = numbers.integers(0, classes, n)
@@ -146,14 +146,14 @@ def ship_models() -> ModuleType:
 
 
 @pytest.mark.parametrize("model", ["dense", "cnn"])
-def test_a_model_card_says_what_its_manifest_says(model: str, ship_models: ModuleType) -> None:
+def test_a_model_card_matches_its_manifest(model: str, ship_models: ModuleType) -> None:
     assert (SHIPPED / model / "MODEL_CARD.md").read_text() == ship_models.card(model, Manifest.load(SHIPPED / model))
 
 
-def test_shipped_files_get_the_temperatures_of_the_second_net_in_their_own_format(
+def test_shipped_files_get_the_temperatures_of_a_second_model_in_the_same_format(
     workspace: Path, mnist: data.Splits, ship_models: ModuleType, tmp_path: Path
 ) -> None:
-    """The second net is here one whose temperatures `export` has found already."""
+    """The second model is one of the workspace, whose temperatures `export` has fitted."""
     shutil.copy(workspace / "dense" / KERAS_NAME, tmp_path / "dense.keras")
     names = ("dense-int8.tflite", "dense-int8.onnx")
     manifest = Manifest(tmp_path / "shipped", {name: {"sha256": "0" * 64} for name in names})

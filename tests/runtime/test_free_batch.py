@@ -1,4 +1,4 @@
-"""`free_batch`: a TFLite file takes any number of images if that changes no answer; else it stays as it is."""
+"""`free_batch`: a TFLite file takes any number of images if this changes no answer; otherwise it is not changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ordinary(tf: Any, image: Any) -> Any:
 
 
 def rows_in_the_batch(tf: Any, image: Any) -> Any:
-    """Its Reshape makes the four rows of the image the first dimension, where the images should be."""
+    """A Reshape makes the rows of the image the first dimension, which should be the batch."""
     return tf.reshape(tf.matmul(tf.reshape(image, (4, 4)), tf.constant(WEIGHTS[:4])), (1, 12))
 
 
@@ -60,7 +60,7 @@ def converted(net: Callable[[Any, Any], Any], int8: bool) -> bytes:
 
 
 def across_images(content: bytes) -> bytes:
-    """The file with dimension 0 reversed: no change to one image alone, another image's pixels with more."""
+    """The file with dimension 0 reversed: one image does not change, but several images exchange their pixels."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
@@ -91,7 +91,7 @@ def some_images(int8: bool) -> np.ndarray:
 
 @pytest.mark.parametrize("int8", [False, True], ids=["float32", "int8"])
 @pytest.mark.parametrize("net", [ordinary, pooled])
-def test_a_freed_file_answers_many_images_as_the_plain_one_answers_each(net: Any, int8: bool) -> None:
+def test_a_file_with_a_free_batch_gives_the_answers_of_the_original_to_each_image(net: Any, int8: bool) -> None:
     plain = converted(net, int8)
     freed = free_batch(plain)
     assert tflite.read(plain).inputs[0].shape == SHAPE
@@ -104,13 +104,13 @@ def test_a_freed_file_answers_many_images_as_the_plain_one_answers_each(net: Any
 
 
 @pytest.mark.parametrize("int8", [False, True], ids=["float32", "int8"])
-def test_a_file_whose_reshape_fixes_the_batch_stays_as_it_is(int8: bool) -> None:
+def test_a_file_whose_reshape_fixes_the_batch_is_not_changed(int8: bool) -> None:
     plain = converted(rows_in_the_batch, int8)
     assert free_batch(plain) == plain
 
 
 @pytest.mark.parametrize("int8", [False, True], ids=["float32", "int8"])
-def test_a_file_that_would_mix_images_without_an_error_stays_as_it_is(int8: bool) -> None:
+def test_a_file_that_would_mix_images_without_an_error_is_not_changed(int8: bool) -> None:
     plain = across_images(converted(mirrored, int8))
     images = some_images(int8)
     mixed, one_by_one = run(plain, images), np.concatenate([run(plain, image[np.newaxis]) for image in images])
@@ -120,8 +120,8 @@ def test_a_file_that_would_mix_images_without_an_error_stays_as_it_is(int8: bool
 
 
 @pytest.mark.parametrize("int8", [False, True], ids=["float32", "int8"])
-def test_a_transposed_convolution_keeps_its_batch(int8: bool) -> None:
-    """With a free batch LiteRT's delegate answers right, and tflite-runtime reads outside of its buffers."""
+def test_a_file_with_a_transposed_convolution_is_not_changed(int8: bool) -> None:
+    """With a free batch LiteRT's delegate is right, but tflite-runtime reads outside of its buffers."""
     plain = converted(transposed, int8)
     assert "TRANSPOSE_CONV" in [op.kind for op in tflite.read(plain).ops]
     assert free_batch(plain) == plain

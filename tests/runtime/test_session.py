@@ -1,3 +1,5 @@
+"""Sessions: quantization grids, the same answers for every batch and engine, and the images that they accept."""
+
 from __future__ import annotations
 
 import io
@@ -35,7 +37,7 @@ def test_quantize_rounds_within_half_a_step_and_saturates_outside(grid, real) ->
 
 
 @given(grids)
-def test_every_step_of_a_grid_comes_back(grid) -> None:  # type: ignore[no-untyped-def]
+def test_quantize_inverts_dequantize_for_every_step(grid) -> None:  # type: ignore[no-untyped-def]
     scale, (dtype, zero_point) = grid
     steps = np.arange(np.iinfo(dtype).min, np.iinfo(dtype).max + 1).astype(dtype)
     assert (quantize(dequantize(steps, scale, zero_point), scale, zero_point, dtype) == steps).all()
@@ -46,7 +48,7 @@ ENGINES = [(engine, suffix) for suffix in (".tflite", ".onnx") for engine in run
 
 @pytest.mark.parametrize(("engine", "suffix"), ENGINES)
 @pytest.mark.parametrize("kind", ["int8", "float32"])
-def test_one_by_one_in_batches_and_with_threads_the_answers_are_the_same(
+def test_answers_are_the_same_for_single_images_batches_and_threads(
     workspace: Path, mnist: data.Splits, engine: str, suffix: str, kind: str
 ) -> None:
     path, images = workspace / "cnn" / f"cnn-{kind}{suffix}", mnist.test.images[:150]
@@ -63,7 +65,7 @@ def test_one_by_one_in_batches_and_with_threads_the_answers_are_the_same(
     assert session.predict(images[:0]).shape == (0, 10)
 
 
-def test_int8_files_take_pixels_as_they_are(workspace: Path) -> None:
+def test_exported_int8_files_take_pixels_without_conversion(workspace: Path) -> None:
     for suffix in (".tflite", ".onnx"):
         assert runtime.open_session(workspace / "cnn" / f"cnn-int8{suffix}")._lookup is None
 
@@ -71,7 +73,7 @@ def test_int8_files_take_pixels_as_they_are(workspace: Path) -> None:
 @pytest.mark.parametrize(
     "images", [np.zeros((1, 28, 28), np.float32), np.zeros((1, 27, 28), np.uint8), np.zeros((28, 28), np.uint8)]
 )
-def test_other_images_are_refused(workspace: Path, images: np.ndarray) -> None:
+def test_images_of_another_shape_or_dtype_are_refused(workspace: Path, images: np.ndarray) -> None:
     with pytest.raises(ImageShapeError, match="takes uint8"):
         runtime.open_session(workspace / "dense" / "dense-int8.tflite").predict(images)
 
@@ -89,10 +91,12 @@ def test_auto_takes_the_first_engine_that_works(workspace: Path, monkeypatch: py
 
 
 @needs_tflite_runtime
-def test_numpy_2_under_tflite_runtime_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_failure_of_tflite_runtime_with_numpy_2_names_numpy_2(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import tflite_runtime.interpreter
 
-    def fail(**_: object) -> None:  # what its constructor does under numpy 2
+    def fail(**_: object) -> None:  # as its constructor does with numpy 2
         raise SystemError
 
     monkeypatch.setattr(tflite_runtime.interpreter, "Interpreter", fail)
@@ -100,7 +104,7 @@ def test_numpy_2_under_tflite_runtime_is_named(workspace: Path, monkeypatch: pyt
         runtime.open_session(workspace / "dense" / "dense-int8.tflite", "tflite-runtime")
 
 
-def test_a_wrong_engine_is_a_usage_error(workspace: Path) -> None:
+def test_an_unknown_or_unsuitable_engine_is_a_usage_error(workspace: Path) -> None:
     path = workspace / "dense" / "dense-int8.tflite"
     with pytest.raises(UsageError, match="does not run"):
         runtime.open_session(path, "onnxruntime")
@@ -109,7 +113,7 @@ def test_a_wrong_engine_is_a_usage_error(workspace: Path) -> None:
     assert "'litert'" in caught.value.remedy
 
 
-def test_a_file_that_is_anyones_own_is_used_and_said_to_be_unverified(workspace: Path, tmp_path: Path) -> None:
+def test_a_file_without_a_manifest_is_used_and_reported_as_unverified(workspace: Path, tmp_path: Path) -> None:
     copy = tmp_path / "mine.tflite"
     copy.write_bytes((workspace / "dense" / "dense-int8.tflite").read_bytes())
     assert not runtime.open_session(copy).verified
@@ -117,7 +121,7 @@ def test_a_file_that_is_anyones_own_is_used_and_said_to_be_unverified(workspace:
 
 
 def digit(mode: str = "L") -> Image.Image:
-    """A bar as tall as MNIST's digits, in the middle: MNIST-like, so that it passes."""
+    """A bar in the middle, as tall as MNIST's digits, so that the digit finder returns it unchanged."""
     pixels = np.zeros((28, 28), np.uint8)
     pixels[4:24, 13:16] = 255
     return Image.fromarray(pixels).convert(mode)
@@ -134,7 +138,7 @@ def png(picture: Image.Image) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "I;16", "1"])
-def test_any_mode_gives_the_same_pixels(mode: str) -> None:
+def test_every_image_mode_gives_the_same_pixels(mode: str) -> None:
     wide = Image.fromarray(np.asarray(digit()).astype(np.uint16) * 257)
     picture = wide if mode == "I;16" else digit(mode)
     pixels = pixels_of(read_picture(png(picture)), "digit", (28, 28))
@@ -142,32 +146,32 @@ def test_any_mode_gives_the_same_pixels(mode: str) -> None:
 
 
 @pytest.mark.parametrize("ink", [(20, 20, 60), (250, 240, 230)])
-def test_what_is_drawn_on_nothing_is_seen_whatever_its_colour(ink: tuple[int, int, int]) -> None:
+def test_ink_of_any_colour_on_a_transparent_background_is_seen(ink: tuple[int, int, int]) -> None:
     drawing = Image.new("RGBA", (28, 28), (*ink, 0))
     drawing.putalpha(digit())
     pixels = pixels_of(read_picture(png(drawing)), "digit", (28, 28))
     assert np.abs(pixels.astype(int) - np.asarray(digit())).max() <= 2
 
 
-def test_a_picture_is_upright_before_anything_else() -> None:
+def test_the_exif_orientation_of_a_picture_is_applied() -> None:
     turned, exif = digit().rotate(90, expand=True), Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    exif[0x0112] = 6  # show it turned by 90 degrees clockwise
     stream = io.BytesIO()
     turned.save(stream, "PNG", exif=exif)
     assert (np.asarray(read_picture(stream.getvalue())) == np.asarray(digit())).all()
 
 
-def test_a_digit_on_paper_is_turned_and_a_picture_that_is_no_digit_is_not() -> None:
+def test_a_dark_digit_on_paper_is_inverted_by_the_preprocessor_for_digits_alone() -> None:
     paper = Image.fromarray(255 - np.asarray(digit()))
     assert (pixels_of(paper, "digit", (28, 28)) == np.asarray(digit())).all()
     assert (pixels_of(paper, "resize", (28, 28)) == np.asarray(paper)).all()
 
 
-def test_a_picture_of_another_size_is_resized() -> None:
+def test_a_picture_of_another_size_is_resized_to_the_image_shape() -> None:
     assert pixels_of(digit().resize((90, 50)), "resize", (28, 28)).shape == (28, 28)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", png(digit())[:-30], png(digit())[:40]])
-def test_what_is_no_whole_picture_is_a_content_error(content: bytes) -> None:
+def test_a_damaged_picture_is_a_content_error(content: bytes) -> None:
     with pytest.raises(ContentError, match="no picture that can be read"):
         read_picture(content, "x")

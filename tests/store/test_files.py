@@ -1,4 +1,7 @@
-"""Dead power, full disks, two commands at once: the disk holds old or new and whole, and the next run succeeds."""
+"""Loss of power, full disks and concurrent commands: files are completely old or completely new, never a mixture.
+
+The next run after such a failure succeeds.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ import pytest
 
 from mnist_edge.errors import ContentError, StageError
 from mnist_edge.store import files
-from mnist_edge.store.manifest import STAGED, Manifest, read_vouched
+from mnist_edge.store.manifest import STAGED, Manifest, read_verified
 from tests.conftest import ROOT, Run, assert_two_lines, unavailable
 
 HOLD = """
@@ -37,14 +40,14 @@ def held(folder: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_a_second_command_is_told_who_is_writing(tmp_path: Path) -> None:
+def test_a_second_command_names_the_one_that_is_writing(tmp_path: Path) -> None:
     with held(tmp_path) as process, pytest.raises(StageError) as caught, files.locked(tmp_path, "export"):
         pass
     assert f"mnist-edge train (process {process.pid}, since " in caught.value.cause
     assert "--output-dir" in caught.value.remedy
 
 
-def test_the_lock_of_a_killed_command_holds_nobody_up(tmp_path: Path) -> None:
+def test_the_lock_of_a_killed_command_is_released(tmp_path: Path) -> None:
     with held(tmp_path) as process:
         process.kill()
         process.wait()
@@ -53,7 +56,7 @@ def test_the_lock_of_a_killed_command_holds_nobody_up(tmp_path: Path) -> None:
     assert not (tmp_path / files.LOCK_NAME).exists()
 
 
-def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+def test_temporary_files_of_dead_processes_are_removed_and_those_of_living_ones_are_kept(tmp_path: Path) -> None:
     dead, alive = tmp_path / ".writing-999999999-x", tmp_path / f".writing-{os.getpid()}-y"
     dead.touch()
     alive.touch()
@@ -61,19 +64,23 @@ def test_what_a_dead_process_left_is_removed_and_what_a_living_one_writes_is_not
     assert {path.name for path in tmp_path.iterdir()} == {"file", alive.name}
 
 
-def test_a_reader_finishes_what_a_writer_could_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_finishes_the_commit_of_a_writer_that_ended_after_the_commit_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest = Manifest.load(tmp_path)
     manifest.commit({"a": (b"old a", {}), "b": (b"old b", {})})
     with monkeypatch.context() as patch:
-        patch.setattr(Manifest, "_finish", lambda self: None)  # the power goes when the manifest is new
+        patch.setattr(Manifest, "_finish", lambda self: None)  # power is lost after the commit point
         manifest.commit({"a": (b"new a", {}), "b": (b"new b", {})})
     assert (tmp_path / "a").read_bytes() == b"old a"
-    assert read_vouched(tmp_path / "a") == (b"new a", True)
-    assert read_vouched(tmp_path / "b") == (b"new b", True)
+    assert read_verified(tmp_path / "a") == (b"new a", True)
+    assert read_verified(tmp_path / "b") == (b"new b", True)
     assert not list(tmp_path.glob(f"{STAGED}*"))
 
 
-def test_an_interrupt_leaves_the_old_set_or_the_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_commit_leaves_all_old_files_or_all_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Manifest.load(tmp_path).commit({"a": (b"old", {})})
     save = Manifest.save
 
@@ -89,12 +96,12 @@ def test_an_interrupt_leaves_the_old_set_or_the_new(tmp_path: Path, monkeypatch:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(Manifest, "save", interrupted(after))
             Manifest.load(tmp_path).commit({"a": (b"new", {})})
-        assert read_vouched(tmp_path / "a") == (expected, True)
+        assert read_verified(tmp_path / "a") == (expected, True)
         assert not list(tmp_path.glob(f"{STAGED}*"))
 
 
-def test_a_reader_beside_a_writer_never_sees_a_mixture(tmp_path: Path) -> None:
-    """A process that commits as fast as it can, and one that reads all the while."""
+def test_a_reader_never_sees_a_mixture_while_another_process_writes(tmp_path: Path) -> None:
+    """One process commits as fast as it can; this one reads until it ends."""
     code = (
         "import sys; from pathlib import Path; from mnist_edge.store.manifest import Manifest\n"
         "for n in range(300): Manifest.load(Path(sys.argv[1])).commit({'a': (b'%d' % n, {'n': n})})"
@@ -103,14 +110,14 @@ def test_a_reader_beside_a_writer_never_sees_a_mixture(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, tmp_path]) as writer:
         reads = 0
         while writer.poll() is None:
-            assert read_vouched(tmp_path / "a")[1]
+            assert read_verified(tmp_path / "a")[1]
             reads += 1
     assert writer.returncode == 0
     assert reads > 100
-    assert read_vouched(tmp_path / "a") == (b"299", True)
+    assert read_verified(tmp_path / "a") == (b"299", True)
 
 
-def test_a_manifest_cannot_name_what_lies_elsewhere(tmp_path: Path) -> None:
+def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(tmp_path: Path) -> None:
     entry = {"sha256": "0" * 64}
     for name in ("../secret", "/etc/passwd", "a/b"):
         (tmp_path / "manifest.json").write_text(json.dumps({"schema_version": 1, "files": {name: entry}}))
@@ -120,7 +127,7 @@ def test_a_manifest_cannot_name_what_lies_elsewhere(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("action", ["train", "export", "download", "reload"])
-def test_killed_at_every_write_point(action: str) -> None:
+def test_a_command_killed_at_any_write_leaves_a_usable_workspace(action: str) -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "tools" / "kill.py", action], capture_output=True, text=True, check=False
     )
@@ -137,7 +144,7 @@ def test_killed_at_every_write_point(action: str) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """A file system of so many KiB."""
+    """A function that mounts a file system of a size in KiB, or resizes it, and returns its folder."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
@@ -153,7 +160,9 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
 
 
 @pytest.mark.slow
-def test_a_full_disk_loses_nothing(small_disk: Callable[[int], Path], slice_npz: Path, cli: Callable[..., Run]) -> None:
+def test_a_full_disk_keeps_the_old_model(
+    small_disk: Callable[[int], Path], slice_npz: Path, cli: Callable[..., Run]
+) -> None:
     def train(seed: int) -> Run:
         words = ["--model", "dense", "--recipe", "tutorial", "--epochs", "1", "--seed", seed, "--data", slice_npz]
         return cli("train", *words, "-o", folder)
@@ -162,14 +171,14 @@ def test_a_full_disk_loses_nothing(small_disk: Callable[[int], Path], slice_npz:
     assert train(0).code == 0
     used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) // 1024
     before = Manifest.load(folder / "dense").files
-    # Room for nothing more, for the checkpoint alone, for the model and not its reference.
+    # Room for no more files, for the checkpoint alone, and for the model without its float answers.
     for room in (8, 500, 850):
         small_disk(used + room)
         assert_two_lines(run := train(1), 5)
         assert "No space left" in run.err
         assert Manifest.load(folder / "dense").files == before
         for name in before:
-            assert read_vouched(folder / "dense" / name)[1]
+            assert read_verified(folder / "dense" / name)[1]
     small_disk(16_000)
     assert train(1).code == 0
     assert Manifest.load(folder / "dense").files != before
@@ -177,7 +186,7 @@ def test_a_full_disk_loses_nothing(small_disk: Callable[[int], Path], slice_npz:
 
 
 @pytest.mark.slow
-def test_a_read_only_disk_is_two_lines(
+def test_a_read_only_disk_is_reported_in_two_lines(
     small_disk: Callable[[int], Path], slice_npz: Path, cli: Callable[..., Run]
 ) -> None:
     folder = small_disk(1000)
@@ -188,7 +197,9 @@ def test_a_read_only_disk_is_two_lines(
 
 
 @pytest.mark.slow
-def test_two_commands_in_one_workspace(slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_a_second_command_in_a_workspace_is_refused_and_succeeds_after_the_first(
+    slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
     words = ["--model", "dense", "--recipe", "tutorial", "--data", str(slice_npz), "-o", str(tmp_path)]
     command = [sys.executable, "-m", "mnist_edge", "train", *words]
     with subprocess.Popen([*command, "--epochs", "40"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as first:
@@ -200,4 +211,4 @@ def test_two_commands_in_one_workspace(slice_npz: Path, tmp_path: Path, cli: Cal
     assert first.returncode == 0
     assert cli("train", *words, "--epochs", "1").code == 0
     for name in Manifest.load(tmp_path / "dense").files:
-        assert read_vouched(tmp_path / "dense" / name)[1]
+        assert read_verified(tmp_path / "dense" / name)[1]

@@ -1,3 +1,5 @@
+"""Atomic writes, and the hashes in a manifest."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -8,7 +10,7 @@ from mnist_edge.errors import ContentError, StageError
 from mnist_edge.store import files, manifest
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     files.write_bytes(path, b"old")
     with pytest.raises(RuntimeError), files.writing(path) as temporary:
@@ -26,24 +28,24 @@ def test_a_full_disk_is_a_stage_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_changed_byte_is_refused_unless_trusted(tmp_path: Path) -> None:
+def test_a_file_with_a_changed_byte_is_refused_unless_trusted(tmp_path: Path) -> None:
     path = tmp_path / "file.bin"
     manifest.Manifest.load(tmp_path).commit({"file.bin": (b"content", {})})
-    assert manifest.read_vouched(path) == (b"content", True)
+    assert manifest.read_verified(path) == (b"content", True)
     path.write_bytes(b"contenT")
     with pytest.raises(ContentError, match="SHA-256 differs"):
-        manifest.read_vouched(path)
-    assert manifest.read_vouched(path, trust=True) == (b"contenT", False)
+        manifest.read_verified(path)
+    assert manifest.read_verified(path, trust=True) == (b"contenT", False)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema_version": 1, "files": {"a": {}}}', "\x00"])
-def test_what_is_no_manifest_is_a_content_error(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_a_manifest_is_a_content_error(tmp_path: Path, text: str) -> None:
     (tmp_path / manifest.MANIFEST_NAME).write_text(text)
     with pytest.raises(ContentError, match="not a manifest"):
         manifest.Manifest.load(tmp_path)
 
 
-def test_a_later_manifest_asks_for_an_upgrade(tmp_path: Path) -> None:
+def test_a_manifest_of_a_later_version_asks_for_an_upgrade(tmp_path: Path) -> None:
     (tmp_path / manifest.MANIFEST_NAME).write_text('{"schema_version": 2, "files": {}}')
     with pytest.raises(ContentError) as caught:
         manifest.Manifest.load(tmp_path)

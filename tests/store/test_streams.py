@@ -1,4 +1,4 @@
-"""What native code writes to descriptors 1 and 2 goes to a file; what Python prints goes where it always does."""
+"""Redirection of native output: what native code writes goes to a file, and what Python prints to the terminal."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ os.write(2, b"native again\\n")
 """
 
 
-def test_native_chatter_goes_to_the_log_and_python_to_the_terminal(tmp_path: Path) -> None:
+def test_native_output_goes_to_the_log_and_python_output_to_the_terminal(tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "log")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "answer 0\nanswer 1\n"
@@ -32,7 +32,7 @@ def test_native_chatter_goes_to_the_log_and_python_to_the_terminal(tmp_path: Pat
     assert (tmp_path / "log").read_text() == "native chatter\n[E:native error]\n" * 2
 
 
-def test_python_still_sees_a_terminal_while_native_code_is_silenced(tmp_path: Path) -> None:
+def test_python_still_sees_a_terminal_while_native_output_is_redirected(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     code = (
         "import sys; from pathlib import Path; from mnist_edge.store.streams import native_output\n"

@@ -1,4 +1,4 @@
-"""The tensors inside a running file, one format a module. A new one is a module with `trace`, and its line here."""
+"""Intermediate tensors of a running file: one module for each format. A new format is a module and a line here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from mnist_edge.parity.tracing import onnx, tflite
 from mnist_edge.parity.tracing.trace import Trace
 
-# By suffix: a function of the content of an int8 file, that of its float export, and uint8 images (n, h, w, 1).
+# By suffix: a function that takes the content of an int8 file, that of its float export, and images uint8 (n, h, w, 1),
+# and returns the outputs of each op.
 TRACERS: dict[str, Callable[[bytes, bytes, NDArray[np.uint8]], list[Trace]]] = {
     ".onnx": onnx.trace,
     ".tflite": tflite.trace,

@@ -1,4 +1,4 @@
-"""The tensors inside an ONNX file in QDQ form, on onnxruntime. Needs the ``onnx`` package, of the build machine."""
+"""Intermediate tensors of an ONNX file in QDQ form, on onnxruntime. Needs the package ``onnx``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.int8.quantize import dequantize, quantize
 from mnist_edge.parity.tracing.trace import Trace, pixel_scale_of
 
+# Ops that only move values or convert them between grids; their errors are not reported.
 _MOVES = ("QuantizeLinear", "DequantizeLinear", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
 
 
 def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> list[Trace]:
-    """See `mnist_edge.parity.tracing`. Tensors are matched by name: both files were made from one graph.
+    """See `mnist_edge.parity.tracing`.
+
+    Tensors of the two files are matched by name: both files were made from one graph.
 
     Raises:
         MissingError: onnx or onnxruntime is not installed.
@@ -40,7 +43,7 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
         del copy.graph.output[:]
         copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in wanted)
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # fatal: an error is raised too, with the same words
+        options.log_severity_level = 4  # fatal only: errors are raised as exceptions with the same text
         session = onnxruntime.InferenceSession(copy.SerializeToString(), options, providers=["CPUExecutionProvider"])
         values: list[NDArray[Any]] = session.run(wanted, feeds)
         return values
@@ -66,6 +69,7 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
 
 
 def _grid(pair: Any, constants: dict[str, NDArray[Any]]) -> tuple[float | None, int | None, float, float]:
+    """Scale, zero point, smallest and largest real value of a QuantizeLinear node; None, None, 0, 0 without one."""
     if pair is None:
         return None, None, 0.0, 0.0
     scale, zero_point = float(constants[pair.input[1]]), constants[pair.input[2]]
@@ -75,7 +79,12 @@ def _grid(pair: Any, constants: dict[str, NDArray[Any]]) -> tuple[float | None, 
 
 
 def _end_of(node: Any, readers: dict[str, Any], known: set[str]) -> tuple[str, str, Any]:
-    """An op's result: its name in both files, where it is read after its QDQ pair, and that pair's first node."""
+    """The output of an op.
+
+    Returns:
+        Its name in both files, its name after its QuantizeLinear and DequantizeLinear, and the QuantizeLinear node, or
+        None if the output is not quantized.
+    """
     name = node.output[0]
     while name not in known and name in readers:
         name = readers[name].output[0]
@@ -89,7 +98,7 @@ def _end_of(node: Any, readers: dict[str, Any], known: set[str]) -> tuple[str, s
 
 
 def _starts_of(node: Any, made_by: dict[str, Any], known: set[str]) -> dict[str, str]:
-    """An op's computed inputs as it reads them, and the tensors of the float export that they stand for."""
+    """Names of the computed inputs of an op, and for each the name of the same tensor in the float export."""
     found = {}
     for read in node.input:
         name = read
@@ -103,7 +112,7 @@ def _starts_of(node: Any, made_by: dict[str, Any], known: set[str]) -> dict[str,
 def _on_grid(
     real: NDArray[Any], name: str, made_by: dict[str, Any], constants: dict[str, NDArray[Any]]
 ) -> NDArray[np.float32]:
-    """Real values as a tensor that a DequantizeLinear makes would hold them; as they are where none makes it."""
+    """Round real values to the grid of a tensor that a DequantizeLinear makes; other tensors are not rounded."""
     node = made_by.get(name)
     if node is None or node.op_type != "DequantizeLinear":
         return real.astype(np.float32)
@@ -112,7 +121,7 @@ def _on_grid(
 
 
 def _cut(model: Any, starts: set[str], end: str, made_by: dict[str, Any]) -> Any:
-    """The part of a graph that leads from some tensors to one, as a model that takes the former."""
+    """A model of the nodes between some tensors, which become its inputs, and one tensor, its output."""
     import onnx
 
     wanted, names = [end], set()

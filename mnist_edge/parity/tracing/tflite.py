@@ -1,4 +1,7 @@
-"""The tensors inside a TFLite file, on LiteRT's reference kernels: the XNNPACK delegate hides them."""
+"""Intermediate tensors of a TFLite file, on LiteRT's reference kernels.
+
+The default delegate, XNNPACK, does not expose them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, quantize
 from mnist_edge.parity.tracing.trace import Trace, pixel_scale_of
 from mnist_edge.runtime.interpreter import reference_kernels_abort
 
+# Ops at the ends of the graph that only convert values; the float export has none of them.
 _CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
 
@@ -36,9 +40,8 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
 
     def open_(model: bytes) -> Any:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # it warns that reading intermediate tensors is for debugging, which is the purpose here
+            # Ignore LiteRT's warning: reading intermediate tensors is the purpose here.
+            warnings.simplefilter("ignore")
             return Interpreter(
                 model_content=model, num_threads=1, experimental_preserve_all_tensors=True,
                 experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
@@ -53,13 +56,14 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
     if [op.kind for _, op in ours] != [op.kind for _, op in theirs]:
         raise UsageError("The int8 file and its float export do not hold the same ops.", "Export both again.")
     found = []
-    for (at, op), (twin_at, _) in zip(ours, theirs, strict=True):
-        graph, twin = roots[0].subgraphs[0], roots[1].subgraphs[0]
+    graph, float_graph = (root.subgraphs[0] for root in roots)
+    for (at, op), (float_at, _) in zip(ours, theirs, strict=True):
+        float_op = float_graph.operators[float_at]
         result = graph.operators[at].outputs[0]
         scale, zero_point = _grid(graph.tensors[result])
-        # A residual addition reads two tensors that are computed; weights and shapes are constants of the file.
+        # Constants, such as weights and shapes, stay in the file. An op may have several inputs that are computed.
         fed = {
-            index: _on_grid(plain[twin.operators[twin_at].inputs[position]], graph.tensors[index])
+            index: _on_grid(plain[float_op.inputs[position]], graph.tensors[index])
             for position, index in enumerate(graph.operators[at].inputs)
             if index >= 0 and not _is_constant(roots[0], graph.tensors[index])
         }
@@ -72,7 +76,7 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
                 zero_point=zero_point,
                 low=(-128 - zero_point) * scale,
                 high=(127 - zero_point) * scale,
-                expected=plain[twin.operators[twin_at].outputs[0]],
+                expected=plain[float_op.outputs[0]],
                 accumulated=dequantize(quantized[result], scale, zero_point),
                 isolated=dequantize(alone, scale, zero_point),
             )
@@ -81,7 +85,7 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
 
 
 def _tensors(interpreter: Any, images: NDArray[np.uint8], pixel_scale: float) -> dict[int, NDArray[Any]]:
-    """Every activation by its index, for all images at once."""
+    """Run a file on all images at once, and return every activation tensor by its index."""
     source = interpreter.get_input_details()[0]
     shape = (len(images), *source["shape"][1:])
     interpreter.resize_tensor_input(source["index"], shape)
@@ -95,12 +99,13 @@ def _tensors(interpreter: Any, images: NDArray[np.uint8], pixel_scale: float) ->
     for index in indices:
         try:
             values[index] = interpreter.get_tensor(index)
-        except ValueError:  # scratch space of an op
+        except ValueError:  # the scratch buffer of an op, which has no values
             continue
     return values
 
 
 def _grid(tensor: Any) -> tuple[float, int]:
+    """Scale and zero point."""
     return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
 
 
@@ -115,7 +120,15 @@ def _on_grid(real: NDArray[Any], tensor: Any) -> NDArray[Any]:
 
 
 def _run_alone(root: Any, at: int, fed: dict[int, NDArray[Any]], open_: Any) -> NDArray[Any]:
-    """One op of the file as a file of its own, with its inputs by their index."""
+    """Run one op of the file in a file of its own.
+
+    Args:
+        root: the parsed file. at: index of the op.
+        fed: its computed inputs, by tensor index. open_: makes an interpreter of a file's bytes.
+
+    Returns:
+        The quantized output.
+    """
     import flatbuffers
 
     single = copy.copy(root)

@@ -1,4 +1,4 @@
-"""The outputs of one op, as the tracers of all formats return them."""
+"""The outputs of one op: what the tracer of each format returns."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from mnist_edge.formats import ModelFile
 
 @dataclass(frozen=True)
 class Trace:
-    """One op's output for the same images, as real numbers (n, ...): of the float export, in place, and alone.
+    """The output of one op for the same n images, as real numbers.
 
-    ``low`` and ``high`` are the ends of its grid; the shares at them count as saturated.
+    Attributes:
+        op: kind of the op. tensor: name of its output.
+        scale, zero_point: quantization of its output in the int8 file; None if it is not quantized.
+        low, high: smallest and largest real value that the quantized output can represent.
+        expected: output of the float export, float (n, ...).
+        accumulated: output in the int8 file, float (n, ...).
+        isolated: output of the int8 op alone, for the float export's input, float (n, ...).
     """
 
     op: str
@@ -30,10 +36,10 @@ class Trace:
 
 
 def pixel_scale_of(file: ModelFile) -> float:
-    """The factor by which a pixel is multiplied to become the model's real input, from the contract of a file.
+    """Factor that turns a pixel into the model's real input, from the contract of a file.
 
     Raises:
-        UsageError: the file has no contract.
+        UsageError: the file has no contract: another program made it.
     """
     if file.contract is None:
         raise UsageError("A file without mnist-edge's contract cannot be compared layer by layer.", "Export it here.")

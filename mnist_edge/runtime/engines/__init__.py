@@ -1,4 +1,4 @@
-"""The inference engines, one a module. A new one is a module that makes an `Engine`, and its line in ``ENGINES``."""
+"""The inference engines: one module for each. A new engine is a module that defines an `Engine`, and a line here."""
 
 from __future__ import annotations
 

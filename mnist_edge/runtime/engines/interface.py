@@ -1,4 +1,4 @@
-"""What an engine is: how it describes itself, and what it returns for a model file that it has loaded."""
+"""The interface of engines: `Engine` describes one, `Program` is a model file that it has loaded."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class DirectAnswers:
     """Faster calls of a program that takes uint8 pixels and computes real answers itself.
 
     Attributes:
-        batch: uint8 images (n, h, w) or (n, h, w, 1), any n, and the float32 array (n, classes) that it fills.
-        one: one uint8 image of the same shapes, n = 1, to a new float32 array (1, classes).
+        batch: takes uint8 images (n, h, w) or (n, h, w, 1), with any n, and fills a float32 array (n, classes).
+        one: takes one uint8 image of the same shapes, n = 1, and returns a new float32 array (1, classes).
     """
 
     batch: Callable[[NDArray[np.uint8], NDArray[np.float32]], None]
@@ -32,8 +32,12 @@ class DirectAnswers:
 class Program(Protocol):
     """A model file loaded into an engine.
 
-    ``delegate`` names what was observed to run the ops: a delegate, a provider, or the engine's own kernels. Without
-    ``batched`` the program takes one image at a time. ``direct`` is None if the program has no faster calls.
+    Attributes:
+        input, output: dtype, shape and quantization of the input and of the output.
+        metadata: texts in the file, by key; the contract is one of them.
+        batched: whether `run` takes several images at a time.
+        delegate: what was observed to run the ops: a delegate, a provider, or the engine's own kernels.
+        direct: faster calls; None if the program has none.
     """
 
     @property
@@ -50,7 +54,13 @@ class Program(Protocol):
     def direct(self) -> DirectAnswers | None: ...  # noqa: D102
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        """Input (n, *input.shape) of the input's dtype to output (n, *output.shape); n is 1 unless ``batched``."""
+        """Compute the output (n, *output.shape) of an input (n, *input.shape) of the input's dtype.
+
+        n is 1 unless the program is ``batched``.
+
+        Raises:
+            RefusedError: the engine cannot run an op of the file.
+        """
 
 
 @dataclass(frozen=True)
@@ -58,14 +68,14 @@ class Engine:
     """An inference engine.
 
     Attributes:
-        name: what ``--engine`` takes.
-        suffixes: of the files that it runs, with their dot.
-        package: the distribution that it runs on. extra: the extra of mnist-edge that installs it.
+        name: the value of ``--engine``.
+        suffixes: of the files that it runs, with their dots.
+        package: the distribution that it needs. extra: the extra of mnist-edge that installs the distribution.
         rank: ``auto`` tries engines of low rank first.
-        load: makes a program of a file's bytes, for so many threads. Raises `MissingError` if the package is not
-            installed, `RefusedError` if the engine refuses the file, `ContentError` if the file is damaged.
-        kernels_only: it is another set of kernels of an engine: ``verify`` compares it, and ``auto`` never takes it.
-        on_demand: it runs only if it is named.
+        load: makes a program from a file's bytes and a number of threads. It raises `MissingError` if the package is
+            not installed, `RefusedError` if the engine refuses the file, and `ContentError` if the file is damaged.
+        kernels_only: the engine is another set of kernels of an engine; ``verify`` compares it, ``auto`` never uses it.
+        on_demand: the engine runs only if the user names it.
         runs_code: its files are code; they are opened only if a manifest names their hash.
     """
 
@@ -81,13 +91,15 @@ class Engine:
 
 
 def missing_engine(error: ImportError, what: str, extra: str, newest: int, machines: Sequence[str]) -> MissingError:
-    """The error for an engine that cannot be imported: how to install it, that it has no wheel here, or what it lacks.
+    """Build the error for an engine that cannot be imported.
+
+    The remedy is to install it, to use another system if there is no wheel for this one, or to install what it lacks.
 
     Args:
-        error: what the import raised.
-        what: the engine, in a user's words. extra: of mnist-edge, that brings it.
-        newest: the last Python 3 that it has wheels for, the first being 3.11.
-        machines: what it has wheels for, as ``platform.machine()`` says.
+        error: the error of the import.
+        what: name of the engine in messages. extra: the extra of mnist-edge that installs it.
+        newest: minor version of the newest Python 3 with a wheel; the oldest is 3.11.
+        machines: processors with a wheel, as ``platform.machine()`` names them.
     """
     if not isinstance(error, ModuleNotFoundError):
         return MissingError(f"{what} is here, and cannot be loaded: {error}.", _remedy_of(str(error), extra))
@@ -101,13 +113,14 @@ def missing_engine(error: ImportError, what: str, extra: str, newest: int, machi
     )
 
 
-def _remedy_of(said: str, extra: str) -> str:
-    library = re.search(r"(lib[\w+.-]+): cannot open shared object file", said)
+def _remedy_of(message: str, extra: str) -> str:
+    """The remedy for an installed package whose import fails, from the message of the error."""
+    library = re.search(r"(lib[\w+.-]+): cannot open shared object file", message)
     if library:
         stem = re.sub(r"\.so\.?", "", library[1])  # libatomic.so.1 is in libatomic1
         return f"Install the system's library {library[1]}: sudo apt install {stem}"
-    if "GLIBC" in said:
+    if "GLIBC" in message:
         return "The wheel is for a newer system: upgrade the system, or take another engine."
-    if "numpy" in said.lower() or "_ARRAY_API" in said:
+    if "numpy" in message.lower() or "_ARRAY_API" in message:
         return "Install the numpy that it was built for: pip install 'numpy<2'"
     return f"Its wheel is not for this Python or processor: pip install --force-reinstall 'mnist-edge[{extra}]'"

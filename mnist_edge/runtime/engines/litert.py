@@ -14,7 +14,10 @@ EXTRA = "litert"
 
 
 def constructor(threads: int, kernels: str = "AUTO") -> Callable[[bytes], Any]:
-    """What makes an interpreter of a file's bytes with the kernels of one of LiteRT's op resolvers, by its name.
+    """A function that makes an interpreter from a file's bytes.
+
+    Args:
+        threads: number of threads. kernels: name of one of LiteRT's op resolvers.
 
     Raises:
         MissingError: LiteRT is not installed.

@@ -1,4 +1,4 @@
-"""LiteRT with its own optimized kernels, without the default delegate (XNNPACK): a second opinion for ``verify``."""
+"""LiteRT with its own optimized kernels instead of the default delegate (XNNPACK), for comparison in ``verify``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LiteRT with its reference kernels: plain loops, slow, the yardstick of what a file means."""
+"""LiteRT with its reference kernels: slow plain loops, which define the results of TFLite's ops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def load(content: bytes, threads: int) -> Program:
     """See `Engine.load`.
 
     Raises:
-        RefusedError: the reference softmax would end the process.
+        RefusedError: the reference softmax would abort the process.
     """
     if interpreter.reference_kernels_abort(tflite.read(content)):
         raise RefusedError(

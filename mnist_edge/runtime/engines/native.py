@@ -22,7 +22,7 @@ from mnist_edge.formats import METADATA_KEY, c
 from mnist_edge.int8.quantize import Port
 from mnist_edge.runtime.engines.interface import DirectAnswers, Engine, Program
 from mnist_edge.store.files import locked
-from mnist_edge.store.manifest import Manifest, fingerprint, read_vouched, sha256_of
+from mnist_edge.store.manifest import Manifest, fingerprint, read_verified, sha256_of
 from mnist_edge.toolchains import host_cc
 
 _ELF = b"\x7fELF"
@@ -118,8 +118,8 @@ def compiled(content: bytes) -> bytes:
     folder = Path(platformdirs.user_cache_dir("mnist-edge")) / "native"
     path = folder / f"{key[:32]}.so"
     try:
-        kept, vouched = read_vouched(path)
-        if vouched:
+        kept, verified = read_verified(path)
+        if verified:
             return kept
     except (UsageError, ContentError):
         pass  # it is missing or was changed: compile again

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor."""
+"""ONNX Runtime with its CPU provider."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mnist_edge.formats import ModelFile, onnx, structure
 from mnist_edge.int8.quantize import Port
 from mnist_edge.runtime.engines.interface import Engine, Program, missing_engine
 
-_FATAL = 4  # an error is raised too, with the same words
+_FATAL = 4  # log level: errors are raised as exceptions with the same text
 
 
 class _OnnxProgram:
@@ -25,7 +25,7 @@ class _OnnxProgram:
         self.delegate = ", ".join(session.get_providers())
         self._input_name = session.get_inputs()[0].name
         self._output_names = [session.get_outputs()[0].name]
-        # Quantized inputs of ours are raw pixels; the scale is the contract's, and outputs are float.
+        # Quantized inputs of exported files are raw pixels with the contract's pixel scale; outputs are float.
         self.input, self.output = (
             Port(np.dtype(end.dtype), end.shape[1:]) for end in (file.inputs[0], file.outputs[0])
         )
@@ -49,7 +49,7 @@ def load(content: bytes, threads: int) -> Program:
     options.log_severity_level = _FATAL
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions share no public base
+    except Exception as error:  # its exceptions have no public base class
         first = (str(error).strip().splitlines() or [""])[0]
         raise RefusedError(f"onnxruntime refuses the file: {first}", "Export it again.") from error
     return _OnnxProgram(file, session)

@@ -1,4 +1,4 @@
-"""The integer reference engine: int8 TFLite files in NumPy, which the other engines are compared with."""
+"""The integer reference engine: int8 TFLite files in NumPy, for comparison with the other engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The package ``tflite-runtime``, small, for Arm boards with Python 3.11."""
+"""TensorFlow Lite from the package ``tflite-runtime``: small, with wheels for Arm boards with Python 3.11."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def load(content: bytes, threads: int) -> Program:
     except ImportError as error:
         raise missing_engine(error, "tflite-runtime", "tflite-runtime", 11, ("x86_64", "aarch64", "armv7l")) from error
 
-    def make(bytes_: bytes) -> Any:
+    def make(model: bytes) -> Any:
         try:
-            return Interpreter(model_content=bytes_, num_threads=threads)
-        except SystemError as error:  # imports with numpy 2, and fails only here
+            return Interpreter(model_content=model, num_threads=threads)
+        except SystemError as error:  # with numpy 2 the import succeeds, and only this fails
             raise MissingError(
                 "tflite-runtime does not work with numpy 2.", "Install the older one: pip install 'numpy<2'"
             ) from error
