@@ -28,7 +28,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import typer.main
-from PIL import Image
 
 from mnist_edge import data
 from mnist_edge.cli.app import app
@@ -229,12 +228,11 @@ def prepare(folder: Path, workspace: Path, mnist: data.Splits) -> None:
     shutil.copytree(workspace / "dense", folder / "artifacts" / "dense")
     shutil.copy(workspace / "dense" / "model.keras", folder / "my-model.keras")
     shutil.copy(workspace / "dense" / "model.keras", folder / "cnn.keras")
-    subprocess.run([sys.executable, "-m", "mnist_edge", "export", "--model", "cnn.keras"], cwd=folder, check=True)
-    image = mnist.test.images[0, ..., 0]
-    (folder / "image.raw").write_bytes(image.tobytes())
+    for words in (["export", "--model", "cnn.keras"], ["data", "--sample", "digit.png"]):
+        subprocess.run([sys.executable, "-m", "mnist_edge", *words], cwd=folder, check=True)
+    (folder / "image.raw").write_bytes(mnist.test.images[0].tobytes())
     (folder / "pictures").mkdir()
-    for path in (folder / "digit.png", folder / "pictures" / "digit.png"):
-        Image.fromarray(np.kron(255 - image, np.ones((4, 4), np.uint8))).save(path)
+    shutil.copy(folder / "digit.png", folder / "pictures")
     for name, train, test in (("small.npz", 1000, mnist.test.images[:200]), ("my-data.npz", 3000, mnist.test.images)):
         np.savez(
             folder / name,
