@@ -17,7 +17,7 @@ typedef struct {
     int32_t high;
 } edge_add_layer;
 
-static void edge_add(const edge_add_layer *layer, const uint8_t *a, const uint8_t *b, uint8_t *out) {
+static inline void edge_add(const edge_add_layer *layer, const uint8_t *a, const uint8_t *b, uint8_t *out) {
     int32_t at_a = 0;
     int32_t at_b = 0;
     for (int32_t i = 0; i < layer->size; i++) {

@@ -14,7 +14,7 @@ typedef struct {
     edge_requantization output;
 } edge_depthwise_layer;
 
-static void edge_depthwise(const edge_depthwise_layer *layer, const uint8_t *in, uint8_t *out) {
+static inline void edge_depthwise(const edge_depthwise_layer *layer, const uint8_t *in, uint8_t *out) {
     for (int32_t y = 0; y < layer->height; y++) {
         for (int32_t x = 0; x < layer->width; x++) {
             uint8_t *const to = &out[((y * layer->width) + x) * layer->channels];

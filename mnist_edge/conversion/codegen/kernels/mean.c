@@ -9,7 +9,7 @@ typedef struct {
     int32_t zero; /* zero point of the output, as it is stored */
 } edge_mean_layer;
 
-static void edge_mean(const edge_mean_layer *layer, const uint8_t *in, uint8_t *out) {
+static inline void edge_mean(const edge_mean_layer *layer, const uint8_t *in, uint8_t *out) {
     for (int32_t i = 0; i < layer->before; i++) {
         for (int32_t k = 0; k < layer->after; k++) {
             int32_t total = -(layer->count * layer->in_zero);

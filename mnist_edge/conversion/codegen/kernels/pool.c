@@ -15,7 +15,7 @@ typedef struct {
     int32_t high;
 } edge_pool_layer;
 
-static void edge_pool(const edge_pool_layer *layer, const uint8_t *in, uint8_t *out) {
+static inline void edge_pool(const edge_pool_layer *layer, const uint8_t *in, uint8_t *out) {
     for (int32_t y = 0; y < layer->height; y++) {
         const int32_t window_y = (y * layer->stride_y) - layer->top;
         const int32_t first_y = edge_larger(window_y, 0);
