@@ -18,7 +18,7 @@ from mnist_edge.parity.probabilities import ProbabilityChange
 PASS_CONFIDENCE = 0.955
 # Family-wise error of the class rule, divided between its two tests and by the number of classes.
 CLASS_ALPHA = 0.05
-# Largest probability of the losses of one class, taken alone, if its answers break and are fixed equally often.
+# Uncorrected significance level of the loss of a class, without which the first test of `class_failure` is not done.
 CLASS_LOSS_P = 0.05
 # Smallest share of unchanged answers, if --min-agreement names none and noise does not explain more changes.
 MIN_AGREEMENT = 0.995
@@ -112,7 +112,7 @@ def decide(
 ) -> Decision:
     """Judge a file. It passes by the rule ``non-inferior`` only.
 
-    A file fails first by evidence of a fault. Without such evidence, the upper bounds of the drop and of the changes in
+    First, evidence of a fault fails the file. Without such evidence, the upper bounds of the drop and of the changes in
     the probabilities must be below their margins; if one is not, the verdict is ``undecidable``. Only a drop fails by
     its bound alone, and only on a test set that would pass a model that changes as many answers and loses none.
 

@@ -45,7 +45,7 @@ class Baseline:
             reports = tuple(from_json(ParityReport, item) for item in value["results"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ContentError(
-                f"{path} is no stored verdict.", "Make one with: mnist-edge verify --json > baseline.json"
+                f"{path} is not a stored verdict.", "Make one with: mnist-edge verify --json > baseline.json"
             ) from error
         return cls(reports, max_regression_pp)
 

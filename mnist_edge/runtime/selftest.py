@@ -65,7 +65,9 @@ class Golden:
             ):  # fmt: skip
                 raise ValueError
         except (ValueError, TypeError) as error:
-            raise ContentError("The self-test is damaged or no golden set.", "Export the model again.") from error
+            raise ContentError(
+                "The self-test is damaged, or is not a golden set.", "Export the model again."
+            ) from error
         return golden
 
 

@@ -227,5 +227,5 @@ def other_content(path: Path) -> ContentError:
     """Build the error for a file whose SHA-256 is not the one in its manifest."""
     return ContentError(
         f"{path} is not the file that its manifest describes: its SHA-256 differs.",
-        "Make it again, or go on all the same with --trust where the command takes it.",
+        "Make it again, or use it nevertheless with --trust, if the command has this option.",
     )

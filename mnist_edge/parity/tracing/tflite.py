@@ -47,27 +47,27 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
                 experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
             )  # fmt: skip
 
-    quantized, plain = (
+    int8_values, float_values = (
         _tensors(open_(item), images, pixel_scale_of(tflite.read(item))) for item in (content, float_content)
     )
     roots = [schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0)) for model in (content, float_content)]
-    ours = [op for op in enumerate(tflite.read(content).ops) if op[1].kind not in _CONVERSIONS]
-    theirs = [op for op in enumerate(tflite.read(float_content).ops) if op[1].kind not in _CONVERSIONS]
-    if [op.kind for _, op in ours] != [op.kind for _, op in theirs]:
+    int8_ops = [op for op in enumerate(tflite.read(content).ops) if op[1].kind not in _CONVERSIONS]
+    float_ops = [op for op in enumerate(tflite.read(float_content).ops) if op[1].kind not in _CONVERSIONS]
+    if [op.kind for _, op in int8_ops] != [op.kind for _, op in float_ops]:
         raise UsageError("The int8 file and its float export do not hold the same ops.", "Export both again.")
     found = []
     graph, float_graph = (root.subgraphs[0] for root in roots)
-    for (at, op), (float_at, _) in zip(ours, theirs, strict=True):
+    for (at, op), (float_at, _) in zip(int8_ops, float_ops, strict=True):
         float_op = float_graph.operators[float_at]
         result = graph.operators[at].outputs[0]
         scale, zero_point = _grid(graph.tensors[result])
         # Constants, such as weights and shapes, stay in the file. An op may have several inputs that are computed.
-        fed = {
-            index: _on_grid(plain[float_op.inputs[position]], graph.tensors[index])
+        inputs = {
+            index: _on_grid(float_values[float_op.inputs[position]], graph.tensors[index])
             for position, index in enumerate(graph.operators[at].inputs)
             if index >= 0 and not _is_constant(roots[0], graph.tensors[index])
         }
-        alone = _run_alone(roots[0], at, fed, open_)
+        isolated = _run_alone(roots[0], at, inputs, open_)
         found.append(
             Trace(
                 op=op.kind,
@@ -76,9 +76,9 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
                 zero_point=zero_point,
                 low=(-128 - zero_point) * scale,
                 high=(127 - zero_point) * scale,
-                expected=plain[float_op.outputs[0]],
-                accumulated=dequantize(quantized[result], scale, zero_point),
-                isolated=dequantize(alone, scale, zero_point),
+                expected=float_values[float_op.outputs[0]],
+                accumulated=dequantize(int8_values[result], scale, zero_point),
+                isolated=dequantize(isolated, scale, zero_point),
             )
         )
     return found
@@ -119,12 +119,12 @@ def _on_grid(real: NDArray[Any], tensor: Any) -> NDArray[Any]:
     return quantize(real, scale, zero_point, np.dtype(np.int8))
 
 
-def _run_alone(root: Any, at: int, fed: dict[int, NDArray[Any]], open_: Any) -> NDArray[Any]:
+def _run_alone(root: Any, at: int, inputs: dict[int, NDArray[Any]], open_: Any) -> NDArray[Any]:
     """Run one op of the file in a file of its own.
 
     Args:
         root: the parsed file. at: index of the op.
-        fed: its computed inputs, by tensor index. open_: makes an interpreter of a file's bytes.
+        inputs: its computed inputs, by tensor index. open_: makes an interpreter of a file's bytes.
 
     Returns:
         The quantized output.
@@ -134,16 +134,16 @@ def _run_alone(root: Any, at: int, fed: dict[int, NDArray[Any]], open_: Any) -> 
     single = copy.copy(root)
     graph = copy.copy(root.subgraphs[0])
     op = graph.operators[at]
-    graph.operators, graph.inputs, graph.outputs = [op], list(fed), [op.outputs[0]]
+    graph.operators, graph.inputs, graph.outputs = [op], list(inputs), [op.outputs[0]]
     single.subgraphs, single.signatureDefs = [graph], None
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(single.Pack(builder), tflite.IDENTIFIER)
     interpreter = open_(bytes(builder.Output()))
     sources = [item["index"] for item in interpreter.get_input_details()]
-    for source, batch in zip(sources, fed.values(), strict=True):
+    for source, batch in zip(sources, inputs.values(), strict=True):
         interpreter.resize_tensor_input(source, batch.shape)
     interpreter.allocate_tensors()
-    for source, batch in zip(sources, fed.values(), strict=True):
+    for source, batch in zip(sources, inputs.values(), strict=True):
         interpreter.set_tensor(source, batch)
     interpreter.invoke()
     result: NDArray[Any] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])

@@ -102,7 +102,7 @@ def missing_engine(error: ImportError, what: str, extra: str, newest: int, machi
         machines: processors with a wheel, as ``platform.machine()`` names them.
     """
     if not isinstance(error, ModuleNotFoundError):
-        return MissingError(f"{what} is here, and cannot be loaded: {error}.", _remedy_of(str(error), extra))
+        return MissingError(f"{what} is installed, but cannot be loaded: {error}.", _remedy_of(str(error), extra))
     if platform.machine() in machines and sys.version_info[:2] <= (3, newest):
         return missing_extra(what, extra)
     python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
