@@ -1,4 +1,4 @@
-"""One description of a model file, whatever its format, and the contract that travels inside it."""
+"""One description of what a model file contains, the same for all formats, and the contract in its metadata."""
 
 from __future__ import annotations
 
@@ -7,16 +7,23 @@ from dataclasses import asdict, dataclass, field, fields
 
 from mnist_edge.errors import ContentError
 
-METADATA_KEY = "mnist_edge"
+METADATA_KEY = "mnist_edge"  # under which the contract is in the metadata of TFLite and ONNX files
 
 
 @dataclass(frozen=True)
 class TensorInfo:
     """A tensor as the file declares it.
 
-    ``shape`` has -1 for a free dimension. ``scale`` and ``zero_point`` are empty for a float tensor, have one entry
-    for per-tensor quantization, and one per slice of ``axis`` for per-channel: real = (q - zero_point) * scale.
-    ``size_bytes`` is what a constant has of data, None where the format does not lay them out plainly.
+    Attributes:
+        name: unique in the file.
+        dtype: NumPy's name of the dtype; ``unknown`` if the parser does not know it.
+        shape: with -1 for a free dimension.
+        scale: of the quantization, real = (quantized - zero_point) * scale: empty for a float tensor, one value for
+            per-tensor quantization, one for each index of ``axis`` for per-channel quantization.
+        zero_point: as ``scale``.
+        axis: the dimension that has a scale for each index; None without per-channel quantization.
+        constant: whether the file contains the tensor's values.
+        size_bytes: size of a constant's values; None if the format does not store them as plain little-endian bytes.
     """
 
     name: str
@@ -31,9 +38,14 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class OpInfo:
-    """One operation: tensors that it reads and writes, by name; its whole numbers (strides) and fractions (alpha).
+    """One operation of the graph.
 
-    An optional input that is left out has an empty name.
+    Attributes:
+        kind: the format's name of the op, such as ``CONV_2D`` or ``Conv``.
+        inputs: names of the tensors that it reads; an optional input that is left out has an empty name.
+        outputs: names of the tensors that it computes.
+        attributes: integer options, such as ``strides`` (height, width).
+        numbers: floating-point options, such as ``alpha``.
     """
 
     kind: str
@@ -45,11 +57,19 @@ class OpInfo:
 
 @dataclass(frozen=True)
 class Contract:
-    """What a converter tells every engine, inside the file: the one place where the two agree.
+    """What a converter and the engines must agree on. It is stored inside the file as JSON, so that it cannot get lost.
 
-    The network's real input is ``pixel * pixel_scale`` for a uint8 pixel, in ``layout`` order; a quantized input tensor
-    puts that on its own grid. ``output`` says what the file answers with: ``probabilities`` or ``logits``.
-    ``preprocessor`` names how a picture becomes pixels (see ``runtime/pictures.py``).
+    Attributes:
+        model: the model's name.
+        class_names: one for each output, in order.
+        quantization: the file's precision: ``int8``, ``float16`` or ``float32``.
+        preprocessor: the name of the conversion of a picture to pixels (see `mnist_edge.vision`).
+        reference_sha256: SHA-256 of ``reference.npz``, the float answers that the file is verified against.
+        tool_version: the version of mnist-edge that made the file.
+        pixel_scale: the model's real input is ``pixel * pixel_scale`` for a uint8 pixel. A quantized input tensor holds
+            that real value with its own scale and zero point.
+        layout: order of the input's dimensions; only ``NHWC`` is known.
+        output: ``probabilities`` or ``logits``.
     """
 
     model: str
@@ -63,15 +83,15 @@ class Contract:
     output: str = "probabilities"
 
     def to_text(self) -> str:
-        """The contract as one line of JSON, keys sorted."""
+        """The contract as one line of JSON with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_text(cls, text: str) -> Contract:
-        """The inverse of `to_text`. Unknown keys are ignored.
+        """The inverse of `to_text`. Unknown keys are ignored, so that files of newer versions can be read.
 
         Raises:
-            ContentError: not a contract.
+            ContentError: the text is not a contract, or its layout or output is not known.
         """
         try:
             value = json.loads(text)
@@ -93,7 +113,16 @@ class Contract:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What is inside a model file."""
+    """What a model file contains.
+
+    Attributes:
+        format: ``c``, ``keras``, ``onnx`` or ``tflite``.
+        inputs: the tensors that the graph takes, without constants.
+        outputs: the tensors that it returns.
+        ops: in the order of execution.
+        tensors: all tensors that the file declares.
+        metadata: texts by key.
+    """
 
     format: str
     inputs: tuple[TensorInfo, ...]
@@ -104,6 +133,10 @@ class ModelFile:
 
     @property
     def contract(self) -> Contract | None:
-        """The contract in the metadata; None in a file that mnist-edge did not make."""
+        """The contract in the metadata; None if mnist-edge did not make the file.
+
+        Raises:
+            ContentError: the contract is damaged, or of a kind that this version does not know.
+        """
         text = self.metadata.get(METADATA_KEY)
         return None if text is None else Contract.from_text(text)
