@@ -111,7 +111,7 @@ def test_only_logits_that_one_layer_makes_for_the_softmax_alone_get_another_grid
     end: Callable[[Net], None], allowed: bool
 ) -> None:
     content = ended(end)
-    assert (tflite_edit._logits_grid(tflite_edit._unpack(content)) is not None) is allowed
+    assert (tflite_edit._logits(tflite_edit._unpack(content)) is not None) is allowed
     if not allowed:
         assert tflite_edit.refine_logits(content, images(), SCALE, expected(content)) == content
 
