@@ -29,6 +29,7 @@ SOURCES = (
     "conversion/onnx_graph.py",
     "conversion/request.py",
     "conversion/naming.py",
+    "conversion/converter.py",
     "formats",
     "models",
 )

@@ -19,7 +19,8 @@ from mnist_edge.results.precision import Precision
 
 PACKAGES = ("ai-edge-litert",)
 SOURCES = (
-    "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py", "formats",
+    "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py",
+    "conversion/converter.py", "formats",
     "models", "runtime/interpreter.py", "int8/quantize.py",
 )  # fmt: skip
 

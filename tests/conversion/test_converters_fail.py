@@ -18,6 +18,7 @@ from mnist_edge.formats import Contract
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.models.backend import import_keras
+from mnist_edge.results.precision import Precision
 from mnist_edge.workflows import export, verify
 from tests.conftest import Run, assert_two_lines
 
@@ -195,7 +196,7 @@ def test_output_of_native_libraries_during_an_export_goes_to_its_log(
 
 
 def test_an_onnx_file_depends_on_the_model_alone(tmp_path: Path, mnist: data.Splits) -> None:
-    """tf2onnx orders parallel branches, and names what it merges, differently each time."""
+    """The order of parallel branches and the names of merged nodes differ between two runs of tf2onnx."""
     keras = import_keras()
     layers = keras.layers
     image = keras.Input((28, 28, 1))
@@ -204,24 +205,25 @@ def test_an_onnx_file_depends_on_the_model_alone(tmp_path: Path, mnist: data.Spl
     weights = layers.Softmax()(layers.Dot(axes=(2, 2))([query, key]))
     flat, dense = _head()
     model = keras.Model(image, dense(flat(layers.Add()([tokens, layers.Dot(axes=(2, 1))([weights, value])]))))
-    request = _request(mnist.calibration.images[:20], tmp_path, "float32")
+    request = _request(mnist.calibration.images[:20], tmp_path, Precision.FLOAT32)
     assert len({isolation.attempt("onnx", onnx.convert, model, request) for _ in range(5)}) == 1
 
 
-DYING = {
+# For each way to end: the code that takes the converter's place, the timeout in s, and a part of the cause.
+ENDINGS = {
     "a crash": ("os.write(2, b'no kernel for this op\\n'); os.abort()", 600, "SIGABRT; its last output: no kernel for"),
     "an endless loop": ("import time; time.sleep(600)", 1, "no result in 1 s"),
     "an exit": ("os._exit(3)", 600, "exit 3"),
-    "an exit as if all were well": ("os._exit(0)", 600, "exit 0"),
+    "an exit with code 0": ("os._exit(0)", 600, "exit 0"),
 }
 
 
-@pytest.mark.parametrize("how", DYING)
+@pytest.mark.parametrize("how", ENDINGS)
 def test_a_converter_that_crashes_hangs_or_exits_is_an_error_with_its_last_output(
     how: str, tmp_path: Path, slice_npz: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code, seconds, cause = DYING[how]
-    patch = f"def die(*_):\n    {code}\nfrom mnist_edge.conversion import tflite\ntflite.convert = die\n"
+    code, seconds, cause = ENDINGS[how]
+    patch = f"def end(*_):\n    {code}\nfrom mnist_edge.conversion import tflite\ntflite.convert = end\n"
     monkeypatch.setattr(isolation, "_CHILD", f"import os\n{patch}{isolation._CHILD}")
     monkeypatch.setattr(isolation, "TIMEOUT_S", seconds)
     _chain(import_keras().layers.GaussianNoise(0.1), *_head()).save(tmp_path / "net.keras")
@@ -240,7 +242,7 @@ def test_a_converter_that_crashes_hangs_or_exits_is_an_error_with_its_last_outpu
     assert ("no kernel for this op" in log) == (how == "a crash")
 
 
-def _request(images: Any, folder: Path, quantization: str) -> ConversionRequest:
+def _request(images: Any, folder: Path, quantization: Precision) -> ConversionRequest:
     contract = Contract("net", tuple("0123456789"), quantization, "digit", "", "0", pixel_scale=1 / 255)
     return ConversionRequest(quantization, images, contract, folder / "log")
 
@@ -249,7 +251,7 @@ def test_a_child_process_makes_the_file_that_this_process_makes(tmp_path: Path, 
     path = tmp_path / "net.keras"
     _chain(import_keras().layers.GaussianNoise(0.1), *_head()).save(path)
     model = models.load(path)
-    request = _request(mnist.calibration.images[:20], tmp_path, "int8")
+    request = _request(mnist.calibration.images[:20], tmp_path, Precision.INT8)
     assert not isolation.is_known(model)
     child = tflite_format.read(isolation.run("tflite", tflite.convert, path, model, request))
     here = tflite_format.read(isolation.attempt("tflite", tflite.convert, model, request))
@@ -272,7 +274,7 @@ def test_the_child_process_imports_nothing_from_the_working_directory(
     for name in ("random", "keras", "textwrap"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(4)\n")
     monkeypatch.chdir(tmp_path)
-    request = _request(mnist.calibration.images[:5], tmp_path, "float32")
+    request = _request(mnist.calibration.images[:5], tmp_path, Precision.FLOAT32)
     assert isolation.run("tflite", tflite.convert, path, models.load(path), request)
 
 
@@ -290,7 +292,7 @@ def test_layers_keep_their_names_in_the_files(tmp_path: Path, mnist: data.Splits
         layers.ReLU(name="re_lu_2"), layers.SeparableConv2D(6, 3, activation="relu", name="separable_1"), *_head(),
     )  # fmt: skip
     names = [layer.name for layer in model.layers]
-    for quantization in ("float32", "int8"):
+    for quantization in (Precision.FLOAT32, Precision.INT8):
         request = _request(mnist.calibration.images[:20], tmp_path, quantization)
         content = isolation.attempt("tflite", tflite.convert, model, request)
         ops = [op for op in tflite_format.read(content).ops if op.kind.endswith("CONV_2D")]
@@ -299,7 +301,7 @@ def test_layers_keep_their_names_in_the_files(tmp_path: Path, mnist: data.Splits
             "separable_1/DEPTHWISE_CONV_2D", "separable_1/CONV_2D",
         ]  # fmt: skip
     content = isolation.attempt(
-        "onnx", onnx.convert, model, _request(mnist.calibration.images[:20], tmp_path, "float32")
+        "onnx", onnx.convert, model, _request(mnist.calibration.images[:20], tmp_path, Precision.FLOAT32)
     )
     found = onnx_format.read(content).ops
     assert [op.outputs[0].split("/")[0] for op in found if op.kind == "Conv"] == [
