@@ -159,6 +159,29 @@ def _logits_in_float(content: bytes) -> tuple[NDArray[Any], float, int]:
     return sums * np.array(weights.scale) * source.scale[0], 1.0, 0
 
 
+def test_embed_names_the_ends_and_the_result_of_every_op_and_stores_the_contract() -> None:
+    net = net_without_output()
+    net.reshape(net.shape[0])
+    dense_logits(net)
+    net.softmax()
+    contract = Contract("net", DIGITS, "int8", "digit", "", "0")
+    # The marks of two fused layers in a result's name, and of a layer in the name of its weights.
+    net.tensors[net.operators[1].outputs[0]].name = b"net/curve.layer1_1/Relu;net/conv.layer0_1/BiasAdd"
+    net.tensors[net.operators[4].inputs[1]].name = b"net/hidden.layer2_1/MatMul"
+    content = net.content()
+    file = tflite_format.read(tflite_edit.embed(content, contract, ["conv", "curve", "hidden"]))
+    assert file.inputs[0].name == "image"
+    assert [op.outputs[0] for op in file.ops] == [
+        "graph/QUANTIZE", "conv/CONV_2D", "graph/RESHAPE", "graph/RESHAPE_2", "hidden/FULLY_CONNECTED", "probabilities",
+    ]  # fmt: skip
+    assert file.contract == contract
+    before = tflite_format.read(content)
+    assert [op.kind for op in file.ops] == [op.kind for op in before.ops]
+    assert [(item.shape, item.dtype, item.scale) for item in file.tensors] == [
+        (item.shape, item.dtype, item.scale) for item in before.tensors
+    ]
+
+
 @given(st.integers(1, 5000))
 def test_negligible_logits_of_any_number_of_classes_add_at_most_as_much_as_nine_at_distance_eight(classes: int) -> None:
     distance = tflite_edit.negligible_distance(classes)

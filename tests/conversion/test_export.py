@@ -1,4 +1,4 @@
-"""Export of one file: errors, their log, and the names and the order of ops."""
+"""Export of one file: errors, their log, and the names of layers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from mnist_edge import conversion, data
 from mnist_edge.conversion import tflite
 from mnist_edge.conversion.naming import layer_of
-from mnist_edge.conversion.onnx_graph import sort
 from mnist_edge.errors import StageError, UsageError
 
 
@@ -64,20 +63,3 @@ def test_unknown_formats_and_quantizations_are_usage_errors(workspace: Path, mni
 )
 def test_the_layer_of_an_op_is_found_by_the_marks_in_its_tensors_names(names: list[str], layer: str | None) -> None:
     assert layer_of(names, ["conv_1", "norm", "re_lu_1", "inner", "inner.conv"]) == layer
-
-
-def test_parallel_branches_of_an_onnx_graph_get_the_same_order_whatever_order_they_had() -> None:
-    import onnx
-
-    helper = onnx.helper
-    nodes = [
-        helper.make_node("Relu", ["image"], ["net/left"]),
-        helper.make_node("Neg", ["image"], ["net/right"]),
-        helper.make_node("Add", ["net/left", "net/right"], ["sum"]),
-    ]
-    orders = []
-    for order in (nodes, [nodes[1], nodes[0], nodes[2]]):
-        model = helper.make_model(helper.make_graph(order, "net", [], []))
-        sort(model)
-        orders.append([node.output[0] for node in model.graph.node])
-    assert orders == [["net/left", "net/right", "sum"]] * 2
