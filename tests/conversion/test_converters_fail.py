@@ -223,7 +223,13 @@ def test_a_converter_that_crashes_hangs_or_exits_is_an_error_with_its_last_outpu
     how: str, tmp_path: Path, slice_npz: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     code, seconds, cause = ENDINGS[how]
-    patch = f"def end(*_):\n    {code}\nfrom mnist_edge.conversion import tflite\ntflite.convert = end\n"
+    patch = f"""
+from dataclasses import replace
+from mnist_edge.conversion.registry import CONVERTERS
+def end(*_):
+    {code}
+CONVERTERS["tflite"] = replace(CONVERTERS["tflite"], convert=end)
+"""
     monkeypatch.setattr(isolation, "_CHILD", f"import os\n{patch}{isolation._CHILD}")
     monkeypatch.setattr(isolation, "TIMEOUT_S", seconds)
     _chain(import_keras().layers.GaussianNoise(0.1), *_head()).save(tmp_path / "net.keras")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from mnist_edge import conversion, data
 from mnist_edge.conversion import tflite
 from mnist_edge.conversion.naming import layer_of
+from mnist_edge.conversion.registry import CONVERTERS
 from mnist_edge.errors import StageError, UsageError
 
 
@@ -34,7 +36,7 @@ def test_an_error_of_a_converter_names_the_log_and_leaves_no_file(
 
     shutil.copytree(workspace / "dense", tmp_path / "dense")
     (tmp_path / "dense" / "dense-float16.tflite").unlink(missing_ok=True)
-    monkeypatch.setattr(tflite, "convert", fail)
+    monkeypatch.setitem(CONVERTERS, "tflite", replace(CONVERTERS["tflite"], convert=fail))
     with pytest.raises(StageError, match="no kernel") as caught:
         conversion.export(tmp_path / "dense", conversion.ExportConfig("tflite", "float16"), mnist)
     log = tmp_path / "dense" / "export.log"
