@@ -1,4 +1,4 @@
-"""One description of what a model file contains, the same for all formats, and the contract in its metadata."""
+"""The structure of a model file, in the same terms for all formats, and the contract in its metadata."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class OpInfo:
 
 @dataclass(frozen=True)
 class Contract:
-    """What a converter and the engines must agree on. It is stored inside the file as JSON, so that it cannot get lost.
+    """Facts on which a converter and the engines must agree. They are stored inside the file, as JSON.
 
     Attributes:
         model: the model's name.
@@ -113,7 +113,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """What a model file contains.
+    """Structure of a model file: its ops, tensors and metadata.
 
     Attributes:
         format: ``c``, ``keras``, ``onnx`` or ``tflite``.
