@@ -77,6 +77,7 @@ def run(name: str, function: Convert, path: Path, model: Any, request: Conversio
 
 
 def _trace(model: Any, request: ConversionRequest) -> bytes:
+    """Trace a model without converting it, which raises a StageError for loops and branches."""
     inference_function(model, 1, request.contract.output)
     return b""
 
@@ -134,6 +135,7 @@ def _short(text: str) -> str:
 
 
 def _in_child(name: str, path: Path, request: ConversionRequest) -> bytes:
+    """Convert the model in a file in a child process. Arguments, result and errors are those of `run`."""
     with tempfile.TemporaryDirectory() as folder, request.log.open("ab") as log:
         result = Path(folder) / "result"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -166,7 +168,8 @@ def _last_line(text: str) -> str:
 def child() -> None:
     """Main function of the child process: reads the conversion from standard input, and writes an `_Outcome` to a file.
 
-    An exception does not travel between processes, so an error's class and texts are written.
+    An error is written as its class and texts, since pickle cannot restore an exception whose constructor takes two
+    arguments.
     """
     import faulthandler
 

@@ -139,4 +139,10 @@ class Verdicts:
 def _figures(report: ParityReport | None) -> dict[str, Any] | None:
     if report is None:
         return None
-    return {name: getattr(report, name) for name in ("passed", "accuracy", "drop_pp", "size_bytes", "image_us")}
+    return {
+        "passed": report.passed,
+        "accuracy": report.accuracy,
+        "drop_pp": report.drop_pp,
+        "size_bytes": report.size_bytes,
+        "image_us": report.image_us,
+    }
