@@ -11,12 +11,12 @@ from pathlib import Path
 
 from mnist_edge.formats import c, keras, onnx, tflite
 from mnist_edge.formats.foreign import unknown_file
-from mnist_edge.formats.model_file import METADATA_KEY, Contract, ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats.model_structure import METADATA_KEY, Contract, ModelStructure, OpInfo, TensorInfo
 
-__all__ = ["FORMATS", "METADATA_KEY", "Contract", "ModelFile", "OpInfo", "TensorInfo", "read"]
+__all__ = ["FORMATS", "METADATA_KEY", "Contract", "ModelStructure", "OpInfo", "TensorInfo", "read"]
 
 # Parser of a file's content, by suffix. A shared object is compiled from generated C and contains the same description.
-FORMATS: dict[str, Callable[[bytes], ModelFile]] = {
+FORMATS: dict[str, Callable[[bytes], ModelStructure]] = {
     ".c": c.read,
     ".keras": keras.read,
     ".onnx": onnx.read,
@@ -25,7 +25,7 @@ FORMATS: dict[str, Callable[[bytes], ModelFile]] = {
 }
 
 
-def read(content: bytes, path: Path) -> ModelFile:
+def read(content: bytes, path: Path) -> ModelStructure:
     """Parse a model file with the parser of its suffix.
 
     Args:

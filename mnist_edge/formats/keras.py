@@ -8,12 +8,12 @@ import zipfile
 from typing import Any
 
 from mnist_edge.errors import ContentError
-from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats.model_structure import ModelStructure, OpInfo, TensorInfo
 
 MAX_CONFIG_BYTES = 1 << 24
 
 
-def read(content: bytes) -> ModelFile:
+def read(content: bytes) -> ModelStructure:
     """The structure of a Keras 3 model: one op for each layer. Weights are not read, and no tensors are listed.
 
     Raises:
@@ -36,7 +36,9 @@ def read(content: bytes) -> ModelFile:
         raise ContentError(
             "The file is not a Keras 3 model (.keras archive).", "Save it again with model.save('name.keras')."
         ) from error
-    return ModelFile("keras", inputs, (), ops, (), {"keras_version": str(description.get("keras_version", "unknown"))})
+    return ModelStructure(
+        "keras", inputs, (), ops, (), {"keras_version": str(description.get("keras_version", "unknown"))}
+    )
 
 
 def _shape(config: dict[str, Any]) -> tuple[int, ...]:

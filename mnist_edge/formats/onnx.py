@@ -10,7 +10,7 @@ import struct
 
 from mnist_edge.errors import ContentError
 from mnist_edge.formats import protobuf
-from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats.model_structure import ModelStructure, OpInfo, TensorInfo
 
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
@@ -43,7 +43,7 @@ Quantization = tuple[tuple[float, ...], tuple[int, ...], int | None]  # scale, z
 _NOT_QUANTIZED: Quantization = ((), (), None)
 
 
-def read(content: bytes) -> ModelFile:
+def read(content: bytes) -> ModelStructure:
     """The structure of an ONNX model.
 
     Raises:
@@ -93,7 +93,7 @@ def read(content: bytes) -> ModelFile:
         names = [protobuf.text(value, 1) for value in protobuf.messages(graph, number)]
         return tuple(tensors[name] for name in names if name not in initializers)
 
-    return ModelFile(
+    return ModelStructure(
         format="onnx",
         inputs=declared(11),
         outputs=declared(12),

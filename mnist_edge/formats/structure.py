@@ -10,7 +10,7 @@ import math
 from typing import NoReturn
 
 from mnist_edge.errors import ContentError
-from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats.model_structure import ModelStructure, OpInfo, TensorInfo
 
 # The built-in models have half a megabyte, the largest classifiers for small boards some ten.
 MAX_FILE_BYTES = 1 << 26
@@ -31,7 +31,7 @@ _TWO_INPUTS = frozenset(
 )
 
 
-def check(file: ModelFile, allowed: frozenset[str]) -> None:
+def check(file: ModelStructure, allowed: frozenset[str]) -> None:
     """Check the structure of a file.
 
     Args:
@@ -73,7 +73,7 @@ def _check_tensor(tensor: TensorInfo) -> None:
         _refuse(f"{tensor.name} has {len(tensor.zero_point)} zero points and {channels} scales")
 
 
-def _check_order(file: ModelFile, allowed: frozenset[str]) -> None:
+def _check_order(file: ModelStructure, allowed: frozenset[str]) -> None:
     computed = {tensor.name for tensor in (*file.inputs, *(item for item in file.tensors if item.constant))}
     for op in file.ops:
         if op.kind not in allowed:

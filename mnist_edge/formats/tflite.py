@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError
 from mnist_edge.formats.flatbuffer import Table
-from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats.model_structure import ModelStructure, OpInfo, TensorInfo
 
 IDENTIFIER = b"TFL3"
 # Fields of a tensor that a classifier does not need: is_variable, sparsity, variant_tensors, external_buffer.
@@ -54,7 +54,7 @@ _ACTIVATION_SLOT = {
 }  # fmt: skip
 
 
-def read(content: bytes) -> ModelFile:
+def read(content: bytes) -> ModelStructure:
     """The structure of a TFLite file.
 
     Raises:
@@ -97,7 +97,7 @@ def read(content: bytes) -> ModelFile:
         if index >= len(buffers):
             _refuse("its metadata refers to a buffer that does not exist")
         metadata[table.string(0)] = bytes(buffers[index]).decode("utf-8", "replace")
-    return ModelFile(
+    return ModelStructure(
         format="tflite",
         inputs=at(graphs[0].numbers(1, "i")),
         outputs=at(graphs[0].numbers(2, "i")),

@@ -22,7 +22,7 @@ FILES = [
 ]
 
 
-def read(path: Path) -> formats.ModelFile:
+def read(path: Path) -> formats.ModelStructure:
     return formats.read(path.read_bytes(), path)
 
 

@@ -112,7 +112,7 @@ class Contract:
 
 
 @dataclass(frozen=True)
-class ModelFile:
+class ModelStructure:
     """Structure of a model file: its ops, tensors and metadata.
 
     Attributes:
