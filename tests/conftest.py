@@ -1,4 +1,4 @@
-"""Real data, real models, real engines: made once a session, shared by all tests."""
+"""Fixtures and assertions that all tests share. Data, models and engines are real, and made once a session."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ with contextlib.suppress(ImportError):
     importlib.import_module("tflite_runtime.interpreter")
 
 ROOT = Path(__file__).resolve().parent.parent
-# Whether the extra "dev" has tflite-runtime: it has no wheel for a later Python, and was built against numpy 1.
+# Whether tflite-runtime works here: it has no wheel for later versions of Python, and was built against numpy 1.
 TFLITE_RUNTIME = sys.version_info < (3, 12) and np.__version__.startswith("1.")
 needs_tflite_runtime = pytest.mark.skipif(
-    not TFLITE_RUNTIME, reason="tflite-runtime works with Python 3.11 and numpy 1 alone"
+    not TFLITE_RUNTIME, reason="tflite-runtime works only with Python 3.11 and numpy 1"
 )
-# Short trainings: what is tested here is the pipeline, not the accuracy.
+# Few epochs: tests check what commands do, not the accuracy of models.
 EPOCHS = {"dense": 2, "cnn": 1}
 INT8_BYTES_FLOOR = {"dense": 102_184, "cnn": 422_344}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs a trained model is slow; the rest are the unit tests: pytest -m "not slow"."""
+    """Mark tests that need a trained model, a data set or a database as slow. Unit tests: ``pytest -m "not slow"``."""
     for item in items:
         if {"workspace", "trained", "slice_npz", "postgresql"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_evidence_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """What ``bench`` measures here is no matter of the developer's own machine, nor the other way round."""
+def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep measurements of ``bench`` in tests apart from those of the user's own state folder."""
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a command line left behind."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -58,7 +58,7 @@ class Run:
 
     @property
     def json(self) -> dict[str, Any]:
-        """Exactly one object on stdout."""
+        """The object that ``--json`` printed, which must be the whole of stdout."""
         value = json.loads(self.out)
         assert isinstance(value, dict)
         return value
@@ -66,7 +66,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def cli() -> Callable[..., Run]:
-    """``mnist-edge ARGUMENTS`` in a process of its own; commands in its messages begin with ``mnist-edge`` too."""
+    """Run ``mnist-edge ARGUMENTS`` in another process. In its output, commands begin with ``mnist-edge``, too."""
 
     def run(*arguments: object, python: str = sys.executable, **options: Any) -> Run:
         environment = {**os.environ, **options.pop("env", {})}
@@ -83,13 +83,13 @@ def cli() -> Callable[..., Run]:
 
 @pytest.fixture(scope="session")
 def mnist() -> data.Splits:
-    """All of MNIST."""
+    """All images of MNIST."""
     return data.load()
 
 
 @pytest.fixture(scope="session")
 def slice_npz(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small data set of real digits: 3,000 to train on, 1,500 to test on."""
+    """A small data set of MNIST's digits: 3,000 training and 1,500 test images."""
     path = tmp_path_factory.mktemp("slice") / "slice.npz"
     np.savez(
         path,
@@ -101,7 +101,7 @@ def slice_npz(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def workspace(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both nets, trained briefly on all of MNIST, exported and verified. Tests copy what they change."""
+    """A workspace with both models, briefly trained, exported and verified. Tests change only copies of it."""
     folder = tmp_path_factory.mktemp("workspace")
     for model, epochs in EPOCHS.items():
         training.train(training.configure(model, "tutorial", epochs=epochs), mnist, folder / model)
@@ -112,6 +112,7 @@ def workspace(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT], check=True, capture_output=True
@@ -120,14 +121,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def unavailable(what: str) -> NoReturn:
-    """End a test that needs something from outside: a failure where CI runs, a skip with its reason elsewhere."""
+    """End a test that needs something that is not on this machine: in CI it fails, elsewhere it is skipped."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing, and CI must have it")
     pytest.skip(f"{what} is not on this machine")
 
 
 def assert_two_lines(run: Run, code: int) -> None:
-    """The documented way to fail: exit code, one line of cause, one of remedy, no traceback."""
+    """Assert that a command failed as documented: exit code, one line of cause, one of remedy, and no traceback."""
     assert run.code == code, run
     lines = [line for line in run.err.splitlines() if not line.endswith(" ...")]
     assert len(lines) == 2, run.err

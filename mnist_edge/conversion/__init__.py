@@ -1,4 +1,4 @@
-"""From a Keras model to a file that an engine runs. One format a module; `registry` names them."""
+"""Conversion of Keras models to files that engines run. Each format has its own module; `registry` lists them."""
 
 from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, export, file_name
 from mnist_edge.conversion.registry import CONVERTERS, formats

@@ -1,4 +1,4 @@
-"""A record of the images that calibrated a quantizer, precise enough to prove later that none was a test image."""
+"""Record of the images of an activation calibration, with which it can be proved later that none was a test image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from mnist_edge.data import Splits, image_digests
 
 
 def record(splits: Splits) -> dict[str, Any]:
-    """Count, seed, rows of the training file, and a digest of every calibration image, as a JSON value."""
+    """The manifest's record of the calibration images of a data set, as a JSON object.
+
+    It has their number, the seeds that chose them, the SHA-256 of the training file, their rows in that file, and a
+    digest of every image.
+    """
     return {
         "count": len(splits.calibration),
         "seed": splits.calibration_seed,

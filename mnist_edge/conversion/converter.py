@@ -1,4 +1,4 @@
-"""What a converter is: how it describes itself, and the function that makes a file of a Keras model."""
+"""The interface of a converter."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ class Converter:
     """A format that Keras models are exported to.
 
     Attributes:
-        name: what ``--format`` takes. suffix: of its files, with the dot.
-        precisions: those that it makes.
-        packages: distributions that its output depends on besides TensorFlow and Keras.
-        sources: files and folders of this package that its output depends on; a change of them makes files outdated.
-        convert: makes the content of a file of a Keras model.
-        finish: a last step, which is given the test images to state the accuracy on them.
-        companions: further files that belong to one, by name, from its content and its stem.
-        on_demand: it is made only if it is named, because it does not know every op that a Keras model may have.
+        name: as ``--format`` takes it.
+        suffix: of the files, with the dot.
+        precisions: that the converter can make.
+        packages: distributions on which the content depends, besides TensorFlow and Keras.
+        sources: files and folders, relative to the package's folder, on whose code the content depends: if it changes,
+            existing files are outdated.
+        convert: takes a Keras model and a request, and returns the content of the file.
+        finish: takes that content and the test images, and returns the content with its accuracy on them.
+        companions: takes the content and the stem of the file's name, and returns further files by name.
+        on_demand: True if ``--format all`` leaves the format out, because it supports only a part of Keras's layers.
     """
 
     name: str

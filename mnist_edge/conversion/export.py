@@ -1,4 +1,4 @@
-"""``export``: convert, embed the contract, write whole, record; and do nothing if nothing has changed."""
+"""Export of a trained model to one file, unless the file exists and its inputs have not changed."""
 
 from __future__ import annotations
 
@@ -21,43 +21,54 @@ from mnist_edge.errors import suggest
 from mnist_edge.formats import Contract
 from mnist_edge.models.backend import installed_versions
 from mnist_edge.results import Artifact
+from mnist_edge.results.precision import Precision
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
 
 LOG_NAME = "export.log"
-BACKENDS = ("all", "c99", "arm", "x86")  # of generated C
+BACKENDS = ("all", "c99", "arm", "x86")  # sets of kernels in generated C
 PACKAGE_FOLDER = Path(__file__).parent.parent
 CODE_SUFFIXES = (".py", ".c", ".in")
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What to make: a format by name, and ``int8``, ``float16`` or ``float32``; of C, the backends it has."""
+    """Which file to make.
+
+    Attributes:
+        format: name of a converter.
+        quantization: the precision: ``int8``, ``float16`` or ``float32``.
+        backend: sets of kernels that generated C contains, one of `BACKENDS`; other formats ignore it.
+    """
 
     format: str
-    quantization: str = "int8"
+    quantization: str = Precision.INT8
     backend: str = "all"
 
 
 def file_name(model: str, config: ExportConfig) -> str:
-    """The artifact's name in the model's folder."""
+    """The file's name in the folder of the named model.
+
+    Raises:
+        UsageError: no such format.
+    """
     return f"{model}-{config.quantization}{_converter(config).suffix}"
 
 
 def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progress = no_progress) -> Artifact:
-    """Make one artifact from the model in a folder, with its manifest entry.
+    """Export the model in a folder to one file, and record it in the folder's manifest.
 
     Args:
-        folder: holds ``model.keras`` and ``reference.npz``; its name is the model's.
-        config: format and quantization.
-        splits: its calibration part sets the activations' ranges.
-        progress: told when a conversion starts.
+        folder: contains ``model.keras`` and ``reference.npz``, and has the model's name.
+        config: which file to make.
+        splits: the calibration images set the ranges of activations; accuracy is measured on the test images.
+        progress: called when a conversion starts and when it ends.
 
     Returns:
-        The artifact; ``fresh`` is False where it was there already, made from the same inputs.
+        The file; ``fresh`` is False if it existed and was made from the same inputs.
 
     Raises:
-        UsageError: no such format, quantization or backend.
-        StageError: the conversion failed; what the converter printed is appended to ``export.log``.
+        UsageError: no such format or backend, or the format does not have this precision.
+        StageError: the conversion failed. The converter's output is in ``export.log``.
         MissingError: a package of the build machine is not installed.
     """
     converter = _converter(config)
@@ -65,6 +76,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         raise suggest(config.quantization, list(converter.precisions), f"quantization for {config.format}")
     if config.backend not in BACKENDS:
         raise suggest(config.backend, list(BACKENDS), "backend")
+    precision = Precision(config.quantization)
     manifest = Manifest.load(folder)
     source, reference = manifest.files[KERAS_NAME], manifest.files[REFERENCE_NAME]
     facts = {
@@ -74,7 +86,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         "model_sha256": source["sha256"],
         "reference_sha256": reference["sha256"],
         "class_names": source["class_names"],
-        "calibration": calibration.record(splits) if config.quantization == "int8" else None,
+        "calibration": calibration.record(splits) if precision == Precision.INT8 else None,
         "versions": installed_versions(("tensorflow", "keras", *converter.packages)),
         "code_sha256": code_sha256(converter.sources),
     }
@@ -86,17 +98,17 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         with (folder / LOG_NAME).open("ab") as log:
             log.write(f"== {name}\n".encode())
         model = models.load(folder / KERAS_NAME)
-        request = _request(folder, model, manifest, config, splits.calibration.images)
+        request = _request(model, manifest, precision, splits.calibration.images, config.backend)
         try:
             content = isolation.run(config.format, converter.convert, folder / KERAS_NAME, model, request)
         finally:
             progress(f"converting {name}", 1, 1)
         if converter.finish is not None:
             content = converter.finish(content, splits.test)
-        made = {"key": key, "format": config.format, "quantization": config.quantization, "model": folder.name}
+        new_entry = {"key": key, "format": config.format, "quantization": config.quantization, "model": folder.name}
         companions = converter.companions(content, Path(name).stem) if converter.companions is not None else {}
-        beside = {other: (text, {"key": key}) for other, text in companions.items()}
-        manifest.commit({name: (content, {**made, "made_by": facts}), **beside})
+        companion_files = {other: (text, {"key": key}) for other, text in companions.items()}
+        manifest.commit({name: (content, {**new_entry, "made_by": facts}), **companion_files})
     entry = manifest.files[name]
     return Artifact(
         path=str(folder / name), format=config.format, model=folder.name, quantization=config.quantization,
@@ -105,10 +117,13 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
 
 
 def code_sha256(sources: Sequence[str]) -> str:
-    """Hash of code and templates of this package, so that a file made by other code is not taken for current.
+    """SHA-256 over code and templates of this package. It is a part of a file's key: other code, another file.
 
     Args:
-        sources: files and folders below the package's folder; of a folder all files count, at any depth.
+        sources: files and folders, relative to the package's folder. A folder stands for all code in it, at any depth.
+
+    Raises:
+        FileNotFoundError: a source does not exist or has no code.
     """
     paths: set[Path] = set()
     for source in sources:
@@ -121,20 +136,20 @@ def code_sha256(sources: Sequence[str]) -> str:
 
 
 def _request(
-    folder: Path, model: Any, manifest: Manifest, config: ExportConfig, images: NDArray[np.uint8]
+    model: Any, manifest: Manifest, precision: Precision, images: NDArray[np.uint8], backend: str
 ) -> ConversionRequest:
     source = manifest.files[KERAS_NAME]
     contract = Contract(
-        model=folder.name,
+        model=manifest.folder.name,
         class_names=tuple(source["class_names"]),
-        quantization=config.quantization,
+        quantization=precision,
         preprocessor=source["preprocessor"],
         reference_sha256=manifest.files[REFERENCE_NAME]["sha256"],
         tool_version=__version__,
         pixel_scale=models.pixel_scale(model),
         output=source["output"],
     )
-    return ConversionRequest(config.quantization, images, contract, folder / LOG_NAME, config.backend)
+    return ConversionRequest(precision, images, contract, manifest.folder / LOG_NAME, backend)
 
 
 def _converter(config: ExportConfig) -> Converter:

@@ -1,8 +1,9 @@
-"""Keras to ONNX: static int8 (QDQ) that takes raw uint8 pixels, float16, and the float32 twin.
+"""Keras to ONNX: int8 (static quantization, QDQ format) that takes uint8 pixels, float16, and float32.
 
-Activations are unsigned and weights signed, per-channel, with their range reduced to seven bits. Processors with AVX2
-but without VNNI add pairs of 8-bit products in 16 bits, which saturates with full-range weights and moves probabilities
-(measured: `benchmarks/onnx_choices.py`); reduced, nothing saturates, at the full speed of VNNI elsewhere.
+Activations are uint8, weights int8 with a scale for each channel and a range reduced to seven bits. Processors with
+AVX2 but without VNNI add pairs of 8-bit products in 16 bits. With eight-bit weights these sums saturate, which changes
+probabilities (`benchmarks/onnx_choices.py` measures it); with seven bits they cannot. Processors with VNNI are as fast
+with seven bits.
 """
 
 from __future__ import annotations
@@ -28,36 +29,39 @@ SOURCES = (
     "conversion/onnx_graph.py",
     "conversion/request.py",
     "conversion/naming.py",
+    "conversion/converter.py",
     "formats",
     "models",
 )
 
 OPSET = 17
-CALIBRATION_BATCH = 64
+CALIBRATION_BATCH = 64  # images
 
 
 def convert(model: Any, request: ConversionRequest) -> bytes:
-    """An ONNX file of a Keras model, with a free batch dimension.
+    """Convert a Keras model to an ONNX file with a free batch dimension.
+
+    An edit of the int8 graph is kept only if it is no less close to the float model on the calibration images.
 
     Args:
-        model: takes float32 (n, h, w, 1).
-        request: quantization, calibration images, and the contract to embed.
+        model: takes float32 (n, h, w) or (n, h, w, 1).
+        request: the precision, the calibration images, and the contract to store in the file.
 
     Raises:
-        StageError: the input reaches a float op before it is quantized.
+        StageError: in the int8 graph, a float op computes with the input before it is quantized.
     """
     import onnx
 
     graph = unedited(model, request)
-    if request.quantization == "int8":
+    if request.quantization == Precision.INT8:
         inputs = calibration_inputs(model, request)
         expected = np.asarray(model.predict_on_batch(inputs), np.float32)
-        edited = _keep_logits_float(graph)
-        if _distance(edited, inputs, expected) <= _distance(graph, inputs, expected):
-            graph = edited
-        edited = _take_pixels(graph, request.contract.pixel_scale)
-        if edited is not None and _same_answers(edited, graph, inputs, request.contract.pixel_scale):
-            graph = edited
+        float_logits = _keep_logits_float(graph)
+        if _distance(float_logits, inputs, expected) <= _distance(graph, inputs, expected):
+            graph = float_logits
+        pixel_input = _take_pixels(graph, request.contract.pixel_scale)
+        if pixel_input is not None and _same_answers(pixel_input, graph, inputs, request.contract.pixel_scale):
+            graph = pixel_input
     del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, {METADATA_KEY: request.contract.to_text()})
     graph.graph.name = request.contract.model
@@ -67,7 +71,10 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
 
 
 def unedited(model: Any, request: ConversionRequest) -> Any:
-    """The model as tf2onnx and ONNX Runtime's quantizer make it: float input, without contract."""
+    """The ONNX model as tf2onnx and ONNX Runtime's quantizer make it: with float input, and without a contract.
+
+    Nodes and tensors have the names that `onnx_graph.rename` gives. Arguments are those of `convert`.
+    """
     import tf2onnx
 
     function, signature = inference_function(model, None, request.contract.output)
@@ -75,18 +82,19 @@ def unedited(model: Any, request: ConversionRequest) -> Any:
     simplify_reshapes(graph)
     sort(graph)
     rename(graph, layer_names(model))
-    if request.quantization == "int8":
+    if request.quantization == Precision.INT8:
         return _quantize(graph, model, request)
-    if request.quantization == "float16":
+    if request.quantization == Precision.FLOAT16:
         from onnxruntime.quantization.onnx_model import ONNXModel
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         graph = convert_float_to_float16(graph, keep_io_types=True)
-        ONNXModel(graph).topological_sort()  # the casts at both ends were appended
+        ONNXModel(graph).topological_sort()  # the converter appends the casts of input and output at the end
     return graph
 
 
 def _quantize(model: Any, keras_model: Any, request: ConversionRequest) -> Any:
+    """The ONNX model, quantized to int8 by ONNX Runtime."""
     import onnx
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -109,7 +117,7 @@ def _quantize(model: Any, keras_model: Any, request: ConversionRequest) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         plain, prepared, quantized = (str(Path(folder) / f"{name}.onnx") for name in ("plain", "prepared", "quantized"))
         onnx.save_model(model, plain)
-        # The symbolic step is for graphs with computed shapes, and wants one package more; ours have none left.
+        # Symbolic shape inference needs another package. `simplify_reshapes` has removed the computed shapes.
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
         quantize_static(
             prepared,
@@ -120,17 +128,18 @@ def _quantize(model: Any, keras_model: Any, request: ConversionRequest) -> Any:
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            # Its result needs no grid of 1/256; see `_keep_logits_float` for its input.
+            # Float probabilities are not rounded to steps of 1/256. `_keep_logits_float` does the same for its input.
             nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
         )
         return onnx.load_model(quantized)
 
 
 def _keep_logits_float(model: Any) -> Any:
-    """A copy in which the last layer hands its sums to the output's softmax as floats, not rounded to 256 steps.
+    """A copy of the model whose final softmax reads the last layer's float results, not results rounded to 256 steps.
 
-    On that grid the two best classes often tie. Acts only on the softmax that makes the output, and only if a
-    QuantizeLinear and DequantizeLinear pair that nothing else reads feeds it; else the copy is unchanged.
+    With rounded logits the two best classes often have equal probabilities. The copy is unchanged unless a softmax
+    makes the output, its input comes from a QuantizeLinear and a DequantizeLinear, and no other node reads their
+    results.
     """
     import onnx
 
@@ -147,14 +156,22 @@ def _keep_logits_float(model: Any) -> Any:
     quantize = made_by.get(dequantize.input[0])
     if quantize is not None and quantize.op_type == "QuantizeLinear":
         readers = [node for node in graph.node if {*quantize.output, *dequantize.output} & set(node.input)]
-        if len(readers) == 2:  # each other, and the softmax
+        if len(readers) == 2:  # the DequantizeLinear and the softmax
             softmax.input[0] = quantize.input[0]
             prune(graph)
     return edited
 
 
 def answers_of(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
-    """The output of an ONNX model for its input (n, ...), float32 (n, classes)."""
+    """Run an ONNX model with ONNX Runtime on the CPU.
+
+    Args:
+        model: an ``onnx.ModelProto``.
+        inputs: (n, ...), with the dtype that the model takes.
+
+    Returns:
+        The model's first output, float32 (n, classes).
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -164,23 +181,24 @@ def answers_of(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _distance(model: Any, inputs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """Mean squared distance of a model's answers from the expected ones, float32 (n, classes)."""
+    """Mean over the images of the squared distance between a model's output and the expected output, (n, classes)."""
     return float(((answers_of(model, inputs) - expected) ** 2).sum(axis=1).mean())
 
 
 def _same_answers(pixels: Any, floats: Any, inputs: NDArray[np.float32], pixel_scale: float) -> bool:
-    """Whether a model of uint8 pixels answers as the one of float inputs that it was made from."""
+    """Whether a model that takes uint8 pixels has the same outputs as the model with float input it was made from."""
     images = np.rint(inputs / np.float32(pixel_scale)).astype(np.uint8)
     return bool(np.allclose(answers_of(pixels, images), answers_of(floats, inputs), atol=1e-4))
 
 
 def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
-    """A copy that takes uint8 pixels if the graph would quantize its float input on their grid; else None.
+    """A copy of an int8 model that takes uint8 pixels; None if it cannot be made.
 
-    The pixel then is the quantized value. With another grid the bias of the first layer would no longer fit its input.
+    The QuantizeLinear of the input is removed, so that a pixel is the quantized value. This is correct only if it has
+    the scale ``pixel_scale`` and the zero point 0: the quantized bias of the first layer depends on the input's scale.
 
     Raises:
-        StageError: the input reaches another op first, which would compute in float.
+        StageError: another op than QuantizeLinear computes with the input first, and would do so in float.
     """
     import onnx
     from onnx import numpy_helper
@@ -191,10 +209,10 @@ def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
     constants = {item.name: item for item in graph.initializer}
     name = graph.input[0].name
     while True:
-        nodes = [node for node in graph.node if name in node.input]
-        if len(nodes) != 1:
+        readers = [node for node in graph.node if name in node.input]
+        if len(readers) != 1:
             return None
-        node = nodes[0]
+        (node,) = readers
         if node.op_type not in MOVES:
             break
         name = node.output[0]
@@ -203,10 +221,10 @@ def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
             f"The input of the int8 graph reaches a float {node.op_type} first.", "Export with --quantize float16."
         )
     scale, zero_point = (constants[item] for item in node.input[1:3])
-    readers = [item for item in graph.node if scale.name in item.input or zero_point.name in item.input]
-    found = float(numpy_helper.to_array(scale)), int(numpy_helper.to_array(zero_point))
-    shared = len([item for item in readers if item.op_type == "QuantizeLinear"]) > 1
-    if shared or found[1] != 0 or abs(found[0] / pixel_scale - 1) > 1e-4:
+    sharing = [item for item in graph.node if scale.name in item.input or zero_point.name in item.input]
+    shared = sum(item.op_type == "QuantizeLinear" for item in sharing) > 1
+    relative = float(numpy_helper.to_array(scale)) / pixel_scale
+    if shared or int(numpy_helper.to_array(zero_point)) != 0 or abs(relative - 1) > 1e-4:
         return None
     scale.CopyFrom(numpy_helper.from_array(np.array(pixel_scale, np.float32), scale.name))
     zero_point.CopyFrom(numpy_helper.from_array(np.array(0, np.uint8), zero_point.name))
@@ -215,7 +233,7 @@ def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
     for other in graph.node:
         other.input[:] = [name if item == quantized else item for item in other.input]
     graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
-    # Types of what lies between the input and here were float; the checker infers them again.
+    # Recorded types of tensors after the input were float; ONNX infers them again.
     del graph.value_info[:]
     return edited
 

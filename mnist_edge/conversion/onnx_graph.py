@@ -1,4 +1,4 @@
-"""Edits of the graph that tf2onnx makes: constant shapes, an order and names that depend on the model alone."""
+"""Edits of tf2onnx's graph: constant shapes, and an order and names of nodes that are the same in every run."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import numpy as np
 from mnist_edge.conversion.naming import layer_of
 from mnist_edge.conversion.request import INPUT_NAME
 
-# Ops that move values without changing them: a quantization may be exchanged with them.
+# Ops that only move values: quantizing before or after them gives the same result.
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def simplify_reshapes(model: Any) -> None:
-    """Give every reshape that only leaves the batch free a constant shape; what computed it goes away.
+    """Replace the computed shape of a Reshape by a constant one, if only one dimension depends on the batch size.
 
-    The shapes are observed at two batch sizes: a computed shape is beyond static inference.
+    The graph is run with two batch sizes to see which dimensions change, since shape inference does not follow computed
+    shapes. Nodes that computed a replaced shape are removed.
     """
     import onnx
     import onnxruntime
@@ -32,8 +33,8 @@ def simplify_reshapes(model: Any) -> None:
     probe.graph.output.extend(onnx.ValueInfoProto(name=node.output[0]) for node in reshapes)
     session = onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
     sizes = [dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim][1:]
-    seen = [session.run(None, {INPUT_NAME: np.zeros((batch, *sizes), np.float32)}) for batch in (2, 3)]
-    for node, two, three in zip(reshapes, *seen, strict=True):
+    reshaped = [session.run(None, {INPUT_NAME: np.zeros((batch, *sizes), np.float32)}) for batch in (2, 3)]
+    for node, two, three in zip(reshapes, *reshaped, strict=True):
         if two.ndim == three.ndim:
             shape = [a if a == b else -1 for a, b in zip(two.shape, three.shape, strict=True)]
             if shape.count(-1) == 1:
@@ -44,7 +45,7 @@ def simplify_reshapes(model: Any) -> None:
 
 
 def prune(graph: Any) -> None:
-    """Drop nodes and constants that nothing reads."""
+    """Remove nodes and constants whose results no node and no output reads."""
     while True:
         read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
         dead = [node for node in graph.node if not read & set(node.output)]
@@ -57,47 +58,54 @@ def prune(graph: Any) -> None:
 
 
 def sort(model: Any) -> None:
-    """Bring the nodes into an order that depends on the graph alone; tf2onnx mixes parallel branches as it comes.
+    """Sort the nodes into a topological order that depends on the graph alone.
 
-    Nodes are numbered by their place. The layers of an int8 file are compared with the float export's by these names.
+    tf2onnx may put parallel branches into any order. `rename` numbers nodes by this order, and layers of an int8
+    file are compared with the float export's by these names.
     """
     graph = model.graph
     waiting = list(graph.node)
     made_by = {name for node in waiting for name in node.output}
-    place: dict[str, int] = {}
+    positions: dict[str, int] = {}  # of the nodes in the new order, by the names of their results
 
     def rank(node: Any) -> tuple[str, list[int]]:
-        # TensorFlow's name, without the counter of tf2onnx; then the places of what it reads.
+        # TensorFlow's name without the counter that tf2onnx appends, then the positions of the node's inputs.
         name = "" if node.op_type in MOVES else re.sub(r"__\d+", "", node.output[0])
-        return name, [place.get(name, -1) for name in node.input]
+        return name, [positions.get(name, -1) for name in node.input]
 
     ordered: list[Any] = []
     while waiting:
-        ready = [node for node in waiting if all(name in place for name in node.input if name in made_by)]
+        ready = [node for node in waiting if all(name in positions for name in node.input if name in made_by)]
         following = min(ready, key=rank)
         waiting.remove(following)
-        place.update(dict.fromkeys(following.output, len(ordered)))
+        positions.update(dict.fromkeys(following.output, len(ordered)))
         ordered.append(following)
     del graph.node[:]
     graph.node.extend(ordered)
 
 
 def rename(model: Any, layers: list[str]) -> None:
-    """Give nodes and tensors names that depend on the graph alone, which those of tf2onnx do not.
+    """Give nodes and tensors names that depend on the graph alone; those of tf2onnx differ from run to run.
 
-    A node is ``layer/Op``, if its weights or its result tell the Keras layer, and its result has its name.
+    A node is named ``layer/Op_position``, with ``graph`` for a node that comes from no single Keras layer. Its results
+    and constants begin with its name. Initializers are sorted by name, and the first dimension of input and output is
+    free.
+
+    Args:
+        model: a sorted ``onnx.ModelProto``, which is changed.
+        layers: the names of the Keras model's layers, from `layer_names`.
     """
     graph = model.graph
     ends = {value.name for value in [*graph.input, *graph.output]}
     constants = {item.name for item in graph.initializer}
     names: dict[str, str] = {}
     for index, node in enumerate(graph.node):
-        # tf2onnx merges equal constants of layers; weights are a layer's own.
+        # tf2onnx merges equal constants of several layers under one name, so weights are asked before other constants.
         fixed = [name for name in node.input if name in constants]
-        own = fixed[:1] if node.op_type in _WEIGHTED else []
-        layer = layer_of([*own, *node.output], layers) or layer_of(fixed, layers)
+        weights = fixed[:1] if node.op_type in _WEIGHTED else []
+        layer = layer_of([*weights, *node.output], layers) or layer_of(fixed, layers)
         readers = sum(bool(set(node.output) & set(other.input)) for other in graph.node)
-        # tf2onnx puts such nodes between layers, and merges equal ones of several layers under any of their names.
+        # tf2onnx inserts such nodes between layers, and merges equal ones of several layers under one of their names.
         if node.op_type in MOVES and ("__" in node.output[0] or readers > 1):
             layer = None
         node.name = f"{layer or 'graph'}/{node.op_type}_{index}"

@@ -1,4 +1,4 @@
-"""The converters, one a module. A new one is a module that makes a `Converter`, and its line in ``CONVERTERS``."""
+"""Registry of the converters. To add a format, write a module with a `Converter` and name it in ``CONVERTERS``."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ CONVERTERS: dict[str, Converter] = {
 
 
 def formats(every: bool = True) -> list[str]:
-    """The names of the formats; without ``every`` those that take any model, which is what ``all`` stands for."""
+    """The names of the formats: of all, or with ``every=False`` of those that ``--format all`` makes."""
     return [name for name, item in CONVERTERS.items() if every or not item.on_demand]

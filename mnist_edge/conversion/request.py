@@ -1,4 +1,4 @@
-"""Input of every converter: the request, the calibration inputs, and the model as a function."""
+"""Input of the converters: the request, the calibration inputs, and the model as a TensorFlow function."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from mnist_edge.conversion.naming import layer_names, layer_of, marked_layers
 from mnist_edge.errors import StageError
 from mnist_edge.formats import Contract
 from mnist_edge.models.backend import import_tensorflow
+from mnist_edge.results.precision import Precision
 
-INPUT_NAME = "image"
-# Ops of TensorFlow that branch or repeat. TFLite's calibrator crashes on them, and no engine here is given them (see
-# `mnist_edge.formats`).
+INPUT_NAME = "image"  # of the input tensor in every exported file
+# Ops of TensorFlow that branch or loop. TFLite's calibrator crashes on them, and `mnist_edge.formats` refuses files
+# that have them.
 _CONTROL_FLOW = ("Case", "For", "If", "StatelessCase", "StatelessIf", "StatelessWhile", "While")
 
 
@@ -24,12 +25,15 @@ _CONTROL_FLOW = ("Case", "For", "If", "StatelessCase", "StatelessIf", "Stateless
 class ConversionRequest:
     """One conversion.
 
-    ``quantization`` is ``int8``, ``float16`` or ``float32``; ``calibration`` are uint8 images (n, h, w, 1) from the
-    training split; ``contract`` is to be embedded in the file; ``log`` is where the converters' output goes;
-    ``backend`` says which kernels generated C has: ``c99``, ``arm``, ``x86`` or ``all``.
+    Attributes:
+        quantization: precision of the file.
+        calibration: images of the training data for the activation calibration, uint8 (n, h, w, 1).
+        contract: to be stored in the file.
+        log: path of the file to which the converter's output is appended.
+        backend: sets of kernels that generated C contains: ``c99``, ``arm``, ``x86`` or ``all``.
     """
 
-    quantization: str
+    quantization: Precision
     calibration: NDArray[np.uint8]
     contract: Contract
     log: Path
@@ -37,10 +41,11 @@ class ConversionRequest:
 
 
 def calibration_inputs(model: Any, request: ConversionRequest) -> NDArray[np.float32]:
-    """The calibration images as the model's float32 input (n, *input shape), spanning the whole range of pixels.
+    """The calibration images as the model's float32 input (n, *input shape), with pixels from 0 to 255.
 
-    A quantizer takes the input's grid from the lowest and the highest value that it sees. Images without a 0 or a 255
-    get one in a corner: the grid is then that of all pixels, and a brighter image than these does not saturate.
+    A quantizer computes the input's scale and zero point from the lowest and the highest value of the calibration
+    images. If no image has a pixel of 0 or 255, one corner pixel is set to it: otherwise brighter images than these
+    would saturate.
     """
     shape = tuple(model.inputs[0].shape)[1:]
     images = request.calibration.copy() if request.calibration.size > 1 else np.repeat(request.calibration, 2, axis=0)
@@ -52,12 +57,15 @@ def calibration_inputs(model: Any, request: ConversionRequest) -> NDArray[np.flo
 
 
 def inference_function(model: Any, batch: int | None, output_name: str) -> tuple[Any, Any]:
-    """The model in inference mode as a ``tf.function`` with stable names, and its input signature.
+    """The model in inference mode as a ``tf.function``, and its input signature.
 
-    Input ``image``: float32 (batch, *input shape).
+    Args:
+        model: a Keras model.
+        batch: batch size of the input ``image``, float32 (batch, *input shape); None for a free one.
+        output_name: name of the output.
 
     Raises:
-        StageError: the model has a loop or a branch, as a recurrent layer has.
+        StageError: the model loops or branches, as a recurrent layer does.
     """
     tf = import_tensorflow()
     signature = [tf.TensorSpec([batch, *model.inputs[0].shape[1:]], tf.float32, name=INPUT_NAME)]
@@ -73,6 +81,6 @@ def inference_function(model: Any, batch: int | None, output_name: str) -> tuple
         layer = layer_of([loops[0]], layer_names(model))
         raise StageError(
             f"The model's layer {layer or loops[0]} loops or branches, which no engine here runs.",
-            "Put convolutions in its place; a recurrent layer with unroll=True can be exported with --format onnx.",
+            "Replace it by convolutions; a recurrent layer with unroll=True can be exported with --format onnx.",
         )
     return function, signature

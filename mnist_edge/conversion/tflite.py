@@ -1,4 +1,4 @@
-"""Keras to TensorFlow Lite: full-integer int8 that takes raw uint8 pixels, float16, and the float32 twin."""
+"""Keras to TensorFlow Lite: full-integer int8 that takes uint8 pixels, float16, and float32."""
 
 from __future__ import annotations
 
@@ -19,28 +19,29 @@ from mnist_edge.results.precision import Precision
 
 PACKAGES = ("ai-edge-litert",)
 SOURCES = (
-    "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py", "formats",
+    "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py",
+    "conversion/converter.py", "formats",
     "models", "runtime/interpreter.py", "int8/quantize.py",
 )  # fmt: skip
 
 
 def convert(model: Any, request: ConversionRequest) -> bytes:
-    """A TFLite file of a Keras model.
+    """Convert a Keras model to a TFLite file.
 
-    int8: weights per-channel, activations per-tensor, uint8 input, int8 output; an op that would stay float fails the
-    conversion. The input's grid is that of the pixels, scale ``pixel_scale`` and zero point 0, unless an op of the
-    model ties it to another tensor's; readers of the file take the grid that it declares.
+    int8: weights have a scale for each channel, activations one for each tensor; the input is uint8, the output int8.
+    The input's scale is ``pixel_scale`` and its zero point 0, unless an op forces input and output to have the same
+    ones; engines use those that the file declares.
 
     Args:
-        model: takes float32 (n, h, w, 1).
-        request: quantization, calibration images, and the contract to embed.
+        model: takes float32 (n, h, w) or (n, h, w, 1).
+        request: the precision, the calibration images, and the contract to store in the file.
 
     Raises:
-        StageError: an op of the model has no int8 kernel.
+        StageError: with int8, an op of the model has no integer kernel.
     """
     content = unedited(model, request)
     layers = layer_names(model)
-    if request.quantization == "int8":
+    if request.quantization == Precision.INT8:
         _require_integer_ops(content, layers)
         if request.contract.output == "probabilities":
             expected = models.outputs(model, request.calibration)
@@ -49,20 +50,23 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
 
 
 def unedited(model: Any, request: ConversionRequest) -> bytes:
-    """The file as TensorFlow's converter makes it, without contract and for one image at a time."""
+    """The file as TensorFlow's converter makes it: without a contract, and with a batch size of 1.
+
+    Arguments are those of `convert`.
+    """
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    # Batch 1 keeps the shape arithmetic of a free batch out of the graph; `free_batch` gives it back afterwards.
+    # With a free batch size the graph would compute shapes. `free_batch` frees the dimension afterwards.
     function, _ = inference_function(model, 1, request.contract.output)
-    # Frozen first: the calibrator cannot read the variables of a Keras 3 model.
+    # Variables become constants first: the calibrator cannot read the variables of a Keras 3 model.
     frozen = convert_variables_to_constants_v2(function.get_concrete_function())
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen], model)
-    if request.quantization != "float32":
+    if request.quantization != Precision.FLOAT32:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if request.quantization == "float16":
+    if request.quantization == Precision.FLOAT16:
         converter.target_spec.supported_types = [tf.float16]
-    if request.quantization == "int8":
+    if request.quantization == Precision.INT8:
         images = calibration_inputs(model, request)
 
         def samples() -> Iterator[list[np.ndarray[Any, Any]]]:
@@ -78,22 +82,23 @@ def unedited(model: Any, request: ConversionRequest) -> bytes:
 
 
 def _require_integer_ops(content: bytes, layers: Sequence[str]) -> None:
-    """Check that nothing in a converter's int8 file computes in float.
+    """Check that no op of an int8 file computes in float.
 
     Args:
-        content: a file whose tensors have the converter's names. layers: see `layer_names`.
+        content: a file whose tensors have the names that the converter gave them.
+        layers: the names of the Keras model's layers, from `layer_names`.
 
     Raises:
-        StageError: an op has no int8 kernel. It is named with its layer.
+        StageError: an op has no integer kernel. The message names the op and its layer.
     """
     file = tflite.read(content)
     floats = {tensor.name for tensor in file.tensors if tensor.dtype.startswith("float")}
     found = [op for op in file.ops if floats & {*op.inputs, *op.outputs}]
     if not found:
         return
-    # The converter surrounds an op that has no int8 kernel with these two.
+    # The converter inserts these two around an op that has no integer kernel.
     op = next((op for op in found if op.kind not in ("QUANTIZE", "DEQUANTIZE")), found[0])
-    # The converter replaces the name of what the last layer returns.
+    # The converter replaces the name of the model's output, so that it has no mark.
     last = layers[-1] if op.outputs[0] == file.outputs[0].name else None
     layer = layer_of([*op.outputs, *op.inputs[1:2]], layers) or last
     where = f"its layer {layer}" if layer else f"what makes {op.outputs[0]}"

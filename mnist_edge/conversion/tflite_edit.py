@@ -1,4 +1,4 @@
-"""Edits of a converter's TFLite file: stable names, the contract, a free batch dimension, a finer grid of logits."""
+"""Edits of a converter's TFLite file: names, the contract, a free batch dimension, and a smaller scale of logits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from mnist_edge.formats import METADATA_KEY, Contract, tflite
 from mnist_edge.int8.quantize import dequantize, quantize
 from mnist_edge.runtime.interpreter import reference_kernels_abort
 
-# Codes of the schema: builtin ops, and the type of a tensor.
+# Codes in TFLite's schema of builtin ops, and of types of tensors.
 _CONV_2D, _DEPTHWISE_CONV_2D, _FULLY_CONNECTED, _RESHAPE, _SOFTMAX = 3, 4, 9, 22, 25
 _WEIGHTED = (_CONV_2D, _DEPTHWISE_CONV_2D, _FULLY_CONNECTED)
 _INT32, _INT8 = 2, 9
-# Ops whose output has the batch of their input; for some of them `_follows_batch` looks at their constants besides.
+# Ops whose output has the batch dimension of their input; for some of them this depends on constants or options, which
+# `_follows_batch` checks.
 _KEEP_BATCH = frozenset({
     "ABS", "ADD", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "DEQUANTIZE",
     "DIV", "ELU", "EXP", "FULLY_CONNECTED", "GELU", "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM",
@@ -33,14 +34,18 @@ _KEEP_BATCH = frozenset({
 
 
 def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
-    """The file with the contract in its metadata, and its tensors named.
+    """Store the contract in the metadata of a file, and name its tensors.
 
-    The ends are ``image`` and the contract's output. What an op makes is ``layer/OP``, numbered where there are more.
+    The input is named ``image``, the output as the contract says, and the result of an op ``layer/OP``, with a number
+    if the layer has several such ops, and with ``graph`` if the op comes from no single layer.
 
     Args:
         content: a file as the converter made it.
-        contract: to be embedded.
-        layers: names of the Keras model's layers, see `layer_names`.
+        contract: to be stored.
+        layers: the names of the Keras model's layers, from `layer_names`.
+
+    Returns:
+        The content of the edited file.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -49,10 +54,10 @@ def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
     taken: set[str] = set()
     for op in graph.operators:
         tensor = graph.tensors[op.outputs[0]]
-        # Weights keep their layer's name. The result of two fused layers has only the name of the second one.
+        # The result of two fused layers has only the second one's name. Constant weights keep the name of their layer.
         weights = graph.tensors[op.inputs[1]] if _code(root, op) in _WEIGHTED else None
-        own = [weights.name.decode()] if weights is not None and len(_data(root, weights)) > 0 else []
-        layer = layer_of([tensor.name.decode(), *own], layers) or "graph"
+        names = [weights.name.decode()] if weights is not None and len(_data(root, weights)) > 0 else []
+        layer = layer_of([tensor.name.decode(), *names], layers) or "graph"
         plain = f"{layer}/{tflite.op_name(_code(root, op))}"
         numbered = (f"{plain}_{n}" for n in itertools.count(2))
         name = next(name for name in itertools.chain([plain], numbered) if name not in taken)
@@ -69,11 +74,17 @@ def embed(content: bytes, contract: Contract, layers: Sequence[str]) -> bytes:
 
 
 def free_batch(content: bytes) -> bytes:
-    """The file with a free first dimension, if it then answers as before; else the file as it is.
+    """Make the batch dimension of a file free, if this changes no answer.
 
-    The file is returned unchanged if an op takes its output's batch from a constant (a transposed convolution does), or
-    moves or reduces the first dimension. One engine computes such a graph right for a batch, another one reads outside
-    of its buffers.
+    The file is returned unchanged if an op takes its output's batch size from a constant, as a transposed convolution
+    does, or moves or reduces the first dimension: some engines read outside of their buffers if such an op gets several
+    images. It is also returned unchanged if three images at once get other answers than one by one.
+
+    Args:
+        content: a file with a batch size of 1.
+
+    Returns:
+        The content of the edited file, or ``content``.
     """
     root = _unpack(content)
     graph = root.subgraphs[0]
@@ -85,8 +96,8 @@ def free_batch(content: bytes) -> bytes:
             tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
     for op in graph.operators:
         if _code(root, op) == _RESHAPE:
-            wanted = _integers(root, op.inputs[1])
-            free = np.array([-1, *wanted[1:]], np.int32)
+            shape = _integers(root, op.inputs[1])
+            free = np.array([-1, *shape[1:]], np.int32)
             root.buffers[graph.tensors[op.inputs[1]].buffer].data = np.frombuffer(free.tobytes(), np.uint8)
             if op.builtinOptions is not None:
                 op.builtinOptions.newShape = free
@@ -95,7 +106,7 @@ def free_batch(content: bytes) -> bytes:
 
 
 def _follows_batch(root: Any, op: Any) -> bool:
-    """Whether an op keeps the batch in the first dimension of its output, however many images there are."""
+    """Whether the first dimension of an op's output is the batch for any batch size."""
     graph = root.subgraphs[0]
     kind = tflite.op_name(_code(root, op))
     out = graph.tensors[op.outputs[0]]
@@ -114,7 +125,7 @@ def _follows_batch(root: Any, op: Any) -> bool:
 
 
 def _integers(root: Any, index: int) -> NDArray[np.int32]:
-    """The values of an int32 constant; none if the tensor is no such constant."""
+    """The values of an int32 constant, int32 (n,); empty if the tensor is not an int32 constant."""
     tensor = root.subgraphs[0].tensors[index]
     data = _data(root, tensor) if tensor.type == _INT32 else b""
     return np.frombuffer(data, np.int32)
@@ -123,30 +134,36 @@ def _integers(root: Any, index: int) -> NDArray[np.int32]:
 def refine_logits(
     content: bytes, images: NDArray[np.uint8], pixel_scale: float, expected: NDArray[np.float32]
 ) -> bytes:
-    """An int8 file whose logits have a finer grid, so that fewer images tie between their two best classes.
+    """Give the logits of an int8 file a smaller scale, so that fewer images have two equally probable best classes.
 
-    Calibration spreads 256 steps from the lowest logit of the calibration images to the highest. The softmax depends on
-    differences alone, and logits far below the best one add nothing to its int8 output: the grid need not go lower than
-    `negligible_distance` below the smallest best logit of the calibration images. Lower logits saturate.
+    Activation calibration spreads 256 steps from the lowest to the highest logit of the calibration images. The softmax
+    depends on differences of logits alone, and logits far below the best one add nothing to its int8 output. The steps
+    therefore need not reach lower than `negligible_distance` below the smallest best logit of any image; lower logits
+    saturate.
 
-    The file is returned unchanged unless its output is made by a softmax whose input is computed by one dense layer or
-    convolution without activation and read by nothing else: other ops copy their input's bytes, so a new grid would
-    change what they mean. The edited file is kept only if it is at least as close to the float model on these images.
+    The file is returned unchanged unless a softmax makes its output, and the softmax is the only reader of a tensor
+    that a dense layer or convolution without activation computes: other ops copy quantized values, which would then
+    stand for other real values. The edited file is kept only if its mean squared distance to the float model's
+    probabilities on the calibration images is not larger.
 
     Args:
         content: an int8 file.
-        images: the calibration images, uint8 (n, h, w, 1). pixel_scale: from pixels to the model's real input.
-        expected: the float model's probabilities for them, float32 (n, classes).
+        images: the calibration images, uint8 (n, h, w, 1).
+        pixel_scale: the model's real input is ``images * pixel_scale``.
+        expected: the float model's probabilities for these images, float32 (n, classes).
+
+    Returns:
+        The content of the edited file, or ``content``.
     """
     root = _unpack(content)
-    grid = _logits_grid(root)
-    if grid is None:
+    found = _logits(root)
+    if found is None:
         return content
-    index, quantization = grid
+    index, quantization = found
     old_scale, old_zero_point = float(quantization.scale[0]), int(quantization.zeroPoint[0])
     logits = _observe(content, index, images, pixel_scale)
     best = (logits.max(axis=1).astype(np.float64) - old_zero_point) * old_scale
-    # Not above 0: an int8 zero point cannot express such a grid.
+    # The lowest value must not be above 0: an int8 zero point cannot express that.
     low, high = min(float(best.min()) - negligible_distance(logits.shape[1]), 0.0), (127 - old_zero_point) * old_scale
     scale = (high - low) / 255
     if not 0 < scale < old_scale:
@@ -159,16 +176,16 @@ def refine_logits(
 
 
 def negligible_distance(classes: int) -> float:
-    """How far below the best logit a logit adds nothing to the softmax's output on its grid of 1/256.
+    """Distance d below the best logit from which logits are negligible for probabilities that are rounded to 1/256.
 
-    8 for ten classes: their nine others add at most 9 exp(-8) = 0.3 % together. For more classes the sum keeps that
-    bound: (classes - 1) exp(-d) = 9 exp(-8).
+    d is 8 for up to ten classes: nine logits that are 8 lower add at most 9 exp(-8) = 0.3 % to the sum of the softmax.
+    For more classes d keeps this bound: (classes - 1) exp(-d) = 9 exp(-8).
     """
     return 8.0 + max(0.0, math.log(max(classes - 1, 1) / 9))
 
 
-def _logits_grid(root: Any) -> tuple[int, Any] | None:
-    """The index and the quantization of the logits, if `refine_logits` may change it."""
+def _logits(root: Any) -> tuple[int, Any] | None:
+    """Index and quantization parameters of the logits; None if `refine_logits` must not change them."""
     graph = root.subgraphs[0]
     (output,) = graph.outputs
     softmax = next((op for op in graph.operators if output in op.outputs), None)
@@ -178,30 +195,37 @@ def _logits_grid(root: Any) -> tuple[int, Any] | None:
     makers = [op for op in graph.operators if index in op.outputs]
     readers = [op for op in graph.operators if index in op.inputs]
     tensor = graph.tensors[index]
-    grid = tensor.quantization
-    alone = len(makers) == len(readers) == 1 and readers[0] is softmax
-    if not alone or grid is None or grid.scale is None or len(grid.scale) != 1 or tensor.type != _INT8:
+    quantization = tensor.quantization
+    only_softmax_reads = len(makers) == len(readers) == 1 and readers[0] is softmax
+    per_tensor = quantization is not None and quantization.scale is not None and len(quantization.scale) == 1
+    if not only_softmax_reads or not per_tensor or tensor.type != _INT8:
         return None
     options = makers[0].builtinOptions
-    computed = _code(root, makers[0]) in (_CONV_2D, _FULLY_CONNECTED) and options.fusedActivationFunction == 0
-    return (index, grid) if computed else None
+    linear = _code(root, makers[0]) in (_CONV_2D, _FULLY_CONNECTED) and options.fusedActivationFunction == 0
+    return (index, quantization) if linear else None
 
 
 def _distance(content: bytes, images: NDArray[np.uint8], pixel_scale: float, expected: NDArray[np.float32]) -> float:
-    """Mean squared distance between an int8 file's probabilities and the expected ones; infinite if it does not run."""
+    """Mean over the images of the squared distance between a file's probabilities and the expected ones, (n, classes).
+
+    Infinite if LiteRT cannot run the file.
+    """
     root = _unpack(content)
     (output,) = root.subgraphs[0].outputs
-    grid = root.subgraphs[0].tensors[output].quantization
+    quantization = root.subgraphs[0].tensors[output].quantization
     try:
-        answers = _observe(content, int(output), images, pixel_scale)
+        quantized = _observe(content, int(output), images, pixel_scale)
     except (RuntimeError, ValueError):
         return math.inf
-    found = dequantize(answers, float(grid.scale[0]), int(grid.zeroPoint[0]))
+    found = dequantize(quantized, float(quantization.scale[0]), int(quantization.zeroPoint[0]))
     return float(((found - expected) ** 2).sum(axis=1).mean())
 
 
 def _observe(content: bytes, index: int, images: NDArray[np.uint8], pixel_scale: float) -> NDArray[np.int8]:
-    """Values of one tensor of an int8 file for every image, int8 (n, size)."""
+    """Run an int8 file in LiteRT and return the values of the tensor with this index, int8 (n, size).
+
+    Images and ``pixel_scale`` are as for `refine_logits`.
+    """
     from ai_edge_litert.interpreter import Interpreter
 
     with warnings.catch_warnings():
@@ -211,39 +235,39 @@ def _observe(content: bytes, index: int, images: NDArray[np.uint8], pixel_scale:
     source = interpreter.get_input_details()[0]
     scale, zero_point = source["quantization"]
     inputs = quantize(images * np.float32(pixel_scale), scale, zero_point, np.dtype(source["dtype"]))
-    seen = []
+    values = []
     for image in inputs:
         interpreter.set_tensor(source["index"], image.reshape(source["shape"]))
         interpreter.invoke()
-        seen.append(interpreter.get_tensor(index).ravel())
-    return np.stack(seen)
+        values.append(interpreter.get_tensor(index).ravel())
+    return np.stack(values)
 
 
-def _answers_alike(plain: bytes, free: bytes) -> bool:
-    """Whether the file with a free batch answers three images of noise at once as the plain one does one by one.
+def _answers_alike(fixed: bytes, free: bytes) -> bool:
+    """Whether a file with a free batch gives three random images at once the answers of a file with batch size 1.
 
-    Both LiteRT's default and its reference kernels are compared, unless the latter lack an op of the file.
+    LiteRT's default kernels are compared, and its reference kernels unless they would abort the process.
     """
     from ai_edge_litert.interpreter import OpResolverType
 
-    compared = [OpResolverType.AUTO]
-    if not reference_kernels_abort(tflite.read(plain)):
-        compared.append(OpResolverType.BUILTIN_REF)
-    answered = [_one_by_one_and_together(plain, free, kernels) for kernels in compared]
-    found = [item for item in answered if item is not None]
-    return bool(found) and all(alike for alike in found)
+    kernel_sets = [OpResolverType.AUTO]
+    if not reference_kernels_abort(tflite.read(fixed)):
+        kernel_sets.append(OpResolverType.BUILTIN_REF)
+    results = [_answers_alike_with(fixed, free, kernels) for kernels in kernel_sets]
+    able = [result for result in results if result is not None]
+    return bool(able) and all(able)
 
 
-def _one_by_one_and_together(plain: bytes, free: bytes, kernels: Any) -> bool | None:
-    """Whether two files answer alike with these kernels; None if the kernels cannot run the plain file."""
+def _answers_alike_with(fixed: bytes, free: bytes, kernels: Any) -> bool | None:
+    """`_answers_alike` with one set of kernels; None if it cannot run the file with batch size 1."""
     from ai_edge_litert.interpreter import Interpreter
 
     expected = []
     try:
-        one = Interpreter(model_content=plain, num_threads=1, experimental_op_resolver_type=kernels)
+        one = Interpreter(model_content=fixed, num_threads=1, experimental_op_resolver_type=kernels)
         one.allocate_tensors()
         source, answer = one.get_input_details()[0], one.get_output_details()[0]
-        # Of the whole range of an integer input; a float input is one of pixels between 0 and 1.
+        # uint8 inputs take values from 0 to 255, float inputs 0 or 1.
         top = 256 if source["dtype"] == np.uint8 else 2
         images = np.random.default_rng(0).integers(0, top, (3, *source["shape"][1:])).astype(source["dtype"])
         for image in images:

@@ -1,6 +1,7 @@
-"""Reading what is inside a model file: ops, tensors, scales, metadata. Nothing is run here, nothing heavy imported.
+"""Read-only parsers of model files: ops, tensors, quantization parameters and metadata.
 
-One format a module. A new one is a module with a function `read`, and its line in ``FORMATS``.
+No model is run here, and no package of an engine or a converter is imported. Each format has its own module. To add a
+format, write a module with a function ``read(content: bytes)`` and name that function in ``FORMATS``.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from pathlib import Path
 
 from mnist_edge.formats import c, keras, onnx, tflite
 from mnist_edge.formats.foreign import unknown_file
-from mnist_edge.formats.model_file import METADATA_KEY, Contract, ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats.model_structure import METADATA_KEY, Contract, ModelStructure, OpInfo, TensorInfo
 
-__all__ = ["FORMATS", "METADATA_KEY", "Contract", "ModelFile", "OpInfo", "TensorInfo", "read"]
+__all__ = ["FORMATS", "METADATA_KEY", "Contract", "ModelStructure", "OpInfo", "TensorInfo", "read"]
 
-# The reader of a file's bytes, by suffix. A shared object is compiled from generated C, and describes itself as C does.
-FORMATS: dict[str, Callable[[bytes], ModelFile]] = {
+# Parser of a file's content, by suffix. A shared object is compiled from generated C and contains the same description.
+FORMATS: dict[str, Callable[[bytes], ModelStructure]] = {
     ".c": c.read,
     ".keras": keras.read,
     ".onnx": onnx.read,
@@ -24,12 +25,16 @@ FORMATS: dict[str, Callable[[bytes], ModelFile]] = {
 }
 
 
-def read(content: bytes, path: Path) -> ModelFile:
-    """What a file holds, by the reader of its suffix.
+def read(content: bytes, path: Path) -> ModelStructure:
+    """Parse a model file with the parser of its suffix.
+
+    Args:
+        content: the whole file.
+        path: its path, of which only the suffix is used.
 
     Raises:
-        UsageError: no reader for this suffix.
-        ContentError: the bytes are not a whole file of that format.
+        UsageError: no parser has this suffix.
+        ContentError: the content is not a complete file of that format.
     """
     if path.suffix not in FORMATS:
         raise unknown_file(path)

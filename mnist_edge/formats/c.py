@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from mnist_edge.errors import ContentError
-from mnist_edge.formats.model_file import METADATA_KEY, ModelFile, TensorInfo
+from mnist_edge.formats.model_structure import METADATA_KEY, ModelStructure, TensorInfo
 
 _LINE = re.compile(rb"^const char mnist_edge_facts\[\] = (\".*\");$", re.MULTILINE)
 MAGIC = "mnist-edge-facts:"
@@ -20,7 +20,7 @@ _SHARED = re.compile(re.escape(MAGIC.encode()) + rb"([^\0]*)\0")
 _PREFIX = re.compile(r"[A-Za-z_]\w*")
 
 
-def read(content: bytes) -> ModelFile:
+def read(content: bytes) -> ModelStructure:
     """Input, output and contract of generated C.
 
     Raises:
@@ -31,7 +31,7 @@ def read(content: bytes) -> ModelFile:
         TensorInfo(name, end["dtype"], (-1, *end["shape"]), (end["scale"],), (end["zero_point"],))
         for name, end in (("image", facts["input"]), ("answer", facts["output"]))
     ]
-    return ModelFile("c", (ends[0],), (ends[1],), (), tuple(ends), {METADATA_KEY: facts["contract"]})
+    return ModelStructure("c", (ends[0],), (ends[1],), (), tuple(ends), {METADATA_KEY: facts["contract"]})
 
 
 def facts_of(content: bytes) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A bounds-checked reader of FlatBuffers: every offset is checked before it is followed.
+"""A FlatBuffers reader that checks every offset against the length of the buffer before it follows it.
 
-Layout: https://flatbuffers.dev/internals/ (root offset, vtables, vectors with a uint32 length). The public runtime
-library trusts its input, and this input is a file from anywhere that native code will be given next.
+Layout: https://flatbuffers.dev/internals/ (root offset, vtables, vectors with a uint32 length). The flatbuffers package
+trusts its input. Files read here may come from anyone, and native code reads them afterwards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from mnist_edge.errors import ContentError
 
-MAX_VECTOR = 1 << 24
+MAX_VECTOR = 1 << 24  # elements; a vector may be longer only if the file is
 
 
 def _corrupt(what: str) -> ContentError:
@@ -19,7 +19,10 @@ def _corrupt(what: str) -> ContentError:
 
 
 class Table:
-    """One table of a buffer; fields are addressed by their slot number in the schema."""
+    """One table of a buffer. Fields are addressed by their slot number, which is their position in the schema.
+
+    Every method raises a ContentError if an offset or a length points outside of the buffer.
+    """
 
     def __init__(self, buffer: memoryview, position: int) -> None:
         self._buffer = buffer
@@ -27,62 +30,68 @@ class Table:
         vtable = position - self._unpack("<i", position)
         size = self._unpack("<H", vtable)
         if size < 4 or size % 2 or vtable + size > len(buffer):
-            raise _corrupt("a table's description does not fit")
+            raise _corrupt("a table's vtable does not fit into the file")
         self._slots = struct.unpack_from(f"<{(size - 4) // 2}H", buffer, vtable + 4)
 
     @classmethod
     def root(cls, content: bytes, identifier: bytes) -> Table:
         """The root table of a file.
 
+        Args:
+            content: the whole file.
+            identifier: the four bytes that files of this format have at offset 4.
+
         Raises:
-            ContentError: too short, or another kind of file.
+            ContentError: the file is too short or has another identifier.
         """
         if len(content) < 8 or content[4:8] != identifier:
             raise ContentError(
-                f"The file does not begin as one of its kind does ({identifier.decode()} at byte 4).",
-                "Check that it is what its name says, and copied whole.",
+                f"The file does not have the identifier of its format ({identifier.decode()} at byte 4).",
+                "Check that its suffix is right and that it was copied completely.",
             )
         buffer = memoryview(content)
         return cls(buffer, int(struct.unpack_from("<I", buffer)[0]))
 
     def has(self, slot: int) -> bool:
-        """Whether a field is there."""
+        """Whether the table has a value for this field."""
         return self._field(slot) is not None
 
     def scalar(self, slot: int, form: str, default: int) -> int:
-        """An integer field: ``form`` is its `struct` letter."""
+        """A scalar field: ``form`` is its `struct` format character, ``default`` the schema's default value."""
         position = self._field(slot)
         return default if position is None else self._unpack(f"<{form}", position)
 
     def string(self, slot: int) -> str:
-        """A string field; empty where absent."""
+        """A string field, decoded as UTF-8; empty if it is absent."""
         return bytes(self.bytes(slot)).decode("utf-8", "replace")
 
     def bytes(self, slot: int) -> memoryview:
-        """A vector of bytes; empty where absent."""
+        """A field that is a vector of bytes; empty if it is absent."""
         start, length = self._vector(slot, 1)
         return self._buffer[start : start + length]
 
     def numbers(self, slot: int, form: str) -> tuple[Any, ...]:
-        """A vector of scalars: ``form`` is their `struct` letter."""
+        """A field that is a vector of scalars with the `struct` format ``form``; empty if it is absent."""
         start, length = self._vector(slot, struct.calcsize(f"<{form}"))
         return struct.unpack_from(f"<{length}{form}", self._buffer, start)
 
     def table(self, slot: int) -> Table | None:
-        """A table field."""
+        """A field that is a table; None if it is absent."""
         position = self._field(slot)
         return None if position is None else Table(self._buffer, self._follow(position))
 
     def tables(self, slot: int) -> list[Table]:
-        """A vector of tables."""
+        """A field that is a vector of tables; empty if it is absent."""
         start, length = self._vector(slot, 4)
         return [Table(self._buffer, self._follow(start + 4 * index)) for index in range(length)]
 
     def _field(self, slot: int) -> int | None:
+        """Position of a field's value in the buffer; None if the table does not have it."""
         offset = self._slots[slot] if slot < len(self._slots) else 0
         return self._position + offset if offset else None
 
     def _vector(self, slot: int, item_size: int) -> tuple[int, int]:
+        """Position of a vector's first element, and the number of elements of ``item_size`` bytes."""
         position = self._field(slot)
         if position is None:
             return 0, 0

@@ -1,6 +1,6 @@
-"""Model files of other tools: what they are, and how to get a file from them that mnist-edge takes.
+"""Error messages for model files that a command does not take: what the file is, and how to convert it.
 
-A file is recognized by its suffix, a SavedModel by the file that every SavedModel folder has. Nothing is opened.
+A file is recognized by its suffix, a SavedModel by a file that every SavedModel folder has. No file is opened.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from mnist_edge.errors import UsageError
 
 KERAS_SUFFIX = ".keras"
-# Those of `mnist_edge.formats.FORMATS`, which imports this module.
+# The keys of `mnist_edge.formats.FORMATS`, which cannot be imported here: that package imports this module.
 KNOWN_SUFFIXES = (".c", ".keras", ".onnx", ".so", ".tflite")
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _HDF5 = (".h5", ".hdf5")
@@ -21,7 +21,7 @@ _PYTORCH = (".pt", ".pth")
 
 
 def is_saved_model(path: Path) -> bool:
-    """Whether a folder is a SavedModel of TensorFlow."""
+    """Whether a path is a folder with a SavedModel of TensorFlow."""
     return any((path / name).is_file() for name in SAVED_MODEL_FILES)
 
 
@@ -33,7 +33,7 @@ def not_a_keras_model(path: Path) -> UsageError:
     if not path.with_name("reference.npz").is_file():
         verify = f"verify it with the float model's answers in FILE: mnist-edge verify {_quoted(path)} --reference FILE"
     return UsageError(
-        f"{path} is no Keras model but a {path.suffix} file, which is what export makes of one.",
+        f"{path} is not a Keras model but a {path.suffix} file, as export makes it from a Keras model.",
         f"Run it: mnist-edge evaluate {_quoted(path)}; or {verify}",
     )
 
@@ -49,20 +49,20 @@ def not_runnable(path: Path) -> UsageError:
 
 
 def unknown_file(path: Path) -> UsageError:
-    """The error for a file that no command takes: what it is, if its suffix tells, and how to convert it."""
-    new = Path(path.name).with_suffix(KERAS_SUFFIX)
-    then = f"mnist-edge export --model {_quoted(new)}"
+    """The error for a file that no command takes. If its suffix is known, the remedy converts it."""
+    converted = Path(path.name).with_suffix(KERAS_SUFFIX)
+    then = f"mnist-edge export --model {_quoted(converted)}"
     if path.suffix in _HDF5:
         code = "import keras, sys; keras.models.load_model(sys.argv[1], compile=False).save(sys.argv[2])"
-        words = f"{_python()} -c {shlex.quote(code)} {_quoted(path)} {_quoted(new)}"
+        command = f"{_python()} -c {shlex.quote(code)} {_quoted(path)} {_quoted(converted)}"
         return UsageError(
             f"{path} is an HDF5 file, the older format of Keras.",
-            f"Save it as {KERAS_SUFFIX}: {words} && {then}",
+            f"Save it as {KERAS_SUFFIX}: {command} && {then}",
         )
     if is_saved_model(path):
         return UsageError(
             f"{path} is a SavedModel folder of TensorFlow.",
-            f"Save the Keras model where it was made, model.save({str(new)!r}), then: {then}",
+            f"Save the Keras model where it was made, model.save({str(converted)!r}), then: {then}",
         )
     if path.suffix in _PYTORCH:
         onnx = Path(path.name).with_suffix(".onnx")
@@ -76,7 +76,7 @@ def unknown_file(path: Path) -> UsageError:
 
 
 def _python() -> str:
-    """The Python that has Keras: this one if it has."""
+    """A Python that has Keras: this one if Keras is installed here, else the ``python`` on the user's path."""
     return shlex.quote(sys.executable) if importlib.util.find_spec("keras") else "python"
 
 

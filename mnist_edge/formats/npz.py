@@ -1,4 +1,4 @@
-"""Reading NumPy's ``.npz`` archives from anywhere: no pickles, no bombs, one error for all that can be wrong."""
+"""Reading untrusted ``.npz`` archives of NumPy: no pickles, a limited size, and one error class for any damage."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 30  # of the requested arrays, uncompressed: a small archive may expand to fill the memory
 
 
 def arrays(content: bytes, names: Iterable[str]) -> dict[str, NDArray[Any]]:
-    """Arrays of an archive by name.
+    """Named arrays of an archive.
 
     Args:
-        content: the file's bytes. names: of the arrays wanted, without their ``.npy``.
+        content: the whole file.
+        names: of the arrays to return, without ``.npy``.
 
     Raises:
-        ValueError: the archive is damaged, lacks one of them, or unpacks to more than a gigabyte.
+        ValueError: the archive is damaged, lacks one of the arrays, or the arrays exceed `MAX_BYTES`.
     """
     wanted = tuple(names)
     try:
@@ -30,10 +31,10 @@ def arrays(content: bytes, names: Iterable[str]) -> dict[str, NDArray[Any]]:
             raise ValueError("it unpacks to more than a gigabyte")
         with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
             found = {name: loaded[name] for name in wanted}
-        if not all(isinstance(item, np.ndarray) for item in found.values()):  # bytes, of a member that is no array
-            raise ValueError("not all of it are arrays")
+        if not all(isinstance(item, np.ndarray) for item in found.values()):  # NumPy returns other members as bytes
+            raise ValueError("one of its members is not an array")
         return found
     except KeyError as error:
         raise ValueError(str(error.args[0])) from error
-    except (Exception, MemoryError) as error:  # zip, its compressions and numpy's header raise what they like
+    except (Exception, MemoryError) as error:  # zipfile, decompressors and NumPy's header parser raise many classes
         raise ValueError(f"{type(error).__name__}: {error}") from error

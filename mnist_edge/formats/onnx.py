@@ -1,7 +1,7 @@
-"""Reading an ONNX file: ops, tensors, quantization and metadata.
+"""Parser of ONNX files: ops, tensors, quantization parameters and metadata.
 
-Field numbers are those of ONNX's public ``onnx.proto``. Scales are read from the QuantizeLinear and DequantizeLinear
-nodes (QDQ), whose scale and zero point are initializers.
+Field numbers are those of ONNX's ``onnx.proto``. Scales and zero points of tensors are those of the QuantizeLinear and
+DequantizeLinear nodes (the QDQ format).
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import struct
 
 from mnist_edge.errors import ContentError
 from mnist_edge.formats import protobuf
-from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats.model_structure import ModelStructure, OpInfo, TensorInfo
 
 DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 8: "string", 9: "bool",
     10: "float16", 11: "float64", 12: "uint32", 13: "uint64",
 }  # fmt: skip
+# `struct` formats of the dtypes that scales and zero points have.
 _STRUCT = {"float32": "f", "uint8": "B", "int8": "b", "int32": "i"}
 
-# An engine is given no other op: none of these branches, loops, calls out, or takes its sizes from an image.
+# Files with any other op are refused. None of these ops branches, loops, runs other code, or has an output whose shape
+# depends on the values of an image.
 ALLOWED = frozenset(
     {
         "Abs", "Add", "ArgMax", "AveragePool", "BatchNormalization", "Cast", "Ceil", "Clip", "Concat", "Constant",
@@ -33,39 +35,45 @@ ALLOWED = frozenset(
     }
 )  # fmt: skip
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
+# Attributes that `structure` limits: ONNX's names and ours.
 _EXTENTS = {"strides": "strides", "dilations": "dilations", "kernel_shape": "kernel", "pads": "pads"}
 
 Message = dict[int, list[protobuf.Value]]
-Grid = tuple[tuple[float, ...], tuple[int, ...], int | None]
-_NO_GRID: Grid = ((), (), None)
+Quantization = tuple[tuple[float, ...], tuple[int, ...], int | None]  # scale, zero point, axis: see `TensorInfo`
+_NOT_QUANTIZED: Quantization = ((), (), None)
 
 
-def read(content: bytes) -> ModelFile:
-    """What an ONNX file declares.
+def read(content: bytes) -> ModelStructure:
+    """The structure of an ONNX model.
 
     Raises:
-        ContentError: not a whole ONNX model, or one that keeps its weights in other files.
+        ContentError: the content is not a complete ONNX model, its weights are in other files, or it has functions,
+            subgraphs, sparse weights or training information.
     """
     model = protobuf.fields(memoryview(content))
     if not (protobuf.integer(model, 1) and 7 in model):
-        raise ContentError("The file is no ONNX model.", "Check that it is what its name says, and copied whole.")
+        raise ContentError(
+            "The file is not an ONNX model.", "Check that its suffix is right and that it was copied completely."
+        )
     graph = protobuf.message(model, 7)
     initializers = {protobuf.text(item, 8): item for item in protobuf.messages(graph, 5)}
     nodes = protobuf.messages(graph, 1)
     attributes = [protobuf.messages(node, 5) for node in nodes]
-    kept = [*initializers.values(), *(protobuf.message(item, 5) for items in attributes for item in items)]
-    if any(13 in item or protobuf.integer(item, 14) for item in kept):
+    stored = [*initializers.values(), *(protobuf.message(item, 5) for items in attributes for item in items)]
+    if any(13 in item or protobuf.integer(item, 14) for item in stored):
         raise ContentError(
             "The ONNX model keeps weights in other files, which is not supported.",
             "Save it as one file (onnx.save_model with save_as_external_data=False).",
         )
-    # Training information, functions, sparse weights, and graphs within a node's attributes.
+    # Fields 20 and 25 of the model: training information, functions. Field 15 of the graph: sparse weights. Fields 6
+    # and 11 of an attribute: subgraphs.
     if 20 in model or 25 in model or 15 in graph or any({6, 11} & set(item) for items in attributes for item in items):
         raise ContentError(
-            "The ONNX model is more than one plain graph.", "Export it for inference, without functions."
+            "The ONNX model has functions, subgraphs, sparse weights or training information.",
+            "Export it for inference, as one graph without functions.",
         )
     ops = tuple(_op(node, items) for node, items in zip(nodes, attributes, strict=True))
-    grids = _grids(ops, initializers)
+    quantizations = _quantizations(ops, initializers)
     tensors: dict[str, TensorInfo] = {}
     for value in [item for number in (11, 12, 13) for item in protobuf.messages(graph, number)]:
         name = protobuf.text(value, 1)
@@ -73,18 +81,19 @@ def read(content: bytes) -> ModelFile:
         dims = protobuf.messages(protobuf.message(tensor, 2), 1)
         shape = tuple(protobuf.integer(dim, 1, -1) if 1 in dim else -1 for dim in dims)
         dtype = DTYPES.get(protobuf.integer(tensor, 1), "unknown")
-        tensors[name] = TensorInfo(name, dtype, shape, *grids.get(name, _NO_GRID))
+        tensors[name] = TensorInfo(name, dtype, shape, *quantizations.get(name, _NOT_QUANTIZED))
     for name, item in initializers.items():
         dtype = DTYPES.get(protobuf.integer(item, 2), "unknown")
-        scale, zero_point, axis = grids.get(name, _NO_GRID)
+        scale, zero_point, axis = quantizations.get(name, _NOT_QUANTIZED)
         shape, raw = protobuf.integers(item, 1), len(protobuf.data(item, 9)) or None
         tensors[name] = TensorInfo(name, dtype, shape, scale, zero_point, axis, constant=True, size_bytes=raw)
 
     def declared(number: int) -> tuple[TensorInfo, ...]:
+        # Old exporters list initializers among the inputs.
         names = [protobuf.text(value, 1) for value in protobuf.messages(graph, number)]
         return tuple(tensors[name] for name in names if name not in initializers)
 
-    return ModelFile(
+    return ModelStructure(
         format="onnx",
         inputs=declared(11),
         outputs=declared(12),
@@ -105,9 +114,9 @@ def _op(node: Message, attributes: list[Message]) -> OpInfo:
     return OpInfo(known, protobuf.texts(node, 1), protobuf.texts(node, 2), extents)
 
 
-def _grids(ops: tuple[OpInfo, ...], initializers: dict[str, Message]) -> dict[str, Grid]:
-    """Scale, zero point and axis of every tensor on the integer side of a QuantizeLinear or DequantizeLinear."""
-    grids: dict[str, Grid] = {}
+def _quantizations(ops: tuple[OpInfo, ...], initializers: dict[str, Message]) -> dict[str, Quantization]:
+    """Scale, zero point and axis of every tensor that a QuantizeLinear makes or a DequantizeLinear reads."""
+    quantizations: dict[str, Quantization] = {}
     for op in ops:
         if op.kind not in ("QuantizeLinear", "DequantizeLinear") or len(op.inputs) < 2 or not op.outputs:
             continue
@@ -115,12 +124,12 @@ def _grids(ops: tuple[OpInfo, ...], initializers: dict[str, Message]) -> dict[st
         scale = _values(initializers.get(op.inputs[1]))
         zero_point = _values(initializers.get(op.inputs[2])) if len(op.inputs) > 2 else ()
         axis = op.attributes.get("axis", (1,))[0] if len(scale) > 1 else None
-        grids[quantized] = (scale, tuple(int(value) for value in zero_point), axis)
-    return grids
+        quantizations[quantized] = (scale, tuple(int(value) for value in zero_point), axis)
+    return quantizations
 
 
 def _values(tensor: Message | None) -> tuple[float, ...]:
-    """The elements of a small constant tensor; empty where it is absent or of a dtype no scale has."""
+    """The elements of a constant scale or zero point; empty if it is absent or has another dtype than those have."""
     if tensor is None:
         return ()
     form = _STRUCT.get(DTYPES.get(protobuf.integer(tensor, 2), ""))

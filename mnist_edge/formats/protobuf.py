@@ -1,6 +1,7 @@
-"""A small reader of the Protocol Buffers wire format, so that a device needs no ``onnx`` package to look into a file.
+"""A small reader of the Protocol Buffers wire format, so that a device can read ONNX files without the onnx package.
 
-Wire format: https://protobuf.dev/programming-guides/encoding/ (varint, 64-bit, length-delimited, 32-bit).
+Every function raises a ContentError if the message is damaged or a field has another type than expected. Wire format:
+ https://protobuf.dev/programming-guides/encoding/ (varint, 64-bit, length-delimited, 32-bit).
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ Value = int | memoryview
 
 
 def fields(buffer: memoryview) -> dict[int, list[Value]]:
-    """The fields of one message by number: integers for varints and fixed widths, bytes for what has a length.
+    """The values of a message's fields by field number: integers for varints and fixed widths, else bytes.
 
     Raises:
-        ContentError: not a message, or cut short.
+        ContentError: the buffer is not a complete message.
     """
     found: dict[int, list[Value]] = defaultdict(list)
     position = 0
@@ -41,10 +42,11 @@ def fields(buffer: memoryview) -> dict[int, list[Value]]:
 
 
 def message(message_fields: dict[int, list[Value]], number: int) -> dict[int, list[Value]]:
-    """The submessage of that number; empty where there is none.
+    """The fields of a submessage; empty if it is absent.
 
     Raises:
-        ContentError: there are several: readers would merge them, and what one sees another would not.
+        ContentError: there are several with this number. Other readers merge them, so that an engine would see another
+            model than the one that was checked.
     """
     if len(message_fields.get(number, [])) > 1:
         raise _corrupt()
@@ -52,28 +54,28 @@ def message(message_fields: dict[int, list[Value]], number: int) -> dict[int, li
 
 
 def messages(message_fields: dict[int, list[Value]], number: int) -> list[dict[int, list[Value]]]:
-    """All submessages of that number."""
+    """The fields of every submessage with this number."""
     return [fields(_bytes(value)) for value in message_fields.get(number, [])]
 
 
 def text(message_fields: dict[int, list[Value]], number: int) -> str:
-    """A string field; empty where there is none."""
+    """A string field, decoded as UTF-8; empty if it is absent."""
     return bytes(data(message_fields, number)).decode("utf-8", "replace")
 
 
 def texts(message_fields: dict[int, list[Value]], number: int) -> tuple[str, ...]:
-    """All strings of that number."""
+    """The values of a repeated string field."""
     return tuple(bytes(_bytes(value)).decode("utf-8", "replace") for value in message_fields.get(number, []))
 
 
 def data(message_fields: dict[int, list[Value]], number: int) -> memoryview:
-    """A bytes field; empty where there is none."""
+    """A bytes field; empty if it is absent."""
     values = message_fields.get(number)
     return _bytes(values[-1]) if values else memoryview(b"")
 
 
 def integer(message_fields: dict[int, list[Value]], number: int, default: int = 0) -> int:
-    """A signed integer field."""
+    """A signed integer field; ``default`` if it is absent."""
     values = message_fields.get(number)
     return _signed(values[-1]) if values else default
 

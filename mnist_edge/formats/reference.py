@@ -1,4 +1,4 @@
-"""``reference.npz``: the float model's answers on the test images, so that they can be compared with anywhere."""
+"""``reference.npz``: the float model's answers, so that a file can be verified without the float model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from mnist_edge.formats import npz
 
 @dataclass(frozen=True)
 class Reference:
-    """Float probabilities float32 (n, classes) on the test images whose content hash is ``test_images_sha256``.
+    """The float answers on the test images, and the golden set: images of the validation split and the answers to them.
 
-    Besides, a few images of the validation split, uint8 (m, h, w, 1), with their float probabilities: the golden set.
+    Attributes:
+        probabilities: of the float model for each test image, float32 (n, classes).
+        test_images_sha256: SHA-256 of the test images' bytes, uint8 (n, h, w, 1), which are not stored.
+        golden_images: of the golden set, uint8 (m, h, w, 1).
+        golden_probabilities: of the float model for each image of the golden set, float32 (m, classes).
     """
 
     probabilities: NDArray[np.float32]
@@ -26,7 +30,7 @@ class Reference:
     golden_probabilities: NDArray[np.float32]
 
     def to_bytes(self) -> bytes:
-        """The file's content. Equal references give equal bytes."""
+        """The content of ``reference.npz``. Equal values give equal bytes."""
         stream = io.BytesIO()
         np.savez_compressed(
             stream, probabilities=self.probabilities, test_images_sha256=np.array(self.test_images_sha256),
@@ -39,7 +43,7 @@ class Reference:
         """The inverse of `to_bytes`.
 
         Raises:
-            ContentError: damaged, another kind of file, or probabilities that are not finite.
+            ContentError: the content is damaged or another kind of file, or probabilities are not finite.
         """
         try:
             found = npz.arrays(content, (field.name for field in fields(cls)))
@@ -50,10 +54,12 @@ class Reference:
             if reference.golden_images.dtype != np.uint8 or reference.golden_images.ndim not in (3, 4):
                 raise ValueError
         except ValueError as error:
-            raise ContentError("The reference is damaged or no reference.npz.", "Export the model again.") from error
+            raise ContentError(
+                "The file of float answers is damaged or not a reference.npz.", "Export the model again."
+            ) from error
         if not (np.isfinite(reference.probabilities).all() and np.isfinite(reference.golden_probabilities).all()):
             raise ContentError(
-                "The reference's float probabilities hold NaN or infinity.",
-                "Export the model again; if it computes NaN itself, train it again.",
+                "The probabilities in reference.npz contain NaN or infinity.",
+                "Export the model again. If the Keras model itself computes NaN, train it again.",
             )
         return reference

@@ -1,7 +1,7 @@
-"""What a file must be before native code is given it: a graph that can be run in order, of known ops and sane sizes.
+"""Check of a file before an engine loads it: ops are known and in order, and tensors and windows have sensible sizes.
 
-The engines check some of this, none of them all, and what they do not check they read or write out of bounds. What a
-file computes with (scales, weights) is no matter of structure: that is for the gate.
+Each engine checks only a part of this, and reads or writes out of bounds if an unchecked part is wrong. Values (scales,
+weights) are not checked here: wrong ones give wrong answers, which `verify` finds.
 """
 
 from __future__ import annotations
@@ -10,33 +10,36 @@ import math
 from typing import NoReturn
 
 from mnist_edge.errors import ContentError
-from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats.model_structure import ModelStructure, OpInfo, TensorInfo
 
-# A file of ours has half a megabyte; the largest classifier for a small board some ten.
+# The built-in models have half a megabyte, the largest classifiers for small boards some ten.
 MAX_FILE_BYTES = 1 << 26
 MAX_ELEMENTS = 1 << 26
 MAX_RANK = 8
-# Strides, dilations, windows and padding of any picture that a small board looks at.
+# Largest stride, dilation, window or padding, in pixels.
 MAX_EXTENT = 1 << 12
 _ITEM_BYTES = {
     "float16": 2, "float32": 4, "float64": 8, "bool": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2,
     "int32": 4, "uint32": 4, "int64": 8, "uint64": 8,
 }  # fmt: skip
+# Smallest allowed value of an attribute.
 _LEAST = {"strides": 1, "dilations": 1, "kernel": 1, "depth_multiplier": 1, "pads": 0}
 
+# Ops that need at least two inputs; other ops need one.
 _TWO_INPUTS = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "MUL", "SUB", "MEAN", "Conv", "MatMul", "Gemm", "Add"}
 )
 
 
-def check(file: ModelFile, allowed: frozenset[str]) -> None:
-    """Check a file that a reader has found whole.
+def check(file: ModelStructure, allowed: frozenset[str]) -> None:
+    """Check the structure of a file.
 
     Args:
-        file: what it declares. allowed: the ops that its engine may be given.
+        file: as its parser returned it.
+        allowed: the ops that the engine may run.
 
     Raises:
-        ContentError: the first thing that is wrong with it.
+        ContentError: the structure is not acceptable; the message names the first fault.
     """
     if len(file.inputs) != 1 or len(file.outputs) != 1:
         raise ContentError(
@@ -44,9 +47,9 @@ def check(file: ModelFile, allowed: frozenset[str]) -> None:
         )
     for tensor in file.tensors:
         _check_tensor(tensor)
-    for end, ranks in ((file.inputs[0], (3, 4)), (file.outputs[0], (2,))):
-        if len(end.shape) not in ranks or -1 in end.shape[1:] or end.dtype not in _ITEM_BYTES:
-            _refuse(f"{end.name} is {end.dtype} {end.shape}", "It must be a classifier of grey images.")
+    for tensor, ranks in ((file.inputs[0], (3, 4)), (file.outputs[0], (2,))):
+        if len(tensor.shape) not in ranks or -1 in tensor.shape[1:] or tensor.dtype not in _ITEM_BYTES:
+            _refuse(f"{tensor.name} is {tensor.dtype} {tensor.shape}", "It must be a classifier of grey images.")
     _check_order(file, allowed)
 
 
@@ -70,24 +73,24 @@ def _check_tensor(tensor: TensorInfo) -> None:
         _refuse(f"{tensor.name} has {len(tensor.zero_point)} zero points and {channels} scales")
 
 
-def _check_order(file: ModelFile, allowed: frozenset[str]) -> None:
-    known = {tensor.name for tensor in (*file.inputs, *(item for item in file.tensors if item.constant))}
+def _check_order(file: ModelStructure, allowed: frozenset[str]) -> None:
+    computed = {tensor.name for tensor in (*file.inputs, *(item for item in file.tensors if item.constant))}
     for op in file.ops:
         if op.kind not in allowed:
             _refuse(f"it uses the op {op.kind}", "Only the ops of image classifiers are supported.")
         required = 2 if op.kind in _TWO_INPUTS else int(op.kind != "Constant")
         if len(op.inputs) < required or "" in op.inputs[:required]:
-            _refuse(f"its op {op.kind} has not the inputs that it needs")
+            _refuse(f"its op {op.kind} lacks an input that it needs")
         for name in op.inputs:
-            if name and name not in known:
-                _refuse(f"its op {op.kind} reads {name}, which nothing before it computes")
+            if name and name not in computed:
+                _refuse(f"its op {op.kind} reads {name}, which no op before it computes")
         for name in op.outputs:
-            if name in known:
+            if name in computed:
                 _refuse(f"{name} is computed twice")
-            known.add(name)
+            computed.add(name)
         _check_attributes(op)
-    if file.outputs[0].name not in known:
-        _refuse("nothing computes its output")
+    if file.outputs[0].name not in computed:
+        _refuse("no op computes its output")
 
 
 def _check_attributes(op: OpInfo) -> None:

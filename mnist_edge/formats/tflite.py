@@ -1,6 +1,6 @@
-"""Reading a TensorFlow Lite file: ops, tensors, quantization and metadata.
+"""Parser of TensorFlow Lite files: ops, tensors, quantization parameters and metadata.
 
-Slot numbers and enumerations are those of TensorFlow Lite's public schema, version 3.
+Slot numbers and enumerations are those of TensorFlow Lite's ``schema.fbs``, version 3.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError
 from mnist_edge.formats.flatbuffer import Table
-from mnist_edge.formats.model_file import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats.model_structure import ModelStructure, OpInfo, TensorInfo
 
 IDENTIFIER = b"TFL3"
-# is_variable, sparsity, variant_tensors, external_buffer
-_UNUSED_TENSOR_SLOTS = (5, 6, 9, 10)
+# Fields of a tensor that a classifier does not need: is_variable, sparsity, variant_tensors, external_buffer.
+_REFUSED_TENSOR_SLOTS = (5, 6, 9, 10)
 
 DTYPES = {
     0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 5: "string", 6: "bool", 7: "int16",
@@ -36,9 +36,10 @@ OPS = {
     102: "SPLIT_V", 104: "CEIL", 108: "COS", 111: "ELU", 114: "QUANTIZE", 116: "ROUND", 117: "HARD_SWISH",
     126: "BATCH_MATMUL", 150: "GELU",
 }  # fmt: skip
-# An engine is given no other op: none of these branches, loops, calls out, or takes its sizes from its data.
+# Files with any other op are refused. None of these ops branches, loops, runs other code, or has an output whose shape
+# depends on the values of an image.
 ALLOWED = frozenset(OPS.values())
-# Where the options of an op have them: (height, width) slots and their default.
+# Slots of (height, width) in an op's options table, and the schema's default value.
 _EXTENTS = {
     "CONV_2D": {"strides": (2, 1, 0), "dilations": (5, 4, 1)},
     "DEPTHWISE_CONV_2D": {"strides": (2, 1, 0), "dilations": (6, 5, 1)},
@@ -46,35 +47,36 @@ _EXTENTS = {
     "AVERAGE_POOL_2D": {"strides": (2, 1, 0), "kernel": (4, 3, 0)},
     "TRANSPOSE_CONV": {"strides": (2, 1, 0)},
 }
+# Slot of the fused activation function in an op's options table.
 _ACTIVATION_SLOT = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "MAX_POOL_2D": 5, "AVERAGE_POOL_2D": 5, "FULLY_CONNECTED": 0, "ADD": 0,
     "MUL": 0, "SUB": 0, "CONCATENATION": 1,
 }  # fmt: skip
 
 
-def read(content: bytes) -> ModelFile:
-    """What a TFLite file declares.
+def read(content: bytes) -> ModelStructure:
+    """The structure of a TFLite file.
 
     Raises:
-        ContentError: not a whole TFLite file of schema version 3 with one subgraph.
+        ContentError: the content is not a complete TFLite file of schema version 3 with one subgraph and all its data.
     """
     root = Table.root(content, IDENTIFIER)
     if root.scalar(0, "I", 0) != 3:
         _refuse(f"its schema version is {root.scalar(0, 'I', 0)}, not 3")
     if root.has(8) or root.has(9):
-        _refuse("it keeps data in other files")
+        _refuse("it stores data in other files")
     buffers = [_buffer(table) for table in root.tables(4)]
     graphs = root.tables(2)
     if len(graphs) != 1:
         _refuse(f"it has {len(graphs)} subgraphs; one is supported")
     tensors = _unique([_tensor(table, buffers) for table in graphs[0].tables(0)])
-    # Old writers fill only the deprecated one-byte field, new ones both.
+    # Old converters set only the deprecated one-byte field, new ones both.
     codes = [op_name(max(table.scalar(0, "b", 0), table.scalar(3, "i", 0))) for table in root.tables(1)]
 
     def at(indices: tuple[int, ...]) -> tuple[TensorInfo, ...]:
         # -1 stands for an optional input that is left out.
         if any(index >= len(tensors) or index < -1 for index in indices):
-            _refuse("it names a tensor that it does not hold")
+            _refuse("it refers to a tensor that does not exist")
         return tuple(tensors[index] for index in indices if index >= 0)
 
     def names(indices: tuple[int, ...]) -> tuple[str, ...]:
@@ -85,17 +87,17 @@ def read(content: bytes) -> ModelFile:
     for table in graphs[0].tables(3):
         code = table.scalar(0, "I", 0)
         if code >= len(codes):
-            _refuse("it names an op that it does not declare")
+            _refuse("it refers to an op code that does not exist")
         kind = codes[code]
-        ends = names(table.numbers(1, "i")), names(table.numbers(2, "i"))
-        ops.append(OpInfo(kind, *ends, _attributes(kind, table), _numbers(kind, table)))
+        inputs, outputs = names(table.numbers(1, "i")), names(table.numbers(2, "i"))
+        ops.append(OpInfo(kind, inputs, outputs, _attributes(kind, table), _numbers(kind, table)))
     metadata = {}
     for table in root.tables(6):
         index = table.scalar(1, "I", 0)
         if index >= len(buffers):
-            _refuse("its metadata names a buffer that it does not hold")
+            _refuse("its metadata refers to a buffer that does not exist")
         metadata[table.string(0)] = bytes(buffers[index]).decode("utf-8", "replace")
-    return ModelFile(
+    return ModelStructure(
         format="tflite",
         inputs=at(graphs[0].numbers(1, "i")),
         outputs=at(graphs[0].numbers(2, "i")),
@@ -106,7 +108,10 @@ def read(content: bytes) -> ModelFile:
 
 
 def constants(content: bytes) -> dict[str, NDArray[Any]]:
-    """The constant tensors of a file that `read` has found whole and `structure` in order, by name."""
+    """The values of a file's constant tensors by name, with the dtypes and shapes that the file declares.
+
+    The file must have passed `read` and `structure.check`: sizes are not checked again.
+    """
     root = Table.root(content, IDENTIFIER)
     buffers = [table.bytes(0) for table in root.tables(4)]
     tables = root.tables(2)[0].tables(0)
@@ -124,16 +129,16 @@ def _tensor(table: Table, buffers: list[memoryview]) -> TensorInfo:
     zero_point = quantization.numbers(3, "q") if quantization else ()
     buffer = table.scalar(2, "I", 0)
     if buffer >= len(buffers):
-        _refuse("a tensor names a buffer that it does not hold")
+        _refuse("a tensor refers to a buffer that does not exist")
     shape, signature = table.numbers(0, "i"), table.numbers(7, "i")
-    # An engine takes memory for the shape, whatever the signature says.
+    # Engines allocate memory for the shape, so the signature may differ from it only in free dimensions.
     fits = len(signature) == len(shape) and all(b in (-1, a) for a, b in zip(shape, signature, strict=True))
     if signature and not fits:
         _refuse(f"{table.string(3)} has the shape {shape} and the signature {signature}")
     if any(size < 1 for size in shape):
         _refuse(f"{table.string(3)} has the shape {shape}")
-    if any(table.has(slot) for slot in _UNUSED_TENSOR_SLOTS):
-        _refuse(f"{table.string(3)} is sparse, variable, or kept elsewhere")
+    if any(table.has(slot) for slot in _REFUSED_TENSOR_SLOTS):
+        _refuse(f"{table.string(3)} is sparse, a variable, or stored outside of the file")
     return TensorInfo(
         name=table.string(3),
         dtype=DTYPES.get(table.scalar(1, "b", 0), "unknown"),
@@ -148,12 +153,12 @@ def _tensor(table: Table, buffers: list[memoryview]) -> TensorInfo:
 
 def _buffer(table: Table) -> memoryview:
     if table.scalar(1, "Q", 0) > 1 or table.scalar(2, "Q", 0) > 1:
-        _refuse("it keeps data behind its end")
+        _refuse("it stores data after the end of the FlatBuffer")
     return table.bytes(0)
 
 
 def _unique(tensors: list[TensorInfo]) -> tuple[TensorInfo, ...]:
-    """The tensors with names of their own: graphs are followed by name, and a file may repeat one, or have none."""
+    """The tensors with unique names: ops refer to tensors by name, and a file may have equal or empty names."""
     counts = Counter(tensor.name for tensor in tensors)
     return tuple(
         tensor if tensor.name and counts[tensor.name] == 1 else replace(tensor, name=f"{tensor.name}#{index}")
@@ -162,7 +167,7 @@ def _unique(tensors: list[TensorInfo]) -> tuple[TensorInfo, ...]:
 
 
 def _attributes(kind: str, operator: Table) -> dict[str, tuple[int, ...]]:
-    """What `structure` checks, and what is needed to compute the op by hand."""
+    """Integer options that `structure` checks or the integer reference engine and generated C compute with."""
     options = operator.table(4)
     found: dict[str, tuple[int, ...]] = {}
     if options is None:
@@ -185,6 +190,7 @@ def _attributes(kind: str, operator: Table) -> dict[str, tuple[int, ...]]:
 
 
 def _numbers(kind: str, operator: Table) -> dict[str, float]:
+    """Floating-point options that the integer reference engine and generated C compute with."""
     if kind != "LEAKY_RELU":
         return {}
     options = operator.table(4)
@@ -192,7 +198,7 @@ def _numbers(kind: str, operator: Table) -> dict[str, float]:
 
 
 def op_name(code: int) -> str:
-    """The name of a builtin op by its code."""
+    """The name of a builtin op by its code in the schema; ``BUILTIN_code`` if engines are not given it."""
     return OPS.get(code, f"BUILTIN_{code}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo
 from mnist_edge.int8.fixed_point import multiplier
 from mnist_edge.int8.operators import (
     ADD_SHIFT,
@@ -42,7 +42,7 @@ def padding(size: int, kernel: int, stride: int, dilation: int, same: bool) -> t
     return out, total // 2, total - total // 2
 
 
-def problem(file: ModelFile, constants: Constants) -> str | None:
+def problem(file: ModelStructure, constants: Constants) -> str | None:
     """Why a graph cannot be computed exactly in integers: the first op or tensor at fault, or None.
 
     Args:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import RefusedError
-from mnist_edge.formats import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo
 from mnist_edge.int8 import graph
 from mnist_edge.int8.fixed_point import (
     ONCE,
@@ -52,7 +52,7 @@ class IntegerProgram:
     delegate = "NumPy"
     direct = None
 
-    def __init__(self, file: ModelFile, constants: dict[str, NDArray[Any]], rounding: dict[str, str]) -> None:
+    def __init__(self, file: ModelStructure, constants: dict[str, NDArray[Any]], rounding: dict[str, str]) -> None:
         self.metadata = file.metadata
         self._file, self._constants, self._rounding = file, constants, rounding
         self._tensors = {tensor.name: tensor for tensor in file.tensors}

@@ -1,4 +1,8 @@
-"""The architectures, one a module. A new one is a module with a function `build`, and its line in ``ARCHITECTURES``."""
+"""The built-in architectures, and functions for any Keras model.
+
+Each architecture has its own module. To add one, write a module with a function ``build`` and name it in
+``ARCHITECTURES``.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +23,27 @@ from mnist_edge.store.manifest import KERAS_NAME
 __all__ = ["ARCHITECTURES", "build", "load", "names", "outputs", "pixel_scale", "require_classifier", "saved"]
 
 
-# By name: a function of the shape of an image (height, width, channels) and the number of classes, to a Keras model.
+# By name: a function that takes the shape of an image (height, width, channels) and the number of classes, and returns
+# an untrained Keras model.
 ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], Any]] = {"cnn": cnn.build, "dense": dense.build}
 
 
 def names() -> list[str]:
-    """The built-in architectures."""
+    """The names of the built-in architectures."""
     return list(ARCHITECTURES)
 
 
 def build(name: str, image_shape: tuple[int, int, int], classes: int) -> Any:
-    """A new, untrained Keras model that takes float32 (n, *image_shape) and returns float32 (n, classes).
+    """Make an untrained Keras model that takes float32 (n, *image_shape) and returns float32 (n, classes).
+
+    Args:
+        name: of the architecture.
+        image_shape: height, width and channels.
+        classes: number of classes.
 
     Raises:
         UsageError: no such architecture.
+        MissingError: Keras is not installed.
     """
     if name not in ARCHITECTURES:
         raise suggest(name, names(), "model")
@@ -41,11 +52,11 @@ def build(name: str, image_shape: tuple[int, int, int], classes: int) -> Any:
 
 
 def load(path: Path) -> Any:
-    """A Keras model from a ``.keras`` file.
+    """Load a Keras model from a ``.keras`` file, without its optimizer.
 
     Raises:
         UsageError: no such file.
-        ContentError: not a Keras model, or not an image classifier with one input and one output.
+        ContentError: the file is not a Keras model, or `require_classifier` refuses the model.
         MissingError: Keras is not installed.
     """
     if not path.is_file():
@@ -53,7 +64,7 @@ def load(path: Path) -> Any:
     keras = import_keras()
     try:
         model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises whatever its layers raise
+    except Exception as error:  # layers may raise exceptions of any class
         raise _unloadable(path, str(error) or type(error).__name__) from error
     require_classifier(model, path)
     return model
@@ -64,8 +75,8 @@ def _unloadable(path: Path, text: str) -> ContentError:
     custom = re.search(r"Could not locate (?:class|function) '([^']+)'", text)
     if custom:
         return ContentError(
-            f"{path} needs {printable(custom[1])}, which is not of Keras.",
-            "Replace it by layers and functions of Keras, which mean the same on every machine.",
+            f"{path} needs {printable(custom[1])}, which is not a part of Keras.",
+            "Replace it by layers and functions of Keras, which are the same on every machine.",
         )
     if "Lambda" in text and "unsafe" in text:
         return ContentError(
@@ -79,7 +90,7 @@ def _unloadable(path: Path, text: str) -> ContentError:
 
 
 def saved(model: Any) -> bytes:
-    """The content of a model's ``.keras`` file."""
+    """The content of a ``.keras`` file with this model."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / KERAS_NAME
         model.save(path)
@@ -87,12 +98,18 @@ def saved(model: Any) -> bytes:
 
 
 def require_classifier(model: Any, path: Path) -> None:
-    """Check for one image input (one channel) and one class output.
+    """Check that a model is a classifier of grey images.
+
+    Args:
+        model: a Keras model.
+        path: of its file, for the message.
 
     Raises:
-        ContentError: it is something else.
+        ContentError: the model is not built, or does not take one input (n, h, w) or (n, h, w, 1) and return one output
+            (n, classes).
     """
     remedy = "It must take one (n, h, w, 1) and return one (n, classes)."
+    # Keras objects have no static types, and a file may contain a layer that is not a model.
     if not getattr(model, "layers", None) or not model.built:
         raise ContentError(f"{path} has no layers that are built.", f"{remedy} Begin it with keras.Input((h, w, 1)).")
     shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
@@ -106,24 +123,24 @@ def require_classifier(model: Any, path: Path) -> None:
 
 
 def pixel_scale(model: Any) -> float:
-    """What a uint8 pixel is multiplied with before it enters the model.
+    """The factor between a uint8 pixel and the model's input.
 
-    1/255, so that it lies in [0, 1]; 1 for a model that begins with a Rescaling layer of its own.
+    1/255, so that inputs are from 0 to 1; 1 for a model that begins with a Rescaling layer.
     """
     first = next((layer for layer in model.layers if type(layer).__name__ != "InputLayer"), None)
     return 1.0 if type(first).__name__ == "Rescaling" else 1 / 255
 
 
 def outputs(model: Any, images: NDArray[np.uint8], batch_size: int = 500) -> NDArray[np.float32]:
-    """What a model answers.
+    """Run a Keras model.
 
     Args:
         model: a Keras model.
         images: uint8 (n, h, w, 1).
-        batch_size: images at a time.
+        batch_size: number of images in one call of the model.
 
     Returns:
-        float32 (n, classes): probabilities, or logits where the model ends without a softmax.
+        The model's output, float32 (n, classes): probabilities, or logits if the model does not end with a softmax.
     """
     scale = np.float32(pixel_scale(model))
     shape = tuple(model.inputs[0].shape)[1:]

@@ -1,4 +1,4 @@
-"""Importing Keras and TensorFlow: late, and without the pages that they write to the terminal."""
+"""Import of Keras and TensorFlow when they are needed, without what they print on import."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from mnist_edge.store.streams import quiet
 
 
 def import_tensorflow() -> Any:
-    """TensorFlow, imported without a word.
+    """Import TensorFlow, with only its errors logged.
 
     Raises:
-        MissingError: it is not installed.
+        MissingError: TensorFlow is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # tflite-runtime loaded after TensorFlow finds TensorFlow's symbols and fails on its first call; before, both work.
+    # If tflite-runtime is imported after TensorFlow, it is linked with TensorFlow's symbols and its first call fails.
+    # Imported before, both work.
     with contextlib.suppress(ImportError):
         importlib.import_module("tflite_runtime.interpreter")
     try:
@@ -28,16 +29,16 @@ def import_tensorflow() -> Any:
             import tensorflow as tf
     except ImportError as error:
         raise missing_extra("TensorFlow", "train") from error
-    # Several models in one process are traced several times: that is meant.
+    # TensorFlow warns of functions that are traced several times, which several models in one process cause.
     tf.get_logger().setLevel("ERROR")
     return tf
 
 
 def import_keras() -> Any:
-    """Keras on TensorFlow.
+    """Import Keras, with TensorFlow as its backend.
 
     Raises:
-        MissingError: it is not installed.
+        MissingError: TensorFlow is not installed.
     """
     import_tensorflow()
     import keras
@@ -46,15 +47,15 @@ def import_keras() -> Any:
 
 
 def clear_session() -> None:
-    """Let go of what Keras keeps of earlier models. Only where none of them is used any more."""
+    """Free the state that Keras keeps of earlier models. None of them may be used afterwards."""
     import_keras().utils.clear_session()
 
 
 def installed_versions(packages: tuple[str, ...]) -> dict[str, str]:
-    """Versions of packages, ours first, for the record of what made a file.
+    """Versions of mnist-edge and the given packages, for a file's entry in the manifest.
 
     Raises:
-        MissingError: one is not installed.
+        MissingError: one of the packages is not installed.
     """
     try:
         return {"mnist-edge": __version__, **{name: version(name) for name in packages}}

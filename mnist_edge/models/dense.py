@@ -6,7 +6,7 @@ from typing import Any
 
 
 def build(image_shape: tuple[int, int, int], classes: int) -> Any:
-    """Flatten, 128 ReLU, softmax."""
+    """A dense layer of 128 with ReLU, and a softmax layer."""
     import keras
     from keras import layers
 

@@ -1,30 +1,28 @@
-"""What the stages return: frozen dataclasses that go to JSON and come back the same.
+"""Results of the commands: frozen dataclasses that `serialization` converts to JSON and back without loss.
 
-The field names are the JSON keys that other people's scripts read. Accuracies are fractions, ``_pp`` are percentage
-points, ``_us`` microseconds, ``_bytes`` bytes.
+Field names are the JSON keys that other people's scripts read, and are fixed. Accuracies and agreements are fractions
+from 0 to 1; names end with the unit: ``_pp`` percentage points, ``_us`` microseconds, ``_ms`` milliseconds, ``_db``
+decibels, ``_bytes`` bytes; ``seconds`` are seconds.
 """
 
+from mnist_edge.results.artifact import Artifact, Footprint
 from mnist_edge.results.health import Finding
-from mnist_edge.results.judged import (
-    Artifact,
+from mnist_edge.results.measurements import Latency, Machine, Ratio
+from mnist_edge.results.parity import (
     Changes,
     ClassChange,
-    Evaluation,
     Flip,
     Flips,
-    Footprint,
     KernelReport,
     LayerError,
-    Mistake,
     ParityReport,
-    Prediction,
     SelfTest,
     TwinReport,
 )
-from mnist_edge.results.measured import Latency, Machine, Ratio
+from mnist_edge.results.prediction import Evaluation, Mistake, Prediction
 from mnist_edge.results.training import CrossValidation, FoldResult, Sweep, TrainResult, Trial
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # of the JSON objects that commands print
 
 __all__ = [
     "SCHEMA_VERSION",

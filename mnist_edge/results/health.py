@@ -1,4 +1,4 @@
-"""What ``doctor`` returns."""
+"""Results of ``doctor``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. ``status`` is ``ok``, ``absent`` (and not needed), ``warning`` or ``failed``.
+    """The result of one check.
 
-    ``remedy`` is None where nothing is to be done. ``code`` is the exit code that a failure stands for.
+    Attributes:
+        check: what was checked.
+        status: ``ok``, ``absent`` (not installed and not needed), ``warning`` or ``failed``.
+        found: what the check found, in words.
+        remedy: what the user can do; None if there is nothing to do.
+        code: the exit code for a check that failed; else 0.
     """
 
     check: str

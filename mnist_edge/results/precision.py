@@ -6,7 +6,11 @@ from enum import StrEnum
 
 
 class Precision(StrEnum):
-    """int8: quantized. float16: weights of 16 bits. float32: as in Keras; the command line calls it ``none`` too."""
+    """Precision of a file.
+
+    ``int8``: integer weights and activations. ``float16``: 16-bit weights. ``float32``: weights as in Keras, which
+    ``--quantize`` calls ``none``.
+    """
 
     INT8 = "int8"
     FLOAT16 = "float16"

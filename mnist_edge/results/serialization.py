@@ -1,4 +1,4 @@
-"""Results to JSON values and back."""
+"""Conversion of results to JSON values and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def to_json(value: Any) -> Any:
-    """A result as a JSON value: dataclasses become objects, tuples become lists."""
+    """Convert a result to a JSON value: dataclasses become objects, tuples become lists, keys become strings."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, list | tuple):
@@ -23,6 +23,10 @@ def to_json(value: Any) -> Any:
 
 def from_json(kind: type[T], value: Any) -> T:
     """The inverse of `to_json` for a result class. Unknown keys are ignored, so that newer files can be read.
+
+    Args:
+        kind: the dataclass to build.
+        value: a JSON object.
 
     Raises:
         KeyError: a field without a default is absent.

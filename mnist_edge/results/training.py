@@ -1,4 +1,4 @@
-"""What training and its experiments return."""
+"""Results of ``train``, ``cross-validate`` and ``sweep``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FoldResult:
-    """One fold of a cross-validation, with one seed: how many of the images left out were read right."""
+    """One fold of a cross-validation with one seed.
+
+    Attributes:
+        fold: number of the fold, from 0.
+        seed: of the split into folds and of the training.
+        n: number of images in the fold, on which the model was not trained.
+        correct: number of them that were answered right.
+        accuracy: ``correct / n``.
+        accuracy_ci95: its 95 % interval (Wilson).
+        seconds: time of the training.
+    """
 
     fold: int
     seed: int
@@ -20,7 +30,20 @@ class FoldResult:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """All folds. ``pooled`` counts every image once a seed; ``sd`` is the standard deviation between folds."""
+    """All folds and seeds of a cross-validation.
+
+    Attributes:
+        model: name of the model.
+        recipe: name of the recipe.
+        folds: one entry for each fold and seed.
+        pooled_n: number of answers over all folds and seeds: every image counts once for each seed.
+        pooled_correct: number of right answers among them.
+        pooled_accuracy: ``pooled_correct / pooled_n``.
+        pooled_accuracy_ci95: its 95 % interval (Wilson) for the number of images, since more seeds add no images.
+        mean: mean accuracy of the folds.
+        sd: standard deviation of the folds' accuracies.
+        plot: path of the SVG.
+    """
 
     model: str
     recipe: str
@@ -36,7 +59,16 @@ class CrossValidation:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a sweep; ``accuracy`` on the validation split is None where it was not finished."""
+    """One trial of a sweep.
+
+    Attributes:
+        number: of the trial, from 0.
+        state: Optuna's state in lower case, such as ``complete`` or ``pruned``.
+        accuracy: on the validation split; None if the trial was not completed.
+        epochs: number of epochs that were trained.
+        seconds: time of the trial.
+        parameters: the values that were tried, by name.
+    """
 
     number: int
     state: str
@@ -48,7 +80,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A study: its trials, the best of them, and what mattered (shares that sum to 1)."""
+    """An Optuna study.
+
+    Attributes:
+        study: its name.
+        storage: URL of its database, without the password.
+        model: name or path of the model.
+        trials: in the order of their numbers.
+        best: number of the trial with the highest accuracy; None if none was completed.
+        importance: importance of each parameter; the values sum to 1.
+        plots: paths of the SVGs.
+    """
 
     study: str
     storage: str
@@ -61,7 +103,21 @@ class Sweep:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A trained model on disk. ``fresh`` is False where it was there already and its inputs had not changed."""
+    """A trained model on disk.
+
+    Attributes:
+        path: of ``model.keras``.
+        reference: path of ``reference.npz``, the float answers.
+        model: name or path of the model, as it was given.
+        recipe: name of the recipe.
+        parameters: number of parameters.
+        epochs: number of epochs that were trained.
+        test_accuracy: share of the test images that were answered right.
+        test_n: number of test images.
+        seconds: time of the training.
+        fresh: True if this command trained the model; False if it existed and was up to date.
+        page: path of ``training.html``; empty if it was not written.
+    """
 
     path: str
     reference: str

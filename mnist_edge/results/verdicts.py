@@ -1,4 +1,4 @@
-"""What one run of ``verify`` found, as the reports, the command line and the exit code print it.
+"""Outcomes of one run of ``verify``: the common input of the reports, the command line's output and the exit code.
 
 A check is one file on one engine. `mnist_edge.parity.verdict` decides its outcome.
 """
@@ -11,25 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge.errors import MnistEdgeError, printable
-from mnist_edge.results.judged import KernelReport, LayerError, ParityReport
+from mnist_edge.results.parity import KernelReport, LayerError, ParityReport
 
 
 class Outcome(StrEnum):
     """Outcome of a check, or of the whole run."""
 
     PASSED = "passed"
-    FAILED = "failed"  # the gate's answer is no
-    REGRESSION = "regression"  # the gate passed it, and it is worse than in the baseline
-    MISSING = "missing"  # it is in the baseline and was not verified now
-    ERROR = "error"  # of a run: there is no verdict
+    FAILED = "failed"  # by the gate
+    REGRESSION = "regression"  # passed by the gate, but worse than in the baseline
+    MISSING = "missing"  # in the baseline, but not verified in this run
+    ERROR = "error"  # of a run only: it ended without a verdict
 
 
 @dataclass(frozen=True)
 class Check:
-    """One file on one engine: the report now and in the baseline, and the outcome of both.
+    """One file on one engine: its report in this run and in the baseline, and the outcome.
 
-    ``now`` is None if only the baseline has it, ``before`` if the baseline does not have it. ``regression`` says in a
-    sentence what is worse than in the baseline; None if nothing is.
+    Attributes:
+        path: the file.
+        engine: the engine.
+        outcome: of the gate and of the comparison with the baseline.
+        now: the report of this run; None if only the baseline has the check.
+        before: the report in the baseline; None if the baseline does not have the check.
+        regression: what is worse than in the baseline, in a sentence; None if nothing is.
     """
 
     path: str
@@ -41,12 +46,12 @@ class Check:
 
     @property
     def file(self) -> str:
-        """The file's name, printable."""
+        """The file's name, with unprintable characters escaped."""
         return printable(Path(self.path).name)
 
     @property
     def name(self) -> str:
-        """File and engine in words."""
+        """Name of the check: file and engine."""
         return f"{self.file} on {self.engine}"
 
     @property
@@ -56,12 +61,12 @@ class Check:
 
     @property
     def rule(self) -> str:
-        """The gate's rule if the gate decided, else the outcome."""
+        """The gate's rule if the gate decided the outcome, else the outcome."""
         return self.now.rule if self.now is not None and self.now.passed == self.passed else str(self.outcome)
 
     @property
     def reason(self) -> str:
-        """Why the outcome is what it is, in a sentence."""
+        """The reason for the outcome, in a sentence; empty if there is none."""
         if self.now is not None and self.now.passed == self.passed:
             return self.now.verdict
         return self.regression or ""
@@ -69,10 +74,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """All that a run of ``verify`` found.
+    """Everything that one run of ``verify`` found.
 
-    ``layers`` holds the errors of ops by file. ``notes`` are sentences about what could not be looked at. ``error`` is
-    what ended the run before there was a verdict.
+    Attributes:
+        checks: one for each file and engine.
+        kernels: comparisons of engines with each other.
+        layers: for each file its path and the errors of its ops.
+        notes: sentences about files or comparisons that were left out, and why.
+        error: the error that ended the run before there was a verdict.
     """
 
     checks: tuple[Check, ...]
@@ -83,7 +92,7 @@ class Verdicts:
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome of the run. A check that is missing makes it a regression."""
+        """The outcome of the run. A missing check makes it a regression."""
         if self.error is not None or not self.checks:
             return Outcome.ERROR
         outcomes = {check.outcome for check in self.checks}
@@ -103,7 +112,7 @@ class Verdicts:
 
     @property
     def regressions(self) -> list[str]:
-        """What is worse than in the baseline, a sentence each."""
+        """Everything that is worse than in the baseline, one sentence for each check."""
         return [check.regression for check in self.checks if check.regression is not None]
 
     @property
@@ -112,7 +121,7 @@ class Verdicts:
         return any(check.before is not None for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of ``verify --json`` that tell the verdict."""
+        """The part of ``verify --json`` that describes the verdict."""
         return {
             "passed": self.passed,
             "outcome": str(self.outcome),
@@ -130,4 +139,10 @@ class Verdicts:
 def _figures(report: ParityReport | None) -> dict[str, Any] | None:
     if report is None:
         return None
-    return {name: getattr(report, name) for name in ("passed", "accuracy", "drop_pp", "size_bytes", "image_us")}
+    return {
+        "passed": report.passed,
+        "accuracy": report.accuracy,
+        "drop_pp": report.drop_pp,
+        "size_bytes": report.size_bytes,
+        "image_us": report.image_us,
+    }

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import RefusedError
-from mnist_edge.formats import ModelFile, structure, tflite
+from mnist_edge.formats import ModelStructure, structure, tflite
 from mnist_edge.int8.quantize import Port
 from mnist_edge.store.streams import quiet
 
@@ -19,7 +19,7 @@ REFERENCE_SOFTMAX_CLASSES = 511
 class InterpreterProgram:
     """A TFLite file in an interpreter. The input tensor is resized only if the number of images changes."""
 
-    def __init__(self, file: ModelFile, interpreter: Any) -> None:
+    def __init__(self, file: ModelStructure, interpreter: Any) -> None:
         self.metadata, self.direct = file.metadata, None
         self.batched = file.inputs[0].shape[:1] == (-1,)
         self._interpreter = interpreter
@@ -68,7 +68,7 @@ def load(content: bytes, make: Any) -> InterpreterProgram:
     return InterpreterProgram(file, interpreter)
 
 
-def reference_kernels_abort(file: ModelFile) -> bool:
+def reference_kernels_abort(file: ModelStructure) -> bool:
     """Whether LiteRT's reference kernels may abort the process: the file has an int8 softmax of more than 511 classes.
 
     The kernel asserts that the sum of the exponentials, each of which is at most 1, is below 512.

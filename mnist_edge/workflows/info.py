@@ -39,7 +39,7 @@ class InfoResult:
     size_bytes: int
     sha256: str
     manifest: Literal["agrees", "disagrees", "none"]
-    structure: formats.ModelFile
+    structure: formats.ModelStructure
     error: ContentError | None
 
 

@@ -1,4 +1,4 @@
-"""Models that converters refuse, crash on or call by other names: an error with a remedy, and the layer's own name."""
+"""Errors of conversions: models that are refused, converters that fail or crash, and the names of layers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from mnist_edge.formats import Contract
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.models.backend import import_keras
+from mnist_edge.results.precision import Precision
 from mnist_edge.workflows import export, verify
 from tests.conftest import Run, assert_two_lines
 
@@ -77,7 +78,7 @@ def _strings() -> Any:
     return keras.Model(words, dense(flat(keras.layers.Hashing(10)(words))))
 
 
-# The model, the exit code, and part of the cause.
+# For each kind of model: a function that makes it, the exit code, and a part of the cause.
 REFUSED: dict[str, tuple[Callable[[], Any], int, str]] = {
     "GRU": (lambda: _recurrent("GRU"), 5, "layer remember loops"),
     "LSTM": (lambda: _recurrent("LSTM"), 5, "layer remember loops"),
@@ -94,7 +95,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], int, str]] = {
 
 @pytest.fixture
 def run_here(capfd: pytest.CaptureFixture[str]) -> Callable[..., Run]:
-    """``mnist-edge ARGUMENTS`` in this process, which has TensorFlow loaded."""
+    """Run ``mnist-edge ARGUMENTS`` in this process, which has already imported TensorFlow."""
 
     def run(*arguments: object) -> Run:
         capfd.readouterr()
@@ -111,7 +112,7 @@ def test_a_model_that_cannot_be_converted_is_an_error_with_a_remedy(
 ) -> None:
     build, code, cause = REFUSED[name]
     build().save(tmp_path / "net.keras")
-    command = cli if code == 5 else run_here  # the recurrent ones ended the process with a segmentation fault
+    command = cli if code == 5 else run_here  # TFLite's converter crashes on recurrent layers if it gets them
     run = command("export", "--model", tmp_path / "net.keras", "-o", tmp_path / "out", "--data", slice_npz, "--json")
     assert_two_lines(run, code)
     assert cause in run.json["error"]["message"], run.json
@@ -128,7 +129,7 @@ def test_formats_succeed_or_fail_one_by_one(
     _chain(layers.Conv2D(4, 3, strides=2), gelu, *_head()).save(tmp_path / "net.keras")
     margins = ["--max-drop-pp", "50", "--min-agreement", "0.5", "--max-class-drop-pp", "100"]
     margins += ["--max-probability-distance", "1"]
-    monkeypatch.chdir(tmp_path)  # a table folds long paths
+    monkeypatch.chdir(tmp_path)  # short paths, since the table wraps long ones
     command = ["export", "--model", "net.keras", "-o", "out", "--data", slice_npz, *margins]
     run = run_here(*command)
     assert_two_lines(Run(run.code, run.out, "\n".join(run.err.splitlines()[-2:])), 5)
@@ -167,10 +168,10 @@ def test_an_op_that_stays_float_is_traced_to_its_layer(
     assert [Path(item["path"]).name for item in run.json["artifacts"]] == ["net-float32.tflite"]
 
 
-def test_what_native_libraries_print_during_an_export_goes_to_its_log(
+def test_output_of_native_libraries_during_an_export_goes_to_its_log(
     tmp_path: Path, slice_npz: Path, run_here: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """ONNX Runtime prints its errors, besides raising them."""
+    """ONNX Runtime raises errors and prints them to standard error, too."""
 
     def chatter(where: str) -> Callable[..., Any]:
         def print_and_fail(*_: object) -> None:
@@ -195,7 +196,7 @@ def test_what_native_libraries_print_during_an_export_goes_to_its_log(
 
 
 def test_an_onnx_file_depends_on_the_model_alone(tmp_path: Path, mnist: data.Splits) -> None:
-    """tf2onnx orders parallel branches, and names what it merges, differently each time."""
+    """The order of parallel branches and the names of merged nodes differ between two runs of tf2onnx."""
     keras = import_keras()
     layers = keras.layers
     image = keras.Input((28, 28, 1))
@@ -204,26 +205,33 @@ def test_an_onnx_file_depends_on_the_model_alone(tmp_path: Path, mnist: data.Spl
     weights = layers.Softmax()(layers.Dot(axes=(2, 2))([query, key]))
     flat, dense = _head()
     model = keras.Model(image, dense(flat(layers.Add()([tokens, layers.Dot(axes=(2, 1))([weights, value])]))))
-    request = _request(mnist.calibration.images[:20], tmp_path, "float32")
+    request = _request(mnist.calibration.images[:20], tmp_path, Precision.FLOAT32)
     assert len({isolation.attempt("onnx", onnx.convert, model, request) for _ in range(5)}) == 1
 
 
-DYING = {
-    "a crash": ("os.write(2, b'no kernel for this op\\n'); os.abort()", 600, "SIGABRT; its last words: no kernel for"),
+# For each way to end: the code that takes the converter's place, the timeout in s, and a part of the cause.
+ENDINGS = {
+    "a crash": ("os.write(2, b'no kernel for this op\\n'); os.abort()", 600, "SIGABRT; its last output: no kernel for"),
     "an endless loop": ("import time; time.sleep(600)", 1, "no result in 1 s"),
     "an exit": ("os._exit(3)", 600, "exit 3"),
-    "an exit as if all were well": ("os._exit(0)", 600, "exit 0"),
+    "an exit with code 0": ("os._exit(0)", 600, "exit 0"),
 }
 
 
-@pytest.mark.parametrize("how", DYING)
-def test_what_ends_a_converter_is_an_error_with_its_last_words(
+@pytest.mark.parametrize("how", ENDINGS)
+def test_a_converter_that_crashes_hangs_or_exits_is_an_error_with_its_last_output(
     how: str, tmp_path: Path, slice_npz: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code, seconds, cause = DYING[how]
-    patch = f"def die(*_):\n    {code}\nfrom mnist_edge.conversion import tflite\ntflite.convert = die\n"
+    code, seconds, cause = ENDINGS[how]
+    patch = f"""
+from dataclasses import replace
+from mnist_edge.conversion.registry import CONVERTERS
+def end(*_):
+    {code}
+CONVERTERS["tflite"] = replace(CONVERTERS["tflite"], convert=end)
+"""
     monkeypatch.setattr(isolation, "_CHILD", f"import os\n{patch}{isolation._CHILD}")
-    monkeypatch.setattr(isolation, "SECONDS", seconds)
+    monkeypatch.setattr(isolation, "TIMEOUT_S", seconds)
     _chain(import_keras().layers.GaussianNoise(0.1), *_head()).save(tmp_path / "net.keras")
     result = export.export(
         export.ExportOptions(
@@ -240,7 +248,7 @@ def test_what_ends_a_converter_is_an_error_with_its_last_words(
     assert ("no kernel for this op" in log) == (how == "a crash")
 
 
-def _request(images: Any, folder: Path, quantization: str) -> ConversionRequest:
+def _request(images: Any, folder: Path, quantization: Precision) -> ConversionRequest:
     contract = Contract("net", tuple("0123456789"), quantization, "digit", "", "0", pixel_scale=1 / 255)
     return ConversionRequest(quantization, images, contract, folder / "log")
 
@@ -249,7 +257,7 @@ def test_a_child_process_makes_the_file_that_this_process_makes(tmp_path: Path, 
     path = tmp_path / "net.keras"
     _chain(import_keras().layers.GaussianNoise(0.1), *_head()).save(path)
     model = models.load(path)
-    request = _request(mnist.calibration.images[:20], tmp_path, "int8")
+    request = _request(mnist.calibration.images[:20], tmp_path, Precision.INT8)
     assert not isolation.is_known(model)
     child = tflite_format.read(isolation.run("tflite", tflite.convert, path, model, request))
     here = tflite_format.read(isolation.attempt("tflite", tflite.convert, model, request))
@@ -258,7 +266,7 @@ def test_a_child_process_makes_the_file_that_this_process_makes(tmp_path: Path, 
     )  # fmt: skip
 
 
-def test_a_layer_as_an_activation_is_not_among_the_known_ones() -> None:
+def test_a_model_with_a_layer_as_an_activation_is_not_known_to_convert() -> None:
     layers = import_keras().layers
     assert isolation.is_known(_chain(layers.Dense(3, activation="relu"), *_head()))
     assert not isolation.is_known(_chain(layers.Dense(3, activation=layers.LeakyReLU(0.1)), *_head()))
@@ -272,12 +280,12 @@ def test_the_child_process_imports_nothing_from_the_working_directory(
     for name in ("random", "keras", "textwrap"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(4)\n")
     monkeypatch.chdir(tmp_path)
-    request = _request(mnist.calibration.images[:5], tmp_path, "float32")
+    request = _request(mnist.calibration.images[:5], tmp_path, Precision.FLOAT32)
     assert isolation.run("tflite", tflite.convert, path, models.load(path), request)
 
 
 def test_layers_keep_their_names_in_the_files(tmp_path: Path, mnist: data.Splits) -> None:
-    """Batch normalization is folded into the layer before it; TensorFlow calls the first of a kind ``_1``."""
+    """Batch normalization is folded into the layer before it, and TensorFlow appends numbers to the names of layers."""
     layers = import_keras().layers
     inner = _chain(
         layers.Conv2D(4, 3, strides=2, name="conv"), layers.BatchNormalization(name="norm"), shape=(28, 28, 4)
@@ -290,7 +298,7 @@ def test_layers_keep_their_names_in_the_files(tmp_path: Path, mnist: data.Splits
         layers.ReLU(name="re_lu_2"), layers.SeparableConv2D(6, 3, activation="relu", name="separable_1"), *_head(),
     )  # fmt: skip
     names = [layer.name for layer in model.layers]
-    for quantization in ("float32", "int8"):
+    for quantization in (Precision.FLOAT32, Precision.INT8):
         request = _request(mnist.calibration.images[:20], tmp_path, quantization)
         content = isolation.attempt("tflite", tflite.convert, model, request)
         ops = [op for op in tflite_format.read(content).ops if op.kind.endswith("CONV_2D")]
@@ -299,7 +307,7 @@ def test_layers_keep_their_names_in_the_files(tmp_path: Path, mnist: data.Splits
             "separable_1/DEPTHWISE_CONV_2D", "separable_1/CONV_2D",
         ]  # fmt: skip
     content = isolation.attempt(
-        "onnx", onnx.convert, model, _request(mnist.calibration.images[:20], tmp_path, "float32")
+        "onnx", onnx.convert, model, _request(mnist.calibration.images[:20], tmp_path, Precision.FLOAT32)
     )
     found = onnx_format.read(content).ops
     assert [op.outputs[0].split("/")[0] for op in found if op.kind == "Conv"] == [

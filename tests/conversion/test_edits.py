@@ -1,4 +1,4 @@
-"""Edits of a converter's file: made only if their preconditions hold, kept only if the file is no worse for them."""
+"""Edits of a converter's file: made only if their preconditions hold, kept only if the file is as close as before."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.int8.quantize import dequantize, softmax
 from mnist_edge.parity.layers import layer_errors
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import reference
 from mnist_edge.store.model_file import ModelFile
 from tests.support import int8_nets
@@ -34,98 +35,99 @@ DIGITS = tuple(map(str, range(10)))
 
 
 def images() -> NDArray[np.uint8]:
+    """40 random images, uint8 (40, 9, 8, 1)."""
     return np.random.default_rng(3).integers(0, 256, (40, 9, 8, 1)).astype(np.uint8)
 
 
-def begun() -> Net:
+def net_without_output() -> Net:
+    """A convolution and a reshape, to which a test adds the last layers."""
     net = int8_nets.begun(5, 9, 8)
     net.conv(6, (3, 3), (2, 2), int8_nets.VALID)
     net.reshape(math.prod(net.shape))
     return net
 
 
-def plain(net: Net) -> None:
+def dense_logits(net: Net) -> None:
     net.dense(10, NONE)
 
 
-def behind_a_reshape(net: Net) -> None:
-    """The reshape copies bytes: a new grid behind it alone would change what they mean."""
+def reshaped_logits(net: Net) -> None:
+    """The reshape copies quantized values: with another scale after it they would stand for other real values."""
     net.dense(10, NONE)
     net.reshape(10)
 
 
-def behind_a_pool(net: Net) -> None:
+def pooled_logits(net: Net) -> None:
     net.reshape(2, 2, net.shape[0] // 4)
     net.conv(10, (1, 1), (1, 1), int8_nets.SAME, act=NONE)
     net.pool("MAX_POOL_2D", (2, 2), (2, 2), int8_nets.VALID)
     net.reshape(10)
 
 
-def with_an_activation(net: Net) -> None:
+def logits_with_an_activation(net: Net) -> None:
     net.dense(10, RELU)
 
 
-def read_twice(net: Net) -> None:
+def logits_with_two_readers(net: Net) -> None:
     net.dense(10, NONE)
     logits = net.last
     net.add(logits)
-    net.last, net.shape = logits, (10,)  # the softmax reads what the sum reads too
+    net.last, net.shape = logits, (10,)  # the softmax and the sum read the same tensor
 
 
-def inside(net: Net) -> None:
-    """The only softmax is no output."""
+def softmax_before_the_last_layer(net: Net) -> None:
     net.dense(10, NONE)
     net.softmax()
     net.dense(10, NONE)
 
 
-def expected(content: bytes, sharper: float = 1.0) -> NDArray[np.float32]:
-    """Probabilities of a float model that the file stands for: the softmax of its own logits, not on a grid."""
+def expected(content: bytes) -> NDArray[np.float32]:
+    """The softmax of the file's logits, computed in float: probabilities that a float model would have."""
     program = reference.load(content, 1)
     file = tflite_format.read(content)
     logits = next(tensor for tensor in file.tensors if tensor.name == file.ops[-1].inputs[0])
     values = program.values(images())[logits.name]
-    return softmax(sharper * dequantize(values, logits.scale[0], logits.zero_point[0]).reshape(len(values), -1))
+    return softmax(dequantize(values, logits.scale[0], logits.zero_point[0]).reshape(len(values), -1))
 
 
-def ended(end: Callable[[Net], None]) -> bytes:
-    """A net whose logits have as wide a grid as calibration makes it, so that a finer one would be taken."""
-    net = begun()
+def file_with(last_layers: Callable[[Net], None]) -> bytes:
+    """A file with these last layers and a softmax, whose logits have a larger scale than they need."""
+    net = net_without_output()
     net.grid = lambda: {"scale": 0.5, "zero_point": 0}  # type: ignore[method-assign]
-    end(net)
+    last_layers(net)
     net.softmax()
     return net.content()
 
 
 @pytest.mark.parametrize(
-    ("end", "allowed"),
+    ("last_layers", "allowed"),
     [
-        (plain, True),
-        (behind_a_reshape, False),
-        (behind_a_pool, False),
-        (with_an_activation, False),
-        (read_twice, False),
+        (dense_logits, True),
+        (reshaped_logits, False),
+        (pooled_logits, False),
+        (logits_with_an_activation, False),
+        (logits_with_two_readers, False),
     ],
 )  # fmt: skip
-def test_only_logits_that_one_layer_makes_for_the_softmax_alone_get_another_grid(
-    end: Callable[[Net], None], allowed: bool
+def test_only_logits_of_a_linear_layer_that_only_the_softmax_reads_get_another_scale(
+    last_layers: Callable[[Net], None], allowed: bool
 ) -> None:
-    content = ended(end)
-    assert (tflite_edit._logits_grid(tflite_edit._unpack(content)) is not None) is allowed
+    content = file_with(last_layers)
+    assert (tflite_edit._logits(tflite_edit._unpack(content)) is not None) is allowed
     if not allowed:
         assert tflite_edit.refine_logits(content, images(), SCALE, expected(content)) == content
 
 
-def test_a_softmax_inside_the_net_keeps_the_grid_of_its_input() -> None:
-    net = begun()
-    inside(net)
+def test_a_softmax_that_does_not_make_the_output_keeps_the_scale_of_its_input() -> None:
+    net = net_without_output()
+    softmax_before_the_last_layer(net)
     content = net.content()
-    anything = np.full((len(images()), 10), 0.1, np.float32)
-    assert tflite_edit.refine_logits(content, images(), SCALE, anything) == content
+    uniform = np.full((len(images()), 10), 0.1, np.float32)
+    assert tflite_edit.refine_logits(content, images(), SCALE, uniform) == content
 
 
-def test_logits_of_a_dense_layer_get_a_finer_grid_that_comes_closer_to_the_float_model() -> None:
-    content = ended(plain)
+def test_a_smaller_scale_of_logits_brings_probabilities_closer_to_the_float_model() -> None:
+    content = file_with(dense_logits)
     wanted = softmax(dequantize(*_logits_in_float(content)))
     refined = tflite_edit.refine_logits(content, images(), SCALE, wanted)
     assert refined != content
@@ -133,9 +135,9 @@ def test_logits_of_a_dense_layer_get_a_finer_grid_that_comes_closer_to_the_float
     assert np.abs(after - wanted).mean() < np.abs(before - wanted).mean()
 
 
-def test_an_edit_that_leads_away_from_the_float_model_is_dropped() -> None:
-    content = ended(plain)
-    # If the float model answers exactly as the file does, any other file is farther from it.
+def test_a_scale_that_makes_probabilities_less_close_to_the_float_model_is_not_kept() -> None:
+    content = file_with(dense_logits)
+    # If the float model has exactly the probabilities of the file, every other file is less close to it.
     assert tflite_edit.refine_logits(content, images(), SCALE, _probabilities(content)) == content
 
 
@@ -146,7 +148,7 @@ def _probabilities(content: bytes) -> NDArray[np.float32]:
 
 
 def _logits_in_float(content: bytes) -> tuple[NDArray[Any], float, int]:
-    """The last dense layer's sums before they are rounded: its values on a grid a thousand times as fine."""
+    """The last dense layer's results before they are rounded, with a scale of 1 and a zero point of 0."""
     program = reference.load(content, 1)
     file = tflite_format.read(content)
     op = file.ops[-2]
@@ -157,8 +159,31 @@ def _logits_in_float(content: bytes) -> tuple[NDArray[Any], float, int]:
     return sums * np.array(weights.scale) * source.scale[0], 1.0, 0
 
 
+def test_embed_names_the_ends_and_the_result_of_every_op_and_stores_the_contract() -> None:
+    net = net_without_output()
+    net.reshape(net.shape[0])
+    dense_logits(net)
+    net.softmax()
+    contract = Contract("net", DIGITS, "int8", "digit", "", "0")
+    # The marks of two fused layers in a result's name, and of a layer in the name of its weights.
+    net.tensors[net.operators[1].outputs[0]].name = b"net/curve.layer1_1/Relu;net/conv.layer0_1/BiasAdd"
+    net.tensors[net.operators[4].inputs[1]].name = b"net/hidden.layer2_1/MatMul"
+    content = net.content()
+    file = tflite_format.read(tflite_edit.embed(content, contract, ["conv", "curve", "hidden"]))
+    assert file.inputs[0].name == "image"
+    assert [op.outputs[0] for op in file.ops] == [
+        "graph/QUANTIZE", "conv/CONV_2D", "graph/RESHAPE", "graph/RESHAPE_2", "hidden/FULLY_CONNECTED", "probabilities",
+    ]  # fmt: skip
+    assert file.contract == contract
+    before = tflite_format.read(content)
+    assert [op.kind for op in file.ops] == [op.kind for op in before.ops]
+    assert [(item.shape, item.dtype, item.scale) for item in file.tensors] == [
+        (item.shape, item.dtype, item.scale) for item in before.tensors
+    ]
+
+
 @given(st.integers(1, 5000))
-def test_all_other_classes_together_leak_at_most_what_nine_do(classes: int) -> None:
+def test_negligible_logits_of_any_number_of_classes_add_at_most_as_much_as_nine_at_distance_eight(classes: int) -> None:
     distance = tflite_edit.negligible_distance(classes)
     assert distance >= 8
     assert (classes - 1) * math.exp(-distance) <= 9 * math.exp(-8) * (1 + 1e-9)
@@ -166,7 +191,7 @@ def test_all_other_classes_together_leak_at_most_what_nine_do(classes: int) -> N
 
 def _request(calibration: NDArray[np.uint8], folder: Path, pixel_scale: float = SCALE) -> ConversionRequest:
     contract = Contract("net", DIGITS, "int8", "digit", "", "0", pixel_scale=pixel_scale)
-    return ConversionRequest("int8", calibration, contract, folder / "log")
+    return ConversionRequest(Precision.INT8, calibration, contract, folder / "log")
 
 
 def _model(first: Any = None, seed: int = 1) -> Any:
@@ -180,22 +205,20 @@ def _model(first: Any = None, seed: int = 1) -> Any:
 
 
 @pytest.mark.slow
-def test_the_inputs_grid_is_that_of_the_pixels_whatever_the_calibration_images(
-    mnist: data.Splits, tmp_path: Path
-) -> None:
-    faint = (mnist.calibration.images[:60] * (200 / 255)).astype(np.uint8)
-    assert faint.max() == 200
+def test_the_scale_of_the_input_does_not_depend_on_the_calibration_images(mnist: data.Splits, tmp_path: Path) -> None:
+    dark = (mnist.calibration.images[:60] * (200 / 255)).astype(np.uint8)
+    assert dark.max() == 200
     model = _model()
-    (source,) = tflite_format.read(tflite.convert(model, _request(faint, tmp_path))).inputs
+    (source,) = tflite_format.read(tflite.convert(model, _request(dark, tmp_path))).inputs
     assert (source.dtype, source.zero_point) == ("uint8", (0,))
     assert source.scale[0] == pytest.approx(SCALE, rel=1e-6)
-    (source,) = onnx_format.read(onnx.convert(model, _request(faint, tmp_path))).inputs
+    (source,) = onnx_format.read(onnx.convert(model, _request(dark, tmp_path))).inputs
     assert source.dtype == "uint8"
 
 
 @pytest.mark.slow
-def test_an_onnx_input_on_another_grid_stays_float(mnist: data.Splits, tmp_path: Path) -> None:
-    """To call its pixels quantized values would scale the first layer's bias."""
+def test_an_onnx_input_with_another_scale_stays_float(mnist: data.Splits, tmp_path: Path) -> None:
+    """Its quantized bias depends on the input's scale, and would stand for another real value."""
     request = _request(mnist.calibration.images[:60], tmp_path)
     graph = onnx.unedited(_model(), request)
     assert onnx._take_pixels(graph, SCALE) is not None
@@ -203,7 +226,9 @@ def test_an_onnx_input_on_another_grid_stays_float(mnist: data.Splits, tmp_path:
 
 
 @pytest.mark.slow
-def test_the_onnx_softmax_that_is_no_output_keeps_its_quantized_input(mnist: data.Splits, tmp_path: Path) -> None:
+def test_an_onnx_softmax_that_does_not_make_the_output_keeps_its_quantized_input(
+    mnist: data.Splits, tmp_path: Path
+) -> None:
     import keras
 
     keras.utils.set_random_seed(1)
@@ -226,27 +251,27 @@ def test_layers_of_a_model_that_scales_pixels_itself_are_close_to_its_float_expo
     model = _model(keras.layers.Rescaling(1 / 255))
     request = _request(mnist.calibration.images[:60], tmp_path, pixel_scale=1.0)
     converter = tflite if suffix == "tflite" else onnx
-    floats = dataclasses.replace(request, quantization="float32")
+    float_request = dataclasses.replace(request, quantization=Precision.FLOAT32)
     (tmp_path / f"net-int8.{suffix}").write_bytes(converter.convert(model, request))
-    (tmp_path / f"net-float32.{suffix}").write_bytes(converter.convert(model, floats))
+    (tmp_path / f"net-float32.{suffix}").write_bytes(converter.convert(model, float_request))
     found = layer_errors(ModelFile.open(tmp_path / f"net-int8.{suffix}", trust=True), mnist.validation.images[:20])
     assert len(found) >= 2
     assert min(item.sqnr_db for item in found if item.sqnr_db is not None) > 15
 
 
 def _package(folder: Path) -> Path:
-    """A copy of the package, to be edited."""
+    """A copy of the package's code, which a test may edit."""
     unneeded = shutil.ignore_patterns("__pycache__", "shipped")
     shutil.copytree(Path(mnist_edge.__file__).parent, folder / "mnist_edge", ignore=unneeded)
     return folder / "mnist_edge"
 
 
 @pytest.mark.slow
-def test_one_byte_of_a_kernel_template_makes_c_stale_and_nothing_else(
+def test_a_changed_byte_in_the_code_of_a_converter_makes_only_its_files_outdated(
     workspace: Path, tmp_path: Path, mnist: data.Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = _package(tmp_path)
-    # The package's attribute of that name is the function.
+    # `conversion.export` is the function of this name.
     module = importlib.import_module("mnist_edge.conversion.export")
     monkeypatch.setattr(module, "PACKAGE_FOLDER", package)
     shutil.copytree(workspace / "dense", tmp_path / "dense")
@@ -268,25 +293,25 @@ def test_one_byte_of_a_kernel_template_makes_c_stale_and_nothing_else(
 
 
 @pytest.mark.parametrize("name", ["tflite", "onnx", "c", "so"])
-def test_every_module_that_a_converter_uses_is_in_its_key(name: str) -> None:
+def test_the_key_of_a_file_depends_on_every_module_that_its_converter_imports(name: str) -> None:
     import grimp
 
     graph = grimp.build_graph("mnist_edge")
     used = graph.find_upstream_modules(f"mnist_edge.conversion.{name}") | {f"mnist_edge.conversion.{name}"}
     sources = conversion.CONVERTERS[name].sources
-    wanted = {module for module in used if module.startswith(("mnist_edge.conversion.", "mnist_edge.models"))}
-    for module in sorted(wanted):
+    relevant = {module for module in used if module.startswith(("mnist_edge.conversion.", "mnist_edge.models"))}
+    for module in sorted(relevant):
         path = module.removeprefix("mnist_edge.").replace(".", "/")
         assert any(
             path == item.removesuffix(".py") or path.startswith(f"{item}/") or path == item for item in sources
         ), path
 
 
-def test_very_sure_logits_keep_a_grid_that_an_int8_zero_point_can_express() -> None:
-    """If the smallest best logit is far above 0, a grid that begins above 0 would saturate the largest logits."""
-    net = begun()
+def test_the_range_of_large_logits_still_begins_at_zero_so_that_none_saturates() -> None:
+    """An int8 zero point cannot express a range that begins above 0; clipping it would cut off the largest logits."""
+    net = net_without_output()
     net.grid = lambda: {"scale": 0.5, "zero_point": 0}  # type: ignore[method-assign]
-    plain(net)
+    dense_logits(net)
     net.buffers[net.tensors[net.operators[-1].inputs[2]].buffer].data = np.frombuffer(
         np.full(10, 210_000, np.int32).tobytes(), np.uint8
     )
@@ -299,7 +324,7 @@ def test_very_sure_logits_keep_a_grid_that_an_int8_zero_point_can_express() -> N
     values = program.values(images())[logits.name]
     best = (values.max(axis=1) - logits.zero_point[0]) * logits.scale[0]
     assert best.min() > 20
-    assert 55 < best.max() < 63.5  # near the end of the grid, as after calibration
+    assert 55 < best.max() < 63.5  # near the end of the range, as after calibration
     refined = tflite_edit.refine_logits(content, images(), SCALE, softmax(dequantize(*_logits_in_float(content))))
     assert refined != content
     (grid,) = (t for t in tflite_format.read(refined).tensors if t.name == logits.name)

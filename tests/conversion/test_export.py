@@ -1,6 +1,9 @@
+"""Export of one file: errors, their log, and the names of layers."""
+
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from mnist_edge import conversion, data
 from mnist_edge.conversion import tflite
 from mnist_edge.conversion.naming import layer_of
-from mnist_edge.conversion.onnx_graph import sort
+from mnist_edge.conversion.registry import CONVERTERS
 from mnist_edge.errors import StageError, UsageError
 
 
@@ -18,7 +21,7 @@ def test_a_float_op_in_an_int8_file_is_refused_and_named(workspace: Path) -> Non
     tflite._require_integer_ops((workspace / "cnn" / "cnn-int8.tflite").read_bytes(), [])
 
 
-def test_a_converter_that_fails_names_its_log_and_leaves_no_file(
+def test_an_error_of_a_converter_names_the_log_and_leaves_no_file(
     workspace: Path,
     tmp_path: Path,
     mnist: data.Splits,
@@ -28,19 +31,19 @@ def test_a_converter_that_fails_names_its_log_and_leaves_no_file(
     import shutil
 
     def fail(model: object, request: object) -> bytes:
-        os.write(1, b"pages of noise")
+        os.write(1, b"converter output")
         raise RuntimeError("no kernel")
 
     shutil.copytree(workspace / "dense", tmp_path / "dense")
     (tmp_path / "dense" / "dense-float16.tflite").unlink(missing_ok=True)
-    monkeypatch.setattr(tflite, "convert", fail)
+    monkeypatch.setitem(CONVERTERS, "tflite", replace(CONVERTERS["tflite"], convert=fail))
     with pytest.raises(StageError, match="no kernel") as caught:
         conversion.export(tmp_path / "dense", conversion.ExportConfig("tflite", "float16"), mnist)
     log = tmp_path / "dense" / "export.log"
     assert str(log) in caught.value.remedy
-    assert "pages of noise" in log.read_text()
+    assert "converter output" in log.read_text()
     assert "RuntimeError: no kernel" in log.read_text()
-    assert "pages of noise" not in "".join(capfd.readouterr())
+    assert "converter output" not in "".join(capfd.readouterr())
     assert not list((tmp_path / "dense").glob("*float16*"))
 
 
@@ -60,22 +63,5 @@ def test_unknown_formats_and_quantizations_are_usage_errors(workspace: Path, mni
         (["Identity"], None),
     ],
 )
-def test_the_marks_in_a_converters_names_tell_the_layer(names: list[str], layer: str | None) -> None:
+def test_the_layer_of_an_op_is_found_by_the_marks_in_its_tensors_names(names: list[str], layer: str | None) -> None:
     assert layer_of(names, ["conv_1", "norm", "re_lu_1", "inner", "inner.conv"]) == layer
-
-
-def test_parallel_branches_of_an_onnx_graph_get_one_order() -> None:
-    import onnx
-
-    helper = onnx.helper
-    nodes = [
-        helper.make_node("Relu", ["image"], ["net/left"]),
-        helper.make_node("Neg", ["image"], ["net/right"]),
-        helper.make_node("Add", ["net/left", "net/right"], ["sum"]),
-    ]
-    orders = []
-    for nodes_then in (nodes, [nodes[1], nodes[0], nodes[2]]):
-        model = helper.make_model(helper.make_graph(nodes_then, "net", [], []))
-        sort(model)
-        orders.append([node.output[0] for node in model.graph.node])
-    assert orders == [["net/left", "net/right", "sum"]] * 2

@@ -1,4 +1,4 @@
-"""What README says of the int8 files' weights and logits: no saturation without VNNI, and fewer ties."""
+"""Claims about int8 files: sums do not saturate on processors without VNNI, and edits of the logits avoid ties."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mnist_edge.conversion import ConversionRequest
 from mnist_edge.conversion import onnx as to_onnx
 from mnist_edge.conversion import tflite as to_tflite
 from mnist_edge.formats import Contract
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import open_session
 from mnist_edge.store.workspace import SHIPPED
 
@@ -21,7 +22,7 @@ INT16 = np.iinfo(np.int16)
 
 
 def weights_by_channel(path: Path) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """The int8 weights of every layer of an ONNX file, (channels, products per channel)."""
+    """Name and int8 weights (channels, products per channel) of every layer of an ONNX file."""
     import onnx
     from onnx import numpy_helper
 
@@ -54,18 +55,18 @@ def assert_never_saturates(path: Path) -> None:
 
 
 @pytest.mark.parametrize("model", ["dense", "cnn"])
-def test_no_pair_of_products_of_a_shipped_onnx_file_leaves_16_bits(model: str) -> None:
-    """AVX2 without VNNI adds pairs of products of uint8 and int8 in 16 bits (vpmaddubsw), with saturation."""
+def test_no_pair_of_products_of_a_shipped_onnx_file_exceeds_16_bits(model: str) -> None:
+    """AVX2 without VNNI adds pairs of products of uint8 and int8 in 16 bits with saturation (``vpmaddubsw``)."""
     assert_never_saturates(SHIPPED / model / f"{model}-int8.onnx")
 
 
 @pytest.mark.parametrize("model", ["dense", "cnn"])
-def test_no_pair_of_products_of_an_exported_onnx_file_leaves_16_bits(model: str, workspace: Path) -> None:
+def test_no_pair_of_products_of_an_exported_onnx_file_exceeds_16_bits(model: str, workspace: Path) -> None:
     assert_never_saturates(workspace / model / f"{model}-int8.onnx")
 
 
 @pytest.mark.parametrize("model", ["dense", "cnn"])
-def test_the_same_weights_in_eight_bits_would_leave_16_bits(model: str) -> None:
+def test_some_pair_of_products_would_exceed_16_bits_with_eight_bit_weights(model: str) -> None:
     for name, weights in weights_by_channel(SHIPPED / model / f"{model}-int8.onnx"):
         largest = np.abs(weights).max(axis=1, keepdims=True)
         low, high = pair_sums(np.rint(weights * 127 / largest).astype(np.int64))
@@ -73,7 +74,7 @@ def test_the_same_weights_in_eight_bits_would_leave_16_bits(model: str) -> None:
 
 
 def ties(path: Path, images: NDArray[np.uint8]) -> int:
-    """How many answers have two classes at the top with the same probability."""
+    """Number of images whose two best classes have the same probability."""
     best = np.sort(open_session(path, trust=True).predict(images), axis=1)
     return int((best[:, -1] == best[:, -2]).sum())
 
@@ -82,10 +83,10 @@ def ties(path: Path, images: NDArray[np.uint8]) -> int:
 def test_refined_and_float_logits_tie_less_often(
     workspace: Path, mnist: data.Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A net of two epochs, on all training images: it is unsure enough to tie now and then (1 in 300, unrefined)."""
+    """After two epochs of training, one image in 300 ties without the edits: enough to count on the training images."""
     model = models.load(workspace / "dense" / "model.keras")
     contract = Contract("dense", tuple("0123456789"), "int8", "digit", reference_sha256="", tool_version="")
-    request = ConversionRequest("int8", mnist.calibration.images, contract, tmp_path / "log")
+    request = ConversionRequest(Precision.INT8, mnist.calibration.images, contract, tmp_path / "log")
 
     def count(converter: object, name: str) -> int:
         path = tmp_path / name
@@ -95,8 +96,8 @@ def test_refined_and_float_logits_tie_less_often(
     refined, float_logits = count(to_tflite, "refined.tflite"), count(to_onnx, "float.onnx")
     monkeypatch.setattr(to_tflite.tflite_edit, "refine_logits", lambda content, *_, **__: content)
     monkeypatch.setattr(to_onnx, "_keep_logits_float", lambda model: model)
-    plain, int8_logits = count(to_tflite, "plain.tflite"), count(to_onnx, "int8.onnx")
-    assert plain > 60
-    assert refined < 0.85 * plain
+    unrefined, int8_logits = count(to_tflite, "unrefined.tflite"), count(to_onnx, "int8.onnx")
+    assert unrefined > 60
+    assert refined < 0.85 * unrefined
     assert int8_logits > 60
     assert float_logits < 0.05 * int8_logits

@@ -1,4 +1,4 @@
-"""Our readers against the formats' own libraries, and against damage."""
+"""Parsers of model files agree with the libraries of the formats, and refuse damaged files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILES = [
 ]
 
 
-def read(path: Path) -> formats.ModelFile:
+def read(path: Path) -> formats.ModelStructure:
     return formats.read(path.read_bytes(), path)
 
 
@@ -35,14 +35,15 @@ def test_tflite_is_read_as_litert_reads_it(workspace: Path, name: str) -> None:
     interpreter = Interpreter(model_content=path.read_bytes())
     details = {item["index"]: item for item in interpreter.get_tensor_details()}
     for index, tensor in enumerate(file.tensors):
-        theirs = details[index]
-        assert tensor.name == theirs["name"]
-        assert tensor.dtype == theirs["dtype"].__name__
-        assert list(tensor.shape) == list(theirs["shape_signature"])
-        assert tensor.scale == pytest.approx(list(theirs["quantization_parameters"]["scales"]))
-        assert list(tensor.zero_point) == list(theirs["quantization_parameters"]["zero_points"])
-    ours = [op.kind for op in file.ops]
-    assert ours == [op["op_name"] for op in interpreter._get_ops_details() if op["op_name"] != "DELEGATE"][: len(ours)]
+        expected = details[index]
+        assert tensor.name == expected["name"]
+        assert tensor.dtype == expected["dtype"].__name__
+        assert list(tensor.shape) == list(expected["shape_signature"])
+        assert tensor.scale == pytest.approx(list(expected["quantization_parameters"]["scales"]))
+        assert list(tensor.zero_point) == list(expected["quantization_parameters"]["zero_points"])
+    kinds = [op.kind for op in file.ops]
+    details_of_ops = interpreter._get_ops_details()
+    assert kinds == [op["op_name"] for op in details_of_ops if op["op_name"] != "DELEGATE"][: len(kinds)]
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".onnx")])
@@ -66,7 +67,7 @@ def test_onnx_is_read_as_onnx_reads_it(workspace: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_contract_travels_in_the_file(workspace: Path, name: str) -> None:
+def test_an_exported_file_contains_the_contract(workspace: Path, name: str) -> None:
     contract = read(workspace / name.split("-", maxsplit=1)[0] / name).contract
     assert contract is not None
     assert contract.class_names == tuple("0123456789")
@@ -75,28 +76,28 @@ def test_the_contract_travels_in_the_file(workspace: Path, name: str) -> None:
     assert len(contract.reference_sha256) == 64
 
 
-def test_keras_is_read_without_keras(workspace: Path) -> None:
+def test_layers_and_input_shape_of_a_keras_file_are_read(workspace: Path) -> None:
     file = read(workspace / "cnn" / "model.keras")
     assert [op.kind for op in file.ops][1:3] == ["Conv2D", "MaxPooling2D"]
     assert file.inputs[0].shape == (-1, 28, 28, 1)
 
 
 @pytest.mark.parametrize("name", ["dense-int8.tflite", "dense-int8.onnx", "model.keras"])
-def test_a_cut_or_edited_file_is_read_or_refused_and_nothing_else(workspace: Path, name: str) -> None:
+def test_a_truncated_file_is_refused_and_a_damaged_one_is_read_or_refused(workspace: Path, name: str) -> None:
     path = workspace / "dense" / name
     content, generator = path.read_bytes(), random.Random(0)
     for _ in range(300):
-        cut = content[: generator.randrange(len(content))]
+        truncated = content[: generator.randrange(len(content))]
         with pytest.raises(ContentError):
-            formats.read(cut, path)
-        edited = bytearray(content)
-        edited[generator.randrange(min(len(content), 5000))] = generator.randrange(256)
+            formats.read(truncated, path)
+        damaged = bytearray(content)
+        damaged[generator.randrange(min(len(content), 5000))] = generator.randrange(256)
         with contextlib.suppress(ContentError):
-            formats.read(bytes(edited), path)
+            formats.read(bytes(damaged), path)
 
 
 @given(st.binary(max_size=200), st.sampled_from([b"", b"\x08\0\0\0TFL3", b"\x08\x08\x3a", b"PK\x03\x04"]))
-def test_any_bytes_are_refused(content: bytes, start: bytes) -> None:
+def test_random_bytes_are_refused(content: bytes, start: bytes) -> None:
     for suffix in formats.FORMATS:
         with pytest.raises(ContentError):
             formats.read(start + content, Path(f"x{suffix}"))
@@ -107,5 +108,5 @@ def test_an_unknown_suffix_is_a_usage_error() -> None:
         formats.read(b"", Path("x.xyz"))
 
 
-def test_every_format_that_can_be_read_is_named_in_messages() -> None:
+def test_messages_name_every_suffix_that_has_a_parser() -> None:
     assert list(KNOWN_SUFFIXES) == sorted(formats.FORMATS)

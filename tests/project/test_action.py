@@ -1,4 +1,4 @@
-"""`action.yml`, executed as GitHub's runner does: its steps in bash, inputs substituted, outputs from a file."""
+"""`action.yml`, executed as GitHub's runner does it: inputs are substituted, steps run in bash, outputs are files."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.slow
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 FILES = ("json", "markdown", "junit", "html", "benchmark")
-# The files to which a step may write commands to the runner.
+# Variables with the paths of files to which a step writes its outputs and other commands to the runner.
 ENVIRONMENT_FILES = ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Exit code of the last step that ran, what the action puts out, and what the job's summary holds."""
+    """Exit code and standard error of the last step that ran, the action's outputs, and the job's summary."""
 
     code: int
     outputs: dict[str, str]
@@ -43,9 +43,10 @@ class Outcome:
 
 
 def substituted(text: str, values: Mapping[str, str]) -> str:
-    """Text with every ``${{ name }}`` replaced, as GitHub does: an output that a step has not set is empty.
+    """A text with every ``${{ name }}`` replaced by its value. An output that a step has not set is empty.
 
-    Any other name without a value is an error here.
+    Raises:
+        KeyError: another name has no value.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -54,14 +55,16 @@ def substituted(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$\{\{\s*(.+?)\s*\}\}", value, text)
 
 
-def act(work: Path, temp: Path, package: Path | None, *, checkout: Path = ROOT, **given: str) -> Outcome:
+def run_action(work: Path, temp: Path, package: Path | None, *, checkout: Path = ROOT, **given: str) -> Outcome:
     """Run the action in the folder ``work`` with these inputs.
 
     Args:
-        work: the workspace of the job. temp: RUNNER_TEMP.
-        package: a wheel to install without any download; None for the action's default. Then pip may download what
-            builds the package; the packages that it depends on are those of this environment.
-        checkout: the folder of the action's own checkout. given: inputs, with ``_`` for ``-``.
+        work: the workspace of the job.
+        temp: RUNNER_TEMP.
+        package: a wheel, which is installed without any download; None for the action's default, with which pip may
+            download the build backend. The package's dependencies are those of this environment in both cases.
+        checkout: the folder with the action's own checkout.
+        given: inputs, with ``_`` for ``-``.
     """
     inputs = {name.replace("_", "-"): value for name, value in given.items()}
     defaults = {name: str(entry["default"]) for name, entry in ACTION["inputs"].items()}
@@ -108,13 +111,13 @@ def act(work: Path, temp: Path, package: Path | None, *, checkout: Path = ROOT, 
 
 @pytest.fixture(scope="module")
 def temp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """RUNNER_TEMP of one job, in which the action is used several times."""
+    """RUNNER_TEMP of one job that uses the action several times."""
     return tmp_path_factory.mktemp("runner")
 
 
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Path:
-    """What ``export`` makes by default in the workspace of a job: here the wheel's dense model."""
+    """The default folder of models in the workspace of a job, with the shipped dense model."""
     shutil.copytree(SHIPPED / "dense", tmp_path / "artifacts" / "dense")
     return tmp_path / "artifacts"
 
@@ -131,8 +134,8 @@ def results(outcome: Outcome) -> list[dict[str, Any]]:
     return found
 
 
-def assert_told(outcome: Outcome, word: str) -> None:
-    """All outputs tell this verdict."""
+def assert_outputs_say(outcome: Outcome, word: str) -> None:
+    """Assert that every output of the action agrees with this outcome of ``verify``."""
     assert outcome.outputs["passed"] == ("true" if word == "passed" else "false")
     assert outcome.outputs["exit-code"] == str(outcome.code)
     table = Path(outcome.outputs["markdown"]).read_text()
@@ -148,16 +151,17 @@ def assert_told(outcome: Outcome, word: str) -> None:
     assert verdict(outcome).get("outcome", "error") == word
 
 
-def test_the_action_works_on_its_defaults(temp: Path, tmp_path: Path, artifacts: Path, mnist: object) -> None:
-    """Nothing is given: the action's own checkout is installed, and ./artifacts is verified."""
+def test_without_inputs_the_action_installs_its_own_checkout_and_verifies_the_artifacts_folder(
+    temp: Path, tmp_path: Path, artifacts: Path, mnist: object
+) -> None:
     checkout = tmp_path / "actions" / "mnist-edge"
     shutil.copytree(ROOT / "mnist_edge", checkout / "mnist_edge", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "action.yml"):
         shutil.copy(ROOT / name, checkout)
     before = {path for path in checkout.rglob("*") if "__pycache__" not in path.parts}
-    outcome = act(tmp_path, temp / "defaults", None, checkout=checkout)
+    outcome = run_action(tmp_path, temp / "defaults", None, checkout=checkout)
     assert outcome.code == 0, outcome.err
-    assert_told(outcome, "passed")
+    assert_outputs_say(outcome, "passed")
     assert {row["path"] for row in results(outcome)} == {
         "artifacts/dense/dense-int8.onnx", "artifacts/dense/dense-int8.tflite",
     }  # fmt: skip
@@ -167,7 +171,7 @@ def test_the_action_works_on_its_defaults(temp: Path, tmp_path: Path, artifacts:
 
 
 def test_the_default_package_is_installed_with_its_extra() -> None:
-    """What pip is given: a folder cannot be asked in which extras it was installed."""
+    """The argument of pip is compared, since an installed package does not record its extras."""
     step = ACTION["runs"]["steps"][0]
     assert ACTION["inputs"]["package"]["default"] == ""
     assert step["run"].rstrip().endswith('"${PACKAGE:-${GITHUB_ACTION_PATH}[onnx]}"')
@@ -177,51 +181,51 @@ def test_the_default_package_is_installed_with_its_extra() -> None:
 def test_a_workspace_and_a_model_folder_are_verified(
     wheel: Path, temp: Path, tmp_path: Path, artifacts: Path, mnist: object, paths: str
 ) -> None:
-    outcome = act(tmp_path, temp, wheel, paths=paths)
+    outcome = run_action(tmp_path, temp, wheel, paths=paths)
     assert outcome.code == 0, outcome.err
-    assert_told(outcome, "passed")
+    assert_outputs_say(outcome, "passed")
     assert {Path(row["path"]).name for row in results(outcome)} == {"dense-int8.tflite", "dense-int8.onnx"}
     table = Path(outcome.outputs["markdown"]).read_text()
     assert table.count("| passed |") == len(results(outcome))
 
 
-def test_a_failing_verdict_is_put_out_before_the_step_fails(
+def test_outputs_are_set_before_a_failed_verdict_fails_the_step(
     wheel: Path, temp: Path, tmp_path: Path, mnist: object
 ) -> None:
     path = str(SHIPPED / "dense" / "dense-int8.onnx")
     for given in ({"max_drop_pp": "0.001"}, {"min_agreement": "1"}):
-        outcome = act(tmp_path, temp, wheel, paths=path, **given)
+        outcome = run_action(tmp_path, temp, wheel, paths=path, **given)
         assert outcome.code == 1, outcome.err
-        assert_told(outcome, "failed")
+        assert_outputs_say(outcome, "failed")
         (row,) = results(outcome)
         assert not row["passed"]
 
 
-def test_every_path_is_verified_and_held_against_the_baseline(
+def test_every_path_is_verified_and_compared_with_the_baseline(
     wheel: Path, temp: Path, tmp_path: Path, mnist: object
 ) -> None:
     files = [SHIPPED / "dense" / name for name in ("dense-int8.tflite", "dense-int8.onnx")]
-    both = act(tmp_path, temp, wheel, paths=f"{files[0]}\n{files[1]}\n")
+    both = run_action(tmp_path, temp, wheel, paths=f"{files[0]}\n{files[1]}\n")
     assert both.code == 0, both.err
     assert {Path(row["path"]) for row in results(both)} == set(files)
-    # The json output of one use is the baseline of the next: a later use does not write over an earlier one's files.
+    # The JSON of one use is the baseline of the next, so a later use must not overwrite files of an earlier one.
     baseline = both.outputs["json"]
-    assert act(tmp_path, temp, wheel, paths=f"{files[0]} {files[1]}", baseline=baseline).code == 0
-    one = act(tmp_path, temp, wheel, paths=str(files[0]), baseline=baseline)
+    assert run_action(tmp_path, temp, wheel, paths=f"{files[0]} {files[1]}", baseline=baseline).code == 0
+    one = run_action(tmp_path, temp, wheel, paths=str(files[0]), baseline=baseline)
     assert one.code == 1
     assert "was not verified now" in one.err
-    assert_told(one, "regression")
+    assert_outputs_say(one, "regression")
     assert len(results(both)) > len(results(one))
     value = verdict(both)
     for row in value["results"]:
         row["accuracy"] += 0.002
     (tmp_path / "better.json").write_text(json.dumps(value))
-    fell = act(tmp_path, temp, wheel, paths=f"{files[0]} {files[1]}", baseline="better.json")
+    fell = run_action(tmp_path, temp, wheel, paths=f"{files[0]} {files[1]}", baseline="better.json")
     assert fell.code == 1
-    assert_told(fell, "regression")
+    assert_outputs_say(fell, "regression")
     assert "**regression**" in fell.summary
     allowed = {"baseline": "better.json", "max_regression_pp": "0.3"}
-    assert act(tmp_path, temp, wheel, paths=f"{files[0]} {files[1]}", **allowed).code == 0
+    assert run_action(tmp_path, temp, wheel, paths=f"{files[0]} {files[1]}", **allowed).code == 0
 
 
 def test_an_engine_and_data_can_be_named(
@@ -236,9 +240,9 @@ def test_an_engine_and_data_can_be_named(
     manifest = json.loads((artifacts / "dense" / "manifest.json").read_text())
     manifest["files"]["reference.npz"]["sha256"] = sha256_of(reference.read_bytes())
     (artifacts / "dense" / "manifest.json").write_text(json.dumps(manifest))
-    outcome = act(tmp_path, temp, wheel, data="few.npz", engine="litert", max_drop_pp="1")
+    outcome = run_action(tmp_path, temp, wheel, data="few.npz", engine="litert", max_drop_pp="1")
     assert outcome.code == 0, outcome.err
-    assert_told(outcome, "passed")
+    assert_outputs_say(outcome, "passed")
     assert [(Path(row["path"]).name, row["engine"], row["n"]) for row in results(outcome)] == [
         ("dense-int8.tflite", "litert", 2000)
     ]
@@ -247,12 +251,12 @@ def test_an_engine_and_data_can_be_named(
 @pytest.mark.parametrize(
     "given", [{}, {"paths": "artifacts"}, {"paths": "elsewhere"}, {"baseline": "none.json"}, {"data": "nowhere"}]
 )
-def test_what_is_missing_is_an_error_in_every_output(
+def test_a_missing_file_or_data_set_is_an_error_in_every_output(
     wheel: Path, temp: Path, tmp_path: Path, mnist: object, given: dict[str, str]
 ) -> None:
-    outcome = act(tmp_path, temp, wheel, **given)
+    outcome = run_action(tmp_path, temp, wheel, **given)
     assert outcome.code in (2, 3), outcome.err
-    assert_told(outcome, "error")
+    assert_outputs_say(outcome, "error")
     assert verdict(outcome)["error"]["message"] in outcome.summary
 
 
@@ -261,14 +265,16 @@ def test_a_damaged_file_fails_the_step_with_its_own_code(
 ) -> None:
     path = tmp_path / "damaged.tflite"
     path.write_bytes((SHIPPED / "dense" / "dense-int8.tflite").read_bytes()[:-1000])
-    outcome = act(tmp_path, temp, wheel, paths=str(path))
+    outcome = run_action(tmp_path, temp, wheel, paths=str(path))
     assert outcome.code == 4, outcome.err
-    assert_told(outcome, "error")
+    assert_outputs_say(outcome, "error")
     assert verdict(outcome)["error"]["code"] == 4
 
 
-def test_an_input_that_the_command_line_refuses_is_in_the_summary(wheel: Path, temp: Path, tmp_path: Path) -> None:
-    outcome = act(tmp_path, temp, wheel, max_drop_pp="little")
+def test_the_error_for_an_input_that_the_command_refuses_is_in_the_summary(
+    wheel: Path, temp: Path, tmp_path: Path
+) -> None:
+    outcome = run_action(tmp_path, temp, wheel, max_drop_pp="little")
     assert outcome.code == 2
     assert (outcome.outputs["passed"], outcome.outputs["exit-code"]) == ("false", "2")
     assert verdict(outcome)["error"]["code"] == 2
@@ -276,7 +282,9 @@ def test_an_input_that_the_command_line_refuses_is_in_the_summary(wheel: Path, t
     assert outcome.summary.startswith("### Quantized against float: **error**\n")
 
 
-def test_a_package_that_cannot_be_installed_puts_out_no_file(temp: Path, tmp_path: Path, artifacts: Path) -> None:
-    outcome = act(tmp_path, temp / "no-package", tmp_path / "missing.whl")
+def test_a_package_that_cannot_be_installed_leaves_all_outputs_empty(
+    temp: Path, tmp_path: Path, artifacts: Path
+) -> None:
+    outcome = run_action(tmp_path, temp / "no-package", tmp_path / "missing.whl")
     assert outcome.code != 0
     assert set(outcome.outputs.values()) == {""}

@@ -1,4 +1,4 @@
-"""What every architecture and every format must do. The lists are found: a newcomer is tested with no edit here."""
+"""Tests that every architecture and every format must pass; new ones are found in their registries."""
 
 from __future__ import annotations
 
@@ -24,19 +24,25 @@ CASES = [
 ]
 
 
-# Ratio of signal to noise at the logits, at least, in dB. Rounding to b bits adds noise 6.02 b + 10.8 dB below the
-# squared range; a tensor whose range is 8 times its RMS value has 18 dB less: 41 dB with 8 bits. float16 and float32
-# round every value relatively, to 11 and 24 bits: 71 and 149 dB. The deepest built-in net rounds some eight tensors
-# (weights and results of four layers), which costs another 9 dB. What is left is for sums of up to 3,136 terms.
+# Smallest expected signal-to-noise ratio of the logits, in dB. Rounding to b bits adds noise 6.02 b + 10.8 dB below the
+# squared range; for a tensor whose range is 8 times its RMS value the ratio is 18 dB less: 41 dB with 8 bits. float16
+# and float32 round every value relatively, to 11 and 24 bits: 71 and 149 dB. The deepest built-in net rounds about
+# eight tensors (weights and results of four layers), which costs another 9 dB. The rest is a reserve for sums of up to
+# 3,136 terms.
 SQNR_DB = {"int8": 30.0, "float16": 55.0, "float32": 100.0}
 
 
 def expected_changes(probabilities: NDArray[np.float32], sqnr_db: float) -> tuple[float, float]:
-    """Most answers that may change, and the largest mean change of a probability, with this much noise at the logits.
+    """Largest number of changed answers and largest mean change of a probability, with this much noise in the logits.
 
-    The logits are the logarithms of the probabilities. An answer changes if noise of `sqrt(2)` times a logit's exceeds
-    the distance of the two best; the count of such images has a Poisson distribution, of which four standard deviations
-    are allowed. A probability changes to first order by p_k (e_k - sum of p_j e_j).
+    The logits are the logarithms of the probabilities, and each has independent normal noise e. An answer changes if
+    the difference of two such noises exceeds the difference of the two best logits. The number of such images has a
+    Poisson distribution, of which four standard deviations are allowed. To first order, noise changes the probability
+    of class k by p_k (e_k - sum over j of p_j e_j).
+
+    Args:
+        probabilities: of the float model, (n, classes).
+        sqnr_db: signal-to-noise ratio of the logits, in dB.
     """
     p = np.maximum(probabilities.astype(np.float64), 1e-30)
     logits = np.log(p) - np.log(p).mean(axis=1, keepdims=True)
@@ -66,15 +72,15 @@ def trained(splits: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.parametrize("model", models.names())
-def test_an_architecture_answers_with_probabilities(model: str) -> None:
+def test_an_architecture_returns_a_probability_for_each_class(model: str) -> None:
     built = models.build(model, (28, 28, 1), 7)
-    answer = models.outputs(built, np.zeros((3, 28, 28, 1), np.uint8))
-    assert answer.shape == (3, 7)
-    assert answer.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    probabilities = models.outputs(built, np.zeros((3, 28, 28, 1), np.uint8))
+    assert probabilities.shape == (3, 7)
+    assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
 def exported(folder: Path, config: conversion.ExportConfig, splits: data.Splits) -> Artifact:
-    """An artifact. A format that is made on demand may name an op that it does not know; others know them all."""
+    """Export a file. A format that is made only on demand may refuse an op, which skips the test; others may not."""
     try:
         return conversion.export(folder, config, splits)
     except StageError as error:
@@ -84,7 +90,7 @@ def exported(folder: Path, config: conversion.ExportConfig, splits: data.Splits)
 
 
 @pytest.mark.parametrize(("model", "format_", "quantization"), CASES)
-def test_a_format_answers_as_the_model_does(
+def test_a_file_gives_the_answers_of_the_float_model(
     trained: Path, splits: data.Splits, model: str, format_: str, quantization: str
 ) -> None:
     folder = trained / model
@@ -101,15 +107,15 @@ def test_a_format_answers_as_the_model_does(
         assert session.contract.quantization == quantization
         found = session.predict(splits.test.images)
         changed = int((answers(found) != answers(reference.probabilities)).sum())
-        most, mean = expected_changes(reference.probabilities, SQNR_DB[quantization])
-        assert changed <= most, engine
-        assert np.abs(found - reference.probabilities).mean() <= mean, engine
+        most_changed, largest_mean = expected_changes(reference.probabilities, SQNR_DB[quantization])
+        assert changed <= most_changed, engine
+        assert np.abs(found - reference.probabilities).mean() <= largest_mean, engine
         single = np.concatenate([session.predict(image[np.newaxis]) for image in splits.test.images[:20]])
         assert np.abs(single - found[:20]).max() < 1e-4, engine
 
 
 @pytest.mark.parametrize(("model", "format_", "quantization"), CASES)
-def test_the_same_inputs_give_the_same_bytes(
+def test_a_file_is_exported_once_and_always_with_the_same_bytes(
     trained: Path, splits: data.Splits, model: str, format_: str, quantization: str
 ) -> None:
     folder = trained / model
@@ -122,7 +128,7 @@ def test_the_same_inputs_give_the_same_bytes(
     assert again.sha256 == first.sha256
 
 
-def test_the_pipeline_makes_every_format_of_every_model(trained: Path, splits: data.Splits) -> None:
+def test_export_makes_every_format_of_every_model(trained: Path, splits: data.Splits) -> None:
     for model in models.names():
         options = ExportOptions(model=model, workspace=trained, formats=tuple(conversion.formats()), data=splits)
         result = export(options)

@@ -1,4 +1,4 @@
-"""A new architecture, format and engine in a copy of the package: a module and a line in a registry for each."""
+"""Adding an architecture, a format or an engine takes one module and one line in a registry."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def load(content, threads):
 
 ENGINE = Engine("memo-engine", (".memo",), "ai-edge-litert", "litert", rank=1, load=load)
 """
-# Of each: the new module, its content, the registry, and a text in the registry with what takes its place.
+# For each addition: the new module, its content, the registry, and replacements of text in the registry.
 NEW = (
     ("models/newcomer.py", ARCHITECTURE, "models/__init__.py",
      (("import cnn,", "import newcomer, cnn,"), ('{"cnn"', '{"newcomer": newcomer.build, "cnn"'))),
@@ -56,8 +56,8 @@ NEW = (
 )  # fmt: skip
 
 
-def add(package: Path) -> None:
-    """Add the modules to a copy of the package, each with its line in the registry."""
+def add_modules(package: Path) -> None:
+    """Add the modules to a copy of the package, and name each in its registry."""
     for name, content, registry, edits in NEW:
         (package / name).write_text(content)
         text = (package / registry).read_text()
@@ -68,11 +68,11 @@ def add(package: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_new_architecture_format_and_engine_are_exercised_by_the_conformance_tests(tmp_path: Path) -> None:
+def test_the_conformance_tests_test_a_new_architecture_format_and_engine(tmp_path: Path) -> None:
     for name in ("mnist_edge", "tests"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    add(tmp_path / "mnist_edge")
+    add_modules(tmp_path / "mnist_edge")
     command = [
         sys.executable,
         "-m",
@@ -94,10 +94,10 @@ def test_a_new_architecture_format_and_engine_are_exercised_by_the_conformance_t
         assert case in listed.stdout
 
 
-def test_a_plug_in_that_is_incomplete_fails_the_type_check(tmp_path: Path) -> None:
+def test_an_engine_without_its_required_fields_fails_the_type_check(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "mnist_edge", tmp_path / "mnist_edge", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    add(tmp_path / "mnist_edge")
+    add_modules(tmp_path / "mnist_edge")
     engine = tmp_path / "mnist_edge" / "runtime" / "engines" / "memo.py"
     engine.write_text(ENGINE.replace(' "ai-edge-litert", "litert",', "").replace("(content, threads)", "(content)"))
     command = [sys.executable, "-m", "mypy", str(engine)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats import ModelFile, OpInfo, TensorInfo
+from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo
 from mnist_edge.int8.program import ROUNDING, IntegerProgram
 
 GROUP = 4  # neighbouring inputs that a kernel multiplies together, or skips if all are zero
@@ -17,7 +17,7 @@ _BY_CHANNEL = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE")
 
 
 def reorder(
-    file: ModelFile, tensors: dict[str, TensorInfo], constants: dict[str, NDArray[Any]], images: NDArray[np.uint8]
+    file: ModelStructure, tensors: dict[str, TensorInfo], constants: dict[str, NDArray[Any]], images: NDArray[np.uint8]
 ) -> None:
     """Change the order of the channels between a convolution and the layer that reads it, in the weights of both.
 
@@ -65,7 +65,7 @@ def _groups(active: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.array(order)
 
 
-def _only_reader(file: ModelFile, op: OpInfo, constants: dict[str, NDArray[Any]]) -> OpInfo | None:
+def _only_reader(file: ModelStructure, op: OpInfo, constants: dict[str, NDArray[Any]]) -> OpInfo | None:
     """The layer that alone reads the channels of a convolution, possibly pooled or flattened; None if there is none.
 
     After a RESHAPE the last dimension need not be the channels: only a dense layer whose rows hold whole pixels can
@@ -86,6 +86,6 @@ def _only_reader(file: ModelFile, op: OpInfo, constants: dict[str, NDArray[Any]]
         flat = flat or op.kind == "RESHAPE"
 
 
-def _is_shared(file: ModelFile, op: OpInfo) -> bool:
+def _is_shared(file: ModelStructure, op: OpInfo) -> bool:
     """Whether another op has the same weights."""
     return any(other is not op and set(filter(None, op.inputs[1:])) & set(other.inputs) for other in file.ops)

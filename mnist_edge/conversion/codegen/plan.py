@@ -17,7 +17,7 @@ from mnist_edge.conversion.codegen.order import GROUP, reorder
 from mnist_edge.conversion.codegen.packing import PackedDepthwise, PackedLayer, pack_depthwise, pack_layer
 from mnist_edge.conversion.codegen.step import Buffer, Step, layer_input, place, stored_offset
 from mnist_edge.errors import StageError
-from mnist_edge.formats import ModelFile, OpInfo, TensorInfo, tflite
+from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo, tflite
 from mnist_edge.int8 import graph
 from mnist_edge.int8.graph import padding
 from mnist_edge.int8.program import bounds
@@ -41,7 +41,7 @@ class Plan:
         backend: a key of `kernel_table.CONV_DENSE`. kernels: files of the kernels that the steps need.
     """
 
-    file: ModelFile
+    file: ModelStructure
     tensors: dict[str, TensorInfo]
     constants: dict[str, NDArray[Any]]
     steps: list[Step]
@@ -100,7 +100,7 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float, backend:
     return Plan(file, tensors, constants, steps, buffers, scratch, answer, layers, depthwise, backend, kernels)
 
 
-def _steps(file: ModelFile, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
+def _steps(file: ModelStructure, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
     """The steps, and aliases: names of tensors whose bytes are those of another tensor, with its name."""
     alias: dict[str, str] = {}
     readers: dict[str, list[OpInfo]] = {}

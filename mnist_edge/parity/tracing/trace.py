@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mnist_edge.errors import UsageError
-from mnist_edge.formats import ModelFile
+from mnist_edge.formats import ModelStructure
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Trace:
     isolated: NDArray[Any]
 
 
-def pixel_scale_of(file: ModelFile) -> float:
+def pixel_scale_of(file: ModelStructure) -> float:
     """Factor that turns a pixel into the model's real input, from the contract of a file.
 
     Raises:

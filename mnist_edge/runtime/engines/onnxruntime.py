@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import RefusedError
-from mnist_edge.formats import ModelFile, onnx, structure
+from mnist_edge.formats import ModelStructure, onnx, structure
 from mnist_edge.int8.quantize import Port
 from mnist_edge.runtime.engines.interface import Engine, Program, missing_engine
 
@@ -18,7 +18,7 @@ _FATAL = 4  # log level: errors are raised as exceptions with the same text
 class _OnnxProgram:
     direct = None
 
-    def __init__(self, file: ModelFile, session: Any) -> None:
+    def __init__(self, file: ModelStructure, session: Any) -> None:
         self.metadata = file.metadata
         self.batched = file.inputs[0].shape[:1] == (-1,)
         self._run = session.run
