@@ -1,7 +1,17 @@
 """Conversion of Keras models to files that engines run. Each format has its own module; `registry` lists them."""
 
-from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, export, file_name
+from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, build, export, file_name
 from mnist_edge.conversion.registry import CONVERTERS, formats
 from mnist_edge.conversion.request import ConversionRequest
 
-__all__ = ["BACKENDS", "CONVERTERS", "LOG_NAME", "ConversionRequest", "ExportConfig", "export", "file_name", "formats"]
+__all__ = [
+    "BACKENDS",
+    "CONVERTERS",
+    "LOG_NAME",
+    "ConversionRequest",
+    "ExportConfig",
+    "build",
+    "export",
+    "file_name",
+    "formats",
+]

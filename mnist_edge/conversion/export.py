@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ from mnist_edge.formats import Contract
 from mnist_edge.models.backend import installed_versions
 from mnist_edge.results import Artifact
 from mnist_edge.results.precision import Precision
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
+from mnist_edge.runtime.engines import native
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified, sha256_of
 
 LOG_NAME = "export.log"
 BACKENDS = ("all", "c99", "arm", "x86")  # sets of kernels in generated C
 PACKAGE_FOLDER = Path(__file__).parent.parent
+BUILD_SOURCES = ("runtime/engines/native.py", "toolchains/host_cc.py")
 CODE_SUFFIXES = (".py", ".c", ".in")
 
 
@@ -114,6 +116,35 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         path=str(folder / name), format=config.format, model=folder.name, quantization=config.quantization,
         sha256=entry["sha256"], size_bytes=entry["size_bytes"], fresh=fresh,
     )  # fmt: skip
+
+
+def build(source: Artifact) -> Artifact:
+    """Compile an exported C file to a shared object, which runs on such processors without a compiler.
+
+    Args:
+        source: the C file, in its model's folder.
+
+    Returns:
+        The artifact, next to the C file; ``fresh`` is False if it was compiled from the same file before.
+
+    Raises:
+        MissingError: there is no compiler.
+        RefusedError: the file does not compile.
+    """
+    path = Path(source.path).with_suffix(".so")
+    manifest = Manifest.load(path.parent)
+    entry = manifest.files[Path(source.path).name]
+    made_by = {**entry["made_by"], "source_sha256": entry["sha256"], "build_sha256": code_sha256(BUILD_SOURCES)}
+    key = fingerprint(made_by)
+    fresh = not manifest.is_current(path.name, key)
+    if fresh:
+        content, _ = read_verified(Path(source.path))
+        made = {"key": key, "format": "so", "quantization": source.quantization, "model": source.model}
+        manifest.commit({path.name: (native.compiled(content), {**made, "made_by": made_by})})
+    entry = manifest.files[path.name]
+    return replace(
+        source, path=str(path), format="so", sha256=entry["sha256"], size_bytes=entry["size_bytes"], fresh=fresh
+    )
 
 
 def code_sha256(sources: Sequence[str]) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from mnist_edge.conversion import c, onnx, so, tflite
+from mnist_edge.conversion import c, onnx, tflite
 from mnist_edge.conversion.converter import Converter
 
 CONVERTERS: dict[str, Converter] = {
-    converter.name: converter for converter in (c.CONVERTER, onnx.CONVERTER, so.CONVERTER, tflite.CONVERTER)
+    converter.name: converter for converter in (c.CONVERTER, onnx.CONVERTER, tflite.CONVERTER)
 }
 
 

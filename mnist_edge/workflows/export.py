@@ -179,11 +179,12 @@ def trained_model(options: ExportOptions) -> tuple[Path, str]:
 
 def _formats(options: ExportOptions) -> list[str]:
     known = conversion.CONVERTERS
-    wanted = [*options.formats, "so"] if options.build else options.formats
-    for name in wanted:
+    for name in options.formats:
         if name not in known and name != "all":
             raise suggest(name, ["all", *known], "format")
-    found = [item for name in wanted for item in (conversion.formats(every=False) if name == "all" else [name])]
+    found = [
+        item for name in options.formats for item in (conversion.formats(every=False) if name == "all" else [name])
+    ]
     return list(dict.fromkeys(found))
 
 
@@ -212,6 +213,9 @@ def _verified_files(
             before = len(made)
             with _collected(failures, path, name):
                 made.append(conversion.export(folder, config, splits, progress))
+            if options.build and len(made) > before:
+                with _collected(failures, path.with_suffix(".so"), "so"):
+                    made.append(conversion.build(made[-1]))
             if len(made) == before:  # the float export failed: the int8 file has nothing to be compared with
                 break
     with native_output(log):
