@@ -30,7 +30,7 @@ from emulation import PARTS, NotHereError, Processor, haswell, here, install, ma
 from PIL import Image
 
 from mnist_edge import data
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.runtime.selftest import golden_path
 from mnist_edge.store.manifest import MANIFEST_NAME, sha256_of
 from mnist_edge.store.workspace import SHIPPED
@@ -222,7 +222,7 @@ def slice_of(folder: Path, images: int, work: Path) -> list[str]:
     target, rows = work / f"{images}.npz", work / f"{folder.name}-{images}-reference.npz"
     x, y = test.images[:images], test.labels[:images].astype(np.uint8)
     np.savez(target, x_train=x[:1], y_train=y[:1], x_test=x, y_test=y)
-    whole = Reference.from_bytes((folder / "reference.npz").read_bytes())
+    whole = FloatAnswers.from_bytes((folder / "reference.npz").read_bytes())
     part = dataclasses.replace(
         whole, probabilities=whole.probabilities[:images], test_images_sha256=sha256_of(x.tobytes())
     )

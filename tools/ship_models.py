@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from mnist_edge import conversion, data, training
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.selftest import Golden, golden_path
@@ -92,7 +92,7 @@ def round_reference(folder: Path, manifest: Manifest) -> None:
 
     No probability changes by more than 2**-17, 1/512 of the step of an int8 output, and no label changes.
     """
-    whole = Reference.from_bytes((folder / REFERENCE_NAME).read_bytes())
+    whole = FloatAnswers.from_bytes((folder / REFERENCE_NAME).read_bytes())
     lost = 24 - SIGNIFICANT_BITS  # of the 24 significant bits of a float32
     bits = whole.probabilities.view(np.uint32).astype(np.uint64) + (1 << lost - 1) >> lost << lost
     rounded = bits.astype(np.uint32).view(np.float32)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import answers
 from mnist_edge.parity.changes import changes
@@ -53,7 +53,7 @@ class _Run:
 
 
 def compare(
-    float_answers: Reference,
+    float_answers: FloatAnswers,
     session: Session,
     images: NDArray[np.uint8],
     labels: NDArray[np.int64],

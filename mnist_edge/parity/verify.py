@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mnist_edge.data import Split, image_digests
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, RefusedError, UsageError
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import NO_ANSWER, answers
 from mnist_edge.parity.changes import confusion
@@ -186,7 +186,7 @@ def _leaked(file: ModelFile, test: Split) -> int:
     return len(used & once) if 2 * len(once) > len(test) else 0
 
 
-def _float_answers(file: ModelFile, options: VerifyOptions, test_sha256: str, n: int) -> Reference:
+def _float_answers(file: ModelFile, options: VerifyOptions, test_sha256: str, n: int) -> FloatAnswers:
     """Read the float answers on the n test images.
 
     Raises:
@@ -201,7 +201,7 @@ def _float_answers(file: ModelFile, options: VerifyOptions, test_sha256: str, n:
         )
     named = options.float_answers is not None
     content = read_verified(source, options.trust)[0] if named else file.companion(REFERENCE_NAME, options.trust)
-    float_answers = Reference.from_bytes(content)
+    float_answers = FloatAnswers.from_bytes(content)
     if float_answers.test_images_sha256 != test_sha256 or len(float_answers.probabilities) != n:
         raise UsageError(
             f"{source} was made on other test images than these.", "Name the model's own data set with --data."

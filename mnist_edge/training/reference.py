@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from mnist_edge import models
 from mnist_edge.data import Splits
 from mnist_edge.errors import ContentError
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.int8.quantize import softmax
 from mnist_edge.runtime.selftest import choose
 from mnist_edge.store.files import read_bytes
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
 
 
-def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
+def reference_of(model: Any, splits: Splits) -> tuple[FloatAnswers, str]:
     """Float answers of a Keras model, and the kind of its output: ``probabilities`` or ``logits``.
 
     Args:
@@ -53,7 +53,7 @@ def reference_of(model: Any, splits: Splits) -> tuple[Reference, str]:
     if logits:
         answers, validation = softmax(answers), softmax(validation)
     rows = choose(validation, splits.validation.labels)
-    reference = Reference(
+    reference = FloatAnswers(
         answers, splits.sha256["test_images"], splits.validation.images[rows], np.ascontiguousarray(validation[rows])
     )
     return reference, "logits" if logits else "probabilities"

@@ -13,7 +13,7 @@ from mnist_edge import __version__, conversion, models
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, MnistEdgeError, RefusedError, UsageError, suggest
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.stored import stored_verdict
 from mnist_edge.parity.verdict import judge
@@ -253,7 +253,7 @@ def _add_selftest(path: Path, threads: int) -> None:
     key = fingerprint([entry["sha256"], manifest.files[REFERENCE_NAME]["sha256"], versions])
     if manifest.is_current(target.name, key):
         return
-    reference = Reference.from_bytes(read_verified(path.parent / REFERENCE_NAME)[0])
+    reference = FloatAnswers.from_bytes(read_verified(path.parent / REFERENCE_NAME)[0])
     names, answers_of = [], []
     for name in engine_names(path.suffix):
         with contextlib.suppress(MissingError, RefusedError):

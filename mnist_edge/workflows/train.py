@@ -14,7 +14,7 @@ from mnist_edge import models, training
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import UsageError, suggest
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.reports import evaluation, plots
 from mnist_edge.reports.page import document, png
@@ -127,7 +127,7 @@ def _train(
 
 def _page(folder: Path, manifest: Manifest, result: TrainResult, splits: Splits) -> str:
     entry = manifest.files[KERAS_NAME]
-    answers = Reference.from_bytes(read_verified(folder / REFERENCE_NAME)[0]).probabilities
+    answers = FloatAnswers.from_bytes(read_verified(folder / REFERENCE_NAME)[0]).probabilities
     judged = evaluation_of(str(folder / KERAS_NAME), "keras", answers, splits.test.labels)
     facts = entry["made_by"]["recipe"]
     # Omit disabled options.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnist_edge.data import Split
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import GateError, MnistEdgeError, UsageError
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity import Gate
 from mnist_edge.parity import verify as verify_file
 from mnist_edge.parity.layers import layer_errors
@@ -252,4 +252,4 @@ def _has_layers(file: ModelFile) -> bool:
 def _layers(file: ModelFile, reference: Path | None = None, trust: bool = False) -> tuple[LayerError, ...]:
     """The errors of a file's layers on the images of the golden set."""
     content = read_verified(reference, trust)[0] if reference else file.companion(REFERENCE_NAME, trust)
-    return tuple(layer_errors(file, Reference.from_bytes(content).golden_images))
+    return tuple(layer_errors(file, FloatAnswers.from_bytes(content).golden_images))

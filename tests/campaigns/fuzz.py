@@ -55,10 +55,10 @@ def idx(content: bytes) -> None:
 
 def npz(content: bytes) -> None:
     from mnist_edge import data
-    from mnist_edge.formats.reference import Reference
+    from mnist_edge.formats.float_answers import FloatAnswers
     from mnist_edge.runtime.selftest import Golden
 
-    returns_or_refuses(lambda: Reference.from_bytes(content))
+    returns_or_refuses(lambda: FloatAnswers.from_bytes(content))
     returns_or_refuses(lambda: Golden.from_bytes(content))
     path = _scratch() / "x.npz"
     path.write_bytes(content)

@@ -20,7 +20,7 @@ from scipy import stats as scipy_stats
 
 from mnist_edge.cli.app import app
 from mnist_edge.errors import ContentError, UsageError
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity import statistics
 from mnist_edge.parity.compare import compare
 from mnist_edge.parity.counts import AnswerCounts, ClassCounts
@@ -416,11 +416,11 @@ def test_the_command_line_refuses_margins_that_are_not_finite_or_not_shares(
 @pytest.mark.parametrize("damaged", ["probabilities", "golden_probabilities"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_float_answers_that_are_not_finite_are_refused_when_they_are_read(damaged: str, value: float) -> None:
-    good = Reference.from_bytes((SHIPPED / "dense" / "reference.npz").read_bytes())
+    good = FloatAnswers.from_bytes((SHIPPED / "dense" / "reference.npz").read_bytes())
     answers = getattr(good, damaged).copy()
     answers[1, 2] = value
     with pytest.raises(ContentError, match="NaN or infinity") as caught:
-        Reference.from_bytes(replace(good, **{damaged: answers}).to_bytes())
+        FloatAnswers.from_bytes(replace(good, **{damaged: answers}).to_bytes())
     assert "Export the model again" in caught.value.remedy
     if damaged == "probabilities":
         session: Any = None
@@ -429,7 +429,7 @@ def test_float_answers_that_are_not_finite_are_refused_when_they_are_read(damage
 
 
 def test_verify_refuses_float_answers_with_nan(tmp_path: Path, mnist: object, cli: Callable[..., Run]) -> None:
-    good = Reference.from_bytes((SHIPPED / "dense" / "reference.npz").read_bytes())
+    good = FloatAnswers.from_bytes((SHIPPED / "dense" / "reference.npz").read_bytes())
     answers = good.probabilities.copy()
     answers[7] = np.nan
     (tmp_path / "nan.npz").write_bytes(replace(good, probabilities=answers).to_bytes())

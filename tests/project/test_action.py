@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from mnist_edge import data
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.store.manifest import sha256_of
 from mnist_edge.store.workspace import SHIPPED
 from tests.conftest import ROOT
@@ -234,7 +234,7 @@ def test_an_engine_and_data_can_be_named(
     images, labels = mnist.test.images[:2000], mnist.test.labels[:2000]
     np.savez(tmp_path / "few.npz", x_test=images, y_test=labels, x_train=images, y_train=labels)
     reference = artifacts / "dense" / "reference.npz"
-    whole = Reference.from_bytes(reference.read_bytes())
+    whole = FloatAnswers.from_bytes(reference.read_bytes())
     few = replace(whole, probabilities=whole.probabilities[:2000], test_images_sha256=sha256_of(images.tobytes()))
     reference.write_bytes(few.to_bytes())
     manifest = json.loads((artifacts / "dense" / "manifest.json").read_text())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mnist_edge import conversion, data, models, runtime, training
 from mnist_edge.errors import StageError
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity.answers import answers
 from mnist_edge.results import Artifact
 from mnist_edge.workflows.export import ExportOptions, export
@@ -99,7 +99,7 @@ def test_a_file_gives_the_answers_of_the_float_model(
     path = Path(artifact.path)
     engines = runtime.engine_names(path.suffix)
     assert engines, f"no engine runs {path.suffix}"
-    reference = Reference.from_bytes((folder / "reference.npz").read_bytes())
+    reference = FloatAnswers.from_bytes((folder / "reference.npz").read_bytes())
     for engine in engines:
         session = runtime.open_session(path, engine)
         assert session.verified

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mnist_edge import data, runtime
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity.layers import layer_errors
 from mnist_edge.runtime.selftest import Golden, choose, golden_path, run_selftest
 from mnist_edge.store.manifest import Manifest
@@ -173,7 +173,7 @@ def test_the_selftest_needs_no_data_and_finds_a_damaged_file(
 
 
 def test_the_golden_set_holds_every_class_and_the_smallest_margins(workspace: Path, mnist: data.Splits) -> None:
-    reference = Reference.from_bytes((workspace / "cnn" / "reference.npz").read_bytes())
+    reference = FloatAnswers.from_bytes((workspace / "cnn" / "reference.npz").read_bytes())
     validation = {image.tobytes() for image in mnist.validation.images}
     assert all(image.tobytes() in validation for image in reference.golden_images)
     assert set(reference.golden_probabilities.argmax(axis=1)) == set(range(10))

@@ -18,7 +18,7 @@ from mnist_edge import conversion, data, models
 from mnist_edge.conversion import onnx, tflite
 from mnist_edge.errors import MnistEdgeError
 from mnist_edge.formats import Contract
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.int8.quantize import dequantize, pixel_lookup, softmax
 from mnist_edge.models.backend import import_keras
 from mnist_edge.parity.changes import calibration_error
@@ -394,7 +394,7 @@ def _row(name: str, format_: str, path: Path, rule: str, source: data.Splits) ->
     images, labels = source.test.images, source.test.labels
     model = models.load(path.parent / KERAS_NAME)
     session = open_session(path)
-    expected = Reference.from_bytes((path.parent / REFERENCE_NAME).read_bytes()).probabilities
+    expected = FloatAnswers.from_bytes((path.parent / REFERENCE_NAME).read_bytes()).probabilities
     found = session.predict(images)
     plain = _plain(model, "tflite" if format_ == "c" else format_, session.contract, source)
     return Row(

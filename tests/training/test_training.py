@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mnist_edge import data, models, training
 from mnist_edge.errors import StageError, UsageError
-from mnist_edge.formats.reference import Reference
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.training import budget
 from mnist_edge.training import fit as fitting
@@ -40,7 +40,7 @@ def test_unknown_names_are_refused_with_the_most_similar_known_name() -> None:
 
 def test_the_trained_model_loads_again_and_reproduces_its_float_answers(workspace: Path, mnist: data.Splits) -> None:
     folder = workspace / "dense"
-    reference = Reference.from_bytes((folder / "reference.npz").read_bytes())
+    reference = FloatAnswers.from_bytes((folder / "reference.npz").read_bytes())
     loaded = models.outputs(models.load(folder / "model.keras"), mnist.test.images)
     assert np.abs(loaded - reference.probabilities).max() < 1e-6
     entry = Manifest.load(folder).files["model.keras"]
@@ -76,7 +76,7 @@ def test_an_interrupted_run_resumes_and_ends_like_one_without_interruption(slice
     assert result.epochs == 3
     assert not (tmp_path / "parts" / "checkpoint.npz").exists()
     whole, parts = (
-        Reference.from_bytes((tmp_path / name / "reference.npz").read_bytes()).probabilities
+        FloatAnswers.from_bytes((tmp_path / name / "reference.npz").read_bytes()).probabilities
         for name in ("whole", "parts")
     )
     assert np.abs(whole - parts).max() < 1e-4

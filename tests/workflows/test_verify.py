@@ -112,12 +112,12 @@ def test_too_few_images_are_undecidable_and_fail(
 ) -> None:
     from dataclasses import replace
 
-    from mnist_edge.formats.reference import Reference
+    from mnist_edge.formats.float_answers import FloatAnswers
     from mnist_edge.store.manifest import sha256_of
 
     images, labels = mnist.test.images[:500], mnist.test.labels[:500]
     np.savez(tmp_path / "few.npz", x_test=images, y_test=labels, x_train=images, y_train=labels)
-    whole = Reference.from_bytes((workspace / "cnn" / "reference.npz").read_bytes())
+    whole = FloatAnswers.from_bytes((workspace / "cnn" / "reference.npz").read_bytes())
     few = replace(whole, probabilities=whole.probabilities[:500], test_images_sha256=sha256_of(images.tobytes()))
     (tmp_path / "few-reference.npz").write_bytes(few.to_bytes())
     run = cli(

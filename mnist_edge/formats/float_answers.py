@@ -14,7 +14,7 @@ from mnist_edge.formats import npz
 
 
 @dataclass(frozen=True)
-class Reference:
+class FloatAnswers:
     """The float answers on the test images, and the golden set: images of the validation split and the answers to them.
 
     Attributes:
@@ -39,7 +39,7 @@ class Reference:
         return stream.getvalue()
 
     @classmethod
-    def from_bytes(cls, content: bytes) -> Reference:
+    def from_bytes(cls, content: bytes) -> FloatAnswers:
         """The inverse of `to_bytes`.
 
         Raises:
