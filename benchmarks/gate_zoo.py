@@ -32,12 +32,14 @@ sys.path.insert(0, str(ROOT))
 from mnist_edge import conversion, data, models, runtime, training  # noqa: E402
 from mnist_edge.data.splits import Split, Splits  # noqa: E402
 from mnist_edge.errors import MnistEdgeError  # noqa: E402
+from mnist_edge.int8.quantize import softmax  # noqa: E402
 from mnist_edge.models.backend import import_keras  # noqa: E402
 from mnist_edge.parity.compare import PairedAnswers, decision_on  # noqa: E402
 from mnist_edge.parity.gate import NO_NOISE, Gate, allowed_changes  # noqa: E402
 from mnist_edge.parity.label_noise import change_probabilities, label_noise  # noqa: E402
 from mnist_edge.parity.probabilities import probability_change  # noqa: E402
 from mnist_edge.store.manifest import KERAS_NAME  # noqa: E402
+from mnist_edge.training.reference import are_logits  # noqa: E402
 from tests.support.zoo import ZOO  # noqa: E402
 
 Probabilities = NDArray[np.float32]
@@ -114,8 +116,10 @@ def _trained(member: str, source: Splits, classes: int) -> Any:
     keras.utils.set_random_seed(1)
     image = keras.Input(source.image_shape)
     model = keras.Model(image, ZOO[member].build(keras.layers, image, classes))
-    model.compile(keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy())
-    model.fit(source.train.images / np.float32(255), source.train.labels, batch_size=64, epochs=EPOCHS, verbose=0)
+    has_logits = are_logits(models.outputs(model, source.train.images[:8]))
+    model.compile(keras.optimizers.Adam(3e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=has_logits))
+    pixels = source.train.images * np.float32(models.pixel_scale(model))
+    model.fit(pixels, source.train.labels, batch_size=64, epochs=EPOCHS, verbose=0)
     return model
 
 
@@ -143,7 +147,8 @@ def _probabilities(folder: Path, source: Splits) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
     for part, split in parts.items():
         found[f"{part}_labels"] = split.labels
-        found[f"{part}_float"] = np.asarray(models.outputs(model, split.images), np.float32)
+        outputs = np.asarray(models.outputs(model, split.images), np.float32)
+        found[f"{part}_float"] = softmax(outputs) if are_logits(outputs) else outputs
     for format_, engine in FORMATS.items():
         try:
             path = Path(conversion.export(folder, conversion.ExportConfig(format_), source).path)
