@@ -30,7 +30,7 @@ from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.store import signing
 from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified
-from mnist_edge.store.model_file import ModelFile
+from mnist_edge.store.model_file import ModelFile, file_name
 from mnist_edge.store.streams import native_output
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 from mnist_edge.toolchains import footprint
@@ -203,10 +203,10 @@ def _verified_files(
     made: list[Artifact] = []
     ready, judged = [], []
     for name in formats:
-        twin = (Precision.FLOAT32,) if Precision.FLOAT32 in known[name].precisions else ()
+        float_export = (Precision.FLOAT32,) if Precision.FLOAT32 in known[name].precisions else ()
         configs = [
             conversion.ExportConfig(name, wanted, options.backend)
-            for wanted in dict.fromkeys((*twin, options.precision))
+            for wanted in dict.fromkeys((*float_export, options.precision))
         ]
         for config in configs:
             path = folder / conversion.file_name(folder.name, config)
@@ -291,10 +291,10 @@ def _judge(artifact: Artifact, splits: Splits, options: ExportOptions, progress:
     path = Path(artifact.path)
     gate, engine = options.gate, options.engine
     manifest = Manifest.load(path.parent)
-    twin = f"{artifact.model}-{Precision.FLOAT32}{path.suffix}"
+    float_export = file_name(artifact.model, Precision.FLOAT32, path.suffix)
     key = fingerprint(
         {
-            "files": [manifest.files.get(name, {}).get("sha256") for name in (path.name, twin, REFERENCE_NAME)],
+            "files": [manifest.files.get(name, {}).get("sha256") for name in (path.name, float_export, REFERENCE_NAME)],
             "test": splits.sha256["test_images"],
             "gate": asdict(gate),
             "engines": _engine_versions(path.suffix) if engine == "auto" else engine,

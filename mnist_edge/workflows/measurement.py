@@ -21,7 +21,8 @@ from mnist_edge.measure.machine import machine, was_throttled
 from mnist_edge.results import Latency, Machine, Ratio
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import choice, engine_names
-from mnist_edge.store.manifest import sha256_of_file
+from mnist_edge.store.manifest import Manifest, sha256_of_file
+from mnist_edge.store.model_file import float_export_of
 
 # Processes for each of two files that are compared in one run. The medians of processes with one file
 # (dense-int8.tflite on LiteRT, AMD EPYC family 23) had two groups 16 % apart, a quarter of them in the slower one. In a
@@ -219,13 +220,22 @@ def combined(config: BenchConfig, processes: Sequence[ProcessReport]) -> Latency
 
 def slower_than_float(reports: Sequence[Latency]) -> list[str]:
     """A sentence for every int8 file that takes longer here than its float export on the same engine."""
-    by_key = {(Path(item.path).name, item.engine, item.threads, item.batch): item for item in reports}
+    by_key = {(Path(item.path), item.engine, item.threads, item.batch): item for item in reports}
     found = []
-    for (name, engine, threads, batch), item in by_key.items():
-        float_export = by_key.get((name.replace("-int8.", f"-{Precision.FLOAT32}."), engine, threads, batch))
-        if "-int8." in name and float_export is not None and item.p50_us > float_export.p50_us:
+    for (path, engine, threads, batch), item in by_key.items():
+        float_path = _float_export_of_int8(path)
+        measured = by_key.get((float_path, engine, threads, batch)) if float_path is not None else None
+        if measured is not None and item.p50_us > measured.p50_us:
             found.append(
-                f"int8 is slower than float here: {name} on {engine} ({threads} x {batch}), "
-                f"{item.p50_us:.1f} against {float_export.p50_us:.1f} us"
+                f"int8 is slower than float here: {path.name} on {engine} ({threads} x {batch}), "
+                f"{item.p50_us:.1f} against {measured.p50_us:.1f} us"
             )
     return found
+
+
+def _float_export_of_int8(path: Path) -> Path | None:
+    """The float export of a file that the manifest records as int8; None for other files."""
+    entry = Manifest.load(path.parent).files.get(path.name, {})
+    if entry.get("quantization") != Precision.INT8:
+        return None
+    return float_export_of(path, str(entry.get("model", path.parent.name)), Precision.INT8)
