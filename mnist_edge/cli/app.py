@@ -134,7 +134,7 @@ def _usage_error(error: Any) -> UsageError:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]}? " if near else ""
     path = context.command_path if context is not None else "mnist-edge"
-    return UsageError(message, f"{hint}See {path} --help.")
+    return UsageError(message, f"{hint}See: {path} --help")
 
 
 def _unexpected(error: Exception) -> MnistEdgeError:

@@ -11,15 +11,13 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, error_facts, line, opening, sample_name, table
 from mnist_edge.cli.verdict import footprint_table, study_table, verdict_lines, verdict_table
-from mnist_edge.results.precision import Precision
+from mnist_edge.results.precision import QUANTIZE_VALUES
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 if TYPE_CHECKING:
     from mnist_edge.workflows.export import ExportResult
 
 NAME = "export"
-# Precision by the value of --quantize.
-PRECISIONS = {"int8": Precision.INT8, "float16": Precision.FLOAT16, "none": Precision.FLOAT32}
 
 
 def command(
@@ -74,10 +72,10 @@ def command(
     from mnist_edge.workflows import calibration_study, export
 
     output = Output(NAME, as_json, debug)
-    if quantize not in PRECISIONS:
-        raise suggest(quantize, list(PRECISIONS), "quantization")
+    if quantize not in QUANTIZE_VALUES:
+        raise suggest(quantize, list(QUANTIZE_VALUES), "quantization")
     chosen = export.ExportOptions(
-        model=model, formats=(format_,), precision=PRECISIONS[quantize], calibration_images=calibration_images,
+        model=model, formats=(format_,), precision=QUANTIZE_VALUES[quantize], calibration_images=calibration_images,
         calibration_seed=calibration_seed, max_flash=max_flash, max_ram=max_ram, backend=backend, build=build,
         sign=sign, workspace=workspace, engine=engine, threads=threads, data=data,
         gate=export.Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance),
@@ -117,10 +115,12 @@ def _file_lines(artifacts: Sequence[Any], failures: Sequence[Any]) -> list[Any]:
 
 
 def _summary(result: ExportResult, page: Path) -> list[Any]:
-    from mnist_edge.reports.verdict_cells import VIEWERS
+    from mnist_edge.reports.verdict_cells import VIEWABLE, VIEWERS
 
     sizes = [footprint_table(result.footprints)] if result.footprints else []
-    return [*sizes, f"Report on all files in {page.parent}, {result.outcome}: {page}", f"{VIEWERS}."]
+    shown = [f"Report on the current files in {page.parent}, {result.outcome}: {page}"]
+    viewable = any(Path(item.path).suffix in VIEWABLE for item in result.artifacts)
+    return [*sizes, *shown, *([f"{VIEWERS}."] if viewable else [])]
 
 
 def _next_commands(path: str | None, data: Sequence[str]) -> list[str]:

@@ -87,7 +87,7 @@ def sample_name() -> str:
 
 def with_program(text: str) -> str:
     """Replace ``mnist-edge`` in the commands of a text by the path or command that started this program."""
-    return re.sub(r"(?<![\w/-])mnist-edge(?= [a-z])", lambda _: _program(), text)
+    return re.sub(r"(?<![\w/-])mnist-edge(?= [a-z-])", lambda _: _program(), text)
 
 
 def _program() -> str:

@@ -238,4 +238,6 @@ def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
     return edited
 
 
-CONVERTER = Converter("onnx", ".onnx", tuple(Precision), PACKAGES, SOURCES, convert)
+CONVERTER = Converter(
+    "onnx", ".onnx", (Precision.INT8, Precision.FLOAT16, Precision.FLOAT32), PACKAGES, SOURCES, convert
+)

@@ -108,4 +108,6 @@ def _require_integer_ops(content: bytes, layers: Sequence[str]) -> None:
     )
 
 
-CONVERTER = Converter("tflite", ".tflite", tuple(Precision), PACKAGES, SOURCES, convert)
+CONVERTER = Converter(
+    "tflite", ".tflite", (Precision.INT8, Precision.FLOAT16, Precision.FLOAT32), PACKAGES, SOURCES, convert
+)

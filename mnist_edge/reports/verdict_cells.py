@@ -11,6 +11,7 @@ BASELINE_COLUMNS = (
 )  # fmt: skip
 
 # Plain text without links: the page must not refer to other sites.
+VIEWABLE = (".onnx", ".tflite")
 VIEWERS = "The graph of a file: https://netron.app, or model-explorer FILE (pip install ai-edge-model-explorer)"
 
 

@@ -1,4 +1,4 @@
-"""The precision of an exported file's weights and arithmetic."""
+"""The precision of an exported file's weights and arithmetic, and what depends on it alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Precision(StrEnum):
-    """Precision of a file.
+    """Precision of a file; of several files of a model, the first one here is preferred.
 
     ``int8``: integer weights and activations. ``float16``: 16-bit weights. ``float32``: weights as in Keras, which
     ``--quantize`` calls ``none``.
@@ -15,3 +15,10 @@ class Precision(StrEnum):
     INT8 = "int8"
     FLOAT16 = "float16"
     FLOAT32 = "float32"
+
+
+# Largest difference of a probability between processors. One step of the int8 logits moves a probability near 0.5 by
+# about 0.03.
+PROBABILITY_TOLERANCES = {Precision.INT8: 0.06, Precision.FLOAT16: 5e-3, Precision.FLOAT32: 1e-3}
+# Precisions by the value of ``--quantize``.
+QUANTIZE_VALUES = {"none" if item is Precision.FLOAT32 else item.value: item for item in Precision}

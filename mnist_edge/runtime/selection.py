@@ -146,7 +146,7 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
     if len(found) > 1:
         raise _several(word, list(found))
     first = engine_names() if engine == "auto" else [engine]
-    order = {Precision.INT8: 0, Precision.FLOAT16: 1, Precision.FLOAT32: 2}
+    order = {precision: rank for rank, precision in enumerate(Precision)}
 
     def rank(path: Path) -> tuple[int, int]:
         runs = [index for index, name in enumerate(first) if name in engine_names(path.suffix)]

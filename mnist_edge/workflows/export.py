@@ -19,7 +19,7 @@ from mnist_edge.parity.stored import stored_verdict
 from mnist_edge.parity.verdict import judge
 from mnist_edge.parity.verify import VerifyOptions
 from mnist_edge.results import SCHEMA_VERSION, Artifact, Footprint, TrainResult
-from mnist_edge.results.precision import Precision
+from mnist_edge.results.precision import PROBABILITY_TOLERANCES, Precision
 from mnist_edge.results.serialization import to_json
 from mnist_edge.results.verdicts import Check, Outcome
 from mnist_edge.runtime import engine_names, open_session
@@ -39,10 +39,6 @@ from mnist_edge.workflows.train import ensure_model
 from mnist_edge.workflows.verify import gate_error, recorded_in, write_page
 
 __all__ = ["ExportOptions", "ExportResult", "FormatFailure", "Gate", "export"]
-
-# Largest difference of a probability between processors, by precision. One step of the int8 logits moves a probability
-# near 0.5 by about 0.03.
-TOLERANCES = {"int8": 0.06, "float16": 5e-3, Precision.FLOAT32: 1e-3}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,7 +257,7 @@ def _add_selftest(path: Path, threads: int) -> None:
             names.append(name)
     if not names:
         return  # the verdict will say so
-    tolerance = TOLERANCES.get(entry["quantization"], TOLERANCES["int8"])
+    tolerance = PROBABILITY_TOLERANCES[Precision(entry["quantization"])]
     golden = Golden(
         reference.golden_images, reference.golden_probabilities, tuple(names), np.stack(answers_of), tolerance
     )

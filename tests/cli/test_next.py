@@ -91,7 +91,7 @@ def test_a_failed_file_is_not_suggested_and_heads_the_report_until_it_passes(
     assert floats.code == 0, floats.err
     assert "dense-float32.tflite" in suggested(floats)[1]
     assert heading() == "failed"
-    assert "Report on all files in my models/dense, failed: " in floats.out
+    assert "Report on the current files in my models/dense, failed: " in floats.out
     assert page.read_text().count("dense-int8.tflite on litert") > 0
     passed = cli(*words, *ANYTHING_PASSES, cwd=folder)
     assert passed.code == 0, passed.err

@@ -39,6 +39,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     board = BOARDS[options.board]
+    if not board.emulator:
+        print(f"mcu: {options.board} cannot be emulated.\n  remedy: name another --board", file=sys.stderr)
+        return 2
     for tool in (board.compiler, board.size_tool, board.emulator[0]):
         if shutil.which(tool) is None:
             print(f"mcu: {tool} is not installed.\n  remedy: sudo apt install {board.packages}", file=sys.stderr)
