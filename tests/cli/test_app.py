@@ -203,7 +203,8 @@ def test_a_missing_argument_is_named_as_the_help_names_it_and_not_suggested(
     assert program.main([command]) == 2
     shown = capsys.readouterr().err.splitlines()
     assert shown[0] == f"mnist-edge: Missing {missing}."
-    assert shown[1].startswith("  remedy: See ")
+    assert shown[1].startswith("  remedy: See: ")
+    assert shown[1].endswith(f" {command} --help")  # nothing after it: it works when pasted
     assert program.main([command, "--help"]) == 0
     assert missing.split("'")[1] in capsys.readouterr().out
 
