@@ -15,7 +15,8 @@ from mnist_edge.runtime.engines import native
 
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 SOURCES = (
-    *tflite.SOURCES, "conversion/c.py", "conversion/codegen", "int8",
+    *tflite.SOURCES, "conversion/c.py", "conversion/codegen", "int8", "runtime/engines/native.py",
+    "toolchains/host_cc.py",
 )  # fmt: skip
 
 

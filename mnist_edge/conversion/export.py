@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import __version__, models
-from mnist_edge.conversion import calibration, isolation
+from mnist_edge.conversion import c, calibration, isolation
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.registry import CONVERTERS, formats
 from mnist_edge.conversion.request import ConversionRequest
-from mnist_edge.data import Splits
+from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import suggest
 from mnist_edge.formats import Contract
+from mnist_edge.formats import c as c_format
 from mnist_edge.models.backend import installed_versions
 from mnist_edge.results import Artifact
 from mnist_edge.results.precision import Precision
@@ -118,11 +119,12 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
     )  # fmt: skip
 
 
-def build(source: Artifact) -> Artifact:
+def build(source: Artifact, test: Split) -> Artifact:
     """Compile an exported C file to a shared object, which runs on such processors without a compiler.
 
     Args:
         source: the C file, in its model's folder.
+        test: the test images, on which the accuracy is measured if the C file does not state it.
 
     Returns:
         The artifact, next to the C file; ``fresh`` is False if it was compiled from the same file before.
@@ -139,6 +141,8 @@ def build(source: Artifact) -> Artifact:
     fresh = not manifest.is_current(path.name, key)
     if fresh:
         content, _ = read_verified(Path(source.path))
+        if c_format.facts_of(content)["accuracy"] is None:  # no compiler was installed when it was exported
+            content = c.finish(content, test)
         made = {"key": key, "format": "so", "quantization": source.quantization, "model": source.model}
         manifest.commit({path.name: (native.compiled(content), {**made, "made_by": made_by})})
     entry = manifest.files[path.name]

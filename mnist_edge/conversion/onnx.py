@@ -32,6 +32,7 @@ SOURCES = (
     "conversion/converter.py",
     "formats",
     "models",
+    "results/precision.py",
 )
 
 OPSET = 17

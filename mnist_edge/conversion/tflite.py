@@ -21,7 +21,7 @@ PACKAGES = ("ai-edge-litert",)
 SOURCES = (
     "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py",
     "conversion/converter.py", "formats",
-    "models", "runtime/interpreter.py", "int8/quantize.py",
+    "models", "runtime/interpreter.py", "int8/quantize.py", "results/precision.py",
 )  # fmt: skip
 
 

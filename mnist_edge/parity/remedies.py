@@ -6,10 +6,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from mnist_edge.errors import MnistEdgeError
 from mnist_edge.results import ParityReport
 from mnist_edge.results.precision import Precision
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest
-from mnist_edge.store.model_file import float_export_of
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import name_and_workspace
 
 FORMATS = {".tflite": "--format tflite", ".onnx": "--format onnx", ".c": "--format c", ".so": "--format c --build"}
@@ -62,14 +63,16 @@ def _commands(path: Path, data: Path | None, repeated: Sequence[str]) -> dict[st
     """
     data_option = f" --data {shlex.quote(str(data))}" if data is not None else ""
     found = {"doctor": "mnist-edge doctor"}
-    entry = Manifest.load(path.parent).files.get(path.name, {})
-    precision = str(entry.get("quantization", ""))
-    float_export = float_export_of(path, str(entry.get("model", path.parent.name)), precision)
-    is_int8 = precision == Precision.INT8
+    try:
+        file = ModelFile.open(path, trust=True)
+        precision, float_export = file.precision, file.float_export
+    except MnistEdgeError:  # it is gone or damaged by now
+        precision, float_export = None, None
+    is_int8 = precision is Precision.INT8
     has_answers = "--reference" in repeated or (path.parent / REFERENCE_NAME).is_file()
     if is_int8 and has_answers and float_export is not None:
         found["layers"] = shlex.join(["mnist-edge", "verify", str(path), "--layers", *repeated]) + data_option
-    if path.suffix not in FORMATS or not precision or not (path.parent / KERAS_NAME).is_file():
+    if path.suffix not in FORMATS or precision is None or not (path.parent / KERAS_NAME).is_file():
         return found
     model, workspace = name_and_workspace(path.parent)
     export = shlex.join(["mnist-edge", "export", "--model", model, "-o", str(workspace)]) + f" {FORMATS[path.suffix]}"

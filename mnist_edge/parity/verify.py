@@ -79,7 +79,6 @@ def verify(
     opened = _open_each(file, options)
     expected = _float_answers(file, options, test_sha256, len(test)).probabilities
     leaked = _leaked(file, test)
-    float_export = file.open_float_export() if options.float_export else None
     reports, judged = [], []
     for name, session in opened:
         begun = time.perf_counter()
@@ -100,6 +99,7 @@ def verify(
         if leaked:
             why = f"Failed (leakage): {leaked:,} of the images that calibrated it are test images."
             verdict = replace(verdict, passed=False, rule="leakage", verdict=why)
+        float_export = file.open_float_export() if options.float_export else None
         if float_export is not None:
             # If the engine refuses the float export, the comparison is left out; `verify` of that file reports it.
             with contextlib.suppress(RefusedError):

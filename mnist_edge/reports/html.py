@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def render(
     images: NDArray[np.uint8],
     class_names: Sequence[str],
     provenance: dict[str, dict[str, Any]],
-    accuracy_ci95: Mapping[str, tuple[float, float]],
+    accuracy_ci95: Sequence[tuple[float, float]],
 ) -> str:
     """Render the page.
 
@@ -42,7 +42,7 @@ def render(
         images: the test images, uint8 (n, h, w, 1).
         class_names: a name for each class.
         provenance: manifest entries by file name.
-        accuracy_ci95: 95 % confidence interval of the accuracy, as fractions, by the name of a check.
+        accuracy_ci95: 95 % confidence interval of the accuracy, as fractions, a report of ``verdicts``.
     """
     word = str(verdicts.outcome)
     parts = [f"<h1>Quantized against float: {coloured(verdicts.passed, word)}</h1>"]
@@ -73,15 +73,12 @@ def _name(item: ParityReport) -> str:
     return f"{Path(item.path).name} on {item.engine}"
 
 
-def _accuracy(verdicts: Verdicts, accuracy_ci95: Mapping[str, tuple[float, float]]) -> str:
+def _accuracy(verdicts: Verdicts, accuracy_ci95: Sequence[tuple[float, float]]) -> str:
     if not verdicts.reports:
         return ""
     rows = []
-    for check in verdicts.checks:
-        item = check.now
-        if item is None:
-            continue
-        low, high = accuracy_ci95[check.name]
+    judged = [check for check in verdicts.checks if check.now is not None]
+    for check, item, (low, high) in zip(judged, verdicts.reports, accuracy_ci95, strict=True):
         drop_low, drop_high = item.drop_ci95_pp
         rows.append(
             (

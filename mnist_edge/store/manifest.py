@@ -174,6 +174,8 @@ def _check_entry(name: str, entry: dict[str, Any]) -> None:
             raise TypeError
     if "format" in entry and "quantization" not in entry:
         raise KeyError("quantization")
+    if Path(entry.get("model", name)).name != entry.get("model", name):
+        raise ValueError
     temperature = entry.get("temperature", 1.0)
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError

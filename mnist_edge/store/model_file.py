@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mnist_edge import formats
+from mnist_edge.errors import MnistEdgeError
 from mnist_edge.formats import structure
 from mnist_edge.results.precision import Precision
-from mnist_edge.store.files import read_bytes
+from mnist_edge.store.files import MAX_BYTES, read_bytes
 from mnist_edge.store.manifest import Manifest, read_verified, read_with_manifest, sha256_of
 
 
@@ -29,19 +30,21 @@ class ModelFile:
     content: bytes
     manifest: Manifest
     verified: bool
+    _companions: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def open(cls, path: Path, trust: bool = False) -> ModelFile:
+    def open(cls, path: Path, trust: bool = False, limit: int = structure.MAX_FILE_BYTES) -> ModelFile:
         """Read a file and the manifest next to it.
 
         Args:
             path: the file. trust: open it even if its hash is not the one in the manifest.
+            limit: the largest size in bytes; by default that of a file that engines run.
 
         Raises:
             UsageError: the file does not exist, or is not a regular file.
-            ContentError: the hash differs and ``trust`` is false, or the file is too large for a model.
+            ContentError: the hash differs and ``trust`` is false, or the file is larger than the limit.
         """
-        content, manifest, verified = read_with_manifest(path, trust, structure.MAX_FILE_BYTES)
+        content, manifest, verified = read_with_manifest(path, trust, limit)
         return cls(path, content, manifest, verified)
 
     @functools.cached_property
@@ -70,20 +73,36 @@ class ModelFile:
     @property
     def float_export(self) -> Path | None:
         """Path of the float export of the same model and format next to a quantized file; None if there is none."""
-        return float_export_of(self.path, *self._origin)
+        return float_export_of(self.path, *self._origin) or self._renamed_float_export()
 
     def open_float_export(self) -> ModelFile | None:
         """Read the float export; None if there is none.
 
         Raises:
-            ContentError: its hash is not the one in the manifest.
+            ContentError: its hash is not the one in the manifest, or it is larger than a file that engines run.
         """
         path = self.float_export
         if path is None:
             return None
-        content = self.companion(path.name)
+        content = self.companion(path.name, limit=structure.MAX_FILE_BYTES)
         entry = self.manifest.files.get(path.name)
         return ModelFile(path, content, self.manifest, entry is not None and entry["sha256"] == sha256_of(content))
+
+    def _renamed_float_export(self) -> Path | None:
+        """Float export of a file that no manifest names, if both were renamed alike; the contracts must agree."""
+        model, precision = self._origin
+        if self.entry or not precision or precision == Precision.FLOAT32:
+            return None
+        path = self.path.with_name(self.path.name.replace(precision, Precision.FLOAT32))
+        if path == self.path or not path.is_file():
+            return None
+        try:
+            content = self.companion(path.name, limit=structure.MAX_FILE_BYTES)
+            contract = formats.read(content, path).contract
+        except MnistEdgeError:
+            return None
+        matches = contract is not None and (contract.model, contract.quantization) == (model, Precision.FLOAT32)
+        return path if matches else None
 
     @functools.cached_property
     def _origin(self) -> tuple[str, str]:
@@ -93,23 +112,26 @@ class ModelFile:
         contract = formats.read(self.content, self.path).contract
         return ("", "") if contract is None else (contract.model, contract.quantization)
 
-    def companion(self, name: str, trust: bool = False) -> bytes:
-        """Read another file in the same folder.
+    def companion(self, name: str, trust: bool = False, limit: int = MAX_BYTES) -> bytes:
+        """Read another file in the same folder, once.
 
         Args:
             name: of the file. trust: accept another hash than the one in the manifest.
+            limit: the largest size in bytes.
 
         Raises:
             UsageError: the file does not exist, or is not a regular file.
-            ContentError: its hash is not the one in the manifest, and ``trust`` is false.
+            ContentError: its hash is not the one in the manifest and ``trust`` is false, or it is too large.
         """
-        path = self.path.with_name(name)
-        content = read_bytes(path)
-        entry = self.manifest.files.get(name)
-        if entry is None or entry["sha256"] == sha256_of(content):
-            return content
-        # Another process may have replaced it and the manifest since this file was opened: compare with the new one.
-        return read_verified(path, trust)[0]
+        if name not in self._companions:
+            path = self.path.with_name(name)
+            content = read_bytes(path, limit)
+            entry = self.manifest.files.get(name)
+            if entry is not None and entry["sha256"] != sha256_of(content):
+                # Another process may have replaced both since this file was opened: compare with the new manifest.
+                content = read_verified(path, trust, limit)[0]
+            self._companions[name] = content
+        return self._companions[name]
 
 
 def float_export_of(path: Path, model: str, precision: str) -> Path | None:
@@ -121,8 +143,13 @@ def float_export_of(path: Path, model: str, precision: str) -> Path | None:
     Returns:
         The path; None if there is no such file, the precision is unknown, or the file is a float export itself.
     """
-    float_path = path.with_name(file_name(model, Precision.FLOAT32, path.suffix))
-    return float_path if precision and precision != Precision.FLOAT32 and float_path.is_file() else None
+    name = file_name(model, Precision.FLOAT32, path.suffix)
+    if not precision or precision == Precision.FLOAT32 or Path(name).name != name:
+        return None
+    try:
+        return float_path if (float_path := path.with_name(name)).is_file() else None
+    except (OSError, ValueError):  # no file can have this name, which comes from the file or its manifest
+        return None
 
 
 def file_name(model: str, precision: str, suffix: str) -> str:

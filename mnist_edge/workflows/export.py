@@ -211,7 +211,7 @@ def _verified_files(
                 made.append(conversion.export(folder, config, splits, progress))
             if options.build and len(made) > before:
                 with _collected(failures, path.with_suffix(".so"), "so"):
-                    made.append(conversion.build(made[-1]))
+                    made.append(conversion.build(made[-1], splits.test))
             if len(made) == before:  # the float export failed: the int8 file has nothing to be compared with
                 break
     with native_output(log):

@@ -9,6 +9,7 @@ from typing import Literal
 from mnist_edge import formats
 from mnist_edge.errors import ContentError
 from mnist_edge.runtime.selection import pick_file
+from mnist_edge.store.files import MAX_BYTES
 from mnist_edge.store.manifest import other_content
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import DEFAULT_WORKSPACE, short_name
@@ -52,7 +53,7 @@ def info(options: InfoOptions) -> InfoResult:
     """
     word = options.model
     path = Path(word) if Path(word).is_file() else pick_file(options.workspace, word)
-    opened = ModelFile.open(path, trust=True)
+    opened = ModelFile.open(path, trust=True, limit=MAX_BYTES)
     known = bool(opened.entry)
     return InfoResult(
         path,

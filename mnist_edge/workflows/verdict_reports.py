@@ -101,9 +101,5 @@ def html_page(verdicts: Verdicts, images: NDArray[np.uint8], files: Sequence[Pat
     entries = {path.name: Manifest.load(path.parent).files.get(path.name) for path in files}
     known = {name: entry for name, entry in entries.items() if entry is not None}
     names = next((item.changes.classes for item in verdicts.reports if item.changes is not None), ())
-    intervals = {
-        check.name: wilson(round(check.now.accuracy * check.now.n), check.now.n)
-        for check in verdicts.checks
-        if check.now is not None
-    }
+    intervals = [wilson(round(report.accuracy * report.n), report.n) for report in verdicts.reports]
     return utf8(html.render(verdicts, images, [item.name for item in names], known, intervals))

@@ -140,8 +140,10 @@ def _verdicts(
     how = ParityOptions(options.gate, options.engine, options.threads, options.reference, options.trust)
     for path in files:
         check_engine(path, options.engine)
-        opened.append(ModelFile.open(path, options.trust))
-        found, compared = verify_file(opened[-1], test, test_sha256, how, progress)
+        file = ModelFile.open(path, options.trust)
+        if options.layers:
+            opened.append(file)
+        found, compared = verify_file(file, test, test_sha256, how, progress)
         reports += found
         kernels += compared
     traced: list[tuple[str, tuple[LayerError, ...]]] = []

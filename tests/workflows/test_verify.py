@@ -182,8 +182,9 @@ print(json.dumps([code, opened]), file=sys.stderr)
 """
 
 
-def test_the_model_file_and_its_manifest_are_read_once(copy: Path) -> None:
-    command = [sys.executable, "-c", READS, "verify", copy / "cnn" / "cnn-int8.tflite", "--json"]
+@pytest.mark.parametrize("options", [[], ["--layers"]], ids=["alone", "with layers"])
+def test_the_model_file_and_its_manifest_are_read_once(options: list[str], copy: Path) -> None:
+    command = [sys.executable, "-c", READS, "verify", copy / "cnn" / "cnn-int8.tflite", "--json", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     code, reads = json.loads(done.stderr.splitlines()[-1])
     assert code == 0
