@@ -156,7 +156,7 @@ def read(content: bytes, grids: Mapping[str, Grid]) -> ImageRequest:
     if len(tensor.shape) > MAX_RANK:
         raise RequestRefusedError(400, f"The shape has {len(tensor.shape)} dimensions.")
     if request.raw_input_contents and tensor.HasField("contents"):
-        raise RequestRefusedError(400, "The values are either in raw_input_contents or in contents.")
+        raise RequestRefusedError(400, "The values must be either in raw_input_contents or in contents, not in both.")
     shape = list(tensor.shape)
     raw = request.raw_input_contents[0] if request.raw_input_contents else None
     pixels = b""
@@ -201,7 +201,7 @@ def _classification(request: Any) -> int | None:
         if "classification" in holder.parameters:
             count: int = holder.parameters["classification"].int64_param
             if count < 1:
-                raise RequestRefusedError(400, "classification is a number of classes, in int64_param.")
+                raise RequestRefusedError(400, "classification must be a positive number of classes, in int64_param.")
             return count
     return None
 
