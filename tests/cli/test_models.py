@@ -138,7 +138,7 @@ def test_the_suggestion_to_add_shipped_repeats_the_arguments_only_if_they_name_s
         (["verify", "--model", "cnn", "--selftest"], "verify --model cnn --selftest --shipped"),
     ):
         assert main(*words) == 2
-        assert capsys.readouterr().err.rstrip().endswith(f"take what the wheel has: mnist-edge {wanted}")
+        assert capsys.readouterr().err.rstrip().endswith(f"use the models in the wheel: mnist-edge {wanted}")
 
 
 def test_the_option_shipped_accepts_only_names_of_shipped_models(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -340,7 +340,7 @@ def test_suggested_commands_begin_with_what_called_the_program_and_work_when_pas
         words = [*called, "verify", "dense", "--selftest"]
         done = subprocess.run(words, env=with_path, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        command = re.search(r"take what the wheel has: (.*)", done.stderr)
+        command = re.search(r"use the models in the wheel: (.*)", done.stderr)
         assert command is not None
         assert command[1] == f"{shown} verify dense --selftest --shipped"
         pasted = subprocess.run(["sh", "-c", command[1]], env=with_path, capture_output=True, text=True, check=False)
