@@ -55,7 +55,9 @@ def command(
         Path | None, typer.Option("--markdown", help="With --compare: write the table as Markdown.")
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="With --compare: write an SVG picture.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail if the processor was throttled meanwhile.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if the processor was throttled during the run.")
+    ] = False,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     trust: options.Trust = False,
     as_json: options.AsJson = False,

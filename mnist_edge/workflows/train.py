@@ -66,7 +66,7 @@ def train(options: TrainOptions, progress: Progress = no_progress) -> TrainResul
     Raises:
         UsageError: no such model or recipe, or a number that is out of range.
         MissingError: TensorFlow or the data are missing.
-        StageError: another process works in this workspace, the loss became NaN, or the disk refused.
+        StageError: another process works in this workspace, the loss became NaN, or a file cannot be written.
     """
     config = training.configure(
         keras_model(options.model, options.workspace, models.names()), options.recipe,
