@@ -195,7 +195,7 @@ def _lost(drop: _Drop) -> Decision:
 
 
 def allowed_changes(gate: Gate, n: int, expected: float) -> int:
-    """Largest number of n answers that may change without being corrected.
+    """Largest number of n answers that may change without being corrected (wrong before, right now).
 
     If the gate names a share of unchanged answers, all others may change. Otherwise 0.5 % of the images, or more if
     noise explains more: the largest count that the exact binomial test with a mean of ``expected``, at most 10 % of the
