@@ -29,15 +29,18 @@ def variants(model: str) -> Iterator[tuple[str, Recipe]]:
     base = replace(recipes.get(model, recipes["*"]), refit=False, teacher=None)
     ranges = base.augmentation
     assert ranges is not None
-    yield "all of it (no teacher)", base
+    yield "the whole recipe without the teacher", base
     yield "no augmentation", replace(base, augmentation=None)
     for name in (*GEOMETRY, *PHOTOMETRY):
         if asdict(ranges)[name]:
             yield f"no {name} change", replace(base, augmentation=replace(ranges, **{name: 0.0}))
     yield "half the augmentation", replace(base, augmentation=ranges.scaled(0.5))
     yield "1.5 times the augmentation", replace(base, augmentation=ranges.scaled(1.5))
-    yield "batch norm the other way round", replace(base, batch_norm=not base.batch_norm)
-    yield "last epoch the other way round (clean or not)", replace(base, clean_epochs=1 - base.clean_epochs)
+    yield f"{'no' if base.batch_norm else 'with'} batch norm", replace(base, batch_norm=not base.batch_norm)
+    yield (
+        f"last epoch {'with' if base.clean_epochs else 'without'} augmentation",
+        replace(base, clean_epochs=1 - base.clean_epochs),
+    )
     yield "constant learning rate, a third", replace(base, cosine=False, learning_rate=base.learning_rate / 3)
     yield "float32 arithmetic", replace(base, mixed_precision=False)
 

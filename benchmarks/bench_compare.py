@@ -128,7 +128,7 @@ def covers(ratio: Ratio) -> bool:
 
 
 def stored(found: Sequence[tuple[list[Latency], Ratio]]) -> list[Ratio]:
-    """Ratios of the first file of each run and the second file of the next run, as of two stored runs."""
+    """Ratios as between two stored runs: the first file of each run against the second file of the next run."""
     following = [*found[1:], found[0]]
     return [
         latency_ratios.compare(first[:1], second[1:])[0]
@@ -171,7 +171,7 @@ def page(
         ),
         "",
         "Stored runs: the first file of each run against the second file of the next run of the same comparison, about "
-        "a minute later. Their intervals do not contain what the machine does in between.",
+        "a minute later. Their intervals do not cover changes of the machine between the runs.",
         "",
         f"Design effect of a measurement (variance between processes over that of independent calls), median "
         f"{median(effects):.0f}, {min(effects):.1f} to {max(effects):.0f}: an interval from single calls is about "

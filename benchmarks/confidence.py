@@ -31,9 +31,9 @@ def main() -> None:
         f"`python benchmarks/confidence.py` on {described_processor(machine())}.", "",
         f"The files in the wheel on MNIST's {len(test.labels):,} test images, without and with the temperature in the",
         "manifest; probabilities are made to sum to 1, as `predict` does. Temperatures are chosen on validation images",
-        "(`python tools/ship_models.py --temperatures-only`); 1.000 means that none was shown to lower the log loss",
-        "there, none that this has not been done for the file. Calibration error: 15 bins of equal width. The last",
-        "column is the mean change of the log loss with its 95 % interval (paired, normal).", "",
+        "(`python tools/ship_models.py --temperatures-only`); 1.000 means that no other value lowers the log loss on",
+        "them significantly, none that no value was chosen for the file. Calibration error: 15 bins of equal width.",
+        "The last column is the mean change of the log loss with its 95 % interval (paired, normal).", "",
         "| file | engine | temperature | calibration error, % | after, % | log loss | after | change, 1e-3 |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Contenders of `Session.predict`: bare loops over the same engines, calls below their Python API, and Keras."""
+"""What `Session.predict` is compared with: plain loops over its engines, calls that bypass their Python API, Keras."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def bare(path: Path, engine: str, threads: int = 1, batch: int = 1) -> Call:
 
 
 def barest(path: Path, engine: str) -> Call:
-    """Function with the least overhead with which an engine can be called from Python: `bare` with memory bound once.
+    """Function that calls an engine with the least overhead that Python permits: `bare`, with memory bound once.
 
     ONNX Runtime by IOBinding, without its checks; TFLite's engines by the C++ wrapper inside ``Interpreter``, with
     views of its tensors. The next call overwrites the output.

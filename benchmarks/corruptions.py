@@ -48,7 +48,7 @@ def glass_blur(image: Image, draw: np.random.Generator) -> Image:
 
 
 def motion_blur(image: Image, draw: np.random.Generator) -> Image:
-    """A one-sided Gaussian of 21 pixels and standard deviation 3, along a direction within 45 degrees of level."""
+    """A one-sided Gaussian of 21 pixels and standard deviation 3, at most 45 degrees from the horizontal."""
     angle = np.deg2rad(draw.uniform(-45, 45))
     weights = np.exp(-(np.arange(21) ** 2) / (2 * 3**2))
     padded = np.pad(image, 21, mode="edge")

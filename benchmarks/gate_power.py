@@ -153,9 +153,9 @@ def main() -> None:
         "",
         "Smallest loss of recall in one class that the rule `class-drop` finds with a probability of 80 % (exact), if",
         "in every class the given share of answers breaks and the same share is fixed by chance. The last column: how",
-        f"often chance alone alarms the rule ({TRIALS:,} simulated test sets; 5 % are allowed for all classes).",
+        f"often the rule fails by chance alone ({TRIALS:,} simulated test sets; 5 % are allowed for all classes).",
         "",
-        "| classes | images a class | chance breaks and fixes, each | loss found with 80 % | false alarms |",
+        "| classes | images a class | broken and fixed by chance, each | loss found with 80 % | false alarms |",
         "|---|---|---|---|---|",
     ]
     for classes in CLASSES:

@@ -55,12 +55,12 @@ Fashion-MNIST or {pairs:,} pairs of MNIST's digits (100 classes), exported to in
 changed without being corrected; "tied" are those of them for which
 the file gives the float model's label the same probability, and the float model's probabilities differ by at most
 2/256; "allowed" is how many others the new rule allows.
-"explained by": signal-to-quantization-noise ratio of the logits at which the float model's margins let noise make that
-many changes. The rule allows what 30 dB makes, and at most 10 % of the labels.
+"explained by" is a signal-to-quantization-noise ratio: noise of this ratio on the float model's logits is expected to
+change as many labels. The rule allows the number of changes that is expected at 30 dB, and at most 10 % of the labels.
 
-A file that fails on the validation images and on the test images, which have no image in common, has lost something: no
-false alarm. Most answers that such a class loses are ties: the file gives several classes the same probability, and the
-label is the lowest of them.
+A file that fails on both the validation images and the test images is not a false alarm, because the two sets have no
+image in common. Most answers that a class loses in a file that fails by `class-drop` are ties: the file gives several
+classes the same probability, and the label is the lowest of these classes.
 """
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 TRAIN, EPOCHS = {"mnist": 4000, "fashion": 4000, "pairs": 8000}, 2
@@ -253,7 +253,7 @@ def _judged(before: Probabilities, after: Probabilities, labels: NDArray[np.int6
 
 
 def _explaining_noise(before: Probabilities, changes: int) -> float:
-    """Signal-to-noise ratio in dB at which noise is expected to change ``changes`` labels, by the float margins."""
+    """Signal-to-noise ratio in dB of the noise that is expected to change ``changes`` of the float model's labels."""
     low, high = 0.0, 100.0
     for _ in range(12):
         middle = (low + high) / 2
@@ -295,12 +295,12 @@ def _healthy(folder: Path, part: str) -> list[str]:
     return [
         f"{len(rows)} files. Old rules: {old}. New rules: {new}.",
         f"Lowest ratio that explains the changes: {min(ratios):.1f} dB; of the files that pass {min(passed):.1f} dB.",
-        "", "What the new rules fail, in their words:", "", *failures, "", head, "|" + "---|" * 11, *rows,
+        "", "Verdicts on the files that the new rules fail:", "", *failures, "", head, "|" + "---|" * 11, *rows,
     ]  # fmt: skip
 
 
 def _faulty(folder: Path) -> list[str]:
-    """Table of the faults: of the files that pass without a fault, the number that fail with it."""
+    """Table of the faults: how many of the files that pass without the fault fail with it."""
     caught: dict[str, list[tuple[bool, bool]]] = {fault: [] for fault in FAULTS}
     passed = [0, 0]
     rules: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
@@ -325,9 +325,9 @@ def page(folder: Path) -> str:
     return "\n".join(
         [
             HEAD.format(count=len(list(folder.glob("*.npz"))), machine=_machine(), **TRAIN, epochs=EPOCHS),
-            "## Validation images (5,000 of the training images): what the constant was chosen on", "",
+            "## Validation images (5,000 of the training images), on which the constant was chosen", "",
             *_healthy(folder, "validation"), "",
-            "## Test images (10,000): what the chosen rule does", "", *_healthy(folder, "test"), "",
+            "## Test images (10,000), on which the chosen rule was measured", "", *_healthy(folder, "test"), "",
             "## Faults, on the test images: files that pass without the fault and do not pass with it", "",
             *_faulty(folder), "",
         ]

@@ -97,8 +97,8 @@ class H2Load:
         connections: number of connections.
         seconds: duration.
         http1: use HTTP/1.1 instead of HTTP/2.
-        least: bytes of data in a right answer. A failed gRPC call has status 200 and no data; from the total size of
-            the answers follows how many are missing, and these are counted as failed.
+        least: bytes of data in a right answer. A failed gRPC call has status 200 and no data. The number of failed
+            calls is computed from the total size of the answers.
     """
 
     connections: int

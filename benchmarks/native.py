@@ -6,7 +6,7 @@
 The workspace holds cnn and dense as tflite, onnx and c files; without one, the shipped files are measured, and the C
 that is generated from them.
 
-The rows "directly" are the interpreters called past `Session` and past their own Python API (`contenders.barest`).
+The rows "directly" show the interpreters without `Session` and without their own Python API (`contenders.barest`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Predict = Callable[[NDArray[np.uint8]], object]
 
 
 def contenders(folder: Path, model: str, threads: int, alone: bool) -> dict[str, Predict]:
-    """Functions to compare, by their names in the table; with ``alone`` also those that take a single image only."""
+    """Functions to compare, by their names in the table; with ``alone`` also functions that take one image only."""
     own = open_session(folder / f"{model}-int8.c", threads=threads)
     found: dict[str, Predict] = {own.delegate: own.predict}
     fast, flags = host_cc.FLAGS, Path("/proc/cpuinfo").read_text().split()
@@ -132,11 +132,11 @@ def measure(workspace: Path) -> None:
     lines = [
         "# Generated C", "",
         f"`python benchmarks/native.py` on {described_processor(machine())}, load {os.getloadavg()[0]:.1f} when",
-        f"it began: {ROUNDS} rounds, interleaved in one process; medians in microseconds an image, and the time over",
-        "that of the C in the first row of its table (smallest to largest).", "",
-        "The first row of C and all interpreters choose their instructions by what the processor has. Further rows of",
-        "C are held to fewer instructions, the interpreters never are: those rows compare C with C. C and interpreters",
-        "are called through `Session.predict`, rows \"directly\" past it and past the engine's own Python API.", "",
+        f"it began: {ROUNDS} rounds, interleaved in one process; medians in microseconds an image, and the ratio of",
+        "the time to that of the C in the first row of the table (median, smallest to largest).", "",
+        "The first row of C and all interpreters use the best instructions that the processor has. Further rows of C",
+        "use fewer; compare them with C alone, because the interpreters are never limited. C and interpreters",
+        "are called through `Session.predict`, rows \"directly\" without it and without the engine's Python API.", "",
     ]  # fmt: skip
     noise = np.random.default_rng(0).integers(0, 256, images.shape).astype(np.uint8)
     for title, timing, threads, shown in (

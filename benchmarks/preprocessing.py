@@ -51,8 +51,8 @@ def main() -> None:
     command = "python benchmarks/preprocessing.py" + (" --before FOLDER" if options.before else "")
     lines = [
         "# What a picture costs before the network", "",
-        f"`{command} --rounds {options.rounds}`: medians over {options.rounds} processes a version, in turns, and in "
-        f"parentheses the range of the middle half of the processes; µs of processor time a picture, "
+        f"`{command} --rounds {options.rounds}`: medians over {options.rounds} processes of each version, in turns, "
+        f"and in parentheses the quartiles; µs of processor time a picture, "
         f"{PICTURES} pictures of each kind, one thread; {described_processor(machine())}.", "",
         "| picture | " + " | ".join([f"{name}: {part}" for part in ("whole", "decoding") for name in versions])
         + (" | ratio |" if options.before else " |"),

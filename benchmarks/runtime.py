@@ -89,7 +89,7 @@ def one_image(images: np.ndarray, rounds: int) -> list[str]:
     lines = [
         "## One image, one thread", "",
         "The bare loop sets the input, invokes, and gets the raw answer; the session returns float probabilities. The",
-        "barest call goes past the engine's Python API: ONNX Runtime with IOBinding, TFLite's engines by the wrapper",
+        "barest call bypasses the engine's Python API: ONNX Runtime with IOBinding, TFLite's engines by the wrapper",
         "inside `Interpreter` with views of its tensors.", "",
         "| file | engine | barest call, us | bare loop, us | `Session.predict`, us | session / bare | more, us |",
         "|---|---|---|---|---|---|---|",
@@ -188,7 +188,7 @@ def processes(workspace: Path | None, scratch: Path, images: np.ndarray, rounds:
     lines = [
         "## A picture, from the start of a process to its end", "",
         "The base install alone in an environment (Keras in another); cnn int8, the same engine. The first run after",
-        "installation is apart; in the others the files are in the system's cache.", "",
+        "installation has its own column; in the others the files are in the system's cache.", "",
         "| process | first run, s | seconds | times the barest | peak RSS, MiB | times the barest |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip

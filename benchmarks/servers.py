@@ -231,7 +231,7 @@ def page(servers: list[Server], rows: dict[str, Row], options: argparse.Namespac
         *lines, "",
         f"`{command}`: {described_processor(here)}, {here.cores} cores shared by the servers and wrk, Python "
         f"{here.python}. Medians of interleaved rounds, with the lowest and the highest. "
-        "Taken: bytes sent until the server answered or closed, with what lay in socket buffers. "
+        "Taken: bytes sent until the server answered or closed, bytes in socket buffers included. "
         + "; ".join(f"{name}: {row.versions}" for name, row in rows.items()) + ".",
     ]  # fmt: skip
 

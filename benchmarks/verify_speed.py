@@ -4,8 +4,8 @@
     python benchmarks/verify_speed.py artifacts/cnn
 
 The bare loops set the input, invoke and get the output, with one image per call and with 50, on one thread. ``verify``
-runs in batches on one thread, without and with the float export, which it runs too by default. Prints medians of the
-rounds, and the ratios to the loop in batches with the smallest and the largest.
+runs in batches on one thread, without and with the float export, which it runs too by default. Prints the median
+of the rounds, and for both kinds of ``verify`` the ratio to the loop in batches: median, smallest and largest.
 """
 
 import functools

@@ -2,7 +2,7 @@
 
 ``pip --platform`` and ``--python-version`` choose wheels by their tags, but evaluate environment markers for the Python
 that runs pip, so that for an Arm board the requirements of an x86-64 machine would be downloaded. pip has no option for
-markers and no public interface to them; only this module replaces its private one.
+markers and no public interface to them, so this module replaces a private function of pip.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def command(
         float, typer.Option("--seconds", min=0, max=600, help="Least measuring time per configuration.")
     ] = 1.0,
     count: Annotated[int, typer.Option("--count", min=1, help="Least number of calls per configuration.")] = 100,
-    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Calls before these, which do not count.")] = 50,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, help="Calls before the measured ones.")] = 50,
     processes: Annotated[
         int | None,
         typer.Option(
@@ -55,7 +55,9 @@ def command(
         Path | None, typer.Option("--markdown", help="With --compare: write the table as Markdown.")
     ] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="With --compare: write an SVG picture.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail if the processor was throttled meanwhile.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Fail if the processor was throttled during the run.")
+    ] = False,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
@@ -124,7 +126,7 @@ def _tables(reports: Sequence[Any]) -> list[Any]:
     clock = max((item.clock_us for item in reports), default=0.0)
     return [
         *shown,
-        "A call is threads x images. Start: a new process up to its first answer.",
+        "thr x n: threads, and images per call. Start: a new process up to its first answer.",
         f"Reading the clock costs {clock:.3f} us, which is in every figure.",
     ]
 
@@ -145,7 +147,7 @@ def _comparison(ratios: Sequence[Any]) -> list[Any]:
             lines.append(f"No interval for {item.files} on {item.engines}: {item.no_interval}.")
     if any(item.ratio_ci95 is not None and not item.paired for item in ratios):
         lines.append(
-            "The intervals do not contain a change of the machine between the two runs; "
+            "The intervals do not cover a change of the machine between the two runs; "
             "bench --compare of two model files measures both in turns."
         )
     return [shown, *lines]

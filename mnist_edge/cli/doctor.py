@@ -10,7 +10,7 @@ _COLOURS = {"ok": "green", "absent": "dim", "warning": "yellow", "failed": "red"
 
 
 def command(as_json: options.AsJson = False, debug: options.Debug = False) -> int:
-    """Check this machine, and say what helps.
+    """Check this machine, and suggest remedies.
 
     The output names no user, folder or address, so that it can be sent to others.
 

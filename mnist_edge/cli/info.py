@@ -16,7 +16,7 @@ NAME = "info"
 _MANIFEST = {
     "agrees": "its manifest agrees",
     "none": "no manifest names this file",
-    "disagrees": "its manifest disagrees: the SHA-256 there is another",
+    "disagrees": "its manifest disagrees: it names another SHA-256",
 }
 
 

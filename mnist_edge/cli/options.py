@@ -67,7 +67,7 @@ MaxClassDrop = Annotated[
     typer.Option(
         "--max-class-drop-pp",
         help="Recall that a class may lose, in percentage points, in addition to what chance and the float model's "
-        "margins explain: no hard bound.",
+        "margins explain: not a hard bound.",
     ),
 ]
 MaxBrierIncrease = Annotated[

@@ -23,7 +23,7 @@ def command(
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
     show: Annotated[bool, typer.Option("--show", help="Print the image that the network was given.")] = False,
-    raw: Annotated[bool, typer.Option("--raw", help="Take the whole picture as it is; look for no digit.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Scale the whole picture; do not search it for a digit.")] = False,
     multi: Annotated[bool, typer.Option("--multi", help="Read every digit in the picture, line by line.")] = False,
     trust: options.Trust = False,
     as_json: options.AsJson = False,

@@ -19,7 +19,7 @@ def command(
     model: options.Trainable = DEFAULT_MODEL,
     recipe: options.Recipe = "quick",
     trials: Annotated[
-        int, typer.Option("--trials", min=1, help="Number of trials at the end, earlier ones included.")
+        int, typer.Option("--trials", min=1, help="Total number of trials, those of earlier runs included.")
     ] = 20,
     epochs: options.Epochs = None,
     seed: options.Seed = 0,

@@ -123,7 +123,7 @@ def footprint_table(sizes: Sequence[Footprint]) -> Any:
     made = table("", "microcontroller", "bytes for", ">flash", ">RAM", ">stack")
     for item in sizes:
         stack = "?" if item.stack_bytes is None else f"{item.stack_bytes:,}"
-        target = item.compiled_for or "constants alone: arm-none-eabi-gcc is not here, or fails"
+        target = item.compiled_for or "constants only: arm-none-eabi-gcc is not installed, or fails"
         made.add_row(Path(item.path).name, target, f"{item.flash_bytes:,}", f"{item.ram_bytes:,}", stack)
     return made
 

@@ -120,7 +120,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
 
 
 def build(source: Artifact, test: Split) -> Artifact:
-    """Compile an exported C file to a shared object, which runs on such processors without a compiler.
+    """Compile an exported C file to a shared object, which runs without a compiler on this kind of processor.
 
     Args:
         source: the C file, in its model's folder.
@@ -152,7 +152,7 @@ def build(source: Artifact, test: Split) -> Artifact:
 
 
 def code_sha256(sources: Sequence[str]) -> str:
-    """SHA-256 over code and templates of this package. It is a part of a file's key: other code, another file.
+    """SHA-256 over code and templates of this package; part of a file's key, so that changed code makes a new file.
 
     Args:
         sources: files and folders, relative to the package's folder. A folder stands for all code in it, at any depth.

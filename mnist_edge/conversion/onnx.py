@@ -42,7 +42,7 @@ CALIBRATION_BATCH = 64  # images
 def convert(model: Any, request: ConversionRequest) -> bytes:
     """Convert a Keras model to an ONNX file with a free batch dimension.
 
-    An edit of the int8 graph is kept only if it is no less close to the float model on the calibration images.
+    An edit of the int8 graph is kept only if the answers to the calibration images stay as close to the float model.
 
     Args:
         model: takes float32 (n, h, w) or (n, h, w, 1).

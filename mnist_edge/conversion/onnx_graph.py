@@ -100,7 +100,7 @@ def rename(model: Any, layers: list[str]) -> None:
     constants = {item.name for item in graph.initializer}
     names: dict[str, str] = {}
     for index, node in enumerate(graph.node):
-        # tf2onnx merges equal constants of several layers under one name, so weights are asked before other constants.
+        # tf2onnx merges equal constants of several layers under one name, so weights are looked up before others.
         fixed = [name for name in node.input if name in constants]
         weights = fixed[:1] if node.op_type in _WEIGHTED else []
         layer = layer_of([*weights, *node.output], layers) or layer_of(fixed, layers)

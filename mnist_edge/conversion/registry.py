@@ -11,5 +11,5 @@ CONVERTERS: dict[str, Converter] = {
 
 
 def formats(every: bool = True) -> list[str]:
-    """The names of the formats: of all, or with ``every=False`` of those that ``--format all`` makes."""
+    """The names of all formats, or with ``every=False`` only of the formats that ``--format all`` makes."""
     return [name for name, item in CONVERTERS.items() if every or not item.on_demand]

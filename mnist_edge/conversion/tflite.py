@@ -98,7 +98,7 @@ def _require_integer_ops(content: bytes, layers: Sequence[str]) -> None:
         return
     # The converter inserts these two around an op that has no integer kernel.
     op = next((op for op in found if op.kind not in ("QUANTIZE", "DEQUANTIZE")), found[0])
-    # The converter replaces the name of the model's output, so that it has no mark.
+    # The converter replaces the name of the model's output, so that it does not contain the layer's name.
     last = layers[-1] if op.outputs[0] == file.outputs[0].name else None
     layer = layer_of([*op.outputs, *op.inputs[1:2]], layers) or last
     where = f"its layer {layer}" if layer else f"what makes {op.outputs[0]}"

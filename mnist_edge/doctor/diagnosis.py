@@ -18,7 +18,7 @@ class Diagnosis:
     """What the doctor found.
 
     Attributes:
-        checks: all of them, passed or not. machine: this one.
+        checks: the results of all checks. machine: description of this machine.
         packages: versions of the installed packages that mnist-edge asks for.
         error: that of the first check that failed; None if none did.
     """

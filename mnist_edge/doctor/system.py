@@ -72,7 +72,7 @@ def sysfs() -> Finding:
             "/sys", "warning", "/sys is not visible: engines cannot tell the processor's cores and instructions",
             "Mount it (mount -t sysfs sysfs /sys), or let the container or sandbox see it.",
         )  # fmt: skip
-    return Finding("/sys", "ok", "visible" if sys.platform == "linux" else "not a matter of this system")
+    return Finding("/sys", "ok", "visible" if sys.platform == "linux" else "not needed on this system")
 
 
 def clock() -> Finding:

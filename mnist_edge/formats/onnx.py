@@ -129,7 +129,7 @@ def _quantizations(ops: tuple[OpInfo, ...], initializers: dict[str, Message]) ->
 
 
 def _values(tensor: Message | None) -> tuple[float, ...]:
-    """The elements of a constant scale or zero point; empty if it is absent or has another dtype than those have."""
+    """The elements of a constant scale or zero point; empty if it is absent or not of a dtype in `_STRUCT`."""
     if tensor is None:
         return ()
     form = _STRUCT.get(DTYPES.get(protobuf.integer(tensor, 2), ""))

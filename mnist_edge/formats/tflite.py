@@ -167,7 +167,7 @@ def _unique(tensors: list[TensorInfo]) -> tuple[TensorInfo, ...]:
 
 
 def _attributes(kind: str, operator: Table) -> dict[str, tuple[int, ...]]:
-    """Integer options that `structure` checks or the integer reference engine and generated C compute with."""
+    """Integer options of an op that `structure`, the integer reference engine or generated C needs."""
     options = operator.table(4)
     found: dict[str, tuple[int, ...]] = {}
     if options is None:
@@ -198,7 +198,7 @@ def _numbers(kind: str, operator: Table) -> dict[str, float]:
 
 
 def op_name(code: int) -> str:
-    """The name of a builtin op by its code in the schema; ``BUILTIN_code`` if engines are not given it."""
+    """The name of a builtin op by its code in the schema; ``BUILTIN_code`` if files with the op are refused."""
     return OPS.get(code, f"BUILTIN_{code}")
 
 

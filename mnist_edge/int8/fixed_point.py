@@ -126,7 +126,7 @@ def _exp_of_last_quarter(a: Integers) -> Integers:
 
 
 def _one_over_one_plus(a: Integers) -> Integers:
-    """1 / (1 + a) for fractions of 31 bits in [0, 1), by three steps of Newton and Raphson."""
+    """1 / (1 + a) for fractions of 31 bits in [0, 1), by three Newton-Raphson steps."""
     total = a + _INT32[1]
     half = (total + np.where(total >= 0, 1, -1)) // 2
     x = _48_OVER_17 + high_product(half, np.int64(_MINUS_32_OVER_17))

@@ -26,9 +26,13 @@ Constants = dict[str, NDArray[Any]]
 INT32_MAX = (1 << 31) - 1
 # The sum of exponentials has 12 integer bits (see `mnist_edge.int8.fixed_point.softmax`).
 MAX_CLASSES = 1 << 12
-_SHARES_GRID = (1 / 256, -128)  # of SOFTMAX's and LOGISTIC's outputs
-_ZEROS = {"int8": (-128, 127), "uint8": (0, 255)}
-_ON_PIXELS = ("QUANTIZE", "RESHAPE")  # kinds of ops that may read the uint8 image
+# Scale and zero point of the outputs of SOFTMAX and LOGISTIC.
+_PROBABILITY_GRID = (1 / 256, -128)
+# Smallest and largest zero point of a tensor, by its dtype.
+_ZERO_POINT_LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
+# Kinds of ops that may read the uint8 image.
+_ON_PIXELS = ("QUANTIZE", "RESHAPE")
+# Number of inputs of an op, by its kind.
 _INPUTS = {"ADD": 2, "SUB": 2, "MUL": 2, "MEAN": 2, "LEAKY_RELU": 1, "LOGISTIC": 1, "QUANTIZE": 1, "SOFTMAX": 1}
 
 
@@ -83,7 +87,7 @@ def _checked(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
 
 def _activation(tensor: TensorInfo) -> str | None:
     """Cause if a computed tensor has several scales or zero points, or no batch as its first dimension."""
-    if tensor.dtype not in _ZEROS:
+    if tensor.dtype not in _ZERO_POINT_LIMITS:
         return f"{tensor.name} is {tensor.dtype}"
     if not tensor.shape or tensor.shape[0] not in (1, -1) or -1 in tensor.shape[1:]:
         return f"{tensor.name} has the shape {tensor.shape}, whose first dimension is no batch"
@@ -93,7 +97,7 @@ def _activation(tensor: TensorInfo) -> str | None:
 def _activation_grid(tensor: TensorInfo) -> str | None:
     if len(tensor.scale) != 1 or len(tensor.zero_point) != 1 or not 0 < tensor.scale[0] < math.inf:
         return f"{tensor.name} has no single scale and zero point"
-    least, most = _ZEROS[tensor.dtype]
+    least, most = _ZERO_POINT_LIMITS[tensor.dtype]
     if not least <= tensor.zero_point[0] <= most:
         return f"{tensor.name} has the zero point {tensor.zero_point[0]}"
     return None
@@ -113,13 +117,13 @@ def _weights(op: OpInfo, tensors: Tensors, constants: Constants, axis: int) -> s
     if len(op.inputs) > 2 and op.inputs[2]:
         given = constants.get(op.inputs[2])
         if given is None or tensors[op.inputs[2]].dtype != "int32" or given.shape != (channels,):
-            return "its bias is no int32 constant with a value a channel"
+            return "its bias is not an int32 constant with one value per channel"
         bias = given.astype(np.int64)
     return _sums(op, tensors, weights, bias, axis) or _fused(op)
 
 
 def _sums(op: OpInfo, tensors: Tensors, weights: NDArray[np.int8], bias: NDArray[np.int64], axis: int) -> str | None:
-    """Cause if a sum of products, or that sum before it is scaled down, may leave 32 bits."""
+    """Cause if a sum of products does not fit 32 bits, or does not after the shift that precedes its scaling."""
     rest = tuple(at for at in range(weights.ndim) if at != axis)
     # Inputs are stored as 0 to 255, and the zero point's part of the sum is in the bias.
     largest = 2 * 255 * np.abs(weights.astype(np.int64)).sum(axis=rest) + np.abs(bias)
@@ -221,7 +225,7 @@ def _mean(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
         or axes.size == 0
         or not all(-rank <= axis < rank for axis in axes.ravel())
     ):
-        return "its dimensions are no constants, or not those of its input"
+        return "the dimensions of its mean are not constant, or its input does not have them"
     over = mean_axes(axes, rank)
     if over[0] == 0 or over != list(range(over[0], over[-1] + 1)):
         return f"it goes over the dimensions {over}: only neighbouring ones, without the first, are supported"
@@ -262,7 +266,7 @@ def _logistic(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
     source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
     if source.constant or source.shape[1:] != out.shape[1:]:
         return f"it goes from {source.shape} to {out.shape}"
-    if (out.scale[0], out.zero_point[0]) != _SHARES_GRID:
+    if (out.scale[0], out.zero_point[0]) != _PROBABILITY_GRID:
         return f"its output has the scale {out.scale[0]:g} and the zero point {out.zero_point[0]}, not 1/256 and -128"
     return None if logistic_table(source, out) is not None else "its answers depend on the C library's exp"
 
@@ -286,7 +290,7 @@ def _softmax(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
     source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
     if source.constant or source.dtype != "int8" or out.dtype != "int8" or source.shape[1:] != out.shape[1:]:
         return f"it goes from {source.dtype} {source.shape} to {out.dtype} {out.shape}"
-    if (out.scale[0], out.zero_point[0]) != _SHARES_GRID:
+    if (out.scale[0], out.zero_point[0]) != _PROBABILITY_GRID:
         return f"its output has the scale {out.scale[0]:g} and the zero point {out.zero_point[0]}, not 1/256 and -128"
     if op.attributes.get("unit_beta", (1,)) != (1,):
         return "its beta is not 1"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mnist_edge.formats import OpInfo, TensorInfo
 from mnist_edge.int8.fixed_point import Integers, multiplier
 
-ADD_SHIFT = 20  # bits by which the operands of ADD and SUB are raised before they are scaled
+ADD_SHIFT = 20  # bits by which the operands of ADD and SUB are shifted left before they are scaled
 
 
 def mean_axes(axes: NDArray[Any], rank: int) -> list[int]:
@@ -40,7 +40,7 @@ def product_multiplier(a: TensorInfo, b: TensorInfo, out: TensorInfo) -> tuple[i
 
 
 def leaky_relu_multipliers(op: OpInfo, source: TensorInfo, out: TensorInfo) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Multipliers that rescale negative and other values to the output's scale, as (m, shift) each."""
+    """Multipliers that rescale negative and non-negative values to the output's scale, as (m, shift) each."""
     slope = np.float32(source.scale[0]) * np.float32(op.numbers["alpha"]) / np.float32(out.scale[0])
     return multiplier(float(slope)), multiplier(float(np.float32(source.scale[0]) / np.float32(out.scale[0])))
 

@@ -179,7 +179,7 @@ def main() -> int:
 
 
 def arguments(config: BenchConfig) -> list[str]:
-    """Command line of a process that measures a configuration; must be started at once, because it holds the time."""
+    """Command line of a process that measures a configuration. Start it at once: it contains the start time."""
     asked = replace(config, started_ns=time.monotonic_ns())
     return [sys.executable, "-m", "mnist_edge.measure.latency", json.dumps(asdict(asked))]
 

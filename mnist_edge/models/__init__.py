@@ -108,10 +108,10 @@ def require_classifier(model: Any, path: Path) -> None:
         ContentError: the model is not built, or does not take one input (n, h, w) or (n, h, w, 1) and return one output
             (n, classes).
     """
-    remedy = "It must take one (n, h, w, 1) and return one (n, classes)."
+    remedy = "It must take one input (n, h, w, 1) and return one output (n, classes)."
     # Keras objects have no static types, and a file may contain a layer that is not a model.
     if not getattr(model, "layers", None) or not model.built:
-        raise ContentError(f"{path} has no layers that are built.", f"{remedy} Begin it with keras.Input((h, w, 1)).")
+        raise ContentError(f"{path} has no layers, or is not built.", f"{remedy} Begin it with keras.Input((h, w, 1)).")
     shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
     one_each = len(model.inputs) == len(model.outputs) == 1
     if not one_each or len(shapes[0]) not in (3, 4) or None in shapes[0][1:] or len(shapes[1]) != 2:

@@ -195,10 +195,10 @@ def _lost(drop: _Drop) -> Decision:
 
 
 def allowed_changes(gate: Gate, n: int, expected: float) -> int:
-    """Largest number of n answers that may change without being corrected.
+    """Largest number of n answers that may change without being corrected (wrong before, right now).
 
-    If the gate names a share of unchanged answers, the rest of n. Otherwise 0.5 % of the images, or more if noise
-    explains more: the largest count that the exact binomial test with a mean of ``expected``, at most 10 % of the
+    If the gate names a share of unchanged answers, all others may change. Otherwise 0.5 % of the images, or more if
+    noise explains more: the largest count that the exact binomial test with a mean of ``expected``, at most 10 % of the
     images, does not reject at `CHANGES_ALPHA`. The images have different probabilities of a change; for counts of at
     least the mean plus one, the upper tail of their sum is at most that of the binomial distribution with this mean.
 
@@ -245,7 +245,7 @@ def _disagreement(drop: _Drop, changed: int, noise: LabelNoise) -> Decision | No
         return Decision("agreement", f"Failed (agreement): {found}.")
     z = NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(0.8)
     wanted = min(statistics.MANY_IMAGES, math.ceil(z * z * share * (1 - share) / (share - allowed) ** 2))
-    verdict = f"Undecidable: {found}, which chance can do on {n:,} images."
+    verdict = f"Undecidable: {found}; on {n:,} images this may be chance."
     return Decision("undecidable", verdict, max(wanted, n + 1, statistics.images_needed(drop.margin)))
 
 

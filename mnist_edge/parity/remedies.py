@@ -95,5 +95,5 @@ def _images(report: ParityReport) -> str:
         return "No number of images would decide: the estimate is at the margin. Choose another margin."
     return (
         f"Verify on a larger test set with --data: about {report.images_needed:,} images would decide. "
-        "If there are no more, allow what the verdict names, as with --max-drop-pp."
+        "If there are no more images, raise the margin that the verdict exceeds, such as --max-drop-pp."
     )

@@ -182,7 +182,7 @@ def _leaked(file: ModelFile, test: Split) -> int:
     calibration = file.entry.get("made_by", {}).get("calibration") or {}
     used = set(calibration.get("image_digests", ()))
     once = {digest for digest, count in Counter(image_digests(test.images)).items() if count == 1}
-    # If most images repeat, a match with one that does not may be chance too.
+    # If most images repeat, a match with an image that occurs only once may be chance too.
     return len(used & once) if 2 * len(once) > len(test) else 0
 
 

@@ -9,11 +9,11 @@ from mnist_edge.results.verdicts import Verdicts
 
 
 def render(verdicts: Verdicts) -> str:
-    """Render verdicts as values of which a smaller one is better.
+    """Render verdicts as values; smaller ones are better.
 
-    The first row counts the failed checks, plus one if an error ended the run: 0 means that all passed. For each check
-    follow the drop in accuracy, the share of changed answers, the changes of the probabilities, and the size. Times are
-    left out, because they differ between runs of a CI machine and each difference would raise an alert.
+    The first row counts the failed checks, plus one if an error ended the run: 0 means that all passed. Each check
+    is followed by the drop in accuracy, the share of changed answers, the changes of the probabilities, and the size.
+    Times are left out, because they differ between runs of a CI machine and each difference would raise an alert.
     """
     has_error = int(verdicts.error is not None)
     rows = [_row("verify: not passed", "checks", sum(not check.passed for check in verdicts.checks) + has_error)]

@@ -1,4 +1,4 @@
-"""Results of ``verify``: comparisons of a file with the float model, with other engines, and with itself elsewhere."""
+"""Results of ``verify``: comparisons of a file with the float model, between engines, and on another machine."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class KernelReport:
 class LayerError:
     """The error of one quantized op: its result compared with the float export's, on the same images.
 
-    Fields without a prefix compare the op in its place, with the errors of all ops before it; ``isolated_`` fields
+    Fields without a prefix compare the op in the whole file, with the errors of all ops before it; ``isolated_`` fields
     compare the op alone, given the float export's values as its input. `mnist_edge.parity.layers` computes them.
 
     Attributes:
@@ -194,7 +194,7 @@ class TwinReport:
 class ParityReport:
     """One file on one engine compared with the float model's answers, and the gate's decision.
 
-    Fields of probabilities (``changes``, ``brier`` and those that follow) are None if there is nothing to compare, as
+    Fields of probabilities (``changes``, ``brier`` and all fields after it) are None if there is nothing to compare, as
     when an engine refuses the file; `mnist_edge.parity.probabilities.ProbabilityChange` explains them.
 
     Attributes:
@@ -229,9 +229,9 @@ class ParityReport:
         seconds: time of the whole check.
         image_us: time that the engine took for the test images in batches, divided by their number. It is not the
             latency of one call, which ``bench`` measures.
-        allowed_changes: how many answers may change without being corrected.
-        tied_changes: how many of the changed answers have the same probability for the float model's label. They count
-            only if ``--min-agreement`` is given.
+        allowed_changes: how many answers may change to a wrong class.
+        tied_changes: how many of these changes rounding explains: the file gives the float model's class and the new
+            class the same probability. They count only if ``--min-agreement`` is given.
     """
 
     path: str

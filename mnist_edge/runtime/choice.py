@@ -27,7 +27,9 @@ def evidence_path() -> Path:
 
 
 def record(sha256: str, p50_us: dict[str, float]) -> None:
-    """Store the latencies of several engines with one file; a single engine's is not stored, it decides nothing.
+    """Store the latencies of several engines with one file.
+
+    The latency of a single engine is not stored, because it decides nothing.
 
     Args:
         sha256: hash of the file's content. p50_us: by engine, the median time of one image in microseconds.

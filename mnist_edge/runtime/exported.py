@@ -68,7 +68,9 @@ def how_to_export(model: str | None, workspace: Path) -> str:
     if importlib.util.find_spec("tensorflow") is None:
         return "Copy a model's folder here from the machine that exports it, and name it."
     if model and not _is_exportable(model, workspace):
-        return f"There is no {KERAS_NAME} to export either: copy it or the exported files there, or name another model."
+        return (
+            f"Its {KERAS_NAME} is missing too: copy that or the exported files into its folder, or name another model."
+        )
     words = ["mnist-edge", "export", "--format", "all"]
     words += ["--model", model] if model else []
     words += ["-o", str(workspace)] if workspace != DEFAULT_WORKSPACE else []

@@ -60,7 +60,7 @@ class Session:
         self.temperature = file.temperature
         self._program = program
         self._threads = threads
-        self._crew: tuple[ThreadPoolExecutor, list[Program]] | None = None
+        self._pool_and_programs: tuple[ThreadPoolExecutor, list[Program]] | None = None
         shape = program.input.shape
         if len(shape) not in (2, 3) or len(program.output.shape) != 1 or min(*shape, *program.output.shape) < 1:
             raise ContentError(
@@ -71,7 +71,9 @@ class Session:
         self.output_step = program.output.scale
         self.contract = _contract(program, path.stem, self.classes)
         if len(self.contract.class_names) != self.classes:
-            raise ContentError(f"{path} names other classes than it returns.", "Export it again.")
+            raise ContentError(
+                f"{path} names {len(self.contract.class_names)} classes and returns {self.classes}.", "Export it again."
+            )
         # Input value for each of the 256 pixel values; None if the input takes the pixels as they are.
         self._lookup = pixel_lookup(program.input, self.contract.pixel_scale)
         # Real value of each of the 256 values of an 8-bit output, by its bit pattern; None for other outputs.
@@ -94,7 +96,7 @@ class Session:
         Raises:
             ImageShapeError: the images have another shape or dtype.
         """
-        if images.shape in self._one_image and images.dtype == _UINT8:  # a shortcut that adds no work to the engine's
+        if images.shape in self._one_image and images.dtype == _UINT8:  # a shortcut, because the checks below take time
             return self._one(images) if self._one else self._infer(self._program, images)
         height, width = self.image_shape
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[1:] not in (
@@ -127,12 +129,12 @@ class Session:
         return program.direct if self._takes_pixels else None
 
     def _workers(self) -> tuple[ThreadPoolExecutor, list[Program]]:
-        if self._crew is None:
+        if self._pool_and_programs is None:
             from concurrent.futures import ThreadPoolExecutor  # imported here because one image does not need it
 
             programs = [_load(self.file, self.engine, 1) for _ in range(self._threads)]
-            self._crew = ThreadPoolExecutor(self._threads, "mnist-edge"), programs
-        return self._crew
+            self._pool_and_programs = ThreadPoolExecutor(self._threads, "mnist-edge"), programs
+        return self._pool_and_programs
 
     def _infer(self, program: Program, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         batch = images.reshape(-1, *program.input.shape)
@@ -191,7 +193,7 @@ def check_engine(path: Path, engine: str) -> None:
         raise suggest(engine, ["auto", *ENGINES], "engine")
     if engine != "auto" and path.suffix not in ENGINES[engine].suffixes:
         raise UsageError(
-            f"The engine {engine} does not run {path.suffix} files.", f"Those that do: {', '.join(names)}."
+            f"The engine {engine} does not run {path.suffix} files.", f"Engines that run them: {', '.join(names)}."
         )
 
 

@@ -32,7 +32,7 @@ def check_token(token: str) -> str:
     if not printable or not MIN_TOKEN <= len(token) <= MAX_TOKEN:
         raise UsageError(
             f"The token is not {MIN_TOKEN} to {MAX_TOKEN} printable ASCII characters without spaces.",
-            "Give another --token or MNIST_EDGE_TOKEN (an unset variable is empty), or leave it out: one is made.",
+            "Give another --token or MNIST_EDGE_TOKEN (an unset variable is empty), or leave it out: one is generated.",
         )
     return token
 
@@ -65,7 +65,7 @@ class Access:
         headers = request.headers
         host, origin = headers.get("host", ""), headers.get("origin")
         if origin is not None and request.method not in SAFE_METHODS and not self._is_own(origin, host):
-            raise RequestRefusedError(403, f"A page of another origin ({origin[:60]!r}) may not ask.")
+            raise RequestRefusedError(403, f"A page of another origin ({origin[:60]!r}) may not send requests.")
         if self.token is None:
             if len(host) > MAX_HOST or not _is_known(host, self.names):
                 raise RequestRefusedError(
@@ -87,7 +87,7 @@ class Access:
             RequestRefusedError: 401 without the token; 403 with an ``origin``, which only web pages send.
         """
         if "origin" in metadata:
-            raise RequestRefusedError(403, "A web page may not call.")
+            raise RequestRefusedError(403, "Web pages may not call this service.")
         scheme, _, given = str(metadata.get("authorization", "")).partition(" ")
         if self.token is not None and needs_token and not (scheme.lower() == "bearer" and self.is_token(given.strip())):
             raise RequestRefusedError(401, "A token is required: metadata authorization: Bearer …")

@@ -94,7 +94,9 @@ async def _unpacked(content: bytes, encoding: str, limits: Limits, reserved: _Re
                 break
             size += len(part)
             if size > limits.body_bytes:
-                raise RequestRefusedError(413, f"The body may unpack to {limits.body_bytes:,} bytes.")
+                raise RequestRefusedError(
+                    413, f"The body may have at most {limits.body_bytes:,} bytes after decompression."
+                )
             reserved.add(len(part))
             parts.append(part)
             rest = unpacker.unconsumed_tail
@@ -106,4 +108,4 @@ async def _unpacked(content: bytes, encoding: str, limits: Limits, reserved: _Re
 
 
 def _too_large(limits: Limits) -> RequestRefusedError:
-    return RequestRefusedError(413, f"The body may have {limits.body_bytes:,} bytes.")
+    return RequestRefusedError(413, f"The body may have at most {limits.body_bytes:,} bytes.")

@@ -193,7 +193,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._silent_bytes = 0
         self._body_parts += 1
         if self._body_parts > MOST_PARTS:
-            self._refuse(413, f"The body may come in {MOST_PARTS:,} parts.")
+            self._refuse(413, f"The body may have at most {MOST_PARTS:,} parts.")
         else:
             super().on_body(body)
 
@@ -275,7 +275,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse_head(self) -> None:
         limits = self._limits
-        self._refuse(431, f"The header may have {limits.head_fields} fields and {limits.head_bytes:,} bytes.")
+        self._refuse(431, f"The header may have at most {limits.head_fields} fields and {limits.head_bytes:,} bytes.")
 
     def _refuse(self, status: int, message: str) -> None:
         """Stop reading. Send an error and close; or only close, once earlier pipelined requests have been served."""

@@ -71,8 +71,8 @@ class Decoders:
         """See `JobRunner`. If the caller is cancelled, the process still finishes the job before it gets another one.
 
         Raises:
-            RequestRefusedError: 400 or 413 as the job decided; 504 it took too long; 503 its process ended; 499 the
-                client has disconnected.
+            RequestRefusedError: 400 or 413 the job refused its content; 504 it took too long; 503 its process ended;
+                499 the client has disconnected.
         """
         while True:
             decoder = await self._idle.get()

@@ -87,7 +87,7 @@ class GrpcJob(msgspec.Struct, frozen=True, tag=True):
 
 
 class FoundImage(msgspec.Struct, frozen=True):
-    """One digit found in a picture; the fields are those of `vision.digit.Found`, which see.
+    """One digit found in a picture; the fields are those of `vision.digit.Found`.
 
     Attributes:
         pixels: the network's input, uint8 in C order, shape (h, w) of the grid.
@@ -137,7 +137,7 @@ def run_job(job: Job, exclusive: Exclusive = contextlib.nullcontext) -> Result:
     except RequestRefusedError as error:
         return Refusal(error.status, error.message)
     except MemoryError:
-        return Refusal(413, "It takes more memory than is allowed.")
+        return Refusal(413, "The picture or body takes more memory than is allowed.")
     except Exception as error:
         return Refusal(500, f"This is a bug of mnist-edge: {type(error).__name__} while decoding.")
 

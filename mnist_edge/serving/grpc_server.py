@@ -25,8 +25,8 @@ from mnist_edge.serving.settings import Settings
 INFERENCE, HEALTH = "inference.GRPCInferenceService", "grpc.health.v1.Health"
 # Methods that need no token, because a load balancer has none.
 _OPEN_METHODS = frozenset({f"/{INFERENCE}/ServerLive", f"/{INFERENCE}/ServerReady", f"/{HEALTH}/Check"})
-# Most messages that are received at a time, because the library keeps the received part of each in memory, and the
-# largest message (gRPC's default).
+# Maximum number of messages that are received at a time, because the library keeps the received part of each in memory;
+# and maximum size of a message (gRPC's default).
 RECEIVING, MESSAGE_BYTES = 8, 4 * MIB
 # Keepalive: a client that has vanished is detected by a ping without a reply. Idle connections are closed. The largest
 # age of a connection ends clients that never read their responses, for which the library has no time limit.
@@ -123,7 +123,7 @@ class Calls:
         return messages.server()
 
     async def model_ready(self, context: Any) -> bytes:
-        """Say whether a model is there."""
+        """Report whether a model is available."""
         async with self._message(context, self._receiving) as content:
             request = messages.parse("ModelReadyRequest", content)
         try:

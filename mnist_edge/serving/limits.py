@@ -16,7 +16,7 @@ class Limits:
     Attributes:
         connections: open connections.
         connections_per_address: open connections from one address (IPv6: from one network with a prefix of 64 bits).
-        refused: refused connections that may read the reason at a time; further ones are closed at once.
+        refused: connections beyond these limits that are told the reason at a time; further ones are closed at once.
         head_bytes: bytes of a request's first line and header fields, and of a body's trailer.
         head_fields: number of these header fields.
         head_seconds: time from a request's first byte, or from connecting, to the end of its header fields.

@@ -13,7 +13,7 @@ import time
 from mnist_edge.errors import printable
 from mnist_edge.serving.metrics import Metrics
 
-# Most lines that wait to be written; further ones are lost.
+# Largest number of lines that wait to be written; further lines are lost.
 WAITING_LINES = 1000
 
 

@@ -11,7 +11,7 @@ import ctypes
 import gc
 from collections.abc import Callable
 
-# Time between two looks at whether memory was used.
+# Time between two checks whether memory was used.
 EVERY_SECONDS = 2.0
 # Blocks of at least this size are returned to the system when they are freed; glibc's own threshold grows up to 32 MiB.
 # Decoding processes have a higher threshold: decoding a drawing of 280 x 280 takes a dozen blocks of up to 307 KiB, and

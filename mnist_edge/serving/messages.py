@@ -152,11 +152,13 @@ def read(content: bytes, grids: Mapping[str, Grid]) -> ImageRequest:
         raise RequestRefusedError(400, "One input, and one output at most, is expected.")
     tensor = request.inputs[0]
     if tensor.name not in (v2.IMAGE, v2.PICTURE):
-        raise RequestRefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {v2.IMAGE!r} or {v2.PICTURE!r}.")
+        raise RequestRefusedError(
+            400, f"There is no input {tensor.name[:40]!r}; the inputs are {v2.IMAGE!r} and {v2.PICTURE!r}."
+        )
     if len(tensor.shape) > MAX_RANK:
         raise RequestRefusedError(400, f"The shape has {len(tensor.shape)} dimensions.")
     if request.raw_input_contents and tensor.HasField("contents"):
-        raise RequestRefusedError(400, "The values are either in raw_input_contents or in contents.")
+        raise RequestRefusedError(400, "The values must be either in raw_input_contents or in contents, not in both.")
     shape = list(tensor.shape)
     raw = request.raw_input_contents[0] if request.raw_input_contents else None
     pixels = b""
@@ -196,12 +198,14 @@ def _classification(request: Any) -> int | None:
     if request.outputs:
         holders.insert(0, request.outputs[0])
         if request.outputs[0].name != v2.OUTPUT:
-            raise RequestRefusedError(400, f"There is no output {request.outputs[0].name[:40]!r}; it is {v2.OUTPUT!r}.")
+            raise RequestRefusedError(
+                400, f"There is no output {request.outputs[0].name[:40]!r}; the output is {v2.OUTPUT!r}."
+            )
     for holder in holders:
         if "classification" in holder.parameters:
             count: int = holder.parameters["classification"].int64_param
             if count < 1:
-                raise RequestRefusedError(400, "classification is a number of classes, in int64_param.")
+                raise RequestRefusedError(400, "classification must be a positive number of classes, in int64_param.")
             return count
     return None
 

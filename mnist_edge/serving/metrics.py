@@ -48,10 +48,10 @@ class Metrics:
         summed: dict[str, Any] = {**common, "multiprocess_mode": "livesum"}
         self.requests = Counter("mnist_edge_requests", "Requests answered.", ["route", "status"], **common)
         self.latency = Histogram(
-            "mnist_edge_request_seconds", "From the header to the answer.", ["route"], buckets=_BUCKETS, **common
+            "mnist_edge_request_seconds", "Time from the header to the response.", ["route"], buckets=_BUCKETS, **common
         )
         self.inference = Histogram(
-            "mnist_edge_inference_seconds", "Of one batch in the engine.", ["model"], buckets=_BUCKETS, **common
+            "mnist_edge_inference_seconds", "Time of one batch in the engine.", ["model"], buckets=_BUCKETS, **common
         )
         self.images = Counter("mnist_edge_images", "Images classified.", ["model"], **common)
         self.batches = Counter("mnist_edge_batches", "Batches classified.", ["model"], **common)

@@ -20,7 +20,7 @@ from mnist_edge.serving.requests import Grid
 from mnist_edge.store.manifest import MANIFEST_NAME, sha256_of_file
 from mnist_edge.store.workspace import SHIPPED
 
-# Time between two looks for newer files.
+# Time between two checks for newer files.
 POLL_SECONDS = 1.0
 
 
@@ -254,7 +254,7 @@ class Models:
 
 
 def _served_name(word: str, file: Path) -> str:
-    """The name of a model in request paths: the word itself if it is a name, a file's stem, or its folder's name."""
+    """The name of a model in request paths: the argument if it is a name, a file's stem, or its folder's name."""
     if Path(word).is_file():
         return file.stem
     return word if Path(word).name == word and not Path(word).is_dir() else file.parent.name

@@ -11,10 +11,10 @@ from mnist_edge.serving.requests import MAX_RANK
 Schema = dict[str, Any]
 JSON = "application/json"
 _ERRORS = {
-    400: "The request does not fit.", 401: "A token is required.", 403: "A page of another origin may not ask.",
-    404: "There is no such model.", 408: "The body was too slow.", 413: "The request is too large.",
+    400: "The request is not valid.", 401: "A token is required.", 403: "Pages of other origins may not send requests.",
+    404: "There is no such model.", 408: "The body did not arrive in time.", 413: "The request is too large.",
     415: "The encoding is not known.", 431: "The header is too large.", 500: "The model answers with NaN.",
-    503: "The service is busy or stopping.", 504: "It took too long.",
+    503: "The service is busy or stopping.", 504: "The work took too long.",
 }  # fmt: skip
 
 
@@ -112,7 +112,12 @@ def document(limits: Limits) -> Schema:
         "multipart/form-data": {"schema": _object(("file",), file=picture)},
     }
     options = [
-        {"name": "model", "in": "query", "schema": {"type": "string"}, "description": "The first, if none is named."},
+        {
+            "name": "model",
+            "in": "query",
+            "schema": {"type": "string"},
+            "description": "Name of the model; the first one by default.",
+        },
         {"name": "multi", "in": "query", "schema": FLAG, "description": "Read every digit in the picture."},
         {"name": "raw", "in": "query", "schema": FLAG, "description": "Take the whole picture as the digit."},
     ]
@@ -123,7 +128,7 @@ def document(limits: Limits) -> Schema:
         "/v1/models": _get("list_models", "The models served.", "Models"),
         "/v2": _get("server_metadata", "Server metadata (Open Inference Protocol V2).", "ServerMetadata"),
         "/v2/health/live": _get("server_live", "Whether the process answers.", "Live"),
-        "/v2/health/ready": _get("server_ready", "Whether requests are welcome.", "Ready"),
+        "/v2/health/ready": _get("server_ready", "Whether the service accepts requests.", "Ready"),
         "/v2/repository/index": _post("repository_index", "Models and their states.", "Index", [], index),
         "/v2/models/stats": _get("all_statistics", "Statistics of all models.", "Statistics"),
         "/metrics": _get("metrics", "Metrics for Prometheus.", None, kind="text/plain"),
@@ -134,7 +139,7 @@ def document(limits: Limits) -> Schema:
         base, tf = f"/v2/models/{{model}}{suffix}", f"/v1/models/{{model}}{suffix}"
         paths |= {
             base: _get(f"model_metadata{more}", "Model metadata (V2).", "ModelMetadata", where),
-            f"{base}/ready": _get(f"model_ready{more}", "Whether the model is there (V2).", "Ready", where),
+            f"{base}/ready": _get(f"model_ready{more}", "Whether the model is ready (V2).", "Ready", where),
             f"{base}/config": _get(f"model_config{more}", "Model configuration (Triton).", "Any", where),
             f"{base}/stats": _get(f"model_statistics{more}", "Statistics (Triton).", "Statistics", where),
             f"{base}/infer": _post(f"infer{more}", "Classify (V2).", "InferenceResponse", where, infer),

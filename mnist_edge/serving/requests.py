@@ -25,7 +25,7 @@ class Grid(msgspec.Struct, frozen=True):
 
     Attributes:
         height, width: size of an image, in pixels.
-        images: most images of one request.
+        images: largest number of images in one request.
         preprocessor: name of the preprocessor that makes an image of a picture.
     """
 

@@ -86,7 +86,7 @@ def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
             write_without_waiting(f"serving gRPC at {_authority(settings.host, settings.grpc_port)}")
         write_without_waiting(f"serving at {address}")
         if settings.no_auth and not loopback:
-            write_without_waiting("Anyone on the network may ask: there is no token.")
+            write_without_waiting("Anyone on the network can use the service: it requires no token.")
 
     options = worker.Options(settings, source, limits, access, listener)
     serve_one = functools.partial(worker.serve, options)
@@ -116,7 +116,7 @@ def _share_metrics(workers: int, stack: contextlib.ExitStack) -> None:
 def _limits(settings: Settings, limits: Limits, decoders: int) -> Limits:
     """The limits of one server process; connections are also limited by the system's limit on file descriptors."""
     descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    protocols = 1 if settings.grpc_port is None else 2  # HTTP and gRPC have a half each
+    protocols = 1 if settings.grpc_port is None else 2  # HTTP and gRPC get half of the connections each
     refused = min(limits.refused, descriptors // REFUSED_SHARE)
     others = OWN_DESCRIPTORS + decoders + refused
     connections = max(1, min(settings.connections // settings.workers, descriptors - others) // protocols)

@@ -17,7 +17,7 @@ class Settings:
         host, port: address of the HTTP service.
         grpc_port: port of the gRPC service; None for no gRPC.
         token: secret that clients must send; None to generate one if other machines can connect.
-        no_auth: whether to require no token even then.
+        no_auth: whether to serve without a token even if other machines can connect.
         allow_hosts: further names that a browser may use for this machine.
         threads: large batches of one model that may run at a time, in each server process.
         workers: number of server processes.

@@ -92,7 +92,7 @@ def _images(values: msgspec.Raw, grid: Grid, columns: bool) -> ImageRequest:
 
 
 def _shape(values: msgspec.Raw, grid: Grid, first: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    """The expected shape; it ends with a channel dimension if ``values`` begins with one more bracket than without."""
+    """The expected shape. It ends with a channel dimension if ``values`` is nested deep enough to have one."""
     size = (*first, grid.height, grid.width)
     return (*size, 1) if _begins_with(values, b"[" * (len(size) + 1)) else size
 

@@ -105,7 +105,9 @@ def read(content: bytes, header: str | None, grid: Grid) -> ImageRequest:
     request = decode(_REQUEST, content)
     tensor = request.inputs[0]
     if tensor.name not in (IMAGE, PICTURE):
-        raise RequestRefusedError(400, f"There is no input {tensor.name[:40]!r}; it is {IMAGE!r} or {PICTURE!r}.")
+        raise RequestRefusedError(
+            400, f"There is no input {tensor.name[:40]!r}; the inputs are {IMAGE!r} and {PICTURE!r}."
+        )
     size = tensor.parameters.binary_data_size if tensor.parameters is not None else None
     if size is not None and size != len(binary):
         raise RequestRefusedError(400, f"binary_data_size is {size}; there are {len(binary)} bytes.")
@@ -172,7 +174,7 @@ def _no_data() -> msgspec.Raw:
 def _with_options(request: _Request, count: int, pixels: bytes, pictures: tuple[bytes, ...]) -> ImageRequest:
     output = request.outputs[0] if request.outputs else _Output(OUTPUT)
     if output.name != OUTPUT:
-        raise RequestRefusedError(400, f"There is no output {output.name[:40]!r}; it is {OUTPUT!r}.")
+        raise RequestRefusedError(400, f"There is no output {output.name[:40]!r}; the output is {OUTPUT!r}.")
     own, common = output.parameters or _OutputParameters(), request.parameters or _RequestParameters()
     binary = common.binary_data_output if own.binary_data is None else own.binary_data
     return ImageRequest(

@@ -41,7 +41,7 @@ def sign(folder: Path, private_key: Path) -> Path:
         try:
             signer = signing.Config().use_elliptic_key_signer(private_key=private_key)
         except (ValueError, TypeError) as error:
-            raise UsageError(f"{private_key} is no private key that can sign.", _HOW) from error
+            raise UsageError(f"{private_key} is not a private key that can sign.", _HOW) from error
         signer.sign(folder / MANIFEST_NAME, path)
     return target
 
@@ -75,7 +75,7 @@ def check(folder: Path, public_key: Path) -> None:
     except Exception as error:  # for a malformed signature, the library's parsers raise errors of any class
         raise ContentError(
             f"{folder / MANIFEST_NAME} is not what the holder of {public_key} signed.",
-            "Get it from its maker again; after a new export it must be signed again.",
+            "Get the folder from its author again. After a new export its manifest must be signed again.",
         ) from error
 
 

@@ -1,1 +1,1 @@
-"""External compilers and boards: what they make of generated C, and what the system says of this machine."""
+"""External compilers and boards: the size and speed of generated C on them, and facts about this machine."""

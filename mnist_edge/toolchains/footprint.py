@@ -41,7 +41,7 @@ def footprints(artifacts: Sequence[Artifact]) -> list[Footprint]:
 
 
 def _compile(content: bytes, entry: str) -> tuple[int, int] | None:
-    """Bytes of flash, and bytes of stack that a function and those that it calls take; None if it does not compile."""
+    """Size of the code in flash, and of the stack during a call of ``entry``, in bytes; None if it does not compile."""
     if not cross_gcc.is_installed(BOARD):
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def _compile(content: bytes, entry: str) -> tuple[int, int] | None:
 
 
 def _stack_bytes(call_graph: str, entry: str) -> int:
-    """Largest stack of a function and those that it calls, in bytes. No function of generated C calls itself."""
+    """Largest stack during a call of a function, in bytes. No function of generated C calls itself."""
     frames = {title: int(size) for title, size in _NODE.findall(call_graph)}
     calls: dict[str, set[str]] = {}
     for caller, callee in _EDGE.findall(call_graph):

@@ -26,7 +26,7 @@ class Augmentation:
     Attributes:
         rotation: largest angle, in degrees, in both directions.
         scale: largest logarithm of the change of size, up or down.
-        stretch: largest logarithm of height by width, up or down.
+        stretch: largest logarithm of the change of the ratio of height to width, up or down.
         shear: largest horizontal shift per row, in pixels.
         shift: largest displacement in each direction, in pixels.
         perspective: largest change of size across half the image, as a fraction.
@@ -38,7 +38,7 @@ class Augmentation:
         background: largest grey level of the background, with a gradient, as a fraction of full scale (photographs).
         noise: largest standard deviation of the noise, as a fraction of full scale; in images whose background is not
             changed (dark photographs).
-        invert: share of these images that are made dark on light.
+        invert: share of the images with these changes that are made dark on light.
     """
 
     rotation: float = 0.0

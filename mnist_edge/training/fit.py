@@ -109,7 +109,7 @@ def fit(
         ],
     )
     if recipe.batch_norm:
-        # Training statistics include augmentation; inference sees images without it.
+        # Batch norm statistics from training include augmentation, but inference sees images without it.
         clean = replace(recipe, clean_epochs=recipe.epochs, batch_size=500)
         inputs = batches(train, clean, replace(targets, teacher=None)).map(lambda x, y: x)
         folding.reestimate_norms(trainable, inputs.take(100))
@@ -157,7 +157,7 @@ def _watcher(recipe: Recipe, steps: int, current_epoch: Any, record: Record, opt
         recipe, steps: what is trained, and the number of batches in an epoch.
         current_epoch: ``tf.Variable`` that is set to the number of the epoch when it begins.
         record: gets a row for each epoch.
-        options: of the run.
+        options: the options of the run.
     """
     import keras
 

@@ -26,7 +26,7 @@ def trainable_model(model: Any, *, batch_norm: bool = False, precision: str = "f
     """Trainable model of a net: computes the same function once folded, and trains faster or better.
 
     The activation of a convolution moves behind the max pooling that follows it. ReLU, and batch norm with a
-    non-negative gamma, are monotonic: the maximum is the same, and they compute only a quarter of the values.
+    non-negative gamma, are monotonic: the maximum is the same, and they have only a quarter of the values to compute.
 
     Args:
         model: a Sequential. Its weights are not copied; the layers keep their names.

@@ -53,7 +53,7 @@ ANY = "*"
 _AFFINE = Augmentation(rotation=12, scale=0.12, stretch=0.1, shear=0.2, shift=1.5)
 # For the dense net: its 128 hidden units do not learn larger changes.
 _MILD = Augmentation(rotation=8, scale=0.08, stretch=0.08, shear=0.15, shift=1, elastic=0.7)
-# With the differences between pens, scans and photographs.
+# Adds the differences between pens, scans and photographs.
 _WIDE = replace(
     _AFFINE, perspective=0.15, elastic=0.7,
     photometric=0.5, pen=0.8, contrast=3, blur=1, background=0.5, noise=0.4, invert=0.1,

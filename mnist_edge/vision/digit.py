@@ -25,9 +25,9 @@ from mnist_edge.vision.strokes import FULL, SHARE, centre, normalize, resize
 
 __all__ = ["Found", "NoDigit", "find_digit", "find_digits", "is_normalized"]
 
-# A picture whose longest side is at most this shows at most one digit; its gaps are thin strokes lost in scaling.
+# A picture whose longest side is at most this shows at most one digit: gaps in it are thin strokes that scaling lost.
 TINY = 32
-# Factor on the width of a digit that was stretched to a square: the usual width by height of MNIST's digits.
+# Factor on the width of a digit that was stretched to a square: the usual ratio of width to height of MNIST's digits.
 NARROWER = 0.75
 # Width by height above which a figure in a photograph may be a digit turned by 90 degrees; chosen on training images.
 WIDE = 1.0

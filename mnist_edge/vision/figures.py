@@ -37,7 +37,7 @@ class Figure(Box):
         return sum(item.area for item in self.parts)
 
     def is_rival_of(self, other: Figure) -> bool:
-        """Whether this figure is so large that it may be the digit as well as the largest figure may."""
+        """Whether this figure is large enough, compared with the largest one, to be the digit instead."""
         return self.height >= 0.55 * other.height and self.area >= 0.3 * other.area
 
     def mask(self, labels: NDArray[np.int32]) -> NDArray[np.bool_]:
@@ -77,7 +77,7 @@ def ink_components(ink: Ink) -> tuple[NDArray[np.int32], list[Component]]:
 def group_into_figures(parts: list[Component], shape: tuple[int, ...]) -> list[Figure]:
     """Group near components into figures, the largest first.
 
-    Components that touch the edge of the picture are left out if one of those inside is large enough.
+    Components that touch the edge of the picture are left out if a component inside of the picture is large enough.
     """
     inner = [item for item in parts if not _touches_edge(item, shape)]
     if inner and inner[0].area >= 0.15 * parts[0].area and max(shape) > FLAT:

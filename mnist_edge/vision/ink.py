@@ -23,7 +23,7 @@ GRID, WINDOW = 40, 22
 STEPS = 8
 # In a drawing at least this share of all pixels have one value; in a photograph noise and light make them differ.
 DRAWN = 0.5
-# The least difference of ink from its background: in grey levels of 255, and in standard deviations of the background.
+# Minimum difference of ink from its background: in grey levels of 255, and in standard deviations of the background.
 MIN_CONTRAST, MIN_SIGNAL = 18.0, 6.0
 # Standard deviation of a normal distribution, divided by its median absolute deviation.
 MAD_TO_DEVIATION = 1.4826
@@ -42,7 +42,7 @@ class Ink:
         amounts: ink, from 0 (none) to `FULL`; monotonic in the index.
         scale: factor from the reduced picture's pixels to the original's.
         opposite: difference from the background in the direction opposite to the ink, in the same units.
-        is_photograph: the background is not one value.
+        is_photograph: the background is uneven, or no single value fills half of the picture.
     """
 
     index: NDArray[np.unsignedinteger[Any]]
@@ -163,7 +163,7 @@ def _border(values: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _flat_background(border: NDArray[np.uint8], counts: NDArray[np.int64]) -> float:
     """Background of one value: the median of the darker or of the lighter half of the grey values.
 
-    The half is the one that holds more of the border pixels and of all pixels, the two shares added.
+    It is the half for which the sum of two shares is larger: its share of the border, and its share of all pixels.
     """
     occurring = np.flatnonzero(counts)
     middle = (int(occurring[0]) + int(occurring[-1])) // 2

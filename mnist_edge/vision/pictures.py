@@ -114,7 +114,7 @@ def _decoded(container: Container) -> Image:
     return grey
 
 
-# Plug-ins that Pillow does not load with its first picture. Imported here, because Pillow would load all of its own.
+# Plug-ins that Pillow does not import by itself at first. If one were missing, Pillow would import all its plug-ins.
 _PLUGINS = {"WEBP": "PIL.WebPImagePlugin", "TIFF": "PIL.TiffImagePlugin"}
 # Member of `Image.Transpose` that makes a picture upright, by EXIF orientation; index 0 is not used.
 _TURNS = (

@@ -30,8 +30,8 @@ class BenchOptions(FileOptions):
 
     Attributes:
         threads, batches: numbers of threads and of images per call; all combinations are measured.
-        seconds, count, warmup: least measuring time and number of calls per configuration, and the calls before that
-            do not count.
+        seconds, count: minimum measuring time and number of calls per configuration. warmup: number of calls before
+            them that are not counted.
         processes: new processes per configuration; None for 7, or 20 for ``compare``.
         samples: whether to keep the time of every call.
         compare: two model files to measure in the same rounds, or two outputs of ``bench --json``.
@@ -62,10 +62,10 @@ class BenchResult:
 
     Attributes:
         run: what was measured; None if two earlier runs were compared.
-        throttled: whether the processor was throttled meanwhile.
+        throttled: whether the processor was throttled during the run.
         notes: sentences about what makes the figures doubtful or surprising.
         ratios: of a comparison; None without one.
-        error: the gate's, or that of ``strict``; None if there is none.
+        error: why ``gate`` or ``strict`` fails; None if neither does.
     """
 
     run: BenchRun | None
@@ -121,7 +121,7 @@ def _notes(run: BenchRun, throttled: bool) -> tuple[str, ...]:
     before, after = run.before, run.after
     notes = slower_than_float(run.reports)
     if throttled:
-        notes.append(f"The processor was throttled meanwhile ({before.throttled}, then {after.throttled}).")
+        notes.append(f"The processor was throttled during the run ({before.throttled}, then {after.throttled}).")
     if before.load > before.cores / 2:
         notes.append(f"The machine was busy when this began: load {before.load:.1f} on {before.cores} cores.")
     return tuple(notes)

@@ -25,7 +25,7 @@ STUDY = [(images, seed) for images in (2, 8, 32, 128, 512, 2048) for seed in ran
 
 @dataclass(frozen=True)
 class StudyRow:
-    """The verdict on a file that was calibrated on so many images, drawn with this seed."""
+    """The verdict on a file that was calibrated on ``images`` images, drawn with ``seed``."""
 
     images: int
     seed: int
@@ -33,12 +33,12 @@ class StudyRow:
 
 
 def calibration_study(options: ExportOptions, progress: Progress = no_progress) -> tuple[StudyRow, ...]:
-    """Convert a model with each number and draw of calibration images, and judge each file on the first engine.
+    """Convert a model with each number and draw of calibration images, and judge each file on one engine.
 
     Nothing in the workspace changes, except that a model that is not trained is trained.
 
     Args:
-        options: of the export; of its formats the first is taken, TFLite for ``all``.
+        options: as for ``export``. Only the first format is used; ``all`` stands for TFLite here.
         progress: called with the number of conversions done.
 
     Raises:

@@ -21,7 +21,7 @@ CROSS_VALIDATION = "cross-validation"
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidateOptions:
-    """What ``cross-validate`` trains. Where a hyperparameter is None, the recipe's own value is taken.
+    """What ``cross-validate`` trains. If a hyperparameter is None, the recipe's own value is taken.
 
     Attributes:
         model: a built-in name, or a model's folder, name or ``.keras`` file to train further.
@@ -64,7 +64,7 @@ def cross_validate(options: CrossValidateOptions, progress: Progress = no_progre
             for row in training.cross_validate(config, splits, training.Folds(options.folds, seeds), folder, progress)
         )
         n, correct = sum(row.n for row in rows), sum(row.correct for row in rows)
-        # Several seeds answer the same images, which makes no interval narrower: it is the interval of one seed.
+        # All seeds answer the same images, so more seeds are no more evidence: the interval is that of a single seed.
         interval = wilson(round(correct / len(seeds)), n // len(seeds))
         accuracies = [row.accuracy for row in rows]
         plot = folder / f"{model_name(config.model)}-{config.recipe.name}.svg"

@@ -47,7 +47,7 @@ class ExportOptions:
 
     Attributes:
         model: a built-in name, or a model's folder, name or ``.keras`` file. A folder is exported in place.
-        formats: names of formats; ``all`` stands for those that need not be named.
+        formats: names of formats; ``all`` stands for all formats except those with ``on_demand``.
         precision: of the files besides their float exports.
         calibration_images, calibration_seed: how many images set the activations' ranges, and which are drawn; they
             apply to data that are named by a path.
@@ -123,7 +123,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     Raises:
         UsageError: options that contradict each other, or no such model, format or engine.
         MissingError: TensorFlow, the data or the signing library are missing.
-        StageError: another process works in this workspace, or the disk refused.
+        StageError: another process works in this workspace, or a file cannot be written.
         MnistEdgeError: what training raises. A failed format and a failed verdict are not raised: see ``error``.
     """
     workspace, model = trained_model(options)
@@ -164,9 +164,9 @@ def trained_model(options: ExportOptions) -> tuple[Path, str]:
         UsageError: options that contradict each other, or no such backend or model.
     """
     if options.build and options.formats != ("c",):
-        raise UsageError("--build compiles generated C.", "Name it: --format c --build")
+        raise UsageError("--build compiles generated C.", "Add the format: --format c --build")
     if options.backend != "all" and options.formats != ("c",):
-        how = f"Name it: --format c --backend {options.backend}"
+        how = f"Add the format: --format c --backend {options.backend}"
         raise UsageError("--backend chooses kernels of generated C.", how)
     if options.backend not in conversion.BACKENDS:
         raise suggest(options.backend, list(conversion.BACKENDS), "backend")
@@ -256,7 +256,7 @@ def _add_selftest(path: Path, threads: int) -> None:
             answers_of.append(open_session(path, name, threads).predict(reference.golden_images))
             names.append(name)
     if not names:
-        return  # the verdict will say so
+        return  # `verify` will report this
     tolerance = PROBABILITY_TOLERANCES[Precision(entry["quantization"])]
     golden = Golden(
         reference.golden_images, reference.golden_probabilities, tuple(names), np.stack(answers_of), tolerance
@@ -274,7 +274,7 @@ def _calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
     try:
         session = open_session(path, "auto", threads)
     except (MissingError, RefusedError):
-        return  # the verdict will say so
+        return  # `verify` will report this
     validation = splits.validation
     temperature = choose_temperature(session.predict(validation.images), validation.labels)
     if temperature is not None:

@@ -1,4 +1,4 @@
-"""The files that ``evaluate``, ``verify`` and ``bench`` work on, chosen by the words that a user gave for models."""
+"""The files that ``evaluate``, ``verify`` and ``bench`` work on, chosen by the command's arguments."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def choose_files(options: FileOptions, note: Note = no_note) -> ChosenFiles:
         note: called with a sentence for each group of files that are left out, before any work begins.
 
     Raises:
-        UsageError: a word means nothing, or there is no exported file that the engine runs.
+        UsageError: an argument refers to no model, or there is no exported file that the engine runs.
     """
     words, model = options.models, options.model
     if options.shipped:
@@ -72,7 +72,7 @@ def choose_files(options: FileOptions, note: Note = no_note) -> ChosenFiles:
         try:
             chosen = select(within, options.workspace, options.engine, shipped=not options.is_gate)
         except NotInWorkspaceError as error:
-            how = f"{error.remedy.removesuffix('.')}; or take what the wheel has: {_with_shipped(options)}"
+            how = f"{error.remedy.removesuffix('.')}; or use the models in the wheel: {_with_shipped(options)}"
             raise NotInWorkspaceError(error.cause, how) from None
     left_out = (
         ("Left out, no engine installed here runs them", chosen.no_engine),
@@ -85,7 +85,7 @@ def choose_files(options: FileOptions, note: Note = no_note) -> ChosenFiles:
 
 
 def _with_shipped(options: FileOptions) -> str:
-    """The same command with ``--shipped``; without the user's words if ``--shipped`` would refuse them."""
+    """The same command with ``--shipped``; without the user's arguments if ``--shipped`` would refuse them."""
     names = {*options.models, *([options.model] if options.model else [])}
     if options.command_line and names <= {folder.name for folder in model_folders(SHIPPED)}:
         return f"{options.command_line} --shipped"

@@ -30,9 +30,9 @@ class InfoResult:
     Attributes:
         path: of the file. name: a short name to show.
         size_bytes, sha256: of the whole file.
-        manifest: whether the manifest next to the file ``agrees``, ``disagrees``, or has ``none`` of its name.
+        manifest: whether the manifest next to the file ``agrees``, ``disagrees``, or has no entry for it (``none``).
         structure: tensors, ops and metadata.
-        error: that the manifest disagrees; None if it does not.
+        error: the error for a manifest that disagrees; None if it does not.
     """
 
     path: Path

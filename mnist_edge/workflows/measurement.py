@@ -125,7 +125,7 @@ def _measured(wanted: Sequence[BenchConfig], skip_missing: bool, progress: Progr
 
 
 def round_order(contenders: int, round_: int) -> list[int]:
-    """Order of the contenders in a round: each is at every position equally often in as many rounds as contenders."""
+    """Order of the contenders in a round. In as many rounds as contenders, each takes every position once."""
     return [(at + round_) % contenders for at in range(contenders)]
 
 
@@ -137,7 +137,7 @@ def _finished(before: Machine, files: Sequence[Path], reports: list[Latency]) ->
     """
     missed = [path for path in files if str(path) not in {item.path for item in reports}]
     if missed:
-        raise MissingError(f"No engine for {missed[0].name} is here.", "pip install 'mnist-edge[litert,onnx]'")
+        raise MissingError(f"No engine for {missed[0].name} is installed.", "pip install 'mnist-edge[litert,onnx]'")
     after = machine()
     if not was_throttled(before, after):
         _record_choice(reports)

@@ -44,14 +44,14 @@ class PredictOptions:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """The answers, and what gave them.
+    """The predictions, and the file and the engine that made them.
 
     Attributes:
         seen: a prediction per picture, or per digit with ``multi``, with the image that the network was given.
         path: of the model file. file: its short name. model: the model's name.
         engine: its name. engine_reason: why it was chosen.
         calibrated: whether the manifest has a temperature for this file. verified: whether the manifest has its hash.
-        error: that pictures could not be read; None if all could.
+        error: the error for pictures that could not be read; None if all could.
     """
 
     seen: tuple[Seen, ...]

@@ -19,7 +19,7 @@ class ServeResult:
 
 
 def serve(options: Settings) -> ServeResult:
-    """Serve until SIGTERM or Ctrl-C, and answer what was accepted by then.
+    """Serve until SIGTERM or Ctrl-C, and answer the requests that were accepted by then.
 
     Raises:
         MnistEdgeError: what `mnist_edge.serving.run.serve` raises.

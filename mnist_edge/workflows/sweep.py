@@ -23,7 +23,7 @@ class SweepOptions:
 
     Attributes:
         model: a built-in name, or a model's folder, name or ``.keras`` file to train further.
-        recipe: ``quick``, ``best`` or ``tutorial``: what the search does not vary.
+        recipe: ``quick``, ``best`` or ``tutorial``; it sets what the search does not vary.
         trials: number of trials that the study has at the end, those of earlier runs included.
         epochs: of each trial; None for the recipe's.
         study: the study's name; None to make it from the model and the recipe.

@@ -32,7 +32,7 @@ FILTERS_IN_A_ROW, FILTER_PIXELS = 16, 48
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What ``train`` trains. Where a hyperparameter is None, the recipe's own value is taken.
+    """What ``train`` trains. If a hyperparameter is None, the recipe's own value is used.
 
     Attributes:
         model: a built-in name, or a model's folder, name or ``.keras`` file to train further.
@@ -66,7 +66,7 @@ def train(options: TrainOptions, progress: Progress = no_progress) -> TrainResul
     Raises:
         UsageError: no such model or recipe, or a number that is out of range.
         MissingError: TensorFlow or the data are missing.
-        StageError: another process works in this workspace, the loss became NaN, or the disk refused.
+        StageError: another process works in this workspace, the loss became NaN, or a file cannot be written.
     """
     config = training.configure(
         keras_model(options.model, options.workspace, models.names()), options.recipe,
@@ -140,12 +140,13 @@ def _page(folder: Path, manifest: Manifest, result: TrainResult, splits: Splits)
             f"<p>{result.epochs} epochs in {result.seconds:,.0f} s, {result.parameters:,} parameters, seed "
             f'{entry["made_by"]["seed"]}.</p><p class="soft">{escape(recipe)}</p>',
             "<h2>Training curves</h2>",
-            "<p>The recipe trains on the validation split too: its curve says nothing here.</p>" * facts["refit"],
+            "<p>The recipe also trains on the validation split, so its curve is no measure of quality.</p>"
+            * facts["refit"],
             f'<div class="scroll" tabindex="0" role="region" aria-label="Training curves">'
             f"{plots.curves(entry['history'])}</div>",
             *evaluation.parts_of(judged, splits.test.images, splits.class_names),
             "<h2>Filters of the first layer</h2>",
-            f'<img src="{png(_filters(folder))}" alt="weights of the first layer, a tile a filter; grey is zero" '
+            f'<img src="{png(_filters(folder))}" alt="weights of the first layer, one tile per filter; grey is zero" '
             'style="max-width: 100%; image-rendering: pixelated">',
         ],
     )

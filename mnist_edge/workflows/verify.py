@@ -60,7 +60,7 @@ class VerifyOptions(FileOptions):
         threads: that an engine may use. data: the data set whose test images are taken.
         selftest: compare with the stored answers of the golden set only; needs no data.
         layers: find the error of every op of the int8 files too.
-        baseline: the output of an earlier ``verify --json``; worse results than there fail.
+        baseline: the output of an earlier ``verify --json``; a result that is worse than its result there fails.
         max_regression_pp: accuracy that may be lost since the baseline, in percentage points.
         reports: where to write the verdict.
         public_key: accept only files that the holder of this key has signed.
@@ -199,7 +199,7 @@ def gate_error(checks: Sequence[Check], data: Path | None = None, repeated: Sequ
 
 
 def repeated_options(options: VerifyOptions) -> list[str]:
-    """The options of a ``verify`` that a suggested ``verify`` of the same file repeats."""
+    """The user's options to repeat in a suggested ``verify`` command for the same file."""
     words = [] if options.reference is None else ["--reference", str(options.reference)]
     words += [] if options.engine == "auto" else ["--engine", options.engine]
     return [*words, "--trust"] if options.trust else words
@@ -241,7 +241,7 @@ def recorded_in(folder: Path) -> Verdicts:
     reports = [report for verdict in recorded.verdicts.values() for report in verdict.reports]
     kernels = tuple(kernel for verdict in recorded.verdicts.values() for kernel in verdict.kernels)
     old = ", ".join(recorded.outdated)
-    why = "Made from another model.keras, changed since, or judged by another version of mnist-edge, and not shown"
+    why = "Not shown, because made from another model.keras, changed since, or judged by another mnist-edge version"
     notes = (f"{why}: {old}. Export again what you need.",) if old else ()
     return Verdicts(judge(reports), kernels, notes=notes)
 

@@ -272,8 +272,8 @@ def main() -> int:
         return fuzz(options.targets[0], options.seconds, options.one)
     lines = [
         "# Fuzzing", "",
-        f"`python -m tests.campaigns.fuzz --seconds {options.seconds} --write`: coverage-guided (atheris) from whole "
-        f"inputs, {options.seconds} s a target.",
+        f"`python -m tests.campaigns.fuzz --seconds {options.seconds} --write`: coverage-guided (atheris) from valid "
+        f"inputs, {options.seconds} s for each target.",
         "Edges and features are those of mnist_edge's own Python code, as libFuzzer counts them.", "",
         "| target | executions | edges | features | corpus | found |", "|---|---|---|---|---|---|",
     ]  # fmt: skip

@@ -67,7 +67,7 @@ class Action:
                 read_verified(manifest.parent / name)
             if KERAS_NAME in files:
                 assert files[KERAS_NAME]["key"] == files[REFERENCE_NAME]["key"], (
-                    "a model with the float answers of another"
+                    "the float answers in the folder are those of another model"
                 )
 
     def temporary_files(self) -> list[Path]:

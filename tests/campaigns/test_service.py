@@ -1,4 +1,4 @@
-"""Parts of the attack campaign: its bombs are as large as they claim, and each fault fails its verdict."""
+"""Parts of the attack campaign: bombs have the sizes that they should, and each fault makes the campaign fail."""
 
 from __future__ import annotations
 

@@ -119,7 +119,9 @@ def test_missing_data_without_a_network_exits_with_3(tmp_path: Path, cli: Callab
         assert word in run.err
 
 
-def test_a_folder_with_one_bad_picture_answers_the_others(workspace: Path, bad: Path, cli: Callable[..., Run]) -> None:
+def test_a_bad_picture_in_a_folder_is_an_error_and_the_others_are_answered(
+    workspace: Path, bad: Path, cli: Callable[..., Run]
+) -> None:
     run = cli("predict", bad, "--model", workspace / "dense" / "dense-int8.tflite", "--json")
     assert run.code == 4
     rows = {Path(item["path"]).name: item for item in run.json["predictions"]}
@@ -197,7 +199,7 @@ def test_help_loads_neither_numpy_nor_rich() -> None:
     ("predict", "argument 'PICTURE...'"), ("evaluate", "argument 'MODEL...'"), ("info", "argument 'MODEL'"),
     ("bundle", "option '--target'"),
 ])  # fmt: skip
-def test_a_missing_argument_is_named_as_the_help_names_it_and_not_suggested(
+def test_the_error_for_a_missing_argument_uses_its_name_in_the_help_and_refers_to_the_help(
     command: str, missing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert program.main([command]) == 2
@@ -221,7 +223,7 @@ def test_the_version_option_prints_the_packages_version(cli: Callable[..., Run])
     assert cli("--version").out.strip() == f"mnist-edge {__version__}"
 
 
-def test_a_reader_that_leaves_is_no_error(workspace: Path) -> None:
+def test_it_is_no_error_if_the_program_that_reads_the_output_ends_first(workspace: Path) -> None:
     import subprocess
     import sys
 

@@ -1,4 +1,4 @@
-"""Every exit code that docs/ci.md documents, of a process of its own, without a traceback."""
+"""A command exits with each code that docs/ci.md documents, and prints no traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.conftest import ROOT, Run, assert_two_lines
 
 TABLE = re.compile(r"^\| (\d+) \|", re.MULTILINE)
 FILE = "dense-int8.tflite"
-# A program inherits that its parent ignores SIGINT (a background job of a shell, some CI systems); this one resets it.
+# If a parent process ignores SIGINT (a shell's background job, some CI systems), so does its child. This resets that.
 INTERRUPTIBLE = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)

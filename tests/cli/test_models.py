@@ -1,4 +1,4 @@
-"""Every command takes a name, a model's folder, a file or a workspace; its error names a word that it does not take."""
+"""Arguments for models: names, folders, files and workspaces mean the same in every command, and errors quote them."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_path_comes_before_a_name_and_the_workspace_before_the_package(tmp_pat
     assert pick_file(Path("artifacts"), "dense") == Path("dense") / DENSE
 
 
-def test_a_workspace_of_several_models_is_no_answer_to_which_file(own: Path) -> None:
+def test_a_workspace_of_several_models_does_not_select_one_file(own: Path) -> None:
     shutil.copytree(SHIPPED / "cnn", own / "cnn")
     with pytest.raises(UsageError, match="several models: cnn, mine") as caught:
         pick_file(own, "w")
@@ -114,7 +114,7 @@ def test_info_and_evaluate_know_the_names_of_the_shipped_models(cli: Callable[..
 
 
 @pytest.mark.parametrize("words", [["verify", "cnn", "--selftest"], ["verify", "--selftest"], ["verify"], ["bench"]])
-def test_a_gate_without_a_workspace_offers_the_shipped_models_and_no_export_on_a_device(
+def test_without_a_workspace_verify_and_bench_suggest_shipped_models_and_on_a_device_no_export(
     words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # as on a device: TensorFlow is not installed
@@ -127,7 +127,7 @@ def test_a_gate_without_a_workspace_offers_the_shipped_models_and_no_export_on_a
         assert "passed" in capsys.readouterr().out
 
 
-def test_shipped_is_added_to_the_command_only_if_its_words_are_names_of_shipped_models(
+def test_the_suggestion_to_add_shipped_repeats_the_arguments_only_if_they_name_shipped_models(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Manifest(own / "art").save()
@@ -138,10 +138,10 @@ def test_shipped_is_added_to_the_command_only_if_its_words_are_names_of_shipped_
         (["verify", "--model", "cnn", "--selftest"], "verify --model cnn --selftest --shipped"),
     ):
         assert main(*words) == 2
-        assert capsys.readouterr().err.rstrip().endswith(f"take what the wheel has: mnist-edge {wanted}")
+        assert capsys.readouterr().err.rstrip().endswith(f"use the models in the wheel: mnist-edge {wanted}")
 
 
-def test_shipped_takes_names_of_shipped_models_alone(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_option_shipped_accepts_only_names_of_shipped_models(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(own / "mine", own.parent / "cnn")
     assert main("verify", "cnn", "--shipped", "--selftest") == 0
     assert "cnn-int8.tflite" in capsys.readouterr().out
@@ -217,7 +217,7 @@ def test_a_keras_file_given_to_an_engine_is_to_be_exported_first(tmp_path: Path)
     assert "mnist-edge export --format all --model my.keras" in caught.value.remedy
 
 
-def test_a_keras_file_stands_for_the_model_that_has_its_content_alone(own: Path, tmp_path: Path) -> None:
+def test_a_keras_file_selects_only_the_model_that_was_exported_from_the_same_content(own: Path, tmp_path: Path) -> None:
     folder = own / "mine"
     Manifest.load(folder).commit({"model.keras": (b"weights", {"key": ""})})
     (tmp_path / "elsewhere").mkdir()
@@ -244,7 +244,7 @@ def test_commands_for_files_of_other_tools_are_quoted_for_a_shell(tmp_path: Path
     assert shlex.split(remedy.partition(" && ")[2])[-1] == paths[1]
 
 
-def test_nothing_is_suggested_to_export_if_there_is_no_keras_model_of_that_name(own: Path) -> None:
+def test_export_is_not_suggested_if_there_is_no_keras_model_of_that_name(own: Path) -> None:
     for name in ("dense", "nothing"):  # dense is built in: export trains it
         Manifest(own / name).save()
         with pytest.raises(UsageError, match="no exported file") as caught:
@@ -280,18 +280,18 @@ def test_inside_a_model_folder_commands_name_the_model_and_its_workspace(
 
 @pytest.fixture
 def unexported(own: Path) -> Path:
-    """The same workspace, with a file in place of the trained model."""
+    """The workspace `own`, in which a placeholder file stands for the trained model of ``mine``."""
     manifest = Manifest.load(own / "mine")
     manifest.commit({"model.keras": (b"weights", {"key": ""})})
     return own
 
 
 @pytest.mark.parametrize("word", ["mine", "w/mine", "w/mine/model.keras", "w"])
-def test_a_trained_model_is_exported_where_it_is_by_any_word_for_it(word: str, unexported: Path) -> None:
+def test_a_trained_model_is_exported_to_its_own_folder_however_the_user_names_it(word: str, unexported: Path) -> None:
     workspace = unexported if word == "mine" else Path("artifacts")
     where, model = exported_in_place(keras_model(word, workspace, ["cnn", "dense"]), workspace)
     assert (where.resolve(), model) == (unexported.resolve(), "mine")
-    # In another workspace that was named, it has the same name.
+    # If the user names another workspace, the model is exported to that one, under the same name.
     if word != "mine":
         where, model = exported_in_place(keras_model(word, Path("v"), ["cnn", "dense"]), Path("v"))
         assert (where, folder_of(where, model)) == (Path("v"), Path("v/mine"))
@@ -340,7 +340,7 @@ def test_suggested_commands_begin_with_what_called_the_program_and_work_when_pas
         words = [*called, "verify", "dense", "--selftest"]
         done = subprocess.run(words, env=with_path, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        command = re.search(r"take what the wheel has: (.*)", done.stderr)
+        command = re.search(r"use the models in the wheel: (.*)", done.stderr)
         assert command is not None
         assert command[1] == f"{shown} verify dense --selftest --shipped"
         pasted = subprocess.run(["sh", "-c", command[1]], env=with_path, capture_output=True, text=True, check=False)

@@ -107,7 +107,7 @@ def test_a_failed_file_is_not_suggested_and_heads_the_report_until_it_passes(
     ("linux", [], []), ("linux", ["xdg-open"], ["xdg-open 'a b.html'"]), ("darwin", ["open"], ["open 'a b.html'"]),
     ("linux", ["open"], []),
 ])  # fmt: skip
-def test_a_page_is_opened_by_what_the_system_has(
+def test_a_page_is_opened_by_a_program_that_the_system_has(
     system: str, found: list[str], command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", system)

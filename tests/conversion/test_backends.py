@@ -66,7 +66,7 @@ def test_no_output_differs(name: str, way: str, expected: Expected, images: NDAr
 def test_no_output_of_wide_convolutions_differs(
     way: str, images: NDArray[np.uint8], mnist: data.Splits, tmp_path: Path
 ) -> None:
-    """Rows of several tiles, an odd number of blocks, pooled and not."""
+    """The net has rows of several tiles, an odd number of channel blocks, and convolutions with and without pooling."""
     import keras
 
     backends.runs_here(WAYS[way])

@@ -65,7 +65,7 @@ def test_an_image_is_quantized_to_another_scale(images: NDArray[np.uint8]) -> No
     assert (native.load(backends.source(content, "net", images), 1).run(images) == wanted).all()
 
 
-def _dimensions_apart(net: Net) -> None:
+def _mean_over_separate_dimensions(net: Net) -> None:
     net.mean((1, 3), keep=True)
 
 
@@ -74,30 +74,30 @@ def _a_mean_over_images(net: Net) -> None:
     net.tensors[net.last].shape = [1, 1, *net.shape[1:]]
 
 
-def _a_mean_far_too_fine(net: Net) -> None:
+def _mean_with_a_tiny_output_scale(net: Net) -> None:
     net.mean((1, 2), keep=True, scale=net.scale / 1e7, zero_point=0)
 
 
-def _rows_that_repeat(net: Net) -> None:
+def _constant_with_repeated_rows(net: Net) -> None:
     net.pair("MUL", net.last, net.constant((1, 4, 8, 1)))
 
 
-def _scales_a_channel(net: Net) -> None:
+def _constant_with_a_scale_per_channel(net: Net) -> None:
     other = net.constant((8,))
     grid = net.tensors[other].quantization
     grid.scale, grid.zeroPoint = np.full(8, 0.1, np.float32), np.zeros(8, np.int64)
     net.pair("MUL", net.last, other)
 
 
-def _a_product_far_too_fine(net: Net) -> None:
+def _product_with_a_tiny_output_scale(net: Net) -> None:
     net.pair("MUL", net.last, net.constant((8,)), scale=1e-9, zero_point=0)
 
 
-def _a_difference_far_too_fine(net: Net) -> None:
+def _difference_with_a_tiny_output_scale(net: Net) -> None:
     net.pair("SUB", net.last, net.constant((8,)), scale=1e-9, zero_point=0)
 
 
-def _two_grids_together(net: Net) -> None:
+def _concatenation_of_two_scales(net: Net) -> None:
     first = net.last
     net.leaky_relu(0.1)
     net.concatenate([first], -1)
@@ -107,11 +107,11 @@ def _a_negative_slope(net: Net) -> None:
     net.leaky_relu(-0.5)
 
 
-def _a_slope_far_too_fine(net: Net) -> None:
+def _leaky_relu_with_a_tiny_output_scale(net: Net) -> None:
     net.leaky_relu(0.5, scale=1e-10, zero_point=0)
 
 
-def _another_grid_of_shares(net: Net) -> None:
+def _logistic_with_another_zero_point(net: Net) -> None:
     net.logistic()
     net.tensors[net.last].quantization.zeroPoint = np.int64([0])
 
@@ -133,17 +133,17 @@ def _a_zero_point_out_of_range(net: Net) -> None:
 @pytest.mark.parametrize(
     ("build", "cause"),
     [
-        (_dimensions_apart, r"over the dimensions \[1, 3\]"),
+        (_mean_over_separate_dimensions, r"over the dimensions \[1, 3\]"),
         (_a_mean_over_images, r"over the dimensions \[0, 1\]"),
-        (_a_mean_far_too_fine, "too small for its sums"),
-        (_rows_that_repeat, "only the first dimensions can be repeated"),
-        (_scales_a_channel, "no int8 constant with a single scale"),
-        (_a_product_far_too_fine, "too small for its inputs"),
-        (_a_difference_far_too_fine, "too small for its inputs"),
-        (_two_grids_together, "different grids"),
+        (_mean_with_a_tiny_output_scale, "too small for its sums"),
+        (_constant_with_repeated_rows, "only the first dimensions can be repeated"),
+        (_constant_with_a_scale_per_channel, "no int8 constant with a single scale"),
+        (_product_with_a_tiny_output_scale, "too small for its inputs"),
+        (_difference_with_a_tiny_output_scale, "too small for its inputs"),
+        (_concatenation_of_two_scales, "different grids"),
         (_a_negative_slope, "slope is -0.5"),
-        (_a_slope_far_too_fine, "too small for its input"),
-        (_another_grid_of_shares, "not 1/256 and -128"),
+        (_leaky_relu_with_a_tiny_output_scale, "too small for its input"),
+        (_logistic_with_another_zero_point, "not 1/256 and -128"),
         (_a_zero_point_out_of_range, "zero point 300"),
         (_scales_beyond_float32, "scales are out of range"),
         (_a_third_input, "2 inputs, not 1"),

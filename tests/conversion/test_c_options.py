@@ -101,7 +101,7 @@ def test_weights_are_placed_in_the_section_that_the_user_names(backend: str, tmp
         found = re.search(rf" {re.escape(name)} +([0-9a-f]+) .* 2\*\*(\d+)\n", listed)
         return (int(found[1], 16), 1 << int(found[2])) if found else (0, 0)
 
-    weights = 3 * 64 + 9 * 5 + 79 * 64  # those of conv and dense in groups of 4 inputs by 16 channels
+    weights = 3 * 64 + 9 * 5 + 79 * 64  # conv, depthwise, dense; all but depthwise padded to 4 inputs by 16 channels
     placed = '-DEDGE_WEIGHTS_SECTION=__attribute__((section(".weights")))'
     assert section(".weights") == (0, 0)
     size, alignment = section(".weights", placed)

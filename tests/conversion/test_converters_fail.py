@@ -266,7 +266,7 @@ def test_a_child_process_makes_the_file_that_this_process_makes(tmp_path: Path, 
     )  # fmt: skip
 
 
-def test_a_model_with_a_layer_as_an_activation_is_not_known_to_convert() -> None:
+def test_a_model_with_a_layer_as_an_activation_is_not_among_the_models_known_to_convert() -> None:
     layers = import_keras().layers
     assert isolation.is_known(_chain(layers.Dense(3, activation="relu"), *_head()))
     assert not isolation.is_known(_chain(layers.Dense(3, activation=layers.LeakyReLU(0.1)), *_head()))

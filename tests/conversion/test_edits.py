@@ -159,7 +159,7 @@ def _logits_in_float(content: bytes) -> tuple[NDArray[Any], float, int]:
     return sums * np.array(weights.scale) * source.scale[0], 1.0, 0
 
 
-def test_embed_names_the_ends_and_the_result_of_every_op_and_stores_the_contract() -> None:
+def test_embed_names_input_output_and_the_result_of_every_op_and_stores_the_contract() -> None:
     net = net_without_output()
     net.reshape(net.shape[0])
     dense_logits(net)

@@ -149,7 +149,7 @@ def check(content: bytes, program: str, folder: Path, main: str = MAIN, flags: t
 
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("name", NETS)
-def test_no_backend_leaves_its_buffers(name: str, program: str, tmp_path: Path) -> None:
+def test_no_backend_reads_or_writes_outside_of_its_buffers(name: str, program: str, tmp_path: Path) -> None:
     backends.runs_here(PROGRAMS[program][0])
     check(NETS[name](), program, tmp_path)
 
@@ -163,7 +163,9 @@ def test_the_address_sanitizer_sees_no_access_outside_of_buffers_of_exact_size(n
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_no_random_net_leaves_its_buffers(program: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_random_net_reads_or_writes_outside_of_its_buffers(
+    program: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     backends.runs_here(PROGRAMS[program][0])
 
     @settings(

@@ -19,7 +19,7 @@ def test_every_kernel_file_is_in_the_table_and_is_used_by_some_plan() -> None:
     assert kernels_for(["CONV_2D", *PLAIN], pads=True, backend="all") == list(KERNELS)
 
 
-def test_a_plan_without_padding_and_layers_needs_one_kernel() -> None:
+def test_a_plan_holds_only_the_kernels_of_its_ops_and_of_padding_if_it_pads() -> None:
     assert kernels_for(["LOGISTIC"], pads=False, backend="all") == ["lookup.c"]
     assert kernels_for(["MEAN"], pads=True, backend="c99") == [
         "clamp.c", "fixed_point.c", "scale.c", "mean.c", "copy_rows.c",
@@ -35,7 +35,7 @@ def test_a_kernel_comes_after_the_kernels_that_it_needs(backend: str) -> None:
 
 
 @pytest.mark.parametrize("name", int8_nets.POINTWISE)
-def test_plain_c_has_no_function_that_is_not_called(name: str) -> None:
+def test_every_function_of_plain_c_is_called(name: str) -> None:
     for dense in (False, True):
         content = int8_nets.pointwise(name, dense)
         text = backends.source(content, "net", np.zeros((1, 16, 16, 1), np.uint8), "c99").decode()

@@ -1,4 +1,4 @@
-"""cppcheck's MISRA addon finds no deviation in generated plain C but those that the file lists."""
+"""cppcheck's MISRA addon finds only the deviations that generated plain C lists itself."""
 
 from __future__ import annotations
 

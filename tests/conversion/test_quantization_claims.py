@@ -80,10 +80,10 @@ def ties(path: Path, images: NDArray[np.uint8]) -> int:
 
 
 @pytest.mark.slow
-def test_refined_and_float_logits_tie_less_often(
+def test_refined_logits_and_float_logits_give_fewer_ties(
     workspace: Path, mnist: data.Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After two epochs of training, one image in 300 ties without the edits: enough to count on the training images."""
+    """Without the edits, one image in 300 has a tie after two epochs: enough ties to count on the training images."""
     model = models.load(workspace / "dense" / "model.keras")
     contract = Contract("dense", tuple("0123456789"), "int8", "digit", reference_sha256="", tool_version="")
     request = ConversionRequest(Precision.INT8, mnist.calibration.images, contract, tmp_path / "log")

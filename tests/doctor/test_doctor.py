@@ -80,7 +80,7 @@ def test_numpy_2_with_tflite_runtime_and_a_missing_engine_are_reported(
 
 
 FAULTY_ENGINES = {
-    "an instruction that the processor has not": (
+    "an instruction that the processor does not have": (
         "import os, signal; os.kill(os.getpid(), signal.SIGILL)", "illegal instruction", "64-bit",
     ),
     "a library that is not there": (

@@ -25,7 +25,7 @@ from tests.support import int8_nets
 from tests.support.architectures import ARCHITECTURES, int8_file
 from tests.support.backends import ALL_IMAGES
 
-N = {} if ALL_IMAGES else {"cnn": 2000}  # images of the test set; all 10,000 for other models
+N = {} if ALL_IMAGES else {"cnn": 2000}  # number of test images by model; all 10,000 for other models
 Q31 = 1 << 31
 THEIRS = """
 import sys
@@ -91,7 +91,7 @@ def test_the_reference_engine_is_used_only_if_it_is_named(mnist: data.Splits) ->
     assert (found == mnist.test.labels[:500]).mean() > 0.98
 
 
-def test_a_float_file_is_refused(tmp_path: Path, mnist: data.Splits) -> None:
+def test_a_file_with_an_op_that_has_no_integer_kernel_is_refused(tmp_path: Path, mnist: data.Splits) -> None:
     from tests.support.bad_models import tflite as edited
 
     def pad(model: object, graph: object) -> None:
@@ -104,7 +104,7 @@ def test_a_float_file_is_refused(tmp_path: Path, mnist: data.Splits) -> None:
 
 
 @given(st.floats(1e-9, 1e3))
-def test_a_multiplier_is_the_number_to_31_bits(real: float) -> None:
+def test_a_multiplier_and_its_shift_represent_a_real_number_to_31_bits(real: float) -> None:
     m, shift = multiplier(real)
     assert m == 0 or abs(m * 2.0 ** (shift - 31) / real - 1) < 2**-30
 

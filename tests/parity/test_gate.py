@@ -52,7 +52,9 @@ def test_a_model_at_the_margin_passes_in_at_most_5_per_cent_of_all_test_sets(n: 
         assert gate_power.false_pass_rate(n, fixed_rate) <= 0.05, fixed_rate
 
 
-def test_a_score_bound_at_95_per_cent_would_pass_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_score_bound_at_95_per_cent_a_model_at_the_margin_would_pass_too_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """This is why `PASS_CONFIDENCE` is higher. It also shows that the test above can fail."""
     monkeypatch.setattr("mnist_edge.parity.gate.PASS_CONFIDENCE", 0.95)
     assert gate_power.false_pass_rate(2500, 0.0023) > 0.051
@@ -149,7 +151,7 @@ def test_a_class_with_a_large_loss_fails_with_any_number_of_classes() -> None:
 
 
 def test_the_class_rule_is_corrected_for_the_number_of_classes() -> None:
-    """Six of 20 broken: p = 1/64 for the class alone; enough for one class, not for one of two or of many."""
+    """Six of 20 broken: p = 1/64 for the class alone, which fails a single class, but not one of two classes."""
     one, two = (class_failure(UNDER_TEST, ClassCounts("7", 20, 6, 0), k, 40, 12) for k in (1, 2))
     assert one is not None
     assert two is None
@@ -220,7 +222,7 @@ def on_grid(p: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100, 1000])
-def test_the_output_grid_of_a_healthy_file_passes(classes: int) -> None:
+def test_a_file_that_only_rounds_the_probabilities_to_its_output_grid_passes(classes: int) -> None:
     logits, labels = sample(3000, classes)
     found = judged(softmax(logits), on_grid(softmax(logits)), labels, Gate(2, 0.9, 100))
     assert found.rule == "non-inferior", found.verdict
@@ -284,7 +286,7 @@ def test_the_distance_is_the_expected_rise_of_the_brier_score() -> None:
     assert change.distance == pytest.approx(((p.astype(np.float64) - q) ** 2).sum(axis=1).mean() / uncertainty)
 
 
-def test_the_bounds_of_a_mean_are_students_without_skew_and_keep_their_confidence_with_skew() -> None:
+def test_the_bounds_of_a_mean_equal_students_t_without_skew_and_keep_their_confidence_with_skew() -> None:
     values = np.tile([1.0, 2.0, 3.0], 20)
     low, high = mean_bounds(values)
     theirs = scipy_stats.t.interval(0.9, 59, 2, scipy_stats.sem(values))

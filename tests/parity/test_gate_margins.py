@@ -1,4 +1,4 @@
-"""The rule of changed labels: how many noise explains, given the float model's margins. The remedy of each rule."""
+"""The rule for changed labels, which allows as many as noise explains; and the remedy of each rule."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ def noisy(logits: np.ndarray, sqnr_db: float) -> np.ndarray:
 
 
 @given(st.lists(st.floats(0, 0.5), min_size=5, max_size=60))
-@example([0.0] * 4 + [0.0508])  # Hoeffding's theorem does not hold below one above the mean
-def test_as_much_noise_as_is_assumed_changes_more_labels_than_allowed_in_at_most_5_per_cent(odds: list[float]) -> None:
+@example([0.0] * 4 + [0.0508])  # Hoeffding's theorem holds only for counts of at least the mean plus one
+def test_noise_as_assumed_changes_more_labels_than_allowed_in_at_most_5_per_cent_of_test_sets(
+    odds: list[float],
+) -> None:
     """The distribution of the number of changes is computed exactly, image by image."""
     odds = odds + [0.0] * math.ceil(max(0.0, math.fsum(odds) / MOST_NOISE - len(odds)))  # noise explains no more
     counts = np.array([1.0])
@@ -91,7 +93,7 @@ def test_more_changes_are_allowed_if_more_are_expected_and_never_fewer_than_half
     ),
     st.floats(0.5, 1),
 )
-def test_a_named_share_is_a_hard_bound(case: tuple[int, int, float, int], share: float) -> None:
+def test_min_agreement_is_a_hard_bound(case: tuple[int, int, float, int], share: float) -> None:
     """Neither the float model's margins nor ties raise it."""
     n, changed, expected, tied = case
     gate = replace(LABELS_ONLY, min_agreement=share)
@@ -104,7 +106,9 @@ def test_a_named_share_is_a_hard_bound(case: tuple[int, int, float, int], share:
 
 @pytest.mark.parametrize("sqnr_db", [10, 20, 30])
 @pytest.mark.parametrize("spread", [0.3, 4.0])
-def test_noise_changes_as_many_labels_as_are_expected_at_its_ratio(spread: float, sqnr_db: float) -> None:
+def test_noise_changes_as_many_labels_as_are_expected_at_its_signal_to_noise_ratio(
+    spread: float, sqnr_db: float
+) -> None:
     for classes, least in ((2, 0.93), (10, 0.7)):  # with more than two classes it is a lower estimate
         logits, _ = sample(30_000, classes, spread)
         changed = (noisy(logits, sqnr_db).argmax(axis=1) != logits.argmax(axis=1)).sum()
@@ -156,7 +160,7 @@ def test_noise_explains_at_most_a_tenth_of_the_labels() -> None:
 # --- healthy files with small margins, and faulty ones ---------------------------------------------------------------
 
 
-def test_a_healthy_file_of_a_model_with_small_margins_passes_and_fails_with_a_named_share() -> None:
+def test_a_healthy_file_of_a_model_with_small_margins_passes_unless_min_agreement_is_given() -> None:
     logits, labels = sample(10_000, spread=0.5)
     before, after = softmax(logits), softmax(noisy(logits, 33))
     found = judged(before, after, labels, Gate(max_drop_pp=1, max_class_drop_pp=2))
@@ -177,7 +181,7 @@ def test_noise_that_quantization_does_not_explain_fails(classes: int, spread: fl
     assert f"allowed are {found.allowed_changes:,}" in found.verdict
 
 
-def test_ties_on_the_output_grid_count_as_changed_labels_only_if_a_share_is_named() -> None:
+def test_ties_on_the_output_grid_count_as_changed_labels_only_if_min_agreement_is_given() -> None:
     logits, labels = sample(5000, 100, 0.5)
     before, after = softmax(logits), on_grid(softmax(logits))
     found = judged(before, after, labels, LABELS_ONLY)
@@ -439,7 +443,7 @@ def test_verify_refuses_float_answers_with_nan(tmp_path: Path, mnist: object, cl
     assert "NaN or infinity" in done.json["error"]["message"]
 
 
-def test_a_named_share_is_passed_on_by_the_command_line(tmp_path: Path, mnist: object, cli: Callable[..., Run]) -> None:
+def test_min_agreement_is_passed_on_by_the_command_line(tmp_path: Path, mnist: object, cli: Callable[..., Run]) -> None:
     """The int8 file of the wheel changes a few labels of 10,000: allowed without the option, not with it."""
     shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
     path = tmp_path / "dense" / "dense-int8.tflite"

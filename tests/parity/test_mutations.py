@@ -303,7 +303,7 @@ def test_calibrated_on_test_images_fails_by_the_rule_leakage(
 def test_a_reshape_whose_output_has_another_scale_than_its_input_fails_by_the_probabilities(
     slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
-    """A reshape copies bytes: another scale of its output changes the temperature of the logits, and no answer."""
+    """A reshape copies bytes: another scale of its output changes the temperature of the logits, but no answer."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     keras = import_keras()

@@ -78,7 +78,7 @@ counts = st.integers(1, 10_000).flatmap(
 
 
 @given(counts)
-def test_the_paired_interval_contains_the_estimate_and_the_one_sided_bounds_and_mirrors(
+def test_the_paired_interval_contains_estimate_and_bounds_and_is_mirrored_by_exchanging_the_counts(
     case: tuple[int, int, int],
 ) -> None:
     broken, fixed, n = case
@@ -152,7 +152,7 @@ def test_the_detectable_drop_has_the_requested_power_and_a_smaller_one_has_not(n
     assert statistics.mcnemar_power(n, rate + 0.999 * drop, rate) < 0.8
 
 
-def test_the_detectable_drop_grows_with_the_fixed_answers_from_eight_broken_ones_on() -> None:
+def test_the_detectable_drop_is_eight_images_without_fixed_answers_and_grows_with_them() -> None:
     assert 100 * statistics.detectable_drop(10_000, 0) == pytest.approx(0.079, abs=0.001)
     drops = [statistics.detectable_drop(10_000, fixed) for fixed in range(12)]
     assert drops == sorted(drops)

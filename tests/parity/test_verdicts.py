@@ -49,7 +49,7 @@ def dense(tmp_path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Reported:
-    """The outcome of the run and of each check, as one output reports them; ``checks`` is None if it has no rows."""
+    """The outcome of the run and of each check, as one output reports them; ``checks`` is None if it has none."""
 
     run: str
     checks: dict[Key, str] | None = None

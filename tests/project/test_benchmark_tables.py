@@ -22,7 +22,7 @@ from tests.project.test_figures import CORRUPTION_COLUMNS, numbers, table
 pytestmark = pytest.mark.slow
 RESULTS = ROOT / "benchmarks" / "results"
 CNN = SHIPPED / "cnn" / "cnn-int8.tflite"
-# A test fails by chance with this probability, were the pictures drawn anew.
+# Probability that a test fails by chance, if the pictures were drawn again.
 CHANCE = 1e-4
 
 

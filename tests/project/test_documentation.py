@@ -214,7 +214,7 @@ def test_the_site_loads_nothing_from_elsewhere_and_has_every_command_and_public_
 
 @pytest.fixture(scope="session")
 def prepared(workspace: Path, mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the commands of the pages name."""
+    """A folder with the files that the commands of the pages use."""
     folder = tmp_path_factory.mktemp("prepared")
     prepare(folder, workspace, mnist)
     return folder
@@ -255,7 +255,7 @@ def sandbox(prepared: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def write_programs(folder: Path) -> None:
-    """Make a folder for PATH with ``mnist-edge`` and ``python``, which are those of this test."""
+    """Make a folder for PATH in which ``mnist-edge`` and ``python`` use the interpreter of this test."""
     folder.mkdir()
     (folder / "mnist-edge").write_text(SHIM)
     (folder / "mnist-edge").chmod(0o755)

@@ -120,11 +120,11 @@ def test_the_mean_over_corruptions_is_that_of_the_rows() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_manifest_gives_the_size_of_the_file_and_the_floor_is_its_weights(model: str) -> None:
+def test_a_manifest_gives_the_size_of_the_file_and_the_floor_is_the_size_of_its_weights(model: str) -> None:
     for name, entry in entries(model).items():
         assert (SHIPPED / model / name).stat().st_size == entry["size_bytes"], name
     file = tflite.read((SHIPPED / model / f"{model}-int8.tflite").read_bytes())
-    # A shape constant of a Reshape has one dimension as biases have; it is no input of an op that multiplies.
+    # Only weights and biases count, not the constant shape of a Reshape.
     read = {name for op in file.ops if op.kind in ("CONV_2D", "FULLY_CONNECTED") for name in op.inputs[1:]}
     assert sum(tensor.size_bytes or 0 for tensor in file.tensors if tensor.name in read) == INT8_BYTES_FLOOR[model]
 

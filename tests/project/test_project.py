@@ -55,10 +55,10 @@ assert not {"tensorflow", "keras"} & set(sys.modules)
     assert done.returncode == 0, done.stderr
 
 
-def test_the_public_names_are_the_promised_ones_and_the_options_of_the_functions() -> None:
-    promised = {"__version__", "bench", "export", "load_data", "open_session", "train", "verify"}
+def test_the_public_names_are_the_documented_functions_and_their_options() -> None:
+    documented = {"__version__", "bench", "export", "load_data", "open_session", "train", "verify"}
     options = {"BenchOptions", "ExportOptions", "TrainOptions", "VerifyOptions"}
-    assert set(mnist_edge.__all__) == promised | options
+    assert set(mnist_edge.__all__) == documented | options
 
 
 def test_an_unknown_public_name_is_an_attribute_error() -> None:

@@ -279,7 +279,7 @@ def test_the_calibration_study_shows_a_verdict_per_draw(copy: Path, cli: Callabl
     assert run.code == 0, run.err
     rows = {(row["images"], row["seed"]): row["result"] for row in run.json["study"]}
     assert list(rows) == [(images, seed) for images in (2, 8, 32, 128, 512, 2048) for seed in range(3)]
-    # Every draw makes a file of its own: hardly any two differ equally from the float model.
+    # Each draw gives another file, so nearly all differences from the float model are distinct.
     assert len({row["changes"]["mean_abs_difference"] for row in rows.values()}) > 15
     few, many = ([rows[n, seed]["changes"]["max_abs_difference"] for seed in range(3)] for n in (2, 2048))
     assert np.median(few) > np.median(many)

@@ -153,7 +153,7 @@ def test_a_model_card_matches_its_manifest(model: str, ship_models: ModuleType) 
 def test_shipped_files_get_the_temperatures_of_a_second_model_in_the_same_format(
     workspace: Path, mnist: data.Splits, ship_models: ModuleType, tmp_path: Path
 ) -> None:
-    """The second model is one of the workspace, whose temperatures `export` has fitted."""
+    """The second model is the workspace's, for which `export` has chosen temperatures."""
     shutil.copy(workspace / "dense" / KERAS_NAME, tmp_path / "dense.keras")
     names = ("dense-int8.tflite", "dense-int8.onnx")
     manifest = Manifest(tmp_path / "shipped", {name: {"sha256": "0" * 64} for name in names})

@@ -33,7 +33,7 @@ def pooled(tf: Any, image: Any) -> Any:
 
 
 def mirrored(tf: Any, image: Any) -> Any:
-    """Adds the image upside down. `across_images` reverses the order of the images instead. It needs no Reshape."""
+    """Adds the image upside down. The net needs no Reshape. `across_images` edits its file."""
     pixels = image + 0.5 * tf.reverse(image, axis=[1])
     sums = tf.nn.conv2d(pixels, tf.constant(WEIGHTS.reshape(4, 4, 1, 3)), 1, "VALID")
     return tf.reduce_mean(sums, axis=[1, 2])
@@ -60,7 +60,7 @@ def converted(net: Callable[[Any, Any], Any], int8: bool) -> bytes:
 
 
 def across_images(content: bytes) -> bytes:
-    """The file with dimension 0 reversed: one image does not change, but several images exchange their pixels."""
+    """The file of `mirrored`, edited to reverse the batch: one image does not change, but several exchange pixels."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))

@@ -53,7 +53,7 @@ def pool() -> Any:
         yield made
 
 
-def test_small_requests_of_one_turn_share_a_batch_on_the_event_loop(pool: ThreadPoolExecutor) -> None:
+def test_small_requests_of_one_iteration_share_a_batch_on_the_event_loop(pool: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> None:
@@ -86,7 +86,7 @@ def test_many_images_and_slow_models_are_classified_in_threads(pool: ThreadPoolE
     assert all(name.startswith("inference") for name in engine.threads)
 
 
-def test_no_batch_is_larger_than_the_largest(pool: ThreadPoolExecutor) -> None:
+def test_no_batch_has_more_images_than_the_maximum(pool: ThreadPoolExecutor) -> None:
     engine = Engine()
 
     async def main() -> None:

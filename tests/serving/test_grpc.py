@@ -467,7 +467,7 @@ class Context:
         (ZeroDivisionError("unforeseen"), "INTERNAL"),
     ],
 )
-def test_no_error_of_a_method_is_unknown_to_the_client(error: Exception, status: str) -> None:
+def test_no_error_of_a_method_gives_the_status_unknown(error: Exception, status: str) -> None:
     def why_not_ready() -> None:
         raise error
 

@@ -157,7 +157,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
 BAD = {
     "no JSON": ("v2/models/cnn/infer", b"{", 400, {}),
     "a list": ("v2/models/cnn/infer", b"[]", 400, {}),
-    "deep": ("v2/models/cnn/infer", b"[" * 100_000, 400, {}),
+    "deeply nested": ("v2/models/cnn/infer", b"[" * 100_000, 400, {}),
     "no input": ("v2/models/cnn/infer", b"{}", 400, {}),
     "another input": ("v2/models/cnn/infer", tensor(name="x"), 400, {}),
     "another dtype": ("v2/models/cnn/infer", tensor(datatype="FP8"), 400, {}),
@@ -167,10 +167,10 @@ BAD = {
     "a huge shape": ("v2/models/cnn/infer", tensor(shape=[2**31, 2**31, 2**31]), 400, {}),
     "no shape": ("v2/models/cnn/infer", tensor(shape=[]), 400, {}),
     "ragged": ("v2/models/cnn/infer", tensor(data=[[1], [1, 2]]), 400, {}),
-    "words": ("v2/models/cnn/infer", tensor(data=["a"] * 784), 400, {}),
+    "words as pixels": ("v2/models/cnn/infer", tensor(data=["a"] * 784), 400, {}),
     "huge numbers": ("v2/models/cnn/infer", tensor(data=[10**400] * 784), 400, {}),
-    "300": ("v2/models/cnn/infer", tensor(data=[300] * 784), 400, {}),
-    "halves": ("v2/models/cnn/infer", tensor(datatype="FP32", data=[0.5] * 784), 400, {}),
+    "a pixel of 300": ("v2/models/cnn/infer", tensor(data=[300] * 784), 400, {}),
+    "fractional pixels": ("v2/models/cnn/infer", tensor(datatype="FP32", data=[0.5] * 784), 400, {}),
     "NaN": ("v2/models/cnn/infer", json.dumps(tensor(data=[float("nan")] * 784)).encode(), 400, {}),
     "a number as id": ("v2/models/cnn/infer", {**tensor(), "id": 7}, 400, {}),
     "another output": ("v2/models/cnn/infer", {**tensor(), "outputs": [{"name": "x"}]}, 400, {}),
@@ -185,7 +185,7 @@ BAD = {
     "no path": ("v2/nothing", b"", 404, {}),
     "another method": ("v2/health/live", b"", 405, {}),
     "no instances": ("v1/models/cnn:predict", {"instances": []}, 400, {}),
-    "both": ("v1/models/cnn:predict", {"instances": [1], "inputs": [1]}, 400, {}),
+    "both instances and inputs": ("v1/models/cnn:predict", {"instances": [1], "inputs": [1]}, 400, {}),
     "another signature": ("v1/models/cnn:predict", {"instances": [1], "signature_name": "x"}, 400, {}),
     "no base64": ("v1/models/cnn:predict", {"instances": [{"b64": "%"}]}, 400, {}),
     "no picture": ("v1/digits", b"text", 400, {}),
@@ -196,7 +196,7 @@ BAD = {
     "no gzip": ("v1/digits", b"text", 400, {"Content-Encoding": "gzip"}),
     "half a gzip": ("v1/digits", gzip.compress(bytes(1000))[:-9], 400, {"Content-Encoding": "gzip"}),
     "another encoding": ("v1/digits", b"x", 415, {"Content-Encoding": "br"}),
-    "a flag": ("v1/digits?multi=perhaps", b"x", 400, {}),
+    "a flag that is neither true nor false": ("v1/digits?multi=perhaps", b"x", 400, {}),
     "a large body": ("v1/digits", bytes(9 * 2**20), 413, {}),
     "a gzip bomb": ("v1/digits", gzip.compress(bytes(100 * 2**20)), 413, {"Content-Encoding": "gzip"}),
     "a pixel bomb": ("v1/digits", None, 413, {}),
@@ -379,7 +379,9 @@ def two_digits(folder: Path) -> Path:
     return path
 
 
-def test_the_page_reads_several_digits_and_asks_again_when_the_model_changes(server: Server, tmp_path: Path) -> None:
+def test_the_page_reads_several_digits_and_sends_them_again_when_the_model_changes(
+    server: Server, tmp_path: Path
+) -> None:
     def wait(expression: str, wanted: object) -> None:
         for _ in range(100):
             if driver.execute_script(f"return {expression}") == wanted:

@@ -28,8 +28,8 @@ MAIN = """
 #include <stdlib.h>
 #include "net.h"
 
-/* argv: number of threads. Images on stdin, answers on stdout, and on stderr what computed them. Every thread answers
- * all, with a scratch buffer of exactly the size that the header names. */
+/* argv: number of threads. Reads images from stdin, and writes the answers to stdout and the backend's name to stderr.
+ * Every thread answers all images, with a scratch buffer of exactly the size that the header names. */
 static uint8_t *images;
 static size_t count;
 
@@ -74,7 +74,7 @@ class Way:
 
     Attributes:
         forced: the backend to take on any processor; if empty, the code chooses.
-        flag: processor feature in /proc/cpuinfo without which the way does not exist on this machine.
+        flag: processor feature in /proc/cpuinfo that the program needs; empty if it needs none.
         changes: pairs of a text in the generated C, which must occur exactly once, and its replacement.
         include: a header that the compiler reads first.
     """
@@ -200,8 +200,9 @@ def answers(
     """Outputs of a program, int8 (times * n, classes).
 
     Args:
-        program: what `build` made. way: how it runs. arguments: its command line.
-        images: uint8 (n, ...). times: how often it computes all. backend: that must have run, by default the way's.
+        program: the result of `build`. way: the way it was built. arguments: its command line.
+        images: uint8 (n, ...). times: how often the program answers all images.
+        backend: name of the backend that must have run; by default that of ``way``.
     """
     done = subprocess.run(
         [*way.emulator, program, *map(str, arguments)], input=images.tobytes(), capture_output=True, check=False

@@ -103,7 +103,7 @@ def tflite_models() -> dict[str, bytes]:
         "cyclic graph": tflite(lambda _, graph: inputs(graph, CONV, 0, int(graph.operators[POOL].outputs[0]))),
         "its own output": tflite(lambda _, graph: inputs(graph, CONV, 0, int(graph.operators[CONV].outputs[0]))),
         "constant too short": tflite(_short),
-        "constant behind the end": tflite(_elsewhere),
+        "constant beyond the end of the file": tflite(_elsewhere),
         "custom op": tflite(_custom),
         "two outputs": tflite(_two_outputs),
         "absurd vector length": _absurd_vector(),
@@ -194,7 +194,7 @@ def onnx_models() -> dict[str, bytes]:
         "a constant in another file": onnx(_external_constant),
         "a branch": onnx(_branch),
         "a function": onnx(_function),
-        "an op of somebody else": onnx(_foreign),
+        "an op of an unknown domain": onnx(_foreign),
         "two graphs": whole + whole[whole.index(b"\x3a") :],
         "absurd vector length": whole[:2] + b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f" + whole[2:],
     }

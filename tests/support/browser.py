@@ -15,7 +15,7 @@ from tests.conftest import unavailable
 OPTIONS = ("headless", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking",
            "disable-component-update", "disable-sync")  # fmt: skip
 
-# Mouse or touch events between two corners of a line.
+# Number of mouse or touch events between two corners of a line.
 PARTS = 5
 
 

@@ -248,7 +248,7 @@ class Watch:
         self._service, self._over = service, threading.Event()
         self.slowest, self.asked, self.memory = 0.0, 0, service.memory()
         self.before = self.memory
-        self._threads = [threading.Thread(target=self._ask), threading.Thread(target=self._weigh)]
+        self._threads = [threading.Thread(target=self._ask), threading.Thread(target=self._measure_memory)]
 
     def __enter__(self) -> Watch:
         for thread in self._threads:
@@ -278,7 +278,7 @@ class Watch:
                 self.asked += 1
                 self._over.wait(0.01)
 
-    def _weigh(self) -> None:
+    def _measure_memory(self) -> None:
         while not self._over.wait(0.05):
             self.memory = max(self.memory, self._service.memory())
 

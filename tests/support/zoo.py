@@ -71,7 +71,7 @@ def global_average_softmax(layers: Any, image: Any, classes: int) -> Any:
     return layers.Softmax()(layers.GlobalAveragePooling2D()(layers.Conv2D(classes, 3)(_stem(layers, image))))
 
 
-def logits_leave_by_relu6(layers: Any, image: Any, classes: int) -> Any:
+def logits_also_read_by_relu6(layers: Any, image: Any, classes: int) -> Any:
     logits = layers.Dense(classes)(layers.Flatten()(_stem(layers, image)))
     other = layers.Dense(classes, activation="softmax")(layers.ReLU(6.0)(logits))
     return layers.Average()([layers.Softmax()(logits), other])
@@ -217,7 +217,7 @@ ZOO: dict[str, Specimen] = {
     "conv, flatten, softmax": Specimen(conv_flatten_softmax),
     "global max pooling, softmax": Specimen(global_max_softmax),
     "global average pooling, softmax": Specimen(global_average_softmax),
-    "logits that leave by ReLU6": Specimen(logits_leave_by_relu6),
+    "logits also read by ReLU6": Specimen(logits_also_read_by_relu6),
     "two outputs": Specimen(two_outputs, refused="takes and returns"),
     "attention": Specimen(attention),
     "softmax inside": Specimen(inner_softmax),
@@ -258,9 +258,10 @@ ZOO: dict[str, Specimen] = {
 }
 
 
-# Refusals that are expected for some formats only: part of the cause, by specimen and format.
+# Parts of the causes with which generated C may refuse any specimen.
 NO_INTEGER_KERNEL = ("has no integer kernel", "whose first dimension is no batch")
-MEANT: dict[tuple[str, str], str] = {
+# Refusals that are expected for one format only: part of the cause, by specimen and format.
+EXPECTED_REFUSALS: dict[tuple[str, str], str] = {
     ("layer norm", "tflite"): "stays float",
     ("ELU", "tflite"): "stays float",
     ("GELU", "onnx"): "failed",  # tf2onnx writes an Erfc that ONNX does not have
@@ -287,7 +288,7 @@ DATA: dict[str, Callable[[NDArray[np.uint8], NDArray[np.int64], Any], tuple[Any,
     "parity": lambda images, labels, _: (images, labels % 2),
     "pairs": lambda images, labels, draw: _side_by_side(images, labels, 2, draw),
     "triples": lambda images, labels, draw: _side_by_side(images, labels, 3, draw),
-    # The only pixel is the mean of an image, from which a one can be told a little better than by chance.
+    # The only pixel is the mean of an image. It shows a little better than chance whether the digit is a one.
     "pixels": lambda images, labels, _: (_resized(images, 1, 1), (labels == 1).astype(np.int64)),
     "small": lambda images, labels, _: (_resized(images, 5, 7), labels),
     "large": lambda images, labels, _: (_resized(images, 64, 64), labels),
@@ -357,7 +358,9 @@ class Row:
     def sound(self) -> bool:
         """Whether the file is as close to Keras as the plain converter's file, or the refusal is an expected one."""
         if self.refusal:
-            expected = ZOO[self.name].refused or MEANT.get((self.name, "tflite" if self.format == "c" else self.format))
+            expected = ZOO[self.name].refused or EXPECTED_REFUSALS.get(
+                (self.name, "tflite" if self.format == "c" else self.format)
+            )
             kernels = NO_INTEGER_KERNEL if self.format == "c" else ()
             return any(part and part in self.refusal for part in (expected, *kernels))
         near = self.distance <= 1.05 * self.plain_distance + 2e-3 / self.classes

@@ -39,7 +39,7 @@ def test_a_board_names_its_processor_its_tools_and_its_emulator() -> None:
         assert f"-mcpu={name}" in board.flags
 
 
-def test_a_compiler_that_is_not_here_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_is_not_installed_is_reported_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not cross_gcc.is_installed(replace(BOARDS["cortex-m4"], compiler_prefix="no-such-"))
     monkeypatch.setattr(host_cc, "COMPILER", "no-such-cc")
     with pytest.raises(MissingError, match="no C compiler here"):

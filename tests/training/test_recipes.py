@@ -1,4 +1,4 @@
-"""Recipes and what changes them."""
+"""Recipes, and the options that override their settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mnist_edge.training import configure
 from mnist_edge.training.recipes import RECIPES, augmentation_of
 
 
-def test_the_strength_of_augmentation_is_that_of_a_sweep() -> None:
+def test_the_augmentation_option_scales_the_augmentation_of_a_recipe_as_a_sweep_does() -> None:
     for name in ("quick", "tutorial"):
         recipe = RECIPES[name].get("dense", RECIPES[name]["*"])
         assert configure("dense", name, augmentation=0.5).recipe.augmentation == augmentation_of(recipe, 0.5)

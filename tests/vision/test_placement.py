@@ -1,4 +1,4 @@
-"""Each reason for which a figure's place shows that it is not a whole digit, isolated from the others."""
+"""Checks of a figure's surroundings: each reason to refuse it as an incomplete digit is tested alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ring() -> np.ndarray:
 
 
 def ink_of(values: np.ndarray) -> Ink:
-    """A photograph with these amounts of ink, 0 to 255, and nothing in the opposite direction."""
+    """A photograph with these amounts of ink, 0 to 255, and no pixels of the opposite polarity."""
     return Ink(values.astype(np.uint8), np.arange(256, dtype=np.uint8), 1.0, np.zeros(256, np.uint8), True)
 
 

@@ -10,7 +10,7 @@ from mnist_edge.vision.sheets import inside_of_sheet
 SHEET, DESK, INK = 200, 60, 40
 
 
-def test_ink_that_is_cut_by_the_edge_of_a_sheet_is_cut_by_the_edge_of_its_picture() -> None:
+def test_ink_that_touches_the_edge_of_a_sheet_touches_the_edge_of_the_cropped_picture() -> None:
     values, sheet = np.full((200, 150), SHEET, np.uint8), np.ones((200, 150), np.bool_)
     values[80:120, 120:] = INK
     sheet[80:120, 120:] = False
@@ -29,7 +29,7 @@ def test_nothing_of_the_desk_around_a_tilted_sheet_is_left() -> None:
     assert (inside == SHEET).all()
 
 
-def test_a_sheet_that_is_smaller_than_its_rim_has_no_surface() -> None:
+def test_a_sheet_that_is_smaller_than_the_strip_left_out_at_its_edges_gives_an_empty_picture() -> None:
     inside, corner = inside_of_sheet(np.zeros((5, 5), np.uint8), np.ones((5, 5), np.bool_))
     assert inside.size == 0
     assert corner == (0, 0)

@@ -94,7 +94,7 @@ def test_two_stored_runs_are_compared_and_gated(tmp_path: Path, cli: Callable[..
     (item,) = one_run.json["results"]
     medians = [10.0, 10.1, 10.3, 10.6]
     before.write_text(json.dumps({**one_run.json, "results": [{**item, "process_p50_us": medians}]}))
-    # By calls and their pooled median the file is twice as fast; by processes, which are what counts, it is slower.
+    # The pooled calls are twice as fast, but the medians of the processes are slower. Only the latter are compared.
     slower_item = {**item, "path": "elsewhere/other.tflite", "p50_us": item["p50_us"] / 2}
     slower_item["samples_us"] = [sample / 2 for sample in item["samples_us"]]
     slower_item["process_p50_us"] = [15.0, 14.5, 15.5, 16.0]
@@ -166,7 +166,7 @@ def test_an_int8_file_that_is_slower_than_its_float_export_is_noted(workspace: P
     assert not measurement.slower_than_float([replace(int8, p50_us=1e-3), *others])
 
 
-def test_auto_goes_by_what_bench_measured(
+def test_auto_takes_the_engine_that_bench_measured_as_the_fastest(
     workspace: Path, cli: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = workspace / "cnn" / "cnn-int8.tflite"
@@ -199,7 +199,9 @@ CPU_INFO = {
 
 
 @pytest.mark.parametrize("kind", CPU_INFO)
-def test_the_processor_is_named_with_what_it_can_do(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processor_is_named_with_its_vector_extensions(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text, described = CPU_INFO[kind]
     (tmp_path / "cpuinfo").write_text(text)
     monkeypatch.setattr(host, "CPU_INFO", tmp_path / "cpuinfo")
@@ -227,7 +229,7 @@ def test_a_throttled_run_fails_with_strict(tmp_path: Path, cli: Callable[..., Ru
     assert_two_lines(cli(*words, "--strict", env=path), 1)
     relaxed = cli(*words, env=path)
     assert relaxed.code == 0
-    assert "throttled meanwhile (0x50005" in relaxed.out
+    assert "throttled during the run (0x50005" in relaxed.out
 
 
 class ClockedSession:
@@ -342,7 +344,7 @@ def test_the_order_of_rounds_is_balanced(contenders: int, rounds: int) -> None:
 
 
 def test_files_of_one_run_are_compared_round_by_round(tmp_path: Path, fake_processes: list[tuple[str, str]]) -> None:
-    """The machine slows down during the run: the paired interval does not see it, the unpaired one does."""
+    """The machine slows down during the run, which widens the unpaired interval but not the paired one."""
     files = [tmp_path / name for name in ("a.tflite", "slow.tflite", "slow.onnx")]
     for path in files:
         path.touch()
@@ -364,7 +366,7 @@ def test_files_of_one_run_are_compared_round_by_round(tmp_path: Path, fake_proce
 
 
 def test_one_image_and_many_give_the_same_answers(workspace: Path, mnist: data.Splits) -> None:
-    """The code for one image is another than that for many: on any engine and shape, with a thread per session."""
+    """A session computes a single image by other code than a batch. Both must agree, for every engine and file."""
     images = mnist.test.images[:130]
     for path in sorted(workspace.glob("*/*-*.*")):
         for engine in engine_names(path.suffix):
@@ -378,10 +380,10 @@ def test_one_image_and_many_give_the_same_answers(workspace: Path, mnist: data.S
             kept = session.predict(images[:1])
             copy = kept.copy()
             session.predict(images[1:2])
-            assert np.array_equal(kept, copy), "an answer belongs to who asked"
+            assert np.array_equal(kept, copy), "a later call must not change an earlier answer"
 
 
-def test_a_session_a_thread(workspace: Path, mnist: data.Splits) -> None:
+def test_sessions_of_one_file_give_the_same_answers_in_several_threads(workspace: Path, mnist: data.Splits) -> None:
     path = workspace / "cnn" / "cnn-int8.tflite"
     images = mnist.test.images[:400]
     expected = open_session(path, "litert").predict(images)
@@ -400,7 +402,9 @@ def test_a_session_a_thread(workspace: Path, mnist: data.Splits) -> None:
     assert all(answers)
 
 
-def test_two_threads_answer_as_one(workspace: Path, mnist: data.Splits) -> None:
+def test_an_int8_file_gives_the_same_answers_with_one_thread_and_with_three(
+    workspace: Path, mnist: data.Splits
+) -> None:
     images = mnist.test.images[:333]
     for path in sorted(workspace.glob("*/*-int8.*")):
         for engine in engine_names(path.suffix):

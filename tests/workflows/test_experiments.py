@@ -25,7 +25,7 @@ from tests.conftest import Run, assert_two_lines, unavailable
 WORKERS_SECONDS = 240
 
 
-def test_folds_are_stratified_and_share_nothing(mnist: data.Splits) -> None:
+def test_folds_are_stratified_and_share_no_image(mnist: data.Splits) -> None:
     split = data.take(mnist.train.images, mnist.train.labels, np.arange(2000))
     pairs = folds_of(split, 5, seed=0)
     left_out = np.concatenate([out.indices for _, out in pairs])
@@ -39,7 +39,9 @@ def test_folds_are_stratified_and_share_nothing(mnist: data.Splits) -> None:
         folds_of(split, 1, seed=0)
 
 
-def test_cross_validation_pools_its_folds_and_goes_on(slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_cross_validation_pools_its_folds_and_runs_only_missing_ones_again(
+    slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
     words = ["cross-validate", "--model", "dense", "--recipe", "tutorial", "--epochs", 1, "--folds", 3]
     run = cli(*words, "--data", slice_npz, "-o", tmp_path, "--json")
     assert run.code == 0, run.err
@@ -78,7 +80,7 @@ def test_a_users_model_file_is_cross_validated_inside_the_workspace(
 SWEEP = ["sweep", "--model", "dense", "--epochs", "2"]
 
 
-def test_a_sweep_ends_with_a_table_and_plots_and_can_go_on(
+def test_a_sweep_ends_with_a_table_and_plots_and_can_be_continued(
     slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
     words = [*SWEEP, "--data", slice_npz, "-o", tmp_path]
@@ -99,7 +101,9 @@ def test_a_sweep_ends_with_a_table_and_plots_and_can_go_on(
     assert_two_lines(other, 2)
 
 
-def test_a_database_that_does_not_answer_is_two_lines(slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+def test_a_database_that_does_not_answer_is_reported_in_two_lines(
+    slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
     nowhere = "postgresql://someone:secret@127.0.0.1:9/none"
     run = cli(*SWEEP, "--data", slice_npz, "-o", tmp_path, "--storage", nowhere)
     assert_two_lines(run, 5)
@@ -167,7 +171,7 @@ def test_two_machines_share_a_study_and_a_killed_one_loses_one_trial(
 ) -> None:
     import optuna
 
-    # The tables exist; the test before this one begins without them.
+    # This creates the tables. The test above covers a database without tables.
     storage = optuna.storages.RDBStorage(postgresql.replace("postgresql://", "postgresql+psycopg://"))
     # Trials are long enough to be killed in the middle, and short enough for a test.
     words = [sys.executable, "-m", "mnist_edge", "sweep", "--model", "dense", "--epochs", "6", "--trials", "6"]
@@ -198,7 +202,7 @@ def test_two_machines_share_a_study_and_a_killed_one_loses_one_trial(
     assert workers[1].returncode == 0, err
     trials = json.loads(out)["result"]["trials"]
     states = {trial["number"]: trial["state"] for trial in trials}
-    # The other worker has brought the study to six trials; of the killed worker's, only the running one is lost.
+    # The other worker has completed the study to six trials. The killed worker has lost only the trial that it ran.
     assert sum(state in ("complete", "pruned") for state in states.values()) >= 6, states
     assert all(states[number] in ("complete", "pruned") for number in finished_before)
     lost = [number for number, state in states.items() if state in ("running", "fail")]

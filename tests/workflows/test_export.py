@@ -31,7 +31,7 @@ def quickly_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quickly_trained")
-def test_an_export_that_trains_leaves_what_train_leaves(slice_npz: Path, tmp_path: Path) -> None:
+def test_an_export_that_trains_writes_the_files_that_train_writes(slice_npz: Path, tmp_path: Path) -> None:
     common = ["--model", "dense", "--data", str(slice_npz), "-o"]
     assert cli.main(["export", "--format", "tflite", *common, str(tmp_path / "exported")]) in (0, 1)
     assert cli.main(["train", *common, str(tmp_path / "trained")]) == 0
@@ -41,7 +41,7 @@ def test_an_export_that_trains_leaves_what_train_leaves(slice_npz: Path, tmp_pat
     assert left <= {path.name for path in exported.iterdir()}
     entries = Manifest.load(exported).files
     for name, entry in Manifest.load(trained).files.items():
-        assert entries[name]["key"] == entry["key"] or name == TRAINING_PAGE  # whose key has the hash of the weights
+        assert entries[name]["key"] == entry["key"] or name == TRAINING_PAGE  # its key contains the hash of the weights
     result = train(TrainOptions(model="dense", data=slice_npz, workspace=tmp_path / "exported"))
     assert not result.fresh
 

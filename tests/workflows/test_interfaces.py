@@ -60,7 +60,7 @@ def test_a_command_has_at_most_forty_lines_after_its_docstring(name: str) -> Non
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Modules that a program imports anywhere, but for type checkers."""
+    """Modules that a program imports anywhere, except imports for type checkers only."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             continue

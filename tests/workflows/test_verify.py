@@ -41,7 +41,7 @@ def test_every_artifact_passes_on_every_engine(workspace: Path, cli: Callable[..
         assert (item["twin"] is None) == ("float32" in item["path"])
 
 
-def test_int8_files_are_little_more_than_their_weights(workspace: Path) -> None:
+def test_int8_files_are_hardly_larger_than_their_weights(workspace: Path) -> None:
     for model, floor in INT8_BYTES_FLOOR.items():
         for suffix in (".tflite", ".onnx"):
             size = (workspace / model / f"{model}-int8{suffix}").stat().st_size
@@ -143,7 +143,9 @@ def test_a_second_export_does_nothing_and_a_changed_option_redoes_its_stages(
     assert "epoch" not in changed.err
 
 
-def test_a_reference_that_is_not_the_manifests_is_refused(copy: Path, workspace: Path, cli: Callable[..., Run]) -> None:
+def test_float_answers_that_are_not_those_of_the_manifest_are_refused(
+    copy: Path, workspace: Path, cli: Callable[..., Run]
+) -> None:
     shutil.copy(workspace / "dense" / "reference.npz", copy / "cnn" / "reference.npz")
     assert_two_lines(cli("verify", copy / "cnn" / "cnn-int8.tflite", "--engine", "litert"), 4)
     trusted = cli("verify", copy / "cnn" / "cnn-int8.tflite", "--engine", "litert", "--trust", "--json")
@@ -155,16 +157,16 @@ def test_a_reference_that_is_not_the_manifests_is_refused(copy: Path, workspace:
 def test_an_engine_that_refuses_the_float_export_still_judges_the_file(copy: Path, cli: Callable[..., Run]) -> None:
     from tensorflow.lite.tools import flatbuffer_utils
 
-    twin = copy / "cnn" / "cnn-float32.tflite"
-    model = flatbuffer_utils.read_model(str(twin))
+    float_export = copy / "cnn" / "cnn-float32.tflite"
+    model = flatbuffer_utils.read_model(str(float_export))
     for code in model.operatorCodes:
         code.version = 99  # a version that no runtime has yet
-    flatbuffer_utils.write_model(model, str(twin))
+    flatbuffer_utils.write_model(model, str(float_export))
     (copy / "cnn" / "manifest.json").unlink()
     run = cli("verify", copy / "cnn" / "cnn-int8.tflite", "--engine", "tflite-runtime", "--json")
     assert run.code == 0, run.err
     assert run.json["results"][0]["twin"] is None
-    refused = cli("verify", twin, "--engine", "tflite-runtime", "--json")
+    refused = cli("verify", float_export, "--engine", "tflite-runtime", "--json")
     assert refused.code == 1
     assert refused.json["results"][0]["rule"] == "refused"
 

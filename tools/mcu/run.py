@@ -111,7 +111,7 @@ def expected_answers(path: Path, text: bytes, images: np.ndarray) -> np.ndarray 
     original = path.with_suffix(".tflite")
     if not original.is_file() or sha256_of(original.read_bytes()) != facts["source_sha256"]:
         print(
-            "mcu: the TFLite file that it was made from is not next to it: there is nothing to compare with",
+            "mcu: the TFLite file that the C was made from is not next to it, so the outputs are not compared",
             file=sys.stderr,
         )
         return None

@@ -9,7 +9,8 @@ from pathlib import Path
 from mnist_edge.conversion.codegen.kernel_table import KERNELS
 
 FOLDER = Path(__file__).parent / "kernels"
-MOST_STEPS_AT_ONCE = 16  # that AVX512-VNNI may write behind the last step of a sum
+# Largest number of steps (4-byte input groups) that a kernel lists at once: AVX512-VNNI may write beyond the last one.
+MOST_STEPS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backen
     """The ``.c`` of an int8 TFLite file; it needs no other file.
 
     Args:
-        content: the file's bytes. contract: to go with it.
-        images: of its kind, uint8 (n, h, w, 1), which decide what is fast, and nothing else.
+        content: the file's bytes. contract: the contract to store in the code.
+        images: typical images, uint8 (n, h, w, 1). They decide the order of channels, which changes only the speed.
         backend: a key of `kernel_table.CONV_DENSE`.
 
     Raises:

@@ -22,7 +22,7 @@ def array(kind: str, name: str, values: Iterable[Any], attribute: str = "") -> s
 
 
 def structure(kind: str, name: str, fields: Mapping[str, object]) -> str:
-    """C definition of a constant structure, with a designated initializer a line; a mapping is a structure within."""
+    """C definition of a constant structure, one designated initializer per line; a mapping is a nested structure."""
     return f"static const {kind} {name} = {{\n{_initializers(fields, 1)}}};\n"
 
 

@@ -1,4 +1,4 @@
-"""Header file of generated C. Its text is also in the ``.c``, from whose facts it is made."""
+"""Header file of generated C, made from the facts in the ``.c`` file, which contains the same text."""
 
 from __future__ import annotations
 

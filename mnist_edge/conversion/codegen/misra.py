@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 DEVIATIONS = {
-    "2.5": "macros of the header are for its users",
-    "8.7": "the functions of the header are for its users",
-    "8.9": "constants lie at file scope, so that the function shows the net",
+    "2.5": "the header defines macros that only the caller's code uses",
+    "8.7": "the header declares functions that only the caller's code calls",
+    "8.9": "weights are defined at file scope, which keeps the function readable",
     "10.1": "negative numbers are shifted right, which compilers do arithmetically",
     "11.5": "the scratch buffer is void *, so that any memory will do",
 }

@@ -24,7 +24,7 @@ class Requantization:
 
     ``bias``, ``multiplier`` and ``shift`` are int64 (channels,); the product with ``multiplier`` is scaled by
     2**(shift - 31) and rounded ``rounds`` times (1 or 2). ``zero`` is added, and the result is limited to ``low`` and
-    ``high``; these three are of stored outputs, 0 to 255.
+    ``high``; these three are in the scale of stored outputs, 0 to 255.
     """
 
     bias: Integers
@@ -37,7 +37,7 @@ class Requantization:
 
     @property
     def constant_bytes(self) -> int:
-        """Size in bytes of the arrays in C: a bias and a multiplier of four bytes and a shift of one each channel."""
+        """Size of the arrays in C: per channel, 4 bytes for the bias, 4 for the multiplier and 1 for the shift."""
         return 9 * len(self.bias)
 
 
@@ -45,8 +45,8 @@ class Requantization:
 class PackedLayer:
     """Constants of a convolution or dense layer.
 
-    ``weights`` is int8 (runs, groups, channels padded to a multiple of `BLOCK`, `GROUP`): all that a group of four
-    inputs is multiplied with lies together. ``run_at`` is where each run of inputs begins, in bytes from the first.
+    ``weights`` is int8 (runs, groups, channels padded to a multiple of `BLOCK`, `GROUP`): all weights of a group of
+    four inputs are contiguous. ``run_at`` is where each run of inputs begins, in bytes from the first.
     ``signed_bias`` takes the place of the bias for kernels that multiply inputs as q instead of q + 128.
     """
 
@@ -101,7 +101,7 @@ def pack_layer(step: Step, tensors: Tensors, constants: Constants) -> PackedLaye
     filled[:channels, :, : layout.width] = stretches
     source = tensors[step.op.inputs[0]]
     sums = stretches.sum(axis=(1, 2))
-    # Kernels multiply stored inputs: the product of the zero point and the weights is taken off in advance.
+    # Kernels multiply stored inputs: the bias therefore contains minus the product of zero point and weights.
     bias = _bias(step, constants) - (source.zero_point[0] + stored_offset(source)) * sums
     requantization = _requantization(step, tensors, bias, padded_channels)
     return PackedLayer(
@@ -125,7 +125,7 @@ def _bias(step: Step, constants: Constants) -> Any:
 
 
 def _requantization(step: Step, tensors: Tensors, bias: Integers, size: int) -> Requantization:
-    """Arrays of ``size`` elements, zero after those of the channels, of which there are as many as biases."""
+    """The requantization of a layer. Its arrays have an element for each bias, then zeros up to ``size``."""
     source, weights, out = (tensors[name] for name in (step.op.inputs[0], step.op.inputs[1], step.target))
     m, shift = multipliers(source, weights, tensors[step.op.outputs[0]])
     low, high = step.limits or bounds(step.op, out)

@@ -24,7 +24,7 @@ from mnist_edge.int8.program import bounds
 from mnist_edge.int8.quantize import Port, pixel_lookup
 
 _MACROS = ("linux", "unix", "i386", "mips", "sparc", "sun")  # of compilers, in lower case
-# The image in the scale of the file's input, if pixels have another, and the table that converts pixels to it.
+# Names of the image in the scale of the file's input, if that is not the scale of pixels, and of the table for it.
 PIXELS, PIXELS_TABLE = "pixels", "pixels table"
 
 
@@ -33,7 +33,7 @@ class Plan:
     """Execution plan: the steps in order, their constants, and their buffers in the scratch buffer.
 
     Attributes:
-        tensors, constants: by name, with channels in the order in which the kernels have them.
+        tensors, constants: by name, with channels in the order in which the kernels read them.
         buffers: by the name of the tensor or of the padded input that they hold.
         scratch: size of the scratch buffer in bytes.
         answer: the buffer that holds the output, as unsigned activations.
@@ -63,8 +63,8 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float, backend:
     """The plan of an int8 TFLite file.
 
     Args:
-        content: the file. images: some of its kind, uint8 (n, h, w, 1). pixel_scale: from pixels to its real input.
-        backend: a key of `kernel_table.CONV_DENSE`.
+        content: the file. images: typical images, uint8 (n, h, w, 1).
+        pixel_scale: factor from pixels to its real input. backend: a key of `kernel_table.CONV_DENSE`.
 
     Raises:
         StageError: the file is not int8, or `int8.graph.problem` finds an op that no kernel computes exactly.
@@ -101,7 +101,7 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float, backend:
 
 
 def _steps(file: ModelStructure, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
-    """The steps, and aliases: names of tensors whose bytes are those of another tensor, with its name."""
+    """The steps, and aliases: for each tensor that shares the bytes of another, the name of the other."""
     alias: dict[str, str] = {}
     readers: dict[str, list[OpInfo]] = {}
     for op in file.ops:
@@ -165,7 +165,7 @@ def _layer_name(op: OpInfo) -> str:
 
 
 def _leave_borders(steps: list[Step], answer: str) -> None:
-    """Let a convolution write its output into the padded input of the only step that reads it, so that none is copied.
+    """Let a convolution write its output into the padded input of the only step that reads it; this saves a copy.
 
     Args:
         steps: changed. answer: the tensor that is the net's output, which needs no border.
@@ -181,7 +181,7 @@ def _leave_borders(steps: list[Step], answer: str) -> None:
 def _reads_behind(step: Step, tensors: dict[str, TensorInfo]) -> bool:
     """Whether the kernel, which reads groups of four bytes, would read behind the end of its input.
 
-    A buffer in scratch has `GROUP` more bytes than its tensor for this. The caller's image has not.
+    A buffer in scratch has `GROUP` more bytes than its tensor for this. The caller's image does not.
     """
     if step.kind not in CONV_DENSE_KINDS:
         return False
@@ -212,7 +212,7 @@ def _same_bytes(source: TensorInfo, out: TensorInfo) -> bool:
 
 
 def _pad(step: Step, tensors: dict[str, TensorInfo]) -> None:
-    """Set the padding of a convolution, and that its input is copied with it."""
+    """Set a convolution's padding; if there is any, let the step copy its input into a padded buffer."""
     source, weights = tensors[step.op.inputs[0]], tensors[step.op.inputs[1]]
     strides, dilations = step.op.attributes["strides"], step.op.attributes["dilations"]
     same = bool(step.op.attributes["same_padding"][0])

@@ -58,8 +58,8 @@ def _pair(
     """C code of a step with two operands.
 
     Args:
-        kernel: the C function; its structure has the same name and ``_layer``. fields: of that structure, in which all
-            kernels of two operands differ. m_and_shift: the scale of the output.
+        kernel: the name of the C function; the structure of its parameters has this name followed by ``_layer``.
+        fields: fields that only this kernel's structure has. m_and_shift: multiplier that gives the output's scale.
     """
     out, computed = made.tensors[step.target], iter(step.sources)
     text, operands, sizes = "", [], []

@@ -8,7 +8,7 @@ import numpy as np
 
 from mnist_edge.formats import OpInfo, TensorInfo
 
-BLOCK = 16  # channels in a register of 512 bits, each of whose 32-bit lanes multiplies GROUP bytes
+BLOCK = 16  # channels of a 512-bit register: each has a lane of 32 bits, which adds up GROUP products
 OFFSET = 128  # activations are stored as q + 128
 _ALIGN = 64
 
@@ -31,7 +31,7 @@ class Buffer:
 
 @dataclass
 class Step:
-    """One kernel's call. ``name`` begins its names in C.
+    """One kernel's call. ``name`` is the prefix of its identifiers in C.
 
     ``pad`` is (top, bottom, left, right) around its input. ``padded`` names a copy of the input with that padding.
     It is None if no copy is needed, or if the step before has written its output with that ``border``. ``pool`` is 2 if

@@ -79,11 +79,11 @@ def _grid(pair: Any, constants: dict[str, NDArray[Any]]) -> tuple[float | None, 
 
 
 def _end_of(node: Any, readers: dict[str, Any], known: set[str]) -> tuple[str, str, Any]:
-    """The output of an op.
+    """The output of an op, after a fused ReLU.
 
     Returns:
-        Its name in both files, its name after its QuantizeLinear and DequantizeLinear, and the QuantizeLinear node, or
-        None if the output is not quantized.
+        The name of the output in both files; the name of the same tensor in the int8 file after it was quantized and
+        dequantized; and the QuantizeLinear node, or None if the output is not quantized.
     """
     name = node.output[0]
     while name not in known and name in readers:

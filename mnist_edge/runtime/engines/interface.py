@@ -74,7 +74,7 @@ class Engine:
         rank: ``auto`` tries engines of low rank first.
         load: makes a program from a file's bytes and a number of threads. It raises `MissingError` if the package is
             not installed, `RefusedError` if the engine refuses the file, and `ContentError` if the file is damaged.
-        kernels_only: the engine is another set of kernels of an engine; ``verify`` compares it, ``auto`` never uses it.
+        kernels_only: another engine with other kernels: ``verify`` compares the two, ``auto`` never uses it.
         on_demand: the engine runs only if the user names it.
         runs_code: its files are code; they are opened only if a manifest names their hash.
     """

@@ -1,6 +1,6 @@
 """The engine for generated C: compiles it with the system's compiler, unless it is a shared object, and calls it.
 
-Such a file is code, and is loaded only if a manifest names its hash. Compiled code is kept in the user's cache with a
+Generated C is code, and is loaded only if a manifest names its hash. Compiled code is kept in the user's cache with a
 manifest of its own. The bytes whose hash is compared with that manifest are the bytes that are loaded.
 """
 
@@ -69,9 +69,10 @@ def _call(function: Any, scratch: NDArray[np.uint8], images: NDArray[Any], answe
 def _call_for_one(
     function: Any, buffer: NDArray[np.uint8], values: NDArray[np.float32]
 ) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """A call for one image with everything prepared that stays the same.
+    """Make a function that answers one image; the addresses of the buffers are looked up only once.
 
-    Asking NumPy for the address of an array takes longer than a small net; ``bytes`` are passed by address.
+    Asking NumPy for an array's address takes longer than running a small net. So the image is passed as ``bytes``, of
+    which ctypes passes the address.
 
     Args:
         function: of the generated C. buffer: room for the answer, then scratch memory. values: the answer in it.
@@ -96,7 +97,7 @@ def load(content: bytes, threads: int) -> Program:
             raise ValueError
         return NativeProgram(library, facts)
     except (ValueError, AttributeError) as error:
-        raise RefusedError("What was compiled is not what the source says.", "Export it again.") from error
+        raise RefusedError("The compiled code does not have the facts of its source.", "Export it again.") from error
 
 
 def _port(end: dict[str, Any]) -> Port:

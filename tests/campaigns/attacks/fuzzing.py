@@ -75,7 +75,7 @@ def schemathesis(target: Target, ledger: Ledger) -> None:
             process.kill()
             process.wait()
         if not answers.exists():
-            ledger.count("Schemathesis asked nothing")
+            ledger.count("Schemathesis sent nothing")
             time.sleep(2)
             return
         for line in answers.read_text().splitlines():

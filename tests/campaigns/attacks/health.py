@@ -35,7 +35,7 @@ def idle_server() -> http.server.HTTPServer:
 
 @dataclass
 class Health:
-    """Times of health checks in milliseconds (`FAILED_MS` without a response), and the number of statuses but 200."""
+    """Times of health checks in milliseconds (`FAILED_MS` without a response), and how many had another status."""
 
     times: list[float] = field(default_factory=list)
     refused: int = 0

@@ -86,8 +86,8 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
     growth = facts.afterwards.rss - facts.start.rss
     limit = options.memory_mib
     targets = [
-        ("the service lives to the end", facts.died is None, lived(facts.died)),
-        ("processes ended by the kernel for want of memory: 0", facts.oom_kills == 0, str(facts.oom_kills)),
+        ("the service runs to the end", facts.died is None, lived(facts.died)),
+        ("processes that the kernel ended for lack of memory: 0", facts.oom_kills == 0, str(facts.oom_kills)),
         ("every attacker ran and reported", not silent, ", ".join(silent) or "yes"),
         ("pictures of refused formats that were read: 0", read == 0, str(read)),
         ("untyped 5xx answers: 0", untyped == 0, str(untyped)),
@@ -138,7 +138,12 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
     ]  # fmt: skip
     samples = [*seen.lost[:5], *seen.untyped[:5], *(text for ledger in ledgers.values() for text in ledger.samples)]
     if samples:
-        lines += ["", "Examples of what should not be:", "", *(f"- `{text[:200]}`" for text in samples[:20])]
+        lines += [
+            "",
+            "Examples of responses that should not occur:",
+            "",
+            *(f"- `{text[:200]}`" for text in samples[:20]),
+        ]
     if facts.died is not None:
         lines += ["", "Last lines of the service's log:", "", *(f"    {line}" for line in facts.log)]
     return lines, all(met for _, met, _ in targets)

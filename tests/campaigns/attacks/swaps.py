@@ -16,15 +16,15 @@ NAME = "cnn-int8.tflite"
 
 def swap(target: Target, ledger: Ledger) -> None:
     """Make one random change of the model `cnn`; the service must give the same answers after it."""
-    change = random.choice([new_file, broken_file, cut_manifest, folder_away, same_again])
+    change = random.choice([new_file, broken_file, cut_manifest, folder_away, shipped_folder])
     change(target)
     ledger.count(change.__name__.replace("_", " "))
     time.sleep(3)
     if change is not new_file:
-        same_again(target)
+        shipped_folder(target)
 
 
-def same_again(target: Target) -> None:
+def shipped_folder(target: Target) -> None:
     """Replace the model's folder by the shipped one."""
     folder, fresh = target.workspace / "cnn", target.workspace / ".fresh"
     shutil.rmtree(fresh, ignore_errors=True)
@@ -37,7 +37,7 @@ def new_file(target: Target) -> None:
     """Write another valid file with the same weights: trailing zeros change only its hash."""
     folder = target.workspace / "cnn"
     if not (folder / NAME).is_file():
-        same_again(target)
+        shipped_folder(target)
     manifest = Manifest.load(folder)
     content = (SHIPPED / "cnn" / NAME).read_bytes() + bytes(random.randint(1, 1000))
     facts = {key: value for key, value in manifest.files[NAME].items() if key not in ("sha256", "size_bytes")}

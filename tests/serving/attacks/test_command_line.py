@@ -87,7 +87,7 @@ def test_output_that_cannot_be_written_is_exit_5_without_a_buffer(picture: Path)
     assert_output_error(start(["--version"], ">/dev/full", env=environment), "The system refused: ")
 
 
-def test_a_failed_command_whose_object_cannot_be_written_is_exit_5_and_names_both_errors(picture: Path) -> None:
+def test_a_failed_command_whose_json_cannot_be_written_is_exit_5_and_names_both_errors(picture: Path) -> None:
     done = start(["predict", str(picture), "--model", "/nowhere/no.tflite", "--json"], ">/dev/full")
     lines = done.stderr.decode().splitlines()
     assert done.returncode == 5

@@ -222,10 +222,10 @@ def test_broken_models_keep_their_last_good_versions_until_they_are_repaired(
         wait_until(lambda: model(service, name)[0] == before[name][0] + 1, 30, "the next valid file is served")  # noqa: B023
 
 
-def test_a_folder_that_is_moved_away_and_back_ends_its_problem(swapping: tuple[Service, Path]) -> None:
-    """The files have the same times as before, so that only the failed look shows that they were away."""
+def test_a_problem_ends_when_the_models_folder_is_moved_back(swapping: tuple[Service, Path]) -> None:
+    """The files have the same times as before, so the service must remember that it did not find them in between."""
     service, workspace = swapping
-    time.sleep(1.5)  # until the service has looked at the files
+    time.sleep(1.5)  # until the service has checked the files
     (workspace / "dense").rename(workspace / "away")
     wait_until(lambda: "dense" in problems(service))
     (workspace / "away").rename(workspace / "dense")
