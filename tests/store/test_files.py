@@ -129,7 +129,7 @@ def test_a_manifest_that_names_a_file_outside_its_folder_is_refused(tmp_path: Pa
 @pytest.mark.parametrize("action", ["train", "export", "download", "reload"])
 def test_a_command_killed_at_any_write_leaves_a_usable_workspace(action: str) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "kill.py", action], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.campaigns.kill", action], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     points = json.loads(done.stdout.splitlines()[-1])[action]
