@@ -126,7 +126,7 @@ def _tables(reports: Sequence[Any]) -> list[Any]:
     clock = max((item.clock_us for item in reports), default=0.0)
     return [
         *shown,
-        "thr x n: threads, and images per call. Start: a new process up to its first answer.",
+        "thr x n: threads, images per call. Start: a new process to its first answer.",
         f"Reading the clock costs {clock:.3f} us, which is in every figure.",
     ]
 
