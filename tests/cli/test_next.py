@@ -100,7 +100,8 @@ def test_a_failed_file_is_not_suggested_and_heads_the_report_until_it_passes(
     assert cli("train", *start, "--seed", 1, cwd=folder).code == 0
     assert cli(*words, "--quantize", "none", *ANYTHING_PASSES, cwd=folder).code == 0
     assert heading() == "passed"
-    assert "not shown: dense-int8.tflite" in page.read_text()
+    assert "Not shown, because made from another model.keras" in page.read_text()
+    assert "mnist-edge version: dense-int8.tflite. Export again" in page.read_text()
 
 
 @pytest.mark.parametrize(("system", "found", "command"), [
