@@ -105,7 +105,7 @@ def _find_digit(ink: Ink, grey: NDArray[np.uint8], shape: tuple[int, ...], on_sh
 
 @dataclass(frozen=True)
 class _Sheet:
-    """A sheet of paper in a photograph: its pixels, uint8 (h, w), the ink on it, and where it is.
+    """A sheet of paper in a photograph: its pixels, uint8 (h, w), the ink on it, and its position.
 
     ``corner`` is the left and top of the sheet in the reduced picture, ``scale`` the factor to the original's pixels.
     """

@@ -133,7 +133,7 @@ def _values(part: Image) -> NDArray[np.float32]:
 
 
 def _range(low: float, high: float, floating: bool) -> tuple[float, float]:
-    """Values that are mapped to 0 and 255, from the smallest and the largest finite value."""
+    """The two values that become grey levels 0 and 255, chosen by the smallest and largest finite value."""
     if not low <= high:  # no value is finite
         return 0.0, 1.0
     if low < 0 or high > FULL_SCALES[-1]:

@@ -18,7 +18,7 @@ from mnist_edge.parity import Gate
 from mnist_edge.parity import verify as verify_file
 from mnist_edge.parity.layers import layer_errors
 from mnist_edge.parity.remedies import remedy
-from mnist_edge.parity.stored import recorded_verdicts
+from mnist_edge.parity.stored import Recorded, recorded_verdicts
 from mnist_edge.parity.verdict import Baseline, judge
 from mnist_edge.parity.verify import VerifyOptions as ParityOptions
 from mnist_edge.results import LayerError, SelfTest
@@ -229,7 +229,7 @@ def write_page(folder: Path, images: NDArray[np.uint8]) -> Path:
             traced.append((str(file.path), _layers(file)))
         except MnistEdgeError as error:
             notes.append(error.cause)
-    verdicts = recorded_in(folder)
+    verdicts = _as_verdicts(recorded)
     verdicts = replace(verdicts, layers=tuple(traced), notes=(*verdicts.notes, *notes))
     manifest.commit({REPORT_NAME: (html_page(verdicts, images, files), {"key": key})})
     return target
@@ -237,7 +237,11 @@ def write_page(folder: Path, images: NDArray[np.uint8]) -> Path:
 
 def recorded_in(folder: Path) -> Verdicts:
     """The stored verdicts of the exported files in a model's folder that were made from its present ``model.keras``."""
-    recorded = recorded_verdicts(Manifest.load(folder))
+    return _as_verdicts(recorded_verdicts(Manifest.load(folder)))
+
+
+def _as_verdicts(recorded: Recorded) -> Verdicts:
+    """Stored verdicts as those of one run, with a note that names the outdated files."""
     reports = [report for verdict in recorded.verdicts.values() for report in verdict.reports]
     kernels = tuple(kernel for verdict in recorded.verdicts.values() for kernel in verdict.kernels)
     old = ", ".join(recorded.outdated)

@@ -100,7 +100,7 @@ def softmax(made: Plan, step: Step) -> tuple[str, str]:
 
 
 def _output(output: Requantization, name: str) -> dict[str, object]:
-    """Fields of an ``edge_requantization``."""
+    """Initializers of an ``edge_requantization`` structure in C, by field."""
     arrays = {key: f"{name}_{key}" for key in ("bias", "multiplier", "shift")}
     return {**arrays, "rounds": output.rounds, "zero": output.zero, "low": output.low, "high": output.high}
 
