@@ -49,10 +49,11 @@ def bare(path: Path, engine: str, threads: int = 1, batch: int = 1) -> Call:
 
 
 def barest(path: Path, engine: str) -> Call:
-    """Function that calls an engine with the least overhead that Python permits: `bare`, with memory bound once.
+    """Function that calls an engine with the least overhead that Python permits; as `bare`, but for one image.
 
-    ONNX Runtime by IOBinding, without its checks; TFLite's engines by the C++ wrapper inside ``Interpreter``, with
-    views of its tensors. The next call overwrites the output.
+    The buffers of input and output are set once, not in each call. ONNX Runtime is called through IOBinding without
+    the checks of its Python code; TFLite's engines through the C++ wrapper inside ``Interpreter``, with views of its
+    tensors. The next call overwrites the output.
     """
     content = path.read_bytes()
     if engine == "onnxruntime":

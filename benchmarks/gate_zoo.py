@@ -51,12 +51,14 @@ HEAD = """# The gate on other people's models
 `python benchmarks/gate_zoo.py collect FOLDER`, then `python benchmarks/gate_zoo.py report FOLDER`, on {machine}:
 {count} nets of `tests/support/zoo.py`, trained for {epochs} epochs on {mnist:,} images of MNIST, {fashion:,} of
 Fashion-MNIST or {pairs:,} pairs of MNIST's digits (100 classes), exported to int8. The old rules are
-`--min-agreement 0.995` and a class rule without noise. "changes" are labels that
-changed without being corrected; "tied" are those of them for which
-the file gives the float model's label the same probability, and the float model's probabilities differ by at most
-2/256; "allowed" is how many others the new rule allows.
-"explained by" is a signal-to-quantization-noise ratio: noise of this ratio on the float model's logits is expected to
-change as many labels. The rule allows the number of changes that is expected at 30 dB, and at most 10 % of the labels.
+`--min-agreement 0.995` and a rule for each class that does not consider how small the float model's margins are.
+
+"changes": labels of the file that differ from the float model's and are wrong. "tied": the part of them that are ties:
+the file gives its label and the float model's label the same probability, and the float model's probabilities of the
+two differ by at most 2/256. "allowed": how many changes that are not ties the new rule allows. "explained by": a
+signal-to-quantization-noise ratio; noise of this ratio on the float model's logits is expected to change as many labels
+as the file changed without a tie. The rule allows the number of changes that is expected at 30 dB, and at most 10 % of
+the labels.
 
 A file that fails on both the validation images and the test images is not a false alarm, because the two sets have no
 image in common. Most answers that a class loses in a file that fails by `class-drop` are ties: the file gives several
@@ -312,7 +314,7 @@ def _faulty(folder: Path) -> list[str]:
             item = _judged(before, change(after), labels)
             caught[fault].append((passes[0] and item.old != "non-inferior", item.new != "non-inferior"))
             rules[fault][item.new] += 1
-    head = f"| fault | old rules, of {passed[0]} | new rules, of {passed[1]} | new rules |"
+    head = f"| fault | old rules: do not pass, of {passed[0]} | new rules: do not pass, of {passed[1]} | by new rule |"
     lines = [head, "|" + "---|" * 4]
     for fault, found in caught.items():
         kinds = ", ".join(f"{rule} {count}" for rule, count in rules[fault].most_common())
@@ -328,7 +330,9 @@ def page(folder: Path) -> str:
             "## Validation images (5,000 of the training images), on which the constant was chosen", "",
             *_healthy(folder, "validation"), "",
             "## Test images (10,000), on which the chosen rule was measured", "", *_healthy(folder, "test"), "",
-            "## Faults, on the test images: files that pass without the fault and do not pass with it", "",
+            "## Injected faults, on the test images", "",
+            "How many of the files that pass do not pass any more if a fault is added to their probabilities, and the",
+            "new rules by which these files are then judged.", "",
             *_faulty(folder), "",
         ]
     )  # fmt: skip

@@ -97,8 +97,8 @@ class H2Load:
         connections: number of connections.
         seconds: duration.
         http1: use HTTP/1.1 instead of HTTP/2.
-        least: bytes of data in a right answer. A failed gRPC call has status 200 and no data. The number of failed
-            calls is computed from the total size of the answers.
+        least: bytes of data in a correct answer. A failed gRPC call has status 200 too, but no data; the number of
+            failed calls is computed from the bytes that are missing in the total.
     """
 
     connections: int

@@ -50,7 +50,7 @@ def main() -> None:
                 runs[name].append(in_a_process(path, Path(folder)))
     command = "python benchmarks/preprocessing.py" + (" --before FOLDER" if options.before else "")
     lines = [
-        "# What a picture costs before the network", "",
+        "# Time to prepare a picture for the network", "",
         f"`{command} --rounds {options.rounds}`: medians over {options.rounds} processes of each version, in turns, "
         f"and in parentheses the quartiles; µs of processor time a picture, "
         f"{PICTURES} pictures of each kind, one thread; {described_processor(machine())}.", "",

@@ -28,7 +28,7 @@ async def main() -> None:
     values = answer.outputs[0].as_numpy()
     assert np.allclose(values, expected, atol=0.02), (values, expected)
     await client.close()
-    print("KServe's gRPC client: live, ready, and the golden answers.")
+    print("KServe's gRPC client finds the service live and ready, and gets the expected answers.")
 
 
 if __name__ == "__main__":

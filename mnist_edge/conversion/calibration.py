@@ -1,4 +1,7 @@
-"""Record of the images of an activation calibration, with which it can be proved later that none was a test image."""
+"""Record of the images of an activation calibration, with which it can be proved later that none was a test image.
+
+The calibration itself is done by the quantizers that `tflite` and `onnx` call.
+"""
 
 from __future__ import annotations
 

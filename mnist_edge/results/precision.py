@@ -1,4 +1,7 @@
-"""The precision of an exported file's weights and arithmetic, and what depends on it alone."""
+"""The precision of an exported file's weights and arithmetic, and what depends on it alone.
+
+A converter makes the precisions that its `Converter.precisions` lists.
+"""
 
 from __future__ import annotations
 

@@ -89,7 +89,10 @@ class ModelFile:
         return ModelFile(path, content, self.manifest, entry is not None and entry["sha256"] == sha256_of(content))
 
     def _renamed_float_export(self) -> Path | None:
-        """Float export of a file that no manifest names, if both were renamed alike; the contracts must agree."""
+        """Float export of a renamed file that no manifest names.
+
+        It is the file with ``float32`` instead of the precision in its name, if its contract names the same model.
+        """
         model, precision = self._origin
         if self.entry or not precision or precision == Precision.FLOAT32:
             return None

@@ -8,7 +8,8 @@ from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME
 
 DEFAULT_WORKSPACE = Path("artifacts")
 DEFAULT_MODEL = "cnn"
-# Repeated from `mnist_edge.models`, which device code must not import: its messages suggest commands with these names.
+# Repeated from `mnist_edge.models`, which device code must not import. Messages of device code suggest commands with
+# these names.
 BUILT_IN_MODELS = ("cnn", "dense")
 # The workspace of the models that come with the package. Commands only read it.
 SHIPPED = Path(__file__).parent.parent / "shipped"
@@ -18,8 +19,8 @@ KERAS_SUFFIX = ".keras"  # as in `mnist_edge.formats`, which is not imported her
 def folder_of(workspace: Path, model: str) -> Path:
     """Path of a model's folder in a workspace.
 
-    The folder is named by `model_name`. If the ``.keras`` file is the ``model.keras`` of that folder itself, the folder
-    is named by the file's stem, so that the outputs of training do not replace the file.
+    The folder's name is `model_name`. One exception: for the file WORKSPACE/NAME/model.keras it is WORKSPACE/model and
+    not WORKSPACE/NAME, because training would replace the file there.
 
     Args:
         workspace: the folder of models' folders. model: a name, or the path of a ``.keras`` file.
@@ -60,7 +61,7 @@ def short_name(path: Path, workspace: Path) -> str:
 
 
 def shown_path(path: Path) -> str:
-    """Path of a model file for a table, in which file names may repeat; for a file in the package its short name."""
+    """Text for a model file in a table: its path, because file names may repeat; in the package its `short_name`."""
     return short_name(path, SHIPPED) if SHIPPED in path.parents else str(path)
 
 

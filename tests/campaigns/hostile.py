@@ -3,9 +3,9 @@
 
     python -m tests.campaigns.hostile --count 1000  # 50 minutes on two cores; the default of 20 takes a few minutes
 
-Every case is a `mnist-edge predict` in a worker process, with one worker for each file, engine and manifest. A worker
-must never be ended by a signal, every exit code must be a documented one, and a file that differs from its manifest
-must be refused before an engine is imported. ``--write`` writes benchmarks/results/hostile.md.
+Every case is a `mnist-edge predict` in a worker process. There is one worker for each file and engine with a manifest,
+and one without. A worker must never be ended by a signal, every exit code must be a documented one, and a file that
+differs from its manifest must be refused before an engine is imported. ``--write`` writes benchmarks/results/hostile.md.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ END_BYTES = 8192
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--count", type=int, default=20, help="truncations, and edits, of each file")
+    parser.add_argument("--count", type=int, default=20, help="truncations of each file, and as many edits")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="workers at a time")
-    parser.add_argument("--seed", type=int, default=0, help="of the random truncations and edits")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random truncations and edits")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     parser.add_argument("--json", action="store_true", help="print the rows of the table as JSON")
     parser.add_argument("--worker", nargs=3, metavar=("FILE", "ENGINE", "MANIFEST"), help=argparse.SUPPRESS)

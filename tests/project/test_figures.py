@@ -38,7 +38,7 @@ def table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def cells(line: str) -> list[str]:
-    """The cells of a table's line, without code marks."""
+    """The cells of a table's line, without backticks."""
     return [cell.strip() for cell in line.replace("`", "").strip().strip("|").split("|")] if line[:1] == "|" else []
 
 

@@ -70,10 +70,13 @@ int main(int argc, char **argv) {
 
 @dataclass(frozen=True)
 class Way:
-    """A backend, by the name that the code gives it, and how its program is built and run.
+    """One way to build a program of generated C and to run it.
 
     Attributes:
+        backend: the backend that runs, as the code itself names it.
         forced: the backend to take on any processor; if empty, the code chooses.
+        emulator: the command that runs the program; empty if this processor does.
+        compiler: the command that builds it.
         flag: processor feature in /proc/cpuinfo that the program needs; empty if it needs none.
         changes: pairs of a text in the generated C, which must occur exactly once, and its replacement.
         include: a header that the compiler reads first.
@@ -89,7 +92,7 @@ class Way:
 
     @property
     def slow(self) -> bool:
-        """Whether it is emulated or modelled."""
+        """Whether the processor is emulated, or its instructions are replaced by functions in C."""
         return bool(self.emulator or self.include)
 
 
@@ -98,8 +101,8 @@ _MODEL = "avx512_model.h"
 _VNNI_ASM = '__asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weights))'
 _AVX512_ASM = '__asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights))'
 _AVX512_TARGET = "avx512f,avx512bw,avx512vl,avx512vnni,popcnt"
-# Every backend is executed on every machine: AVX-VNNI and AVX512-VNNI as the same C on a model of their instructions
-# (SIMDe), and natively too if the processor has them.
+# Every backend is executed on every machine. For AVX-VNNI and AVX512-VNNI, SIMDe's C functions replace the instructions
+# in the same code; if the processor has the instructions, they are executed too.
 _ALL = {
     "C99": Way("C99", "EDGE_C99"),
     "AVX2": Way("AVX2", "EDGE_AVX2", flag="avx2"),
@@ -125,14 +128,14 @@ _ALL = {
 }  # fmt: skip
 
 
-# The numbers of backends in the C; a program built by `every` takes one.
+# Backends by the number that stands for each in generated C; a program built by `every` takes such a number.
 NUMBERS = {"C99": 0, "AVX2": 1, "AVX-VNNI": 2, "AVX512-VNNI": 3, "NEON": 4, "NEON with dot product": 5}
 _CHOICE = "static int edge_backend(void) {\n"
 _CHOSEN = f"extern int edge_chosen;\n{_CHOICE}    if (edge_chosen >= 0)\n        return edge_chosen;\n"
 
 
 def every(*names: str) -> Way:
-    """One program with all backends of a processor, which takes the one whose number its ``edge_chosen`` holds."""
+    """One program with all these backends; its variable ``edge_chosen`` holds the number of the one to run."""
     ways = [_ALL[name] for name in names]
     changes = tuple(change for way in ways for change in way.changes)
     include = next((way.include for way in ways if way.include), "")
@@ -185,7 +188,7 @@ def build(text: bytes, way: Way, folder: Path, *flags: str, main: str = MAIN) ->
     (folder / "main.c").write_text(main.replace("PREFIX", facts["prefix"].upper()).replace("prefix", facts["prefix"]))
     forced = [f"-DEDGE_BACKEND={way.forced}"] if way.forced else []
     static = ["-static"] if way.emulator else []
-    # The model is compiled for AVX2. It passes vectors of 64 bytes in memory, which GCC warns about.
+    # SIMDe is compiled for AVX2. It passes vectors of 64 bytes in memory, which GCC warns about.
     model = ["-mavx2", "-Wno-psabi", "-include", Path(__file__).with_name(way.include)] if way.include else []
     build = [way.compiler, *STRICT, *(flags or ("-O1" if way.include else "-O3",)), *forced, *static]
     for command in ([*build, *model, "-c", "net.c"], [*build, "-pthread", "-o", "net", "main.c", "net.o"]):

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
-# Most samples of 5xx responses without a JSON error that are kept.
+# Number of 5xx responses without a JSON error that are kept as samples.
 KEPT_SAMPLES = 5
-# How long after the deadline a connection may still wait.
+# Seconds after the deadline for which a connection may still wait.
 LATE_SECONDS = 10.0
 
 
@@ -144,7 +144,7 @@ def ask(target: Target, ledger: Ledger, request: bytes, timeout: float = 30.0) -
 
 @dataclass(frozen=True)
 class Flood:
-    """The end of a flood: bytes that were sent, seconds, and the outcome (`Ledger.answer`)."""
+    """The result of a flood: bytes that were sent, its duration, and the outcome (`Ledger.answer`)."""
 
     sent: int
     seconds: float
