@@ -109,9 +109,9 @@ def one_image(images: np.ndarray, rounds: int) -> list[str]:
 def throughput(images: np.ndarray, rounds: int) -> list[str]:
     lines = [
         f"## {len(images):,} images", "",
-        f"Images a second. The engine alone takes {BATCH} images a call and its own threads, or one image a call on",
-        "one thread; the session gets all images in one call. The ratio is to the engine alone, in batches on as many",
-        "threads.",
+        f"Images a second. The engine alone gets {BATCH} images in each call (in batches), or one image in each call",
+        "on one thread (one by one); the session gets all images in one call. The ratio is the speed of the session",
+        "to that of the engine alone in batches on the same number of threads.",
         "", "| model | contender | images/s | ratio |", "|---|---|---|---|",
     ]  # fmt: skip
     for model in MODELS:

@@ -11,7 +11,8 @@ from typing import Any
 
 from mnist_edge.errors import ContentError
 
-MAX_VECTOR = 1 << 24  # elements; a vector may be longer only if the file is
+# Largest number of elements of a vector; in a file with more bytes than this, the number of its bytes.
+MAX_VECTOR = 1 << 24
 
 
 def _corrupt(what: str) -> ContentError:

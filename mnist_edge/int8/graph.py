@@ -125,7 +125,8 @@ def _weights(op: OpInfo, tensors: Tensors, constants: Constants, axis: int) -> s
 def _sums(op: OpInfo, tensors: Tensors, weights: NDArray[np.int8], bias: NDArray[np.int64], axis: int) -> str | None:
     """Cause if a sum of products does not fit 32 bits, or does not after the shift that precedes its scaling."""
     rest = tuple(at for at in range(weights.ndim) if at != axis)
-    # Inputs are stored as 0 to 255, and the zero point's part of the sum is in the bias.
+    # Inputs are stored as 0 to 255, which bounds the sum. The bias also gets the zero point times the sum of the
+    # weights, which has the same bound: hence the factor 2.
     largest = 2 * 255 * np.abs(weights.astype(np.int64)).sum(axis=rest) + np.abs(bias)
     if int(largest.max()) > INT32_MAX:
         return "its sums may not fit 32 bits"
@@ -243,7 +244,7 @@ def _concatenation(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
     rank, axis = len(out.shape), op.attributes.get("axis", (0,))[0]
     axis += rank * (axis < 0)
     if any(source.constant or len(source.shape) != rank for source in sources) or not 1 <= axis < rank:
-        return f"it puts {[source.shape for source in sources]} together along dimension {axis}"
+        return f"it concatenates {[source.shape for source in sources]} along dimension {axis}"
     others = {(*source.shape[1:axis], *source.shape[axis + 1 :]) for source in (*sources, out)}
     if len(others) != 1 or sum(source.shape[axis] for source in sources) != out.shape[axis]:
         return f"it makes {out.shape} of {[source.shape for source in sources]}"
@@ -299,7 +300,7 @@ def _softmax(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
 
 def _same_grid(source: TensorInfo, out: TensorInfo) -> str | None:
     same = (source.dtype, source.scale, source.zero_point) == (out.dtype, out.scale, out.zero_point)
-    return None if same else "its input and its output have different grids"
+    return None if same else "its input and its output have different scales or zero points"
 
 
 _CHECKS: dict[str, Callable[[OpInfo, Tensors, Constants], str | None]] = {

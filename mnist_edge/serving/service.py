@@ -34,7 +34,7 @@ class Picture:
         name: name of the picture in messages.
         form: the form's Content-Type; None if the content is the picture.
         multi: whether to return every digit in the picture.
-        raw: whether the whole picture is the digit, which is only scaled.
+        raw: whether the picture is only scaled, as one digit that fills it, and not searched for digits.
     """
 
     content: bytes
@@ -51,7 +51,7 @@ class Service:
     Attributes:
         models, limits, metrics, access, log: the parts of the service.
         decoders: runs the decoding jobs.
-        threads: large batches of one model that may run at a time.
+        threads: number of large batches of one model that may run at the same time.
         access_log: whether to log every request.
         secure: whether the service uses TLS.
         unsent_bytes: returns the bytes of responses that clients have not read yet.

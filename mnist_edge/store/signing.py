@@ -89,7 +89,7 @@ def check_files(files: Sequence[Path], public_key: Path, trust: bool = False) ->
 
     Raises:
         UsageError: ``trust`` is set.
-        ContentError: no signed manifest names a file.
+        ContentError: a file is not in the signed manifest of its folder.
         MnistEdgeError: `check` fails for a folder.
     """
     if trust:

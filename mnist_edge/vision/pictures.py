@@ -31,8 +31,8 @@ MAX_PIXELS = 50_000_000
 BYTES_PER_PIXEL = 5
 MAX_FILE_BYTES = 1 << 28
 PREPROCESSORS = ("digit", "resize")
-# A picture is reduced while it is read, by an integer factor that keeps its longest side at this or more: four times
-# `ink.WORK`, the size at which digits are searched.
+# A large picture is reduced by an integer factor while it is read. Its longest side then still has at least this many
+# pixels: four times `ink.WORK`, the size at which digits are searched.
 KEPT = 1280
 # Key of `Image.info`: (width, height) of the picture in the file, if it was reduced.
 ORIGINAL_SIZE = "original_size"

@@ -5,7 +5,8 @@
 
 Every case is a `mnist-edge predict` in a worker process. There is one worker for each file and engine with a manifest,
 and one without. A worker must never be ended by a signal, every exit code must be a documented one, and a file that
-differs from its manifest must be refused before an engine is imported. ``--write`` writes benchmarks/results/hostile.md.
+differs from its manifest must be refused before an engine is imported. ``--write`` writes the table to
+benchmarks/results/hostile.md.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def _a_zero_point_out_of_range(net: Net) -> None:
         (_constant_with_a_scale_per_channel, "no int8 constant with a single scale"),
         (_product_with_a_tiny_output_scale, "too small for its inputs"),
         (_difference_with_a_tiny_output_scale, "too small for its inputs"),
-        (_concatenation_of_two_scales, "different grids"),
+        (_concatenation_of_two_scales, "different scales or zero points"),
         (_a_negative_slope, "slope is -0.5"),
         (_leaky_relu_with_a_tiny_output_scale, "too small for its input"),
         (_logistic_with_another_zero_point, "not 1/256 and -128"),

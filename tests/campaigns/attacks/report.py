@@ -115,8 +115,9 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
         f"`python -m tests.campaigns.service {' '.join(words)}`: {described_processor(here)}, {here.cores} cores "
         f"shared with clients and attackers, Python {here.python}.",
         "",
-        f"Memory was {limited} and sampled {facts.samples:,} times. PSS counts a page that the service shares with the "
-        "attackers' Pythons in part, so it grows a little when they end; RSS counts it in full.",
+        f"Memory was {limited} and sampled {facts.samples:,} times. The service shares pages with the attackers' "
+        "Python processes. PSS counts a part of each shared page, so it grows a little when they end; RSS counts each "
+        "in full.",
         "",
         "| MiB | PSS of all processes | RSS of all processes |",
         "|---|---|---|",
@@ -131,7 +132,7 @@ def report(options: Options, facts: Facts) -> tuple[list[str], bool]:
         *(health_row(name, item) for name, item in health.items()),
         "", "| well-behaved client | requests | outcomes |", "|---|---|---|",
         *(f"| {kind} | {counts.total():,} | {outcomes(counts)} |" for kind, counts in seen.counts.items()),
-        "", f"Answered in p50 {1e3 * quantile(seen.seconds, 0.5):.0f} ms, "
+        "", f"Response times of these clients: p50 {1e3 * quantile(seen.seconds, 0.5):.0f} ms, "
         f"p99 {1e3 * quantile(seen.seconds, 0.99):.0f} ms.",
         "", "| attacker | attempts | outcomes | untyped 5xx |", "|---|---|---|---|",
         *(attacker_row(name, ledgers.get(name)) for name in options.attackers),
