@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from mnist_edge import conversion, data, models, parity
 from mnist_edge.parity.compare import report
 from mnist_edge.parity.gate import Gate
-from mnist_edge.parity.verify import VerifyOptions
+from mnist_edge.parity.verify import ParityOptions
 from mnist_edge.results import ParityReport
 from mnist_edge.runtime import open_session
 from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME, REFERENCE_NAME
@@ -86,7 +86,7 @@ def study(folder: Path, source: Path | None, seeds: int) -> None:
                 splits = data.load(source, calibration_seed=seed)
                 path = Path(conversion.export(copy, conversion.ExportConfig(format_), splits).path)
                 on_test += parity.verify(
-                    ModelFile.open(path), test, hashes["test_images"], VerifyOptions(engine=engine, float_export=False)
+                    ModelFile.open(path), test, hashes["test_images"], ParityOptions(engine=engine, float_export=False)
                 )[0]
                 session = open_session(path, engine)
                 after = session.predict(validation.images)

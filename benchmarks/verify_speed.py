@@ -18,7 +18,7 @@ from contenders import bare, batches, spread, timed
 
 from mnist_edge import data, parity
 from mnist_edge.measure.machine import described_processor, machine
-from mnist_edge.parity.verify import VerifyOptions
+from mnist_edge.parity.verify import ParityOptions
 from mnist_edge.store.model_file import ModelFile
 
 ROUNDS, BATCH = 3, 50
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
     tflite, onnx = (folder / f"{folder.name}-int8{suffix}" for suffix in (".tflite", ".onnx"))
     pairs = [(tflite, "litert"), (tflite, "tflite-runtime"), (onnx, "onnxruntime")]
 
-    def verify(path: Path, options: VerifyOptions) -> object:
+    def verify(path: Path, options: ParityOptions) -> object:
         return parity.verify(ModelFile.open(path), test, hashes["test_images"], options)
 
     print(described_processor(machine()))
@@ -39,8 +39,8 @@ def main(folder: Path) -> None:
         ways: dict[str, Callable[[], object]] = {
             "one": lambda: batches(one, test.images, 1),  # noqa: B023
             "many": lambda: batches(many, test.images, BATCH),  # noqa: B023
-            "alone": functools.partial(verify, path, VerifyOptions(engine=engine, float_export=False)),
-            "whole": functools.partial(verify, path, VerifyOptions(engine=engine)),
+            "alone": functools.partial(verify, path, ParityOptions(engine=engine, float_export=False)),
+            "whole": functools.partial(verify, path, ParityOptions(engine=engine)),
         }
         taken: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(ROUNDS):

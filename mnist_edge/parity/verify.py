@@ -32,7 +32,7 @@ CHUNK = 1000
 
 
 @dataclass(frozen=True)
-class VerifyOptions:
+class ParityOptions:
     """How `verify` judges a file.
 
     Attributes:
@@ -55,7 +55,7 @@ def verify(
     file: ModelFile,
     test: Split,
     test_sha256: str,
-    options: VerifyOptions | None = None,
+    options: ParityOptions | None = None,
     progress: Progress = no_progress,
 ) -> tuple[list[ParityReport], list[KernelReport]]:
     """Judge one file on one engine, or on every installed one, and compare the engines with each other.
@@ -75,7 +75,7 @@ def verify(
         MissingError: no engine that runs the file is installed.
         ContentError: the file or the float answers are damaged, or not those that the manifest describes.
     """
-    options = options or VerifyOptions()
+    options = options or ParityOptions()
     opened = _open_each(file, options)
     expected = _float_answers(file, options, test_sha256, len(test)).probabilities
     leaked = _leaked(file, test)
@@ -147,7 +147,7 @@ def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no
     return np.concatenate(parts)
 
 
-def _open_each(file: ModelFile, options: VerifyOptions) -> list[tuple[str, Session | RefusedError]]:
+def _open_each(file: ModelFile, options: ParityOptions) -> list[tuple[str, Session | RefusedError]]:
     """Open the file on the named engine, or with ``auto`` on every installed one that runs such files.
 
     Returns:
@@ -186,7 +186,7 @@ def _leaked(file: ModelFile, test: Split) -> int:
     return len(used & once) if 2 * len(once) > len(test) else 0
 
 
-def _float_answers(file: ModelFile, options: VerifyOptions, test_sha256: str, n: int) -> FloatAnswers:
+def _float_answers(file: ModelFile, options: ParityOptions, test_sha256: str, n: int) -> FloatAnswers:
     """Read the float answers on the n test images.
 
     Raises:

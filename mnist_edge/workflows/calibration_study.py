@@ -10,7 +10,7 @@ from pathlib import Path
 from mnist_edge import conversion
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.parity import verify
-from mnist_edge.parity.verify import VerifyOptions
+from mnist_edge.parity.verify import ParityOptions
 from mnist_edge.results import ParityReport
 from mnist_edge.runtime import engine_names
 from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME, REFERENCE_NAME
@@ -60,7 +60,7 @@ def calibration_study(options: ExportOptions, progress: Progress = no_progress) 
             made = conversion.export(copy, conversion.ExportConfig(format_), splits)
             engine = engine_names(Path(made.path).suffix)[0]
             file = ModelFile.open(Path(made.path))
-            reports, _ = verify(file, splits.test, splits.sha256["test_images"], VerifyOptions(engine=engine))
+            reports, _ = verify(file, splits.test, splits.sha256["test_images"], ParityOptions(engine=engine))
             rows.append(StudyRow(images, seed, reports[0]))
     progress("calibration study", len(STUDY), len(STUDY))
     return tuple(rows)

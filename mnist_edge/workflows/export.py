@@ -17,7 +17,7 @@ from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity import Gate, verify
 from mnist_edge.parity.stored import stored_verdict
 from mnist_edge.parity.verdict import judge
-from mnist_edge.parity.verify import VerifyOptions
+from mnist_edge.parity.verify import ParityOptions
 from mnist_edge.results import SCHEMA_VERSION, Artifact, Footprint, TrainResult
 from mnist_edge.results.precision import PROBABILITY_TOLERANCES, Precision
 from mnist_edge.results.serialization import to_json
@@ -300,7 +300,7 @@ def _judge(artifact: Artifact, splits: Splits, options: ExportOptions, progress:
     stored = stored_verdict(path, manifest.files[path.name])
     if stored is not None and stored.key == key:
         return replace(artifact, parity=stored.reports, kernels=stored.kernels)
-    margins = VerifyOptions(gate, engine, options.threads)
+    margins = ParityOptions(gate, engine, options.threads)
     found, compared = verify(ModelFile.open(path), splits.test, splits.sha256["test_images"], margins, progress)
     manifest.files[path.name]["verdict"] = {
         "key": key, "gate": asdict(gate), "results": to_json(found), "kernels": to_json(compared),

@@ -20,7 +20,7 @@ from mnist_edge.parity.layers import layer_errors
 from mnist_edge.parity.remedies import remedy
 from mnist_edge.parity.stored import Recorded, recorded_verdicts
 from mnist_edge.parity.verdict import Baseline, judge
-from mnist_edge.parity.verify import VerifyOptions as ParityOptions
+from mnist_edge.parity.verify import ParityOptions
 from mnist_edge.results import LayerError, SelfTest
 from mnist_edge.results.precision import Precision
 from mnist_edge.results.verdicts import Check, Verdicts
