@@ -6,8 +6,10 @@ import difflib
 import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -30,6 +32,7 @@ from mnist_edge.cli import (
 )
 from mnist_edge.cli.output import Output, OutputError, discard, writing_output
 from mnist_edge.errors import EXIT_INTERRUPTED, InterruptError, MnistEdgeError, StageError, UsageError
+from mnist_edge.store.workspace import BUILT_IN_MODELS, DEFAULT_WORKSPACE, is_model_folder
 
 # Base class of the parser's errors. Its name has changed between versions of Typer; the name BadParameter has not.
 _ParserUsageError: type[Any] = typer.BadParameter.__mro__[1]
@@ -82,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return output.fail(error)
     except _ParserUsageError as error:
         # There were no arguments, and the help was shown.
-        return 2 if type(error).__name__ == "NoArgsIsHelpError" else output.fail(_usage_error(error))
+        return 2 if type(error).__name__ == "NoArgsIsHelpError" else output.fail(_usage_error(error, words))
     except (KeyboardInterrupt, typer.Abort):
         return output.fail(InterruptError())
     except (BrokenPipeError, SystemExit):  # Typer turns BrokenPipeError into SystemExit(1)
@@ -119,8 +122,15 @@ def _output_error() -> OutputError | None:
     return None
 
 
-def _usage_error(error: Any) -> UsageError:
-    """A parser's error as a cause and a remedy; for an unknown option or command, with the nearest known one."""
+def _usage_error(error: Any, words: list[str]) -> UsageError:
+    """A parser's error as a cause and a remedy.
+
+    The remedy for an unknown option or command has the nearest known one, that for a model's name without ``--model``
+    the whole command with it.
+
+    Args:
+        error: of the parser. words: the command line, without the program.
+    """
     message = re.split(r"\s+(?:Did you mean|\(Possible)", error.format_message())[0]
     message = message.rstrip(".?! ") + "."
     context = error.ctx
@@ -129,12 +139,27 @@ def _usage_error(error: Any) -> UsageError:
     if context is not None and not isinstance(error, typer.BadParameter):
         known = [option for parameter in context.command.params for option in parameter.opts]
         known += list(getattr(context.command, "commands", {}))
+    if (corrected := _with_model_option(message, context, words)) is not None:
+        return UsageError(message, f"A model is named with --model: {shlex.join(['mnist-edge', *corrected])}")
     # Which attributes the error and the command have depends on their types, which are Typer's own.
     word = getattr(error, "option_name", None) or (re.findall(r"'([^']+)'", message) or [""])[-1]
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]}? " if near else ""
     path = context.command_path if context is not None else "mnist-edge"
     return UsageError(message, f"{hint}See: {path} --help")
+
+
+def _with_model_option(message: str, context: Any, words: list[str]) -> list[str] | None:
+    """The command line with ``--model`` before the model that stands there without it; None if it is not that error."""
+    found = re.fullmatch(r"Got unexpected extra argument(?:\(s\))? \((.+)\)\.", message)
+    if found is None or words.count(found[1]) != 1 or any(word.startswith("--model") for word in words):
+        return None
+    model = found[1]
+    workspace = Path(context.params.get("workspace") or DEFAULT_WORKSPACE)
+    takes_model = any("--model" in parameter.opts for parameter in context.command.params)
+    if not takes_model or not (model in BUILT_IN_MODELS or Path(model).exists() or is_model_folder(workspace / model)):
+        return None
+    return [part for word in words for part in (("--model", word) if word == model else (word,))]
 
 
 def _unexpected(error: Exception) -> MnistEdgeError:

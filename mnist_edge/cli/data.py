@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, line, table
 from mnist_edge.results.serialization import to_json
+
+if TYPE_CHECKING:
+    from mnist_edge.workflows.data import Sample
 
 NAME = "data"
 
@@ -21,7 +24,7 @@ def command(
     ] = False,
     clear: Annotated[bool, typer.Option("--clear", help="Remove the cached files.")] = False,
     sample: Annotated[
-        Path | None, typer.Option("--sample", help="Write a test image to this .png file, for predict.")
+        Path | None, typer.Option("--sample", help="Write an image of the data set to this .png file, for predict.")
     ] = None,
     data: Annotated[
         Path | None,
@@ -44,8 +47,14 @@ def command(
     for item in result.files:
         size = f"{item.size_bytes:,}" if item.size_bytes is not None else ""
         shown.add_row(item.file, "yes, verified" if item.cached else "no", size)
-    written = [] if result.sample is None else [f"{result.sample.path}: a test image of label {result.sample.label}"]
+    written = [] if result.sample is None else [f"{result.sample.path}: {_described(result.sample)}"]
     code = output.result(to_json(result), result.folder, shown, *written)
     if result.sample is not None:
         output.next(line("predict", result.sample.path))
     return code
+
+
+def _described(sample: Sample) -> str:
+    if sample.source == "test images":
+        return f"a test image of label {sample.label}"
+    return f"an image of label {sample.label} from the self-test in the wheel, because MNIST is not in the cache"

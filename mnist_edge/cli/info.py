@@ -9,9 +9,12 @@ import typer
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
 from mnist_edge.errors import one_line
+from mnist_edge.formats.model_structure import METADATA_KEY, Contract
+from mnist_edge.store.manifest import REFERENCE_NAME
 from mnist_edge.store.workspace import DEFAULT_WORKSPACE
 
 NAME = "info"
+SHOWN_CLASSES = 20
 # How the file compares with the manifest next to it.
 _MANIFEST = {
     "agrees": "its manifest agrees",
@@ -38,19 +41,44 @@ def command(
     output = Output(NAME, as_json, debug)
     result = info.info(info.InfoOptions(model=model, workspace=workspace))
     file = result.structure
+    contract = file.contract
     facts = [
         f"{result.name}: {file.format}, {result.size_bytes:,} bytes, {_MANIFEST[result.manifest]}",
-        f"sha256 {result.sha256}",
-        *(f"input  {_tensor(item)}" for item in file.inputs),
-        *(f"output {_tensor(item)}" for item in file.outputs),
-        *(f"{one_line(key)}: {value}" for key, value in file.metadata.items() if value.isprintable()),
+        _row("sha256", result.sha256),
+        *(_row("input", _tensor(item)) for item in file.inputs),
+        *(_row("output", _tensor(item)) for item in file.outputs),
+        *(_contract_rows(contract) if contract is not None else []),
+        *(
+            f"{one_line(key)}: {value}"
+            for key, value in file.metadata.items()
+            if key != METADATA_KEY and value.isprintable()
+        ),
     ]
     payload = {
         "path": str(result.path), "size_bytes": result.size_bytes, "sha256": result.sha256,
         "verified": {"agrees": True, "disagrees": False, "none": None}[result.manifest], "manifest": result.manifest,
-        "file": file, "contract": file.contract,
+        "file": file, "contract": contract,
     }  # fmt: skip
     return output.result(payload, *facts, _ops(file), error=result.error)
+
+
+def _contract_rows(contract: Contract) -> list[str]:
+    names, count = contract.class_names[:SHOWN_CLASSES], len(contract.class_names)
+    return [
+        _row("model", contract.model),
+        _row("classes", f"{count}: {', '.join(names)}{', ...' if count > SHOWN_CLASSES else ''}"),
+        _row("precision", contract.quantization),
+        _row("preprocessor", contract.preprocessor),
+        _row("pixel scale", f"{contract.pixel_scale:.6g}: the real input is a pixel from 0 to 255 times this number"),
+        _row("layout", contract.layout),
+        _row("answers", contract.output),
+        _row("float answers", f"{REFERENCE_NAME} with sha256 {contract.reference_sha256}"),
+        _row("made by", f"mnist-edge {contract.tool_version}"),
+    ]
+
+
+def _row(name: str, value: str) -> str:
+    return f"{name:<13} {one_line(value)}"
 
 
 def _ops(file: Any) -> Any:

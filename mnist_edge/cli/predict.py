@@ -49,7 +49,7 @@ def command(
     unverified = "" if result.verified else ", unverified"
     lines.append(f"model {result.model}: {result.file}{unverified}, engine {result.engine} ({result.engine_reason})")
     if not result.calibrated:
-        lines.append("The confidence is not calibrated: the manifest has no temperature for this file.")
+        lines.append("The percentage is the network's own: it was not adjusted to how often such answers are right.")
     payload = {
         "predictions": [item.prediction for item in result.seen], "model": str(result.path), "engine": result.engine,
         "engine_reason": result.engine_reason, "calibrated": result.calibrated, "verified": result.verified,

@@ -9,12 +9,11 @@ from pathlib import Path
 from mnist_edge.errors import MnistEdgeError
 from mnist_edge.results import ParityReport
 from mnist_edge.results.precision import Precision
+from mnist_edge.runtime.exported import EXPORT_OPTIONS, HAVE_FLOAT16
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import name_and_workspace
 
-FORMATS = {".tflite": "--format tflite", ".onnx": "--format onnx", ".c": "--format c", ".so": "--format c --build"}
-HAVE_FLOAT16 = {".tflite", ".onnx"}
 REASONS = {
     "agreement": "More labels changed than are allowed: most often a layer's scale does not fit, or calibration images "
     "differ from the data.",
@@ -72,10 +71,10 @@ def _commands(path: Path, data: Path | None, repeated: Sequence[str]) -> dict[st
     has_answers = "--reference" in repeated or (path.parent / REFERENCE_NAME).is_file()
     if is_int8 and has_answers and float_export is not None:
         found["layers"] = shlex.join(["mnist-edge", "verify", str(path), "--layers", *repeated]) + data_option
-    if path.suffix not in FORMATS or precision is None or not (path.parent / KERAS_NAME).is_file():
+    if path.suffix not in EXPORT_OPTIONS or precision is None or not (path.parent / KERAS_NAME).is_file():
         return found
     model, workspace = name_and_workspace(path.parent)
-    export = shlex.join(["mnist-edge", "export", "--model", model, "-o", str(workspace)]) + f" {FORMATS[path.suffix]}"
+    export = shlex.join(["mnist-edge", "export", "--model", model, "-o", str(workspace), *EXPORT_OPTIONS[path.suffix]])
     if not is_int8:
         found["again"] = f"{export} --quantize {'none' if precision == Precision.FLOAT32 else precision}{data_option}"
         return found

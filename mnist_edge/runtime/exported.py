@@ -19,6 +19,17 @@ from mnist_edge.store.workspace import (
     name_and_workspace,
 )
 
+# Options of ``export`` by the suffix of the files that they make, and suffixes of files that can be float16. Repeated
+# from `mnist_edge.conversion.registry`, which device code must not import: its messages suggest these commands.
+# tests/project/test_conformance.py compares the two.
+EXPORT_OPTIONS = {
+    ".c": ("--format", "c"),
+    ".onnx": ("--format", "onnx"),
+    ".so": ("--format", "c", "--build"),
+    ".tflite": ("--format", "tflite"),
+}
+HAVE_FLOAT16 = {".onnx", ".tflite"}
+
 
 class NotInWorkspaceError(UsageError):
     """A workspace does not have the requested files. The package has models, which were not searched."""
@@ -59,19 +70,22 @@ def nothing_exported(folders: Sequence[Path], word: str) -> NotInWorkspaceError:
     return NotInWorkspaceError(f"There is no exported file in {Path(word)}, nor in a folder in it.", how)
 
 
-def how_to_export(model: str | None, workspace: Path) -> str:
+def how_to_export(model: str | None, workspace: Path, suffix: str | None = None) -> str:
     """The remedy that names the command to export a model, or other advice if that is not possible on this machine.
 
     Args:
         model: a name or a ``.keras`` file; None for the default model. workspace: the folder of models' folders.
+        suffix: of the files that are needed; None if any will do.
     """
+    options = ("--format", "all") if suffix is None else EXPORT_OPTIONS[suffix]
     if importlib.util.find_spec("tensorflow") is None:
-        return "Copy a model's folder here from the machine that exports it, and name it."
+        how = "" if suffix is None else f" with {shlex.join(options)}"
+        return f"Copy a model's folder here from the machine that exports it{how}, and name it."
     if model and not _is_exportable(model, workspace):
         return (
             f"Its {KERAS_NAME} is missing too: copy that or the exported files into its folder, or name another model."
         )
-    words = ["mnist-edge", "export", "--format", "all"]
+    words = ["mnist-edge", "export", *options]
     words += ["--model", model] if model else []
     words += ["-o", str(workspace)] if workspace != DEFAULT_WORKSPACE else []
     return f"Make one first: {shlex.join(words)}"

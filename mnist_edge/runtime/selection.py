@@ -89,9 +89,9 @@ def select(words: Sequence[str], workspace: Path, engine: str = "auto", shipped:
     Raises:
         UsageError: there is no such file, folder or model, or a folder has no exported file that the engine runs.
     """
-    parts = [_selected(locate(word, workspace, shipped), word, engine) for word in words]
+    parts = [_selected(locate(word, workspace, shipped), word, workspace, engine) for word in words]
     if not words:
-        parts = [_selected(Located(folders=model_folders(workspace)), str(workspace), engine)]
+        parts = [_selected(Located(folders=model_folders(workspace)), str(workspace), workspace, engine)]
     return Selection(
         tuple(path for part in parts for path in part.files),
         tuple(path for part in parts for path in part.not_by_engine),
@@ -99,13 +99,13 @@ def select(words: Sequence[str], workspace: Path, engine: str = "auto", shipped:
     )
 
 
-def _selected(located: Located, word: str, engine: str) -> Selection:
+def _selected(located: Located, word: str, workspace: Path, engine: str) -> Selection:
     if located.file is not None:
         return Selection((located.file,))
     files = [path for folder in located.folders for path in exported(folder)]
     if not files:
         raise nothing_exported(located.folders, word)
-    run, others = _runnable(files, engine, word)
+    run, others = _runnable(files, engine, word, workspace)
     # If no engine is installed, no file is left out: opening one raises the error that names the missing engine.
     by_engine = [path for path in run if SHIPPED not in path.parents or is_installed(path.suffix)] or run
     return Selection(tuple(by_engine), tuple(others), tuple(path for path in run if path not in by_engine))
@@ -127,12 +127,12 @@ def select_shipped(names: Sequence[str], engine: str = "auto") -> Selection:
 def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
     """Resolve an argument to the one file that answers, see `locate`.
 
-    In a folder, files of the engine with the lowest rank come first, and among these int8 before float16 before
-    float32. A ``.keras`` file stands for the model in its own folder, or in the workspace, whose ``model.keras`` has
-    the same content.
+    In a folder, only files that the named engine runs are considered. Files of the engine with the lowest rank come
+    first, and among these int8 before float16 before float32. A ``.keras`` file stands for the model in its own folder,
+    or in the workspace, whose ``model.keras`` has the same content.
 
     Raises:
-        UsageError: there is no such file, or a workspace holds several models.
+        UsageError: there is no such file, a workspace holds several models, or the engine runs no file of the model.
     """
     located = locate(word, workspace)
     if located.file is not None and located.file.suffix != KERAS_SUFFIX:
@@ -145,7 +145,8 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
         )
     if len(found) > 1:
         raise _several(word, list(found))
-    first = engine_names() if engine == "auto" else [engine]
+    run, _ = _runnable(next(iter(found.values())), engine, word, workspace)
+    first = engine_names()
     order = {precision: rank for rank, precision in enumerate(Precision)}
 
     def rank(path: Path) -> tuple[int, int]:
@@ -153,7 +154,7 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
         quantization = Manifest.load(path.parent).files[path.name]["quantization"]
         return (runs[0] if runs else len(first), order.get(quantization, len(order)))
 
-    return min(next(iter(found.values())), key=rank)
+    return min(run, key=rank)
 
 
 def _folders_with(keras_file: Path, workspace: Path) -> tuple[Path, ...]:
@@ -241,7 +242,7 @@ def _is_name(word: str) -> bool:
     return Path(word).name == word and word not in ("", "..")
 
 
-def _runnable(files: Sequence[Path], engine: str, word: str) -> tuple[list[Path], list[Path]]:
+def _runnable(files: Sequence[Path], engine: str, word: str, workspace: Path) -> tuple[list[Path], list[Path]]:
     """Split the files of a folder into those that an engine runs and the others; with ``auto``, it runs all.
 
     Raises:
@@ -253,12 +254,26 @@ def _runnable(files: Sequence[Path], engine: str, word: str) -> tuple[list[Path]
         raise suggest(engine, ["auto", *ENGINES], "engine")
     run = [path for path in files if path.suffix in ENGINES[engine].suffixes]
     if not run:
-        formats = ", ".join(sorted({path.suffix for path in files}))
-        raise UsageError(
-            f"The engine {engine} runs none of the files in {word}, which are {formats}.",
-            f"It runs {', '.join(ENGINES[engine].suffixes)}: export that format, or name another --engine.",
-        )
+        raise _no_file_for(engine, files, word, workspace)
     return run, [path for path in files if path not in run]
+
+
+def _no_file_for(engine: str, files: Sequence[Path], word: str, workspace: Path) -> UsageError:
+    """Build the error for files of which a named engine runs none. The remedy exports their model for this engine."""
+    suffixes = ENGINES[engine].suffixes
+    present = sorted({path.suffix for path in files})
+    cause = (
+        f"The engine {engine} runs none of the files in {word}, which are {', '.join(present)}: it needs a "
+        f"{' or '.join(suffixes)} file."
+    )
+    others = sorted({name for suffix in present for name in engine_names(suffix)})
+    other = f"ame another --engine: {', '.join(others)}."
+    folders = {path.parent for path in files}
+    if workspace == SHIPPED:  # nothing can be exported there
+        return UsageError(cause, f"N{other}")
+    model, home = name_and_workspace(folders.pop()) if len(folders) == 1 else (None, Path(word))
+    how = how_to_export(model, workspace if home == SHIPPED else home, suffixes[0])
+    return UsageError(cause, f"{how.removesuffix('.')}; or n{other}")
 
 
 def _several(word: str, folders: Sequence[Path]) -> UsageError:
@@ -276,6 +291,9 @@ def _nothing_like(word: str, workspace: Path, shipped: bool) -> UsageError:
         return NotInWorkspaceError(f"There is no model {word!r} in {workspace}.", how_to_export(word, workspace))
     places = (workspace, SHIPPED) if shipped else (workspace,)
     known = sorted({folder.name for place in places for folder in model_folders(place)})
-    error = suggest(word, known, MODEL)
     own = Path(f"{word}{KERAS_SUFFIX}")
+    if not known:
+        how = how_to_export(str(own) if own.is_file() else None, workspace)
+        return NotInWorkspaceError(f"There is no {MODEL} {word!r}, and no model in {workspace}.", how)
+    error = suggest(word, known, MODEL)
     return UsageError(error.cause, f"{error.remedy} {how_to_export(str(own), workspace)}") if own.is_file() else error

@@ -5,15 +5,24 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mnist_edge.data import fetch
 from mnist_edge.data.catalog import FILES, TEST_ROLES
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import UsageError
+from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.store.files import check_target, write_bytes
-from mnist_edge.workflows.data_source import DataSource, load_test
+from mnist_edge.store.manifest import REFERENCE_NAME, read_verified
+from mnist_edge.store.workspace import DEFAULT_MODEL, SHIPPED
+from mnist_edge.workflows.data_source import DataSource, load_test, needs_download
 
 SAMPLE_SUFFIX = ".png"
+# Class of the sample that is taken from the wheel: that of MNIST's first test image.
+WHEEL_LABEL = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +32,7 @@ class DataOptions:
     Attributes:
         fetch: fetch the files that are not cached. test_only: fetch the test images and labels alone.
         clear: remove the cached files first.
-        sample: a ``.png`` file to write the first test image to; None for none.
+        sample: a ``.png`` file to write an image to, see `Sample`; None for none.
         data: the data set that the sample is taken from.
     """
 
@@ -45,10 +54,17 @@ class CachedFile:
 
 @dataclass(frozen=True)
 class Sample:
-    """A picture of a test image, and its label."""
+    """A picture of an image of the data set, and its label.
+
+    Attributes:
+        path: of the PNG file. label: class of the image.
+        source: ``test images``: it is the first of them. ``wheel``: it is in the golden set of the model in the wheel,
+            because MNIST's test images are not in the cache; it is a validation image of MNIST.
+    """
 
     path: str
     label: int
+    source: Literal["test images", "wheel"]
 
 
 @dataclass(frozen=True)
@@ -89,14 +105,37 @@ def _check_sample(target: Path) -> None:
 
 
 def _write_sample(target: Path, source: DataSource, progress: Progress) -> Sample:
-    """Write the first test image as a grey PNG of its own size. A picture that someone else made is not replaced."""
-    from PIL import Image
+    """Write an image as a grey PNG of its own size. A picture that someone else made is not replaced.
 
-    test, _ = load_test(source, progress)
-    stream = io.BytesIO()
-    Image.fromarray(test.images[0].squeeze(axis=-1)).save(stream, "PNG")
-    content = stream.getvalue()
-    if target.exists() and target.read_bytes() != content:
+    Only for a picture nothing is downloaded: without a network, that fails only after a minute.
+    """
+    if needs_download(source):
+        image, label = _image_in_wheel()
+        origin: Literal["test images", "wheel"] = "wheel"
+    else:
+        test, _ = load_test(source, progress)
+        image, label, origin = test.images[0], int(test.labels[0]), "test images"
+    content = _png(image)
+    if target.exists() and target.read_bytes() not in (content, _png(_image_in_wheel()[0])):
         raise UsageError(f"{target} exists, and is another picture.", "Name a file that does not exist yet.")
     write_bytes(target, content)
-    return Sample(str(target), int(test.labels[0]))
+    return Sample(str(target), label, origin)
+
+
+def _image_in_wheel() -> tuple[NDArray[np.uint8], int]:
+    """An image of the golden set in the wheel, uint8 (h, w, 1), and its label.
+
+    It is the image of the class `WHEEL_LABEL` of which the float model is most certain.
+    """
+    content, _ = read_verified(SHIPPED / DEFAULT_MODEL / REFERENCE_NAME)
+    reference = FloatAnswers.from_bytes(content)
+    row = int(reference.golden_probabilities[:, WHEEL_LABEL].argmax())
+    return reference.golden_images[row], WHEEL_LABEL
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    stream = io.BytesIO()
+    Image.fromarray(image.squeeze(axis=-1)).save(stream, "PNG")
+    return stream.getvalue()

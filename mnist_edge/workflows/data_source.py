@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mnist_edge import data
-from mnist_edge.data import Split, Splits
+from mnist_edge.data import Split, Splits, fetch
+from mnist_edge.data.catalog import TEST_ROLES
 from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.data.load import ENVIRONMENT_VARIABLE
 from mnist_edge.data.splits import CALIBRATION_IMAGES
 
 # A folder of IDX files or an .npz file; None for MNIST (or what MNIST_EDGE_DATA names); or data already in memory.
@@ -40,6 +43,12 @@ def load_test(source: DataSource, progress: Progress = no_progress) -> tuple[Spl
     if isinstance(source, Splits):
         return source.test, source.sha256
     return data.load_test(source, progress)
+
+
+def needs_download(source: DataSource) -> bool:
+    """Whether `load_test` would have to download the test images: they are MNIST's and not in the cache."""
+    named = source is not None or bool(os.environ.get(ENVIRONMENT_VARIABLE))
+    return not named and len(fetch.cached(TEST_ROLES)) < len(TEST_ROLES)
 
 
 def path_of(source: DataSource) -> Path | None:

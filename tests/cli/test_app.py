@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
 from mnist_edge import cli as program
+from mnist_edge.cli.app import app
 from mnist_edge.store.workspace import SHIPPED
 from tests.conftest import Run, assert_two_lines
 
@@ -175,8 +178,6 @@ def test_the_help_of_a_command_has_an_example(command: str, cli: Callable[..., R
 def test_the_programs_help_shows_the_whole_summary_of_a_command_in_one_line(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from mnist_edge.cli.app import app
-
     monkeypatch.setenv("COLUMNS", "80")
     assert program.main(["--help"]) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"  {command} "))
@@ -211,9 +212,41 @@ def test_the_error_for_a_missing_argument_uses_its_name_in_the_help_and_refers_t
     assert missing.split("'")[1] in capsys.readouterr().out
 
 
-def test_every_command_is_tested_here() -> None:
-    from mnist_edge.cli.app import app
+@pytest.mark.parametrize(("words", "corrected"), [
+    (["export", "cnn"], "export --model cnn"),
+    (["train", "own net.keras", "--epochs", "1"], "train --model 'own net.keras' --epochs 1"),
+    (["sweep", "mine", "-o", "w"], "sweep --model mine -o w"),
+    (["serve", "dense"], "serve --model dense"),
+    (["bundle", "--target", "bookworm-arm64", "cnn"], "bundle --target bookworm-arm64 --model cnn"),
+])  # fmt: skip
+def test_a_model_named_without_its_option_is_answered_by_the_command_with_it(
+    words: list[str],
+    corrected: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(SHIPPED / "dense", tmp_path / "w" / "mine")
+    (tmp_path / "own net.keras").touch()
+    assert program.main(words) == 2
+    assert capsys.readouterr().err.splitlines()[1].endswith(f" --model: mnist-edge {corrected}")
+    command = typer.main.get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    assert command.make_context(words[0], shlex.split(corrected)[1:]).params["model"]  # the parser accepts it
 
+
+@pytest.mark.parametrize("words", [
+    ["export", "tflite"], ["doctor", "cnn"], ["export", "cnn", "--model", "dense"], ["export", "cnn", "-o", "cnn"],
+    ["export", "cnn", "dense"],
+])  # fmt: skip
+def test_no_option_is_suggested_for_a_word_that_it_would_not_make_right(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program.main(words) == 2
+    assert capsys.readouterr().err.rstrip().endswith(f" {words[0]} --help")
+
+
+def test_every_command_is_tested_here() -> None:
     assert sorted(COMMANDS) == sorted(str(item.name) for item in app.registered_commands)
 
 
@@ -263,6 +296,10 @@ def test_info_says_whether_the_manifest_agrees_disagrees_or_has_no_entry(
         assert run.code == machine.code == (4 if manifest == "disagrees" else 0)
         assert words in run.out.splitlines()[0]
         assert "FULLY_CONNECTED" in run.out
+        rows = {name: value.strip() for name, _, value in (line.partition(" ") for line in run.out.splitlines())}
+        assert (rows["model"], rows["classes"]) == ("dense", "10: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
+        assert (rows["precision"], rows["preprocessor"], rows["layout"]) == ("int8", "digit", "NHWC")
+        assert "{" not in run.out
         assert machine.json["manifest"] == manifest
         assert machine.json["verified"] is {"agrees": True, "disagrees": False, "none": None}[manifest]
         assert machine.json["contract"]["class_names"] == list("0123456789")

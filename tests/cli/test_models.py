@@ -127,6 +127,48 @@ def test_without_a_workspace_verify_and_bench_suggest_shipped_models_and_on_a_de
         assert "passed" in capsys.readouterr().out
 
 
+def test_a_name_that_no_model_has_is_answered_in_an_empty_workspace_by_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main("verify", "cnnn") == 2
+    cause, remedy = capsys.readouterr().err.splitlines()
+    assert cause == "mnist-edge: There is no file, folder or model 'cnnn', and no model in artifacts."
+    assert "mnist-edge export --format all; or use the models in the wheel: " in remedy
+    assert remedy.endswith("mnist-edge verify --shipped")
+    (tmp_path / "cnnn.keras").touch()
+    with pytest.raises(UsageError) as caught:
+        select(["cnnn"], Path("artifacts"), shipped=False)
+    assert caught.value.remedy.endswith("mnist-edge export --format all --model cnnn.keras")
+
+
+def test_an_engine_without_a_file_is_answered_by_the_export_that_makes_one(
+    own: Path, picture: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Manifest.load(own / "mine").commit({"model.keras": (b"weights", {"key": ""})})
+    cause = "runs none of the files in {}, which are .onnx, .tflite: it needs a .c or .so file."
+    for word, named in (("cnn", ["--model", "cnn"]), ("mine", ["--model", "mine", "-o", "w"])):
+        assert main("predict", picture, "--engine", "native", "--model", word, *named[2:]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[0] == f"mnist-edge: The engine native {cause.format(word)}"
+        command = shlex.join(["mnist-edge", "export", "--format", "c", *named])
+        wanted = f"Make one first: {command}; or name another --engine: litert, onnxruntime, tflite-runtime."
+        assert lines[1:] == [f"  remedy: {wanted}"]
+    assert main("verify", "cnn", "--shipped", "--engine", "native") == 2  # nothing can be exported into the package
+    assert "remedy: Name another --engine: litert, onnxruntime" in capsys.readouterr().err
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # as on a device: TensorFlow is not installed
+    assert main("predict", picture, "--engine", "native") == 2
+    assert "from the machine that exports it with --format c, and name it; or name " in capsys.readouterr().err
+
+
+def test_with_a_named_engine_a_file_that_it_runs_answers(own: Path) -> None:
+    assert pick_file(own, "mine", "onnxruntime").name == "dense-int8.onnx"
+    for name in ("litert", "litert-reference", "reference"):
+        assert pick_file(own, "mine", name).name == DENSE
+    with pytest.raises(UsageError, match="no engine 'litter'"):
+        pick_file(own, "mine", "litter")
+
+
 def test_the_suggestion_to_add_shipped_repeats_the_arguments_only_if_they_name_shipped_models(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

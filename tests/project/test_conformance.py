@@ -14,6 +14,8 @@ from mnist_edge.errors import StageError
 from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity.answers import answers
 from mnist_edge.results import Artifact
+from mnist_edge.results.precision import Precision
+from mnist_edge.runtime.exported import EXPORT_OPTIONS, HAVE_FLOAT16
 from mnist_edge.workflows.export import ExportOptions, export
 
 CASES = [
@@ -52,6 +54,14 @@ def expected_changes(probabilities: NDArray[np.float32], sqnr_db: float) -> tupl
     squares = (p**2).sum(axis=1, keepdims=True) - p**2
     mean = np.sqrt(2 / np.pi) * noise * (p * np.sqrt((1 - p) ** 2 + squares)).mean()
     return changing + 4 * np.sqrt(changing), mean
+
+
+def test_remedies_know_the_export_options_and_the_float16_files_of_every_converter() -> None:
+    of_converters = {item.suffix: ("--format", name) for name, item in conversion.CONVERTERS.items()}
+    # A shared object is no format of its own: it is compiled from the C file.
+    assert {**of_converters, ".so": (*of_converters[".c"], "--build")} == EXPORT_OPTIONS
+    float16 = {item.suffix for item in conversion.CONVERTERS.values() if Precision.FLOAT16 in item.precisions}
+    assert float16 == HAVE_FLOAT16
 
 
 @pytest.fixture(scope="module")

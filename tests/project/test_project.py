@@ -61,6 +61,13 @@ def test_the_public_names_are_the_documented_functions_and_their_options() -> No
     assert set(mnist_edge.__all__) == documented | options
 
 
+def test_no_other_class_has_the_name_of_public_options() -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "mnist_edge").rglob("*.py"))
+    for name in mnist_edge.__all__:
+        if name.endswith("Options"):
+            assert source.count(f"class {name}") == 1, name
+
+
 def test_an_unknown_public_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'mnist_edge' has no attribute 'tran'"):
         _ = mnist_edge.tran

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_edge.data import Splits
+from mnist_edge.data import Splits, fetch
 from mnist_edge.errors import UsageError
 from mnist_edge.workflows.data import DataOptions, data
 from tests.conftest import Run, assert_two_lines
@@ -20,7 +20,9 @@ def test_a_sample_is_the_first_test_image_and_predict_reads_it(
 ) -> None:
     run = cli("data", "--sample", "digit.png", "--json", cwd=tmp_path)
     assert run.code == 0, run.err
-    assert run.json["sample"] == {"path": "digit.png", "label": int(mnist.test.labels[0])}
+    assert run.json["sample"] == {
+        "path": "digit.png", "label": int(mnist.test.labels[0]), "source": "test images",
+    }  # fmt: skip
     assert np.array_equal(np.asarray(Image.open(tmp_path / "digit.png")), mnist.test.images[0, ..., 0])
     assert [item["cached"] for item in run.json["files"]] == [True] * 4
     again = cli("data", "--sample", "digit.png", cwd=tmp_path)
@@ -37,6 +39,39 @@ def test_a_sample_is_of_the_data_set_that_is_named(tmp_path: Path) -> None:
     assert result.sample is not None
     assert result.sample.label == 2
     assert np.array_equal(np.asarray(Image.open(tmp_path / "own.png")), images[0])
+
+
+def test_without_cached_data_the_sample_is_a_labelled_image_of_the_wheel_and_nothing_is_downloaded(
+    tmp_path: Path, mnist: Splits, cli: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "digit.png"
+    offline = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "MNIST_EDGE_DATA": ""}
+    for name, value in offline.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(fetch, "mnist", lambda *_: pytest.fail("a download was tried"))
+    result = data(DataOptions(sample=path))
+    assert result.sample is not None
+    assert result.sample.source == "wheel"
+    assert not any(file.cached for file in result.files)
+    known = np.concatenate([mnist.train.images, mnist.validation.images])[..., 0]
+    labels = np.concatenate([mnist.train.labels, mnist.validation.labels])
+    (row,) = np.flatnonzero((known == np.asarray(Image.open(path))).all(axis=(1, 2)))
+    assert result.sample.label == labels[row]
+    run = cli("data", "--sample", "digit.png", cwd=tmp_path, env=offline)
+    words = f"label {result.sample.label} from the self-test in the wheel, because MNIST is not in the cache"
+    assert f"digit.png: an image of {words}\n" in run.out
+    answer = cli("predict", "digit.png", cwd=tmp_path, env=offline)
+    assert answer.out.startswith(f"digit.png: {result.sample.label} (")
+
+
+def test_a_sample_replaces_one_of_the_wheel_after_the_data_were_fetched(tmp_path: Path, mnist: Splits) -> None:
+    path = tmp_path / "digit.png"
+    with pytest.MonkeyPatch.context() as offline:
+        offline.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        offline.setenv("MNIST_EDGE_DATA", "")
+        data(DataOptions(sample=path))
+    data(DataOptions(sample=path, data=mnist))
+    assert np.array_equal(np.asarray(Image.open(path)), mnist.test.images[0, ..., 0])
 
 
 def test_a_sample_replaces_no_other_picture(tmp_path: Path, mnist: Splits) -> None:
