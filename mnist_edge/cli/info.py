@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, table
 from mnist_edge.errors import one_line
-from mnist_edge.formats.model_structure import METADATA_KEY, Contract
 from mnist_edge.store.manifest import REFERENCE_NAME
 from mnist_edge.store.workspace import DEFAULT_WORKSPACE
+
+if TYPE_CHECKING:
+    from mnist_edge.formats import Contract
 
 NAME = "info"
 SHOWN_CLASSES = 20
@@ -48,11 +50,7 @@ def command(
         *(_row("input", _tensor(item)) for item in file.inputs),
         *(_row("output", _tensor(item)) for item in file.outputs),
         *(_contract_rows(contract) if contract is not None else []),
-        *(
-            f"{one_line(key)}: {value}"
-            for key, value in file.metadata.items()
-            if key != METADATA_KEY and value.isprintable()
-        ),
+        *(f"{one_line(key)}: {value}" for key, value in result.other_metadata.items() if value.isprintable()),
     ]
     payload = {
         "path": str(result.path), "size_bytes": result.size_bytes, "sha256": result.sha256,

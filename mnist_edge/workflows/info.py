@@ -31,7 +31,7 @@ class InfoResult:
         path: of the file. name: a short name to show.
         size_bytes, sha256: of the whole file.
         manifest: whether the manifest next to the file ``agrees``, ``disagrees``, or has no entry for it (``none``).
-        structure: tensors, ops and metadata.
+        structure: tensors, ops and metadata. other_metadata: the metadata without the contract.
         error: the error for a manifest that disagrees; None if it does not.
     """
 
@@ -42,6 +42,10 @@ class InfoResult:
     manifest: Literal["agrees", "disagrees", "none"]
     structure: formats.ModelStructure
     error: ContentError | None
+
+    @property
+    def other_metadata(self) -> dict[str, str]:  # noqa: D102
+        return {key: value for key, value in self.structure.metadata.items() if key != formats.METADATA_KEY}
 
 
 def info(options: InfoOptions) -> InfoResult:
