@@ -50,7 +50,8 @@ def verdict_lines(checks: Sequence[Check]) -> list[str]:
     if failed or not passed:
         return failed
     worst = max(passed, key=lambda item: item.drop_upper95_pp)
-    return [f"{Path(worst.path).name} on {worst.engine} is the worst of {len(passed)}: {worst.verdict}"]
+    which = f" is the worst of {len(passed)}" if len(passed) > 1 else ""
+    return [f"{Path(worst.path).name} on {worst.engine}{which}: {worst.verdict}"]
 
 
 def _sentences(check: Check) -> list[str]:

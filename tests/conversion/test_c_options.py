@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import subprocess
@@ -85,6 +86,48 @@ def test_the_header_declares_names_sizes_and_versions(tmp_path: Path) -> None:
     subprocess.run(["cc", *STRICT, "-o", "main", "main.c", "net.o"], cwd=tmp_path, check=True)
     printed = subprocess.run([tmp_path / "main"], capture_output=True, check=True).stdout.decode().splitlines()
     assert printed == ["9 7 1 10", "0.1.0", facts_of(text)["source_sha256"], *names]
+
+
+@pytest.mark.parametrize(
+    ("compiler", "value", "allowed"),
+    [
+        ("cc", "=EDGE_AVX3", "EDGE_AVX_VNNI or EDGE_AVX512_VNNI"),
+        ("cc", "=EDGE_NEON", "EDGE_AVX_VNNI or EDGE_AVX512_VNNI"),
+        ("cc", "=0", "EDGE_AVX_VNNI or EDGE_AVX512_VNNI"),
+        ("cc", "", "EDGE_AVX_VNNI or EDGE_AVX512_VNNI"),
+        ("aarch64-linux-gnu-gcc", "=EDGE_AVX2", "EDGE_C99, EDGE_NEON or EDGE_NEON_DOT"),
+        ("arm-none-eabi-gcc", "=EDGE_AVX2", "is EDGE_C99"),
+    ],
+)
+def test_a_backend_that_the_processor_does_not_have_does_not_compile(
+    compiler: str, value: str, allowed: str, tmp_path: Path
+) -> None:
+    if shutil.which(compiler) is None or (compiler == "cc" and platform.machine() != "x86_64"):
+        unavailable(compiler)
+    (tmp_path / "net.c").write_bytes(backends.source(net(), "net", IMAGES))
+    command = [compiler, "-fsyntax-only", f"-DEDGE_BACKEND{value}", "net.c"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert re.search(rf"#error .*{allowed}", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("backend", ["c99", "all"])
+def test_a_header_of_another_export_is_refused_if_the_compiler_reads_it(backend: str, tmp_path: Path) -> None:
+    text = backends.source(net(), "net", IMAGES, backend)
+    header = codegen.header(facts_of(text))
+    for part in (text.decode(), header):
+        assert part.startswith("/* SPDX-License-Identifier: Apache-2.0 */\n")
+    (tmp_path / "net.h").write_text(header)
+    compiled(tmp_path, text, "-include", "net.h")
+    scratch = f"SCRATCH_BYTES {facts_of(text)['scratch']}"
+    for ours, other, refusal in (
+        (scratch, f"{scratch}0", "belongs to another export"),
+        ("int8_t *answer", "uint8_t *answer", "conflicting types"),
+    ):
+        assert ours in header
+        (tmp_path / "net.h").write_text(header.replace(ours, other))
+        with pytest.raises(AssertionError, match=refusal):
+            compiled(tmp_path, text, "-include", "net.h")
 
 
 @pytest.mark.parametrize("backend", ["c99", "all"])

@@ -17,6 +17,7 @@ import pytest
 
 from mnist_edge.cli import app as program
 from mnist_edge.cli.output import Output
+from mnist_edge.cli.verdict import verdict_lines
 from mnist_edge.errors import InterruptError
 from mnist_edge.parity.stored import recorded_verdicts
 from mnist_edge.parity.verdict import Baseline, judge
@@ -289,6 +290,14 @@ def test_a_check_is_compared_with_the_same_file_of_the_same_model() -> None:
     assert (check.outcome, check.rule, check.reason) == (Outcome.FAILED, "drop", "Failed (drop).")
     assert check.regression is not None
     assert "passed in the baseline" in check.regression
+
+
+def test_only_among_several_files_is_one_called_the_worst() -> None:
+    report = next(item for item in stored_reports() if item.path.endswith(TFLITE))
+    name = f"{TFLITE} on {report.engine}"
+    assert verdict_lines(judge([report])) == [f"{name}: {report.verdict}"]
+    better = replace(report, path=ONNX, drop_upper95_pp=report.drop_upper95_pp - 0.1)
+    assert verdict_lines(judge([better, report])) == [f"{name} is the worst of 2: {report.verdict}"]
 
 
 @pytest.mark.parametrize("option", OPTIONS)

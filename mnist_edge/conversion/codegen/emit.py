@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.conversion.codegen import backends, layers, misra, pointwise
 from mnist_edge.conversion.codegen.expressions import address
-from mnist_edge.conversion.codegen.header import facts_line, header, prefix
+from mnist_edge.conversion.codegen.header import LICENCE, facts_line, header, prefix, sizes_check
 from mnist_edge.conversion.codegen.plan import Plan, plan
 from mnist_edge.conversion.codegen.step import Step
 from mnist_edge.formats import Contract
@@ -41,7 +41,7 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backen
         calls.append(f"    /* {step.comment} */\n{call}\n")
     steps = max((layer.runs * layer.groups for layer in made.layers.values()), default=0)
     sections = [
-        f"{_contents(made, name)}\n#include <string.h>\n",
+        f"{LICENCE}\n{_contents(made, name)}\n#include <string.h>\n",
         _title(1),
         header(facts),
         _title(2),
@@ -49,6 +49,7 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backen
         _title(3),
         "".join(constants).rstrip("\n") + "\n",
         _title(4),
+        sizes_check(facts),
         _net(made, name, "".join(calls)),
         _title(5),
         _shared_object(name, facts),
@@ -56,6 +57,10 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backen
     return "\n".join(sections)
 
 
+_SELECTION = (
+    " * The compiler's target macros select the vector kernels: for other processors, such as microcontrollers, only",
+    " * plain C is compiled, and the vector kernels take no flash.",
+)
 _SECTIONS = ("Interface", "Kernels", "Constants of the layers", "The net", "For shared objects")
 
 
@@ -66,9 +71,9 @@ def _title(number: int) -> str:
 def _contents(made: Plan, name: str) -> str:
     """The comment at the beginning: what the file holds, and from which rules of MISRA C plain C deviates."""
     inside = (
-        "the same text as in the header file",
+        "the text of the header file, so that this file compiles alone",
         ", ".join(kernel.split(".")[0] for kernel in made.kernels),
-        ", ".join(step.name for step in made.steps),
+        ", ".join(step.name for step in made.steps) + "; they keep the licence of the model",
         f"{name}_run, {name}_run_many, {name}_backend",
         "compiled with -DEDGE_SHARED only",
     )
@@ -78,7 +83,8 @@ def _contents(made: Plan, name: str) -> str:
             f"{number}. {section}: {items}", 116, initial_indent=" *   ", subsequent_indent=" *      ",
             break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
-    return "\n".join([*lines, *([] if made.has_backends else misra.lines()), " */"])
+    notes = _SELECTION if made.has_backends else misra.lines()
+    return "\n".join([*lines, *notes, " */"])
 
 
 def _net(made: Plan, name: str, calls: str) -> str:
@@ -107,7 +113,7 @@ void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void 
 }}
 
 const char *{name}_backend(void) {{
-    return {"edge_names[edge_backend()]" if made.has_backends else '"C99"'};
+    return {"edge_names[edge_backend() - EDGE_C99]" if made.has_backends else '"C99"'};
 }}
 """
 

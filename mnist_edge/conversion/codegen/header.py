@@ -11,6 +11,7 @@ from typing import Any
 from mnist_edge.formats import Contract
 from mnist_edge.formats.c import MAGIC
 
+LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */"  # of the code that mnist-edge writes
 _KERNELS = {
     "all": "plain C, x86 and ARM vectors, chosen when the code runs",
     "x86": "plain C and x86 vectors, chosen when the code runs",
@@ -56,10 +57,11 @@ def header(facts: dict[str, Any]) -> str:
     sizes_of = f"{facts['parameters']:,} weights and biases, {facts['constant_bytes']:,} bytes of constants"
     measured = facts["accuracy"]
     accuracy = f"{measured['top1']:.2%} of {measured['images']:,} test images" if measured else "not measured"
-    return f"""/* {about} whose SHA-256 is below.
+    return f"""{LICENCE}
+/* {about} whose SHA-256 is below.
  * Its outputs are bit for bit those of LiteRT's reference kernels. Accuracy: {accuracy}.
- * {sizes_of}, {facts["scratch"]:,} of scratch.
- * C99, no malloc, re-entrant. Kernels: {_KERNELS[facts.get("backend", "all")]}. */
+ * {sizes_of}, {facts["scratch"]:,} of scratch. C99, no malloc, re-entrant.
+ * Kernels: {_KERNELS[facts.get("backend", "all")]}. They skip zeros: run time depends on the image. */
 #ifndef {upper}_H
 #define {upper}_H
 #include <stddef.h>
@@ -68,8 +70,6 @@ def header(facts: dict[str, Any]) -> str:
 #ifdef __cplusplus
 extern "C" {{
 #endif
-
-/* The version of mnist-edge that made this file, and the SHA-256 of the TFLite file that it was made from. */
 #define {upper}_GENERATOR_VERSION {_c_string(contract.tool_version)}
 #define {upper}_MODEL_SHA256 {_c_string(facts["source_sha256"])}
 #define {upper}_HEIGHT {height}
@@ -99,6 +99,23 @@ const char *{name}_backend(void);
 #ifdef __cplusplus
 }}
 #endif
+#endif
+"""
+
+
+def sizes_check(facts: dict[str, Any]) -> str:
+    """C lines, to follow the header's text, that refuse a header of other sizes.
+
+    If the compiler reads the header file before the ``.c``, its include guard leaves out the text in the ``.c``.
+    """
+    upper = facts["prefix"].upper()
+    sizes = {end.upper(): math.prod(facts[end]["shape"]) for end in ("input", "output")}
+    sizes["SCRATCH"] = facts["scratch"]
+    differs = " || ".join(f"({upper}_{name}_BYTES != {size})" for name, size in sizes.items())
+    return f"""/* To compare the header file with this file, compile with -include and the header's name: the compiler
+ * then reads the header file instead of section 1. */
+#if {differs}
+#error "The header file belongs to another export"
 #endif
 """
 

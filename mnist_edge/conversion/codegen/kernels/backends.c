@@ -1,8 +1,9 @@
 /* A backend is a set of kernels with vector instructions. It is chosen when the net runs, by what the processor has, or
- * when this file is compiled: -DEDGE_BACKEND=EDGE_AVX2. Vectors need GCC or Clang; other compilers get plain C. */
-#define EDGE_C99 0
-#define EDGE_AVX2 1
-#define EDGE_AVX_VNNI 2
-#define EDGE_AVX512_VNNI 3
-#define EDGE_NEON 4
-#define EDGE_NEON_DOT 5
+ * when this file is compiled: -DEDGE_BACKEND=EDGE_AVX2. Vectors need GCC or Clang; other compilers get plain C. No
+ * backend is 0 or 1: the preprocessor takes an unknown name for 0, and -DEDGE_BACKEND without a value defines 1. */
+#define EDGE_C99 2
+#define EDGE_AVX2 3
+#define EDGE_AVX_VNNI 4
+#define EDGE_AVX512_VNNI 5
+#define EDGE_NEON 6
+#define EDGE_NEON_DOT 7
