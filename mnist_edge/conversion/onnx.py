@@ -45,7 +45,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     An edit of the int8 graph is kept only if the answers to the calibration images stay as close to the float model.
 
     Args:
-        model: takes float32 (n, h, w) or (n, h, w, 1).
+        model: takes float32 (n, h, w) or (n, h, w, c).
         request: the precision, the calibration images, and the contract to store in the file.
 
     Raises:

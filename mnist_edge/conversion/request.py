@@ -27,7 +27,7 @@ class ConversionRequest:
 
     Attributes:
         quantization: precision of the file.
-        calibration: images of the training data for the activation calibration, uint8 (n, h, w, 1).
+        calibration: images of the training data for the activation calibration, uint8 (n, h, w, c).
         contract: to be stored in the file.
         log: path of the file to which the converter's output is appended.
         backend: sets of kernels that generated C contains: ``c99``, ``arm``, ``x86`` or ``all``.

@@ -33,7 +33,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     ones; engines use those that the file declares.
 
     Args:
-        model: takes float32 (n, h, w) or (n, h, w, 1).
+        model: takes float32 (n, h, w) or (n, h, w, c).
         request: the precision, the calibration images, and the contract to store in the file.
 
     Raises:

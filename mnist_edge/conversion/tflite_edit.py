@@ -148,7 +148,7 @@ def refine_logits(
 
     Args:
         content: an int8 file.
-        images: the calibration images, uint8 (n, h, w, 1).
+        images: the calibration images, uint8 (n, h, w, c).
         pixel_scale: the model's real input is ``images * pixel_scale``.
         expected: the float model's probabilities for these images, float32 (n, classes).
 

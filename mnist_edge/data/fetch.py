@@ -31,17 +31,35 @@ def no_progress(what: str, done: int, total: int) -> None:
     """Progress function that does nothing."""
 
 
-def cache_folder() -> Path:
-    """Folder of downloaded files, in the user's cache."""
+def cache_folder(name: str = "mnist") -> Path:
+    """Folder of a data set's downloaded files, in the user's cache."""
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("mnist-edge")) / "mnist"
+    return Path(platformdirs.user_cache_dir("mnist-edge")) / name
 
 
 def cached(roles: tuple[str, ...]) -> dict[str, Path]:
     """Paths of the files that are in the cache with the right hash, by role."""
     paths = {role: cache_folder() / FILES[role] for role in roles}
     return {role: path for role, path in paths.items() if _is_intact(path, role)}
+
+
+def cached_download(url: str, known_hash: str, dataset: str, progress: Progress) -> Path:
+    """Path of a file in the cache of a data set, downloaded if it is not there with the right hash.
+
+    Args:
+        url: of the file. known_hash: ``algorithm:hexadecimal digits``. dataset: its name. progress: see `Progress`.
+
+    Raises:
+        OSError: the server cannot be reached.
+        ValueError: the file arrived with another hash.
+    """
+    import pooch
+
+    pooch.get_logger().setLevel("WARNING")
+    name = url.rpartition("/")[2]
+    downloader = pooch.HTTPDownloader(progressbar=_PoochBar(name, progress), timeout=CONNECT_TIMEOUT_S)
+    return Path(pooch.retrieve(url, known_hash, fname=name, path=cache_folder(dataset), downloader=downloader))
 
 
 def clear_cache() -> Path:

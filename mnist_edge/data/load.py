@@ -1,19 +1,21 @@
-"""Loading of a data set from a folder of IDX files, an ``.npz`` file, the user's cache, or the network."""
+"""Loading of a data set from pictures, IDX files, an ``.npz`` file, the user's cache, or the network."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.data import fetch, idx, splits
+from mnist_edge.data import fetch, idx, named, pictures, splits
 from mnist_edge.data.catalog import BY_TEST_LABELS, FILES, TEST_ROLES, DatasetFacts
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ContentError, MissingError, UsageError
 from mnist_edge.formats import npz
+from mnist_edge.formats.model_structure import CHANNELS, FEATURES
 from mnist_edge.store.files import read_bytes
 from mnist_edge.store.manifest import sha256_of
 
@@ -33,9 +35,10 @@ def load(
     """Load a data set and split it.
 
     Args:
-        source: a folder of IDX files (plain or gzip), or an ``.npz`` file with x_train, y_train, x_test and y_test. If
-            None: the path in the environment variable ``MNIST_EDGE_DATA``; without one, MNIST from the user's cache,
-            downloaded if need be.
+        source: a folder of pictures, with a folder for each class (see `pictures.load`); a folder of IDX files (plain
+            or gzip); an ``.npz`` file with x_train, y_train, x_test and y_test; or a name, see `named`. If None: the
+            path in the environment variable ``MNIST_EDGE_DATA``; without one, MNIST from the user's cache, downloaded
+            if need be.
         split_seed: seed of the choice of validation images.
         calibration_images: number of training images for activation calibration.
         calibration_seed: seed of their choice.
@@ -50,9 +53,11 @@ def load(
     test_x, test_y = _pair(parts, "test")
     if train_x.shape[1:] != test_x.shape[1:]:
         raise ContentError(
-            f"Training images are {train_x.shape[1:3]}, test images {test_x.shape[1:3]}.", "Use files of one data set."
+            f"Training images are {train_x.shape[1:]}, test images {test_x.shape[1:]}.", "Use files of one data set."
         )
     facts = _facts(hashes, names, int(max(train_y.max(), test_y.max())) + 1)
+    if train_x.dtype != np.uint8:
+        facts = replace(facts, preprocessor=FEATURES)
     train, validation, calibration = splits.divide(train_x, train_y, split_seed, calibration_images, calibration_seed)
     return splits.Splits(
         facts.name, train, validation, calibration, splits.whole(test_x, test_y),
@@ -82,13 +87,21 @@ def _parts(
         source = Path(os.environ[ENVIRONMENT_VARIABLE])
     if source is None:
         return *_from_idx(fetch.mnist(roles, progress)), None
+    if str(source) in named.NAMES and not source.exists():
+        return named.load(str(source), roles, progress)
+    if source.is_dir() and pictures.is_picture_folder(source):
+        arrays, classes = pictures.load(source, roles, progress)
+        return arrays, _hashes(arrays), classes
     if source.is_dir():
         labels = source / LABELS_FILE
         names = tuple(labels.read_text().split("\n")) if labels.is_file() else None
         return *_from_idx(_find(source, roles)), tuple(filter(None, names)) if names else None
     if source.suffix == ".npz":
         return *_from_npz(source, roles), None
-    raise UsageError(f"{source} is neither a folder nor an .npz file.", "Name a folder of IDX files, or an .npz file.")
+    raise UsageError(
+        f"{source} is neither a folder nor an .npz file.",
+        "Name a folder of pictures or of IDX files, or an .npz file, or one of: " + ", ".join(named.NAMES),
+    )
 
 
 def _find(folder: Path, roles: tuple[str, ...]) -> dict[str, Path]:
@@ -120,18 +133,25 @@ def _from_npz(path: Path, roles: tuple[str, ...]) -> tuple[dict[str, NDArray[Any
         found = npz.arrays(read_bytes(path), (NPZ_KEYS[role] for role in roles))
         for role in roles:
             array = found[NPZ_KEYS[role]]
-            arrays[role] = _as_uint8(array) if role.endswith("images") else _as_labels(array)
+            arrays[role] = _as_inputs(array) if role.endswith("images") else _as_labels(array)
     except ValueError as error:
         raise ContentError(
             f"{path} is not a usable data set: {error}.", f"It must hold {', '.join(NPZ_KEYS.values())}."
         ) from error
-    return arrays, {role: sha256_of(np.ascontiguousarray(array).tobytes()) for role, array in arrays.items()}
+    return arrays, _hashes(arrays)
 
 
-def _as_uint8(images: NDArray[Any]) -> NDArray[np.uint8]:
-    if images.dtype == np.uint8:
+def _hashes(arrays: dict[str, NDArray[Any]]) -> dict[str, str]:
+    return {role: sha256_of(np.ascontiguousarray(array).tobytes()) for role, array in arrays.items()}
+
+
+def _as_inputs(images: NDArray[Any]) -> NDArray[Any]:
+    """Pixels, or features, which are float64 in many files."""
+    if images.dtype in (np.uint8, np.int8, np.float32):
         return images
-    raise ValueError(f"images are {images.dtype}, not uint8")
+    if images.dtype == np.float64:
+        return images.astype(np.float32)
+    raise ValueError(f"images are {images.dtype}, not uint8 (pixels), int8 or float (features)")
 
 
 def _as_labels(labels: NDArray[Any]) -> NDArray[np.int64]:
@@ -140,10 +160,17 @@ def _as_labels(labels: NDArray[Any]) -> NDArray[np.int64]:
     raise ValueError(f"labels are {labels.dtype}, not integers")
 
 
-def _pair(parts: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _pair(parts: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
     images, labels = splits.add_channel(parts[f"{part}_images"]), parts[f"{part}_labels"].astype(np.int64)
-    if images.ndim != 4 or images.shape[-1] != 1:
-        raise ContentError(f"The {part} images have shape {images.shape}.", "They must be (n, h, w) or (n, h, w, 1).")
+    if images.dtype == np.uint8 and (images.ndim != 4 or images.shape[-1] not in CHANNELS):
+        raise ContentError(
+            f"The {part} images have shape {images.shape}.", "They must be (n, h, w), (n, h, w, 1) or (n, h, w, 3)."
+        )
+    if not 2 <= images.ndim <= 4 or not np.isfinite(images).all():
+        raise ContentError(
+            f"The {part} features have shape {images.shape}, or are not finite.",
+            "They must be finite, (n, a) to (n, a, b, c).",
+        )
     if labels.shape != (len(images),) or len(labels) == 0 or labels.min() < 0:
         raise ContentError(
             f"{len(images)} {part} images and labels of shape {labels.shape} do not fit together.",

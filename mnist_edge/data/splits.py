@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,9 @@ VALIDATION_IMAGES = 5_000
 CALIBRATION_IMAGES = 512
 
 
-def add_channel(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Images (n, h, w) as (n, h, w, 1); images that have a channel axis are returned as they are."""
-    return images[..., np.newaxis] if images.ndim == 3 else images
+def add_channel(images: NDArray[Any]) -> NDArray[Any]:
+    """Images uint8 (n, h, w) as (n, h, w, 1); images that have a channel axis, and features, as they are."""
+    return images[..., np.newaxis] if images.ndim == 3 and images.dtype == np.uint8 else images
 
 
 def one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
@@ -23,16 +24,19 @@ def one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
     return np.eye(classes, dtype=np.float32)[labels]
 
 
-def image_digests(images: NDArray[np.uint8]) -> list[str]:
+def image_digests(images: NDArray[Any]) -> list[str]:
     """First 16 hexadecimal digits of each image's SHA-256: enough to find images that two sets have in common."""
     return [hashlib.sha256(image.tobytes()).hexdigest()[:16] for image in np.ascontiguousarray(images)]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (n, h, w, 1), labels int64 (n,), and their row numbers in the file they come from."""
+    """Images, labels int64 (n,), and their row numbers in the file they come from.
 
-    images: NDArray[np.uint8]
+    Images are uint8 (n, h, w, c) with c = 1 or 3, or features: float32 or int8 (n, ...).
+    """
+
+    images: NDArray[Any]
     labels: NDArray[np.int64]
     indices: NDArray[np.int64]
 
@@ -59,13 +63,12 @@ class Splits:
     calibration_seed: int
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Shape (h, w, 1) of each image."""
-        height, width, channels = self.test.images.shape[1:]
-        return (height, width, channels)
+    def image_shape(self) -> tuple[int, ...]:
+        """Shape (h, w, c) of each image, or that of a row of features."""
+        return self.test.images.shape[1:]
 
 
-def take(images: NDArray[np.uint8], labels: NDArray[np.int64], indices: NDArray[np.int64]) -> Split:
+def take(images: NDArray[Any], labels: NDArray[np.int64], indices: NDArray[np.int64]) -> Split:
     """Split of the images at ``indices``, in that order."""
     return Split(images[indices], labels[indices], indices)
 
@@ -80,13 +83,13 @@ def joined(first: Split, second: Split) -> Split:
     )
 
 
-def whole(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Split:
+def whole(images: NDArray[Any], labels: NDArray[np.int64]) -> Split:
     """Split of all images."""
     return Split(images, labels, np.arange(len(labels)))
 
 
 def divide(
-    images: NDArray[np.uint8],
+    images: NDArray[Any],
     labels: NDArray[np.int64],
     split_seed: int,
     calibration_images: int,

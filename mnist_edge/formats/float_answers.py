@@ -19,8 +19,8 @@ class FloatAnswers:
 
     Attributes:
         probabilities: of the float model for each test image, float32 (n, classes).
-        test_images_sha256: SHA-256 of the test images' bytes, uint8 (n, h, w, 1), which are not stored.
-        golden_images: of the golden set, uint8 (m, h, w, 1).
+        test_images_sha256: SHA-256 of the test images' bytes, uint8 (n, h, w, c), which are not stored.
+        golden_images: of the golden set, uint8 (m, h, w, c).
         golden_probabilities: of the float model for each image of the golden set, float32 (m, classes).
     """
 

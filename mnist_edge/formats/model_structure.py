@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, field, fields
 
 from mnist_edge.errors import ContentError
 
+OUTPUTS = ("probabilities", "logits", "sigmoid")
 METADATA_KEY = "mnist_edge"  # under which the contract is in the metadata of TFLite and ONNX files
+FEATURES = "features"  # the preprocessor of models whose input is no picture
+CHANNELS = (1, 3)  # of an image: grey; or red, green and blue, in this order
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,15 @@ class Contract:
         model: the model's name.
         class_names: one for each output, in order.
         quantization: the file's precision: ``int8``, ``float16`` or ``float32``.
-        preprocessor: the name of the conversion of a picture to pixels (see `mnist_edge.vision`).
+        preprocessor: the name of the conversion of a picture to pixels: ``digit`` or ``resize`` (see
+            `mnist_edge.vision.pictures`); ``features`` if the input is an array of real values, not a picture.
         reference_sha256: SHA-256 of ``reference.npz``, the float answers that the file is verified against.
         tool_version: the version of mnist-edge that made the file.
-        pixel_scale: the model's real input is ``pixel * pixel_scale`` for a uint8 pixel. A quantized input tensor holds
-            that real value with its own scale and zero point.
+        pixel_scale: the model's real input is ``pixel * pixel_scale`` for a uint8 pixel; 1 for features. A
+            quantized input tensor holds that real value with its own scale and zero point.
         layout: order of the input's dimensions; only ``NHWC`` is known.
-        output: ``probabilities`` or ``logits``.
+        output: ``probabilities`` or ``logits`` of the classes, or ``sigmoid``: the probability of the second of two
+            classes, as the file's only value.
     """
 
     model: str
@@ -103,10 +108,10 @@ class Contract:
             raise ContentError(
                 "The metadata that mnist-edge wrote into this file is damaged.", "Export the file again."
             ) from error
-        if contract.layout != "NHWC" or contract.output not in ("probabilities", "logits"):
+        if contract.layout != "NHWC" or contract.output not in OUTPUTS:
             raise ContentError(
                 f"The file declares layout {contract.layout!r} and output {contract.output!r}.",
-                "This version knows NHWC, and probabilities or logits: upgrade mnist-edge.",
+                f"This version knows NHWC, and {', '.join(OUTPUTS)}: upgrade mnist-edge.",
             )
         return contract
 

@@ -47,9 +47,12 @@ def check(file: ModelStructure, allowed: frozenset[str]) -> None:
         )
     for tensor in file.tensors:
         _check_tensor(tensor)
-    for tensor, ranks in ((file.inputs[0], (3, 4)), (file.outputs[0], (2,))):
+    for tensor, ranks in ((file.inputs[0], (2, 3, 4)), (file.outputs[0], (2,))):
         if len(tensor.shape) not in ranks or -1 in tensor.shape[1:] or tensor.dtype not in _ITEM_BYTES:
-            _refuse(f"{tensor.name} is {tensor.dtype} {tensor.shape}", "It must be a classifier of grey images.")
+            _refuse(
+                f"{tensor.name} is {tensor.dtype} {tensor.shape}",
+                "It must take one array and return one row of values.",
+            )
     _check_order(file, allowed)
 
 

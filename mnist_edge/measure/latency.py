@@ -87,7 +87,7 @@ def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) ->
 
     Args:
         session: an open model file.
-        images: uint8 (n, h, w, 1), at least one batch.
+        images: uint8, of the shape of the session's images, at least one batch.
         config: number of calls, duration and batch size.
 
     Returns:
@@ -162,7 +162,7 @@ def pictures(session: Session, batch: int) -> NDArray[np.uint8]:
     if path.is_file():
         images = Golden.from_bytes(session.file.companion(path.name)).images
     else:
-        images = np.random.default_rng(0).integers(0, 256, (64, *session.image_shape, 1), np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, (64, *session.image_shape), np.uint8)
     return np.resize(images, (max(len(images), batch), *images.shape[1:]))
 
 

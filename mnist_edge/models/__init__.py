@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError, UsageError, printable, suggest
+from mnist_edge.formats.model_structure import CHANNELS
 from mnist_edge.models import cnn, dense
 from mnist_edge.models.backend import import_keras
 from mnist_edge.store.manifest import KERAS_NAME
@@ -98,17 +99,17 @@ def saved(model: Any) -> bytes:
 
 
 def require_classifier(model: Any, path: Path) -> None:
-    """Check that a model is a classifier of grey images.
+    """Check that a model is a classifier of grey or colour images.
 
     Args:
         model: a Keras model.
         path: of its file, for the message.
 
     Raises:
-        ContentError: the model is not built, or does not take one input (n, h, w) or (n, h, w, 1) and return one output
-            (n, classes).
+        ContentError: the model is not built, or does not take one input (n, h, w), (n, h, w, 1) or (n, h, w, 3) and
+            return one output (n, classes).
     """
-    remedy = "It must take one input (n, h, w, 1) and return one output (n, classes)."
+    remedy = "It must take one input (n, h, w, 1) or (n, h, w, 3) and return one output (n, classes)."
     # Keras objects have no static types, and a file may contain a layer that is not a model.
     if not getattr(model, "layers", None) or not model.built:
         raise ContentError(f"{path} has no layers, or is not built.", f"{remedy} Begin it with keras.Input((h, w, 1)).")
@@ -118,8 +119,10 @@ def require_classifier(model: Any, path: Path) -> None:
         raise ContentError(f"{path} takes and returns {shapes}, which is no image classifier.", remedy)
     if model.inputs[0].dtype == "string":
         raise ContentError(f"{path} takes strings, which is no image classifier.", remedy)
-    if len(shapes[0]) == 4 and shapes[0][-1] != 1:
-        raise ContentError(f"{path} takes {shapes[0][-1]} channels.", "One channel (grey) is supported.")
+    if len(shapes[0]) == 4 and shapes[0][-1] not in CHANNELS:
+        raise ContentError(
+            f"{path} takes {shapes[0][-1]} channels.", "One channel (grey) or three (red, green, blue) are supported."
+        )
 
 
 def pixel_scale(model: Any) -> float:
@@ -136,7 +139,7 @@ def outputs(model: Any, images: NDArray[np.uint8], batch_size: int = 500) -> NDA
 
     Args:
         model: a Keras model.
-        images: uint8 (n, h, w, 1).
+        images: uint8 (n, h, w, c).
         batch_size: number of images in one call of the model.
 
     Returns:

@@ -64,7 +64,7 @@ def compare(
     Args:
         float_answers: the float model's probabilities (n, classes) for these images.
         session: the file to judge.
-        images: uint8 (n, h, w, 1).
+        images: uint8 (n, h, w, c).
         labels: int64 (n,).
         gate: the margins; the default margins if None.
 

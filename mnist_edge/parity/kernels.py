@@ -25,7 +25,7 @@ def compare_kernels(
 
     Args:
         judged: sessions of one file with their answers, float32 (n, classes); the others are compared with the first.
-        images: uint8 (n, h, w, 1). Judged engines are compared on all images, other kernels on the first thousand.
+        images: uint8 (n, h, w, c). Judged engines are compared on all images, other kernels on the first thousand.
         threads: number of threads of each engine.
     """
     if not judged:

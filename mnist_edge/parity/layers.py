@@ -28,7 +28,7 @@ def layer_errors(file: ModelFile, images: NDArray[np.uint8]) -> list[LayerError]
 
     Args:
         file: an int8 file with its float export next to it.
-        images: uint8 (n, h, w, 1); the first 64 are used.
+        images: uint8 (n, h, w, c); the first 64 are used.
 
     Raises:
         UsageError: there is no float export next to the file, or the file's format has no tracer.

@@ -21,7 +21,7 @@ def render(evaluations: Sequence[Evaluation], images: NDArray[np.uint8], class_n
 
     Args:
         evaluations: of any files on the same images.
-        images: the test images, uint8 (n, h, w, 1).
+        images: the test images, uint8 (n, h, w, c).
         class_names: a name for each class.
     """
     parts = ["<h1>Evaluation on the test images</h1>"]
@@ -49,7 +49,7 @@ def _tile(item: Mistake, images: NDArray[np.uint8], names: Sequence[str]) -> tup
     """Image, alternative text and caption of a mistake; an answer of -1 stands for NaN."""
     answer = names[item.answer] if item.answer >= 0 else "not a number"
     return (
-        images[item.index, ..., 0],
+        images[item.index],
         f"test image {item.index}, label {names[item.label]}",
         f"#{item.index}, label {escape(names[item.label])}<br>answer {escape(answer)} ({item.confidence:.2f})",
     )

@@ -39,7 +39,7 @@ def render(
 
     Args:
         verdicts: on the files of one model.
-        images: the test images, uint8 (n, h, w, 1).
+        images: the test images, uint8 (n, h, w, c).
         class_names: a name for each class.
         provenance: manifest entries by file name.
         accuracy_ci95: 95 % confidence interval of the accuracy, as fractions, a report of ``verdicts``.
@@ -133,7 +133,7 @@ def _gallery(item: ParityReport, changes: Changes, images: NDArray[np.uint8], na
     shown = sorted(changes.flips, key=lambda flip: -flip.margin_before)[:GALLERY]
     tiles = (
         (
-            images[flip.index, ..., 0],
+            images[flip.index],
             f"test image {flip.index}, label {names[flip.label]}",
             f"#{flip.index}, label {escape(names[flip.label])}<br>float: {escape(names[flip.before])}, margin "
             f"{flip.margin_before:.3f}<br>now: {coloured(flip.after == flip.label, names[flip.after])}, margin "

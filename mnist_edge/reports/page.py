@@ -85,15 +85,15 @@ def confusion(title: str, counts: Sequence[Sequence[int]], names: Sequence[str])
 
 
 def gallery(tiles: Iterable[tuple[NDArray[np.uint8], str, str]]) -> str:
-    """HTML list of images: each tile is pixels uint8 (h, w), an alternative text, and a caption in HTML."""
+    """HTML list of images: each tile is pixels uint8 (h, w, c), an alternative text, and a caption in HTML."""
     made = "".join(f'<li><img src="{png(image)}" alt="{escape(alt)}">{text}</li>' for image, alt, text in tiles)
     return f'<ul class="gallery">{made}</ul>'
 
 
 def png(image: NDArray[np.uint8]) -> str:
-    """Data URI of a PNG of an image uint8 (h, w)."""
+    """Data URI of a PNG of an image, uint8 (h, w), (h, w, 1) or (h, w, 3)."""
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
+    Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(stream, "PNG")
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -57,7 +57,7 @@ def _is_regular(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Seen:
-    """A prediction, and the network's input for it: uint8, shape (h, w); None if the network was not run."""
+    """A prediction, and the network's input for it: uint8, (h, w) or (h, w, 3); None if the network was not run."""
 
     prediction: Prediction
     pixels: NDArray[np.uint8] | None = None
@@ -79,7 +79,8 @@ def predict_picture(
         At least one prediction. It has ``error`` if the picture cannot be read, ``reason`` if it has no label.
     """
     try:
-        picture = read_picture(Path(name) if content is None else content, name)
+        colour = len(session.image_shape) == 3
+        picture = read_picture(Path(name) if content is None else content, name, colour=colour)
     except MnistEdgeError as error:
         return [Seen(Prediction(name, error=error.cause))]
     preprocessor = RAW if raw else session.contract.preprocessor
@@ -92,7 +93,7 @@ def predict_picture(
 
 
 def grids_of(found: Sequence[Found]) -> NDArray[np.uint8]:
-    """The network's inputs for the digits found in a picture, uint8, shape (n, h, w).
+    """The network's inputs for the digits found in a picture, uint8, (n, h, w) or (n, h, w, 3).
 
     First one input for each digit; then two for each digit that may be turned and whose input is square: the input
     turned by a quarter in either direction.
@@ -170,7 +171,9 @@ def judge_found(
 
 
 def as_text(pixels: NDArray[np.uint8]) -> str:
-    """An image, uint8, shape (h, w), as text for a terminal, with two characters per pixel."""
+    """An image, uint8, (h, w) or (h, w, 3), as text for a terminal, with two characters per pixel."""
+    if pixels.ndim == 3:
+        pixels = pixels.mean(axis=2).astype(np.uint8)
     rows: list[list[int]] = pixels.tolist()  # Python integers, because the product below overflows uint8 in numpy 2
     return "\n".join("".join(SHADES[value * len(SHADES) // 256] * 2 for value in row).rstrip() for row in rows)
 

@@ -25,7 +25,7 @@ class Golden:
     """The golden set of a model file: images, and the stored answers. The attributes are the arrays of an NPZ file.
 
     Attributes:
-        images: uint8 (n, h, w, 1).
+        images: uint8 (n, h, w, c).
         reference: the float model's probabilities, float32 (n, classes).
         engines: names of the engines of the build machine.
         probabilities: the file's probabilities on each of these engines, float32 (engines, n, classes).

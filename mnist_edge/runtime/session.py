@@ -1,4 +1,4 @@
-"""Sessions: a model file on an engine, which takes uint8 images and returns float32 probabilities."""
+"""Sessions: a model file on an engine, which takes uint8 images, or features, and returns float32 probabilities."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError, suggest
 from mnist_edge.formats import METADATA_KEY, Contract
 from mnist_edge.formats.foreign import not_runnable
-from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, softmax
+from mnist_edge.formats.model_structure import CHANNELS, FEATURES
+from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, quantize, softmax
 from mnist_edge.runtime import choice, trial
 from mnist_edge.runtime.engines import ENGINES
 from mnist_edge.runtime.engines.interface import DirectAnswers, Program
@@ -27,7 +28,8 @@ T = TypeVar("T")
 # Number of images in one call of an engine.
 BATCH = 64
 DEFAULT_THREADS = 1
-_UINT8 = np.dtype(np.uint8)
+_UINT8, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
+UNKNOWN = "unknown"  # precision of a file that mnist-edge did not make
 
 
 class Session:
@@ -45,7 +47,9 @@ class Session:
         output_step: difference of two neighbouring values of the integer output; None for a float output.
         verified: whether a manifest names the hash of the file.
         temperature: of the confidence calibration, see `mnist_edge.runtime.confidence`; None if it is unknown.
-        image_shape: (h, w) of the images. classes: number of classes.
+        takes_images: whether the input is an image: grey, or with three channels.
+        image_shape: (h, w) of grey images, (h, w, 3) of images in colour; the input's shape if it is no image.
+        classes: number of classes.
     """
 
     def __init__(self, file: ModelFile, engine: str, threads: int, reason: str) -> None:
@@ -62,14 +66,23 @@ class Session:
         self._threads = threads
         self._pool_and_programs: tuple[ThreadPoolExecutor, list[Program]] | None = None
         shape = program.input.shape
-        if len(shape) not in (2, 3) or len(program.output.shape) != 1 or min(*shape, *program.output.shape) < 1:
+        if len(shape) not in (1, 2, 3) or len(program.output.shape) != 1 or min(*shape, *program.output.shape) < 1:
             raise ContentError(
-                f"{path} takes {shape} and returns {program.output.shape}.", "It must be a classifier of grey images."
+                f"{path} takes {shape} and returns {program.output.shape}.",
+                "It must take one array and return one row of values.",
             )
-        self.image_shape = shape[:2]
-        self.classes = program.output.shape[0]
+        self.image_shape = shape[:2] if shape[2:] == (1,) else shape
         self.output_step = program.output.scale
-        self.contract = _contract(program, path.stem, self.classes)
+        self.contract = _contract(program, path.stem)
+        is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in CHANNELS)
+        self.takes_images = is_image and self.contract.preprocessor != FEATURES
+        features = (
+            () if self.takes_images and self.contract.quantization != UNKNOWN else (_FLOAT32, program.input.dtype)
+        )
+        # The dtypes that `predict` takes: pixels, and real values or integers on the input's own grid.
+        self._dtypes = (*((_UINT8,) if self.takes_images else ()), *features)
+        self._is_sigmoid = self.contract.output == "sigmoid"
+        self.classes = 2 if self._is_sigmoid else program.output.shape[0]
         if len(self.contract.class_names) != self.classes:
             raise ContentError(
                 f"{path} names {len(self.contract.class_names)} classes and returns {self.classes}.", "Export it again."
@@ -79,7 +92,7 @@ class Session:
         # Real value of each of the 256 values of an 8-bit output, by its bit pattern; None for other outputs.
         self._values = _answer_values(program.output)
         self._is_logits = self.contract.output == "logits"
-        self._takes_pixels = self._lookup is None and not self._is_logits
+        self._takes_pixels = self._lookup is None and self.contract.output == "probabilities"
         direct = self._direct_answers(program)
         self._one = None if direct is None else direct.one
         self._one_image = {(1, *self.image_shape), (1, *self.image_shape, 1)}
@@ -88,7 +101,9 @@ class Session:
         """Class probabilities for a batch.
 
         Args:
-            images: uint8, shape (n, h, w) or (n, h, w, 1), 0 = background.
+            images: uint8 pixels, shape (n, h, w) or (n, h, w, 1), 0 = background, or (n, h, w, 3). Inputs that are no
+                images, and those of files without a contract, may be float32 real values, or integers of the input's
+                own dtype, which the file takes as they are.
 
         Returns:
             float32, shape (n, classes). Rows sum to 1 up to the rounding of the file's output.
@@ -98,12 +113,10 @@ class Session:
         """
         if images.shape in self._one_image and images.dtype == _UINT8:  # a shortcut, because the checks below take time
             return self._one(images) if self._one else self._infer(self._program, images)
-        height, width = self.image_shape
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[1:] not in (
-            (height, width), (height, width, 1),
-        ):  # fmt: skip
+        if images.dtype not in self._dtypes or images.shape[1:] not in (self.image_shape, self._program.input.shape):
+            sizes = ", ".join(map(str, self.image_shape))
             raise ImageShapeError(
-                f"Images are {images.dtype} {images.shape}; {self.path.name} takes uint8 (n, {height}, {width}).",
+                f"Images are {images.dtype} {images.shape}; {self.path.name} takes {self._dtypes[0]} (n, {sizes}).",
                 "Resize and convert them first.",
             )
         answers = np.empty((len(images), self.classes), np.float32)
@@ -118,7 +131,7 @@ class Session:
 
     def _fill(self, program: Program, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
         direct = self._direct_answers(program)
-        if direct is not None:
+        if direct is not None and images.dtype == _UINT8:
             direct.batch(images, answers)
             return
         step = BATCH if program.batched else 1
@@ -136,13 +149,19 @@ class Session:
             self._pool_and_programs = ThreadPoolExecutor(self._threads, "mnist-edge"), programs
         return self._pool_and_programs
 
-    def _infer(self, program: Program, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _infer(self, program: Program, images: NDArray[Any]) -> NDArray[np.float32]:
         batch = images.reshape(-1, *program.input.shape)
-        answer = program.run(batch if self._lookup is None else self._lookup.take(batch))
+        if self.takes_images and batch.dtype == _UINT8:
+            batch = batch if self._lookup is None else self._lookup.take(batch)
+        elif batch.dtype != program.input.dtype:
+            batch = _on_grid(batch, program.input)
+        answer = program.run(batch)
         if self._values is not None:
             answer = self._values.take(answer.view(_UINT8))
         elif program.output.scale is not None:
             answer = dequantize(answer, program.output.scale, program.output.zero_point)
+        if self._is_sigmoid:
+            return np.concatenate([1 - answer, answer], axis=1)
         return softmax(answer) if self._is_logits else answer
 
 
@@ -244,13 +263,22 @@ def _with_path(path: Path, action: Callable[[], T]) -> T:
         raise type(error)(f"{path}: {error.cause}", error.remedy) from error
 
 
-def _contract(program: Program, stem: str, classes: int) -> Contract:
-    """The contract in the file, or a default one."""
+def _contract(program: Program, stem: str) -> Contract:
+    """The contract in the file, or a default one, by which a single value is a sigmoid."""
     text = program.metadata.get(METADATA_KEY)
     if text is not None:
         return Contract.from_text(text)
-    names = tuple(map(str, range(classes)))
-    return Contract(stem, names, "unknown", "resize", reference_sha256="", tool_version="")
+    values = program.output.shape[0]
+    output = "sigmoid" if values == 1 else "probabilities"
+    names = tuple(map(str, range(max(values, 2))))
+    return Contract(stem, names, UNKNOWN, "resize", reference_sha256="", tool_version="", output=output)
+
+
+def _on_grid(values: NDArray[np.float32], port: Port) -> NDArray[Any]:
+    """Real values, float32, as an input's dtype; those of an integer input are put on its grid."""
+    if port.scale is None:
+        return values.astype(port.dtype)
+    return quantize(values, port.scale, port.zero_point, port.dtype)
 
 
 def _answer_values(port: Port) -> NDArray[np.float32] | None:

@@ -90,7 +90,7 @@ class FoundImage(msgspec.Struct, frozen=True):
     """One digit found in a picture; the fields are those of `vision.digit.Found`.
 
     Attributes:
-        pixels: the network's input, uint8 in C order, shape (h, w) of the grid.
+        pixels: the network's input, uint8 in C order, of the grid's ``image_shape``.
         box: the digit's place in the picture, in pixels: left, top, width, height.
         as_is: whether the picture itself is the network's input.
         may_be_turned: whether the digit may be turned by a quarter.
@@ -171,8 +171,8 @@ def _read_picture(job: PictureJob, exclusive: Exclusive) -> Pictures:
 
 def _find_digits(job: PictureJob, content: bytes, max_pixels: int) -> Pictures:
     try:
-        picture = read_picture(content, job.name, max_pixels=max_pixels)
-        found = prepare(picture, job.grid.preprocessor, (job.grid.height, job.grid.width), job.multi)
+        picture = read_picture(content, job.name, colour=job.grid.channels > 1, max_pixels=max_pixels)
+        found = prepare(picture, job.grid.preprocessor, job.grid.image_shape, job.multi)
     except NoDigit as reason:
         return Pictures([], str(reason))
     except PictureTooLargeError:

@@ -221,8 +221,8 @@ class Models:
         self._check(path, first)
         if sha256_of_file(path) != sha256:
             raise ContentError(f"{path} was replaced while it was opened.", "It is opened again.")
-        height, width = first.image_shape
-        grid = Grid(height, width, self._limits.images_of(first.classes), first.contract.preprocessor)
+        height, width, channels = (*first.image_shape, 1)[:3]
+        grid = Grid(height, width, channels, self._limits.images_of(first.classes), first.contract.preprocessor)
         return LoadedModel(
             name=name,
             path=path,
@@ -245,7 +245,7 @@ class Models:
         )
 
     def _check(self, path: Path, session: Session) -> None:
-        if len(session.image_shape) != 2:
+        if not session.takes_images:
             raise UsageError(f"{path} takes no pictures.", "Serve an image classifier.")
         if golden_path(path).is_file() and not run_selftest(session).passed:
             raise ContentError(

@@ -25,23 +25,29 @@ class Grid(msgspec.Struct, frozen=True):
 
     Attributes:
         height, width: size of an image, in pixels.
+        channels: 1 for grey images, 3 for red, green and blue.
         images: largest number of images in one request.
         preprocessor: name of the preprocessor that makes an image of a picture.
     """
 
     height: int
     width: int
+    channels: int
     images: int
     preprocessor: str
 
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(h, w) of grey images, (h, w, 3) of images in colour."""
+        return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
+
     def pixels(self, count: int) -> int:
-        """Number of pixels of ``count`` images."""
-        return count * self.height * self.width
+        """Number of values of ``count`` images: pixels times channels."""
+        return count * self.height * self.width * self.channels
 
     def accepts(self, shape: Sequence[int]) -> bool:
-        """Whether a tensor of this shape is a batch of images: (n, h, w) or (n, h, w, 1)."""
-        size = (self.height, self.width)
-        return len(shape) > 0 and tuple(shape[1:]) in (size, (*size, 1))
+        """Whether a tensor of this shape is a batch of images: (n, h, w, channels), or (n, h, w) of grey images."""
+        return len(shape) > 0 and tuple(shape[1:]) in (self.image_shape, (self.height, self.width, self.channels))
 
 
 class ImageRequest(msgspec.Struct, frozen=True):
@@ -49,7 +55,7 @@ class ImageRequest(msgspec.Struct, frozen=True):
 
     Attributes:
         count: number of images.
-        pixels: uint8 in C order, shape (count, h, w).
+        pixels: uint8 in C order, shape (count, h, w) or (count, h, w, 3).
         pictures: contents of picture files (PNG, JPEG, …).
         request_id: identifier to repeat in the response.
         classification: number of best classes to return in place of all probabilities.
@@ -69,8 +75,8 @@ class ImageRequest(msgspec.Struct, frozen=True):
     version: str = ""
 
     def images(self, grid: Grid) -> NDArray[np.uint8]:
-        """The pixels as an array, uint8, shape (count, h, w)."""
-        return np.frombuffer(self.pixels, np.uint8).reshape(self.count, grid.height, grid.width)
+        """The pixels as an array, uint8, shape (count, h, w) or (count, h, w, 3)."""
+        return np.frombuffer(self.pixels, np.uint8).reshape(self.count, *grid.image_shape)
 
 
 def check_count(count: int, grid: Grid) -> None:
@@ -93,7 +99,11 @@ def check_structure(content: bytes, grid: Grid) -> None:
     """
     spare = 1000
     lists = grid.images * (1 + grid.height + grid.height * grid.width) + spare
-    if content.count(b"[") > lists or content.count(b",") > 2 * lists or content.count(b"{") > grid.images + spare:
+    if (
+        content.count(b"[") > lists
+        or content.count(b",") > (1 + grid.channels) * lists
+        or content.count(b"{") > grid.images + spare
+    ):
         raise RequestRefusedError(413, f"The body holds more values than {grid.images} images have.")
 
 

@@ -179,7 +179,7 @@ class Service:
 
         Args:
             loaded: the model.
-            images: uint8, shape (n, h, w).
+            images: uint8, shape (n, h, w) or (n, h, w, 3).
             is_disconnected: tells whether the client has disconnected.
 
         Returns:
@@ -212,8 +212,8 @@ class Service:
 
 
 def image_of(loaded: LoadedModel, pixels: bytes) -> NDArray[np.uint8]:
-    """One image as an array, uint8, shape (h, w)."""
-    return np.frombuffer(pixels, np.uint8).reshape(loaded.grid.height, loaded.grid.width)
+    """One image as an array, uint8, shape (h, w) or (h, w, 3)."""
+    return np.frombuffer(pixels, np.uint8).reshape(loaded.grid.image_shape)
 
 
 def found_in(loaded: LoadedModel, pictures: Pictures) -> list[Found]:

@@ -92,9 +92,10 @@ def _images(values: msgspec.Raw, grid: Grid, columns: bool) -> ImageRequest:
 
 
 def _shape(values: msgspec.Raw, grid: Grid, first: tuple[int | None, ...]) -> tuple[int | None, ...]:
-    """The expected shape. It ends with a channel dimension if ``values`` is nested deep enough to have one."""
+    """The expected shape. That of grey images has a channel dimension if ``values`` is nested deep enough for one."""
     size = (*first, grid.height, grid.width)
-    return (*size, 1) if _begins_with(values, b"[" * (len(size) + 1)) else size
+    has_channels = grid.channels > 1 or _begins_with(values, b"[" * (len(size) + 1))
+    return (*size, grid.channels) if has_channels else size
 
 
 def _begins_with(values: msgspec.Raw, characters: bytes) -> bool:
@@ -120,7 +121,7 @@ def metadata(loaded: LoadedModel) -> dict[str, Any]:
         return {"dtype": dtype, "tensor_shape": {"dim": dims, "unknown_rank": False}, "name": name}
 
     definition = {
-        "inputs": {"image": tensor("image", "DT_UINT8", loaded.grid.height, loaded.grid.width, 1)},
+        "inputs": {"image": tensor("image", "DT_UINT8", loaded.grid.height, loaded.grid.width, loaded.grid.channels)},
         "outputs": {"probabilities": tensor("probabilities", "DT_FLOAT", loaded.classes)},
         "method_name": "tensorflow/serving/predict",
     }

@@ -1,7 +1,7 @@
 """The Open Inference Protocol, version 2, over HTTP, as in KServe and Triton, with Triton's binary tensors.
 
 Written from the public descriptions of the protocol (github.com/kserve/open-inference-protocol) and of Triton's
-extensions. A model's input is ``image`` (UINT8, [n, h, w, 1], images of the network's input size) or ``picture``
+extensions. A model's input is ``image`` (UINT8, [n, h, w, c], images of the network's input size) or ``picture``
 (BYTES, [n], picture files that the model's preprocessor reads); its output is ``probabilities`` (FP32, [n, classes]).
 """
 
@@ -159,7 +159,9 @@ def check_image(datatype: str, shape: list[int], grid: Grid) -> None:
     if datatype not in DTYPES:
         raise RequestRefusedError(400, f"The datatype of {IMAGE!r} is UINT8.")
     if not grid.accepts(shape):
-        raise RequestRefusedError(400, f"The shape is {shape}; [n, {grid.height}, {grid.width}, 1] is expected.")
+        raise RequestRefusedError(
+            400, f"The shape is {shape}; [n, {grid.height}, {grid.width}, {grid.channels}] is expected."
+        )
     check_count(shape[0], grid)
 
 
@@ -254,7 +256,11 @@ def metadata(loaded: LoadedModel) -> dict[str, Any]:
         "versions": [str(loaded.version)],
         "platform": f"mnist-edge_{loaded.engine}",
         "inputs": [
-            {"name": IMAGE, "datatype": "UINT8", "shape": [-1, loaded.grid.height, loaded.grid.width, 1]},
+            {
+                "name": IMAGE,
+                "datatype": "UINT8",
+                "shape": [-1, loaded.grid.height, loaded.grid.width, loaded.grid.channels],
+            },
             {"name": PICTURE, "datatype": "BYTES", "shape": [-1]},
         ],
         "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, loaded.classes]}],

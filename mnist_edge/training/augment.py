@@ -66,12 +66,12 @@ def augment(images: Any, ranges: Augmentation, seed: Any) -> Any:
     """Change a batch of images at random.
 
     Args:
-        images: uint8 tensor (n, h, w, 1).
+        images: uint8 tensor (n, h, w, c).
         ranges: ranges of the changes.
         seed: int tensor (2,).
 
     Returns:
-        float32 tensor (n, h, w, 1) in [0, 255].
+        float32 tensor (n, h, w, c) in [0, 255].
     """
     import tensorflow as tf
 
@@ -127,14 +127,16 @@ def _smooth_field(height: int, width: int) -> NDArray[np.float32]:
 
 
 def _sample(images: Any, x: Any, y: Any) -> Any:
-    """Bilinear samples at positions (x, y), float32 (n, h, w, 1); pixels outside of an image are 0.
+    """Bilinear samples at positions (x, y), float32 (n, h, w, c); pixels outside of an image are 0.
 
     Args:
-        images: uint8 (n, h, w, 1). x, y: float32 (n, h * w).
+        images: uint8 (n, h, w, c). x, y: float32 (n, h * w).
     """
     import tensorflow as tf
 
-    count, (height, width) = tf.shape(images)[0], images.shape[1:3]
+    count, (height, width, channels) = tf.shape(images)[0], images.shape[1:]
+    if channels > 1:
+        return tf.concat([_sample(images[..., at : at + 1], x, y) for at in range(channels)], axis=-1)
     padded = tf.pad(tf.cast(images[..., 0], tf.int32), ((0, 0), (1, 2), (1, 2)))
     # The four neighbours of a position are packed as bytes of one integer, so that one gather reads all four.
     corners = (padded[:, :-1, :-1], padded[:, :-1, 1:], padded[:, 1:, :-1], padded[:, 1:, 1:])

@@ -17,7 +17,7 @@ from mnist_edge.errors import ContentError, MnistEdgeError, PictureTooLargeError
 from mnist_edge.store.files import read_bytes
 from mnist_edge.vision.containers import Container, inspect
 from mnist_edge.vision.digit import Found, find_digit, find_digits
-from mnist_edge.vision.grey import to_grey
+from mnist_edge.vision.modes import convert
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -38,8 +38,8 @@ KEPT = 1280
 ORIGINAL_SIZE = "original_size"
 
 
-def read_picture(source: Path | bytes, name: str = "", *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Read a picture as grey values (mode L, 0 to 255), upright by its EXIF orientation.
+def read_picture(source: Path | bytes, name: str = "", *, colour: bool = False, max_pixels: int = MAX_PIXELS) -> Image:
+    """Read a picture as values from 0 to 255, grey (mode L) or in colour (mode RGB), upright by its EXIF orientation.
 
     Reads the first frame of a PNG, JPEG, WebP, GIF, BMP, TIFF or PNM file. Transparent pictures are put on a background
     with which their opaque parts contrast. A picture whose longest side is twice `KEPT` or more is reduced; then
@@ -48,6 +48,7 @@ def read_picture(source: Path | bytes, name: str = "", *, max_pixels: int = MAX_
     Args:
         source: a file, or a file's bytes.
         name: the picture's name in messages; the path if empty.
+        colour: whether to return red, green and blue.
         max_pixels: largest number of pixels. A format that takes more than `BYTES_PER_PIXEL` bytes per pixel to decode
             (WebP, some JPEG and TIFF files) is limited to ``max_pixels * BYTES_PER_PIXEL`` bytes, so to fewer pixels.
 
@@ -61,7 +62,7 @@ def read_picture(source: Path | bytes, name: str = "", *, max_pixels: int = MAX_
     try:
         container = inspect(content)
         _check_size(container, name, max_pixels)
-        return _decoded(container)
+        return _decoded(container, "RGB" if colour else "L")
     except MnistEdgeError:
         raise
     except MemoryError:
@@ -90,8 +91,8 @@ def import_decoders() -> None:
         importlib.import_module(module)
 
 
-def _decoded(container: Container) -> Image:
-    """The picture in mode L, reduced and upright."""
+def _decoded(container: Container, mode: str) -> Image:
+    """The picture in mode L or RGB, reduced and upright."""
     from PIL import Image as Pil
 
     if container.format in _PLUGINS:
@@ -100,18 +101,18 @@ def _decoded(container: Container) -> Image:
         if picture.size != (container.width, container.height):
             raise ValueError
         scale = next(scale for scale in (8, 4, 2, 1) if max(picture.size) // scale >= KEPT or scale == 1)
-        # Only the JPEG decoder heeds this: it decodes to grey, and to a fraction of the size.
-        picture.draft("L", (max(1, picture.width // scale), max(1, picture.height // scale)) if scale > 1 else None)
+        # Only the JPEG decoder heeds this: it decodes to this mode, and to a fraction of the size.
+        picture.draft(mode, (max(1, picture.width // scale), max(1, picture.height // scale)) if scale > 1 else None)
         picture.load()
-        grey = to_grey(picture, max(1, max(picture.size) // KEPT))
+        decoded = convert(picture, mode, max(1, max(picture.size) // KEPT))
     size = container.width, container.height
     turned = _TURNS[container.orientation]
-    reduced = grey.size != size
+    reduced = decoded.size != size
     if turned is not None:
-        grey = grey.transpose(Pil.Transpose[turned])
+        decoded = decoded.transpose(Pil.Transpose[turned])
         size = size if container.orientation < _FIRST_SIDEWAYS else size[::-1]
-    grey.info = {ORIGINAL_SIZE: size} if reduced else {}
-    return grey
+    decoded.info = {ORIGINAL_SIZE: size} if reduced else {}
+    return decoded
 
 
 # Plug-ins that Pillow does not import by itself at first. If one were missing, Pillow would import all its plug-ins.
@@ -133,19 +134,20 @@ _FIRST_SIDEWAYS = 5
 
 
 def prepare(picture: Image, preprocessor: str, image_shape: tuple[int, ...], multi: bool = False) -> list[Found]:
-    """Prepare a grey picture for a network.
+    """Prepare a picture for a network.
 
-    ``digit`` finds the digit and normalizes it as MNIST's images are (see `digit`); ``resize`` scales the whole
-    picture.
+    ``digit`` finds the digit in a grey picture and normalizes it as MNIST's images are (see `digit`); ``resize`` scales
+    the whole picture by Lanczos interpolation to the height and the width of the input, without cropping.
 
     Args:
         picture: from `read_picture`.
         preprocessor: one of `PREPROCESSORS`.
-        image_shape: (h, w) of the model's input.
+        image_shape: of the model's input: (h, w) for a grey picture, (h, w, 3) for one in colour.
         multi: find every digit, in reading order; with ``digit`` only.
 
     Returns:
-        Pixels, uint8 (h, w), 0 for the background, each with its box in the original picture.
+        Pixels, uint8, of the shape of the input, 0 for the background of a digit, each with its box in the original
+        picture.
 
     Raises:
         NoDigit: ``digit`` found none; the message is the reason.
@@ -155,12 +157,12 @@ def prepare(picture: Image, preprocessor: str, image_shape: tuple[int, ...], mul
 
     if preprocessor not in PREPROCESSORS:
         raise UsageError(f"The model wants the preprocessor {preprocessor!r}.", "Upgrade mnist-edge.")
-    height, width = image_shape
+    height, width = image_shape[:2]
     pixels = np.asarray(picture, np.uint8)
     if preprocessor == "digit":
         found = find_digits(pixels, (height, width)) if multi else [find_digit(pixels, (height, width))]
         return [_in_original(item, picture) for item in found]
-    if pixels.shape != (height, width):
+    if pixels.shape[:2] != (height, width):
         pixels = np.asarray(Pil.fromarray(pixels).resize((width, height), Pil.Resampling.LANCZOS), np.uint8)
     return [Found(pixels, (0, 0, *picture.info.get(ORIGINAL_SIZE, picture.size)))]
 

@@ -105,7 +105,7 @@ def _check_sample(target: Path) -> None:
 
 
 def _write_sample(target: Path, source: DataSource, progress: Progress) -> Sample:
-    """Write an image as a grey PNG of its own size. A picture that someone else made is not replaced.
+    """Write an image as a PNG of its own size. A picture that someone else made is not replaced.
 
     Only for a picture nothing is downloaded: without a network, that fails only after a minute.
     """
@@ -137,5 +137,5 @@ def _png(image: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
     stream = io.BytesIO()
-    Image.fromarray(image.squeeze(axis=-1)).save(stream, "PNG")
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "PNG")
     return stream.getvalue()

@@ -87,9 +87,10 @@ def _evaluate_keras(path: Path, test: Split) -> Evaluation:
     from mnist_edge.training.reference import are_logits
 
     model = models.load(path)
-    if tuple(model.inputs[0].shape[1:3]) != test.images.shape[1:3]:
+    taken = tuple(model.inputs[0].shape[1:])
+    if taken not in (test.images.shape[1:], test.images.shape[1:3]) or (len(taken) == 2 and test.images.shape[3] != 1):
         raise ImageShapeError(
-            f"{path} takes {model.inputs[0].shape[1:3]}, the test images are {test.images.shape[1:3]}.",
+            f"{path} takes {taken}, the test images are {test.images.shape[1:]}.",
             "Name the model's own data set with --data.",
         )
     answers = models.outputs(model, test.images)
@@ -100,7 +101,7 @@ def _write_page(target: Path, evaluations: Sequence[Evaluation], images: NDArray
     """Write the page with confusion matrices and mistakes.
 
     Args:
-        target: the page's path. evaluations: of files on the same images. images: these, uint8 (n, h, w, 1).
+        target: the page's path. evaluations: of files on the same images. images: these, uint8 (n, h, w, c).
         labels_sha256: of the test labels; it identifies a known data set, whose class names the page shows.
     """
     known = BY_TEST_LABELS.get(labels_sha256)

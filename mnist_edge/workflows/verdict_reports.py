@@ -71,7 +71,7 @@ def write_reports(verdicts: Verdicts, targets: ReportFiles, images: NDArray[np.u
 
     Args:
         verdicts: of the run. targets: the reports' paths.
-        images: the test images for the page's gallery, uint8 (n, h, w, 1).
+        images: the test images for the page's gallery, uint8 (n, h, w, c).
         files: the verified files; the page shows facts from their manifests.
     """
     for path, content in _contents(verdicts, targets, images, files):

@@ -213,7 +213,7 @@ def write_page(folder: Path, images: NDArray[np.uint8]) -> Path:
     a note on the page. The caller holds the workspace's lock.
 
     Args:
-        folder: of the model; its manifest has the verdicts. images: the test images, uint8 (n, h, w, 1).
+        folder: of the model; its manifest has the verdicts. images: the test images, uint8 (n, h, w, c).
     """
     target = folder / REPORT_NAME
     manifest = Manifest.load(folder)

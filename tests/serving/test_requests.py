@@ -16,7 +16,7 @@ from mnist_edge.serving import tfserving, v2
 from mnist_edge.serving.limits import RequestRefusedError
 from mnist_edge.serving.requests import Grid, ImageRequest
 
-GRID = Grid(3, 2, 50, "digit")
+GRID = Grid(3, 2, 1, 50, "digit")
 images = st.integers(1, 4).flatmap(
     lambda n: st.lists(st.integers(0, 255), min_size=6 * n, max_size=6 * n).map(
         lambda values: np.array(values, np.uint8).reshape(n, 3, 2)

@@ -344,7 +344,7 @@ def test_the_service_reports_that_a_photographed_figure_may_be_turned(mnist: dat
     stream = io.BytesIO()
     Image.fromarray(photograph(ink)).save(stream, "PNG")
     found = prepare(read_picture(stream.getvalue()), "digit", SHAPE)
-    job = decoding.PictureJob(stream.getvalue(), None, "x", requests.Grid(28, 28, 1, "digit"), 10**6, False)
+    job = decoding.PictureJob(stream.getvalue(), None, "x", requests.Grid(28, 28, 1, 1, "digit"), 10**6, False)
     answer = msgspec.msgpack.encode(decoding.run_job(job, contextlib.nullcontext))
     result = msgspec.msgpack.decode(answer, type=decoding.Pictures)
     assert [item.may_be_turned for item in found] == [item.may_be_turned for item in result.found] == [True]

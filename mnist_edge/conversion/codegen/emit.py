@@ -25,7 +25,7 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backen
 
     Args:
         content: the file's bytes. contract: the contract to store in the code.
-        images: typical images, uint8 (n, h, w, 1). They decide the order of channels, which changes only the speed.
+        images: typical images, uint8 (n, h, w, c). They decide the order of channels, which changes only the speed.
         backend: a key of `kernel_table.CONV_DENSE`.
 
     Raises:

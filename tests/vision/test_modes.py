@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnist_edge.vision import grey
-from mnist_edge.vision.grey import to_grey
+from mnist_edge.vision import modes
+from mnist_edge.vision.modes import convert
 
 
 def values(picture: Image.Image, factor: int = 1) -> np.ndarray:
-    converted = to_grey(picture, factor)
+    converted = convert(picture, factor, "L")
     assert converted.mode == "L"
     return np.asarray(converted)
 
@@ -75,5 +75,5 @@ def test_strips_give_the_same_as_the_whole_picture(mode: str, factor: int, monke
         picture.putalpha(Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 31), np.uint8)))
     whole = values(picture, factor)
     assert whole.shape == (-(-50 // factor), -(-31 // factor))
-    monkeypatch.setattr(grey, "STRIP_PIXELS", 31 * 7)
+    monkeypatch.setattr(modes, "STRIP_PIXELS", 31 * 7)
     assert np.array_equal(values(picture, factor), whole)

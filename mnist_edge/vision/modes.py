@@ -1,4 +1,4 @@
-"""Conversion of a decoded picture of any mode to grey values from 0 to 255, a strip of rows at a time.
+"""Conversion of a decoded picture of any mode to grey or to red, green and blue, from 0 to 255, by strips of rows.
 
 - Transparent pictures are put on a grey background: the mean colour of the fully transparent pixels, if the opaque
   ones contrast with it; else white for dark ink and black for light ink.
@@ -34,18 +34,18 @@ FULL_SCALES = (255, 1023, 4095, 16383, 65535)
 LARGEST_UNIT_VALUE = 1.5
 
 
-def to_grey(picture: Image, factor: int = 1) -> Image:
-    """Convert a picture to mode L, averaging each block of ``factor`` x ``factor`` pixels to one."""
+def convert(picture: Image, mode: str, factor: int = 1) -> Image:
+    """Convert a picture to mode ``L`` or ``RGB``, averaging each block of ``factor`` x ``factor`` pixels to one."""
     from PIL import Image as Pil
 
-    convert = _converter(picture)
+    converted = _converter(picture, mode)
     width, height = picture.size
     if factor == 1 and width * height <= STRIP_PIXELS:
-        return convert(picture)
-    whole = Pil.new("L", (-(-width // factor), -(-height // factor)))
+        return converted(picture)
+    whole = Pil.new(mode, (-(-width // factor), -(-height // factor)))
     for top, part in _strips(picture, factor):
-        grey = convert(part)
-        whole.paste(grey.reduce(factor) if factor > 1 else grey, (0, top // factor))
+        strip = converted(part)
+        whole.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
     return whole
 
 
@@ -57,16 +57,16 @@ def _strips(picture: Image, factor: int = 1) -> Iterator[tuple[int, Image]]:
         yield top, picture.crop((0, top, width, min(top + rows, height)))
 
 
-def _converter(picture: Image) -> Callable[[Image], Image]:
-    """Function that converts a strip to grey, with parameters that depend on the whole picture."""
+def _converter(picture: Image, mode: str) -> Callable[[Image], Image]:
+    """Function that converts a strip to a mode, with parameters that depend on the whole picture."""
     if picture.mode.startswith(("I", "F")):
-        return _scaling_converter(picture)
+        return _scaling_converter(picture, mode)
     if picture.has_transparency_data:
         if not all(_is_opaque(part) for _, part in _strips(picture)):
-            return _compositing_converter(_background(picture))
+            return _compositing_converter(_background(picture), mode)
         if picture.mode not in ("RGBA", "LA"):  # Pillow warns of a palette with alpha that is not made RGBA first
-            return lambda part: part.convert("RGBA").convert("L")
-    return lambda part: part.convert("L")
+            return lambda part: part.convert("RGBA").convert(mode)
+    return lambda part: part.convert(mode)
 
 
 def _is_opaque(part: Image) -> bool:
@@ -93,18 +93,18 @@ def _background(picture: Image) -> int:
     return 255 if float((grey * alpha).sum()) / opaque < 127.5 else 0
 
 
-def _compositing_converter(background: int) -> Callable[[Image], Image]:
+def _compositing_converter(background: int, mode: str) -> Callable[[Image], Image]:
     """Function that puts a transparent strip on a background of one grey value."""
     from PIL import Image as Pil
 
     def convert(part: Image) -> Image:
         below = Pil.new("RGBA", part.size, (background, background, background, 255))
-        return Pil.alpha_composite(below, part.convert("RGBA")).convert("L")
+        return Pil.alpha_composite(below, part.convert("RGBA")).convert(mode)
 
     return convert
 
 
-def _scaling_converter(picture: Image) -> Callable[[Image], Image]:
+def _scaling_converter(picture: Image, mode: str) -> Callable[[Image], Image]:
     """Function that scales a strip of integers or floating-point values, by the range of the whole picture."""
     from PIL import Image as Pil
 
@@ -123,7 +123,7 @@ def _scaling_converter(picture: Image) -> Callable[[Image], Image]:
         values = _values(part)
         values = np.nan_to_num(values, nan=missing, posinf=high, neginf=low)
         scaled = np.rint((values - np.float32(bottom)) * np.float32(255 / (top - bottom)))
-        return Pil.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))
+        return Pil.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert(mode)
 
     return convert
 
