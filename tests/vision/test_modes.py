@@ -11,7 +11,7 @@ from mnist_edge.vision.modes import convert
 
 
 def values(picture: Image.Image, factor: int = 1) -> np.ndarray:
-    converted = convert(picture, factor, "L")
+    converted = convert(picture, "L", factor)
     assert converted.mode == "L"
     return np.asarray(converted)
 
