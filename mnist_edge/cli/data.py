@@ -28,7 +28,7 @@ def command(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="With --sample: a folder of IDX files, or an .npz file. Default: MNIST."),
+        typer.Option("--data", help="With --sample: a data set, as for train. Default: MNIST."),
     ] = None,
     as_json: options.AsJson = False,
     debug: options.Debug = False,

@@ -27,7 +27,9 @@ Workspace = Annotated[
 Data = Annotated[
     Path | None,
     typer.Option(
-        "--data", help="A folder of IDX files, or an .npz file. Default: MNIST_EDGE_DATA, or MNIST, fetched once."
+        "--data",
+        help="A folder of pictures or of IDX files, an .npz file, or a name: fashion-mnist, kmnist, cifar10. Default: "
+        "MNIST_EDGE_DATA, or MNIST, fetched once.",
     ),
 ]
 Engine = Annotated[str, typer.Option("--engine", help="The engine: auto, litert, tflite-runtime or onnxruntime.")]
