@@ -32,14 +32,13 @@ sys.path.insert(0, str(ROOT))
 from mnist_edge import conversion, data, models, runtime, training  # noqa: E402
 from mnist_edge.data.splits import Split, Splits  # noqa: E402
 from mnist_edge.errors import MnistEdgeError  # noqa: E402
-from mnist_edge.int8.quantize import softmax  # noqa: E402
+from mnist_edge.int8.quantize import are_logits, softmax  # noqa: E402
 from mnist_edge.models.backend import import_keras  # noqa: E402
 from mnist_edge.parity.compare import PairedAnswers, decision_on  # noqa: E402
 from mnist_edge.parity.gate import NO_NOISE, Gate, allowed_changes  # noqa: E402
 from mnist_edge.parity.label_noise import change_probabilities, label_noise  # noqa: E402
 from mnist_edge.parity.probabilities import probability_change  # noqa: E402
 from mnist_edge.store.manifest import KERAS_NAME  # noqa: E402
-from mnist_edge.training.reference import are_logits  # noqa: E402
 from tests.support.zoo import ZOO  # noqa: E402
 
 Probabilities = NDArray[np.float32]

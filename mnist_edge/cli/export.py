@@ -21,9 +21,11 @@ NAME = "export"
 
 
 def command(
-    format_: Annotated[str, typer.Option("--format", help="tflite, onnx, all (both), or c.")] = "all",
+    format_: Annotated[
+        str, typer.Option("--format", help="tflite, onnx, all (those made from this model), or c.")
+    ] = "all",
     model: Annotated[
-        str, typer.Option("--model", help=f"The Keras model: {options.MODEL_WORDS}. A folder is exported in place.")
+        str, typer.Option("--model", help=f"The model: {options.MODEL_WORDS}. A folder is exported in place.")
     ] = DEFAULT_MODEL,
     quantize: Annotated[
         str, typer.Option("--quantize", help="Precision of the files: int8, float16, or none for float32.")

@@ -1,6 +1,6 @@
-"""Conversion of Keras models to files that engines run. Each format has its own module; `registry` lists them."""
+"""Conversion of models to files that engines run. Each format has its own module; `registry` lists them."""
 
-from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, build, export, file_name
+from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, build, export, file_name, not_made_from
 from mnist_edge.conversion.registry import CONVERTERS, formats
 from mnist_edge.conversion.request import ConversionRequest
 
@@ -14,4 +14,5 @@ __all__ = [
     "export",
     "file_name",
     "formats",
+    "not_made_from",
 ]

@@ -1,4 +1,4 @@
-"""Keras to C: the int8 TFLite file as one C99 file, bit-exact with LiteRT's reference kernels."""
+"""Int8 TFLite to C: the file of a Keras model or any other one as C99, bit-exact with LiteRT's reference kernels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,15 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     Raises:
         StageError: an op has no kernel in C.
     """
-    content = tflite.convert(model, request)
+    return convert_tflite(tflite.convert(model, request), request)
+
+
+def convert_tflite(content: bytes, request: ConversionRequest) -> bytes:
+    """C code of an int8 TFLite file.
+
+    Raises:
+        StageError: an op has no kernel in C.
+    """
     return codegen.source(content, request.contract, request.calibration, request.backend).encode()
 
 
@@ -46,5 +54,6 @@ def companions(content: bytes, stem: str) -> dict[str, bytes]:
 
 
 CONVERTER = Converter(
-    "c", ".c", (Precision.INT8,), PACKAGES, SOURCES, convert, finish=finish, companions=companions, on_demand=True
-)
+    "c", ".c", (Precision.INT8,), PACKAGES, SOURCES, convert, {".tflite": convert_tflite},
+    finish=finish, companions=companions, on_demand=True,
+)  # fmt: skip

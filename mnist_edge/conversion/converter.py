@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
 from mnist_edge.results.precision import Precision
+from mnist_edge.store.workspace import KERAS_SUFFIX
 
 
 @dataclass(frozen=True)
 class Converter:
-    """A format that Keras models are exported to.
+    """A format that models are exported to.
 
     Attributes:
         name: as ``--format`` takes it.
@@ -23,6 +24,7 @@ class Converter:
         sources: files and folders, relative to the package's folder, on whose code the content depends: if it changes,
             existing files are outdated.
         convert: takes a Keras model and a request, and returns the content of the file.
+        convert_from: the same for other models, by suffix: each function takes the content of the model's file.
         finish: takes that content and the test images, and returns the content with its accuracy on them.
         companions: takes the content and the stem of the file's name, and returns further files by name.
         on_demand: True if ``--format all`` leaves the format out, because it supports only a part of Keras's layers.
@@ -34,6 +36,11 @@ class Converter:
     packages: tuple[str, ...]
     sources: tuple[str, ...]
     convert: Callable[[Any, ConversionRequest], bytes]
+    convert_from: Mapping[str, Callable[[bytes, ConversionRequest], bytes]] = field(default_factory=dict)
     finish: Callable[[bytes, Split], bytes] | None = None
     companions: Callable[[bytes, str], dict[str, bytes]] | None = None
     on_demand: bool = False
+
+    def takes(self, suffix: str) -> bool:
+        """Whether files are made from models with this suffix."""
+        return suffix == KERAS_SUFFIX or suffix in self.convert_from

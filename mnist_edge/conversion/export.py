@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,20 +16,23 @@ from mnist_edge.conversion.registry import CONVERTERS, formats
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import suggest
+from mnist_edge.errors import UsageError, suggest
 from mnist_edge.formats import Contract
 from mnist_edge.formats import c as c_format
 from mnist_edge.models.backend import installed_versions
 from mnist_edge.results import Artifact
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified, sha256_of
+from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_verified, sha256_of
+from mnist_edge.store.workspace import KERAS_SUFFIX
 
 LOG_NAME = "export.log"
 BACKENDS = ("all", "c99", "arm", "x86")  # sets of kernels in generated C
 PACKAGE_FOLDER = Path(__file__).parent.parent
 BUILD_SOURCES = ("runtime/engines/native.py", "toolchains/host_cc.py")
 CODE_SUFFIXES = (".py", ".c", ".in")
+# What a model is called in messages, by the suffix of its file.
+KINDS = {".keras": "a Keras model", ".onnx": "an ONNX model", ".tflite": "a TFLite file"}
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
     """Export the model in a folder to one file, and record it in the folder's manifest.
 
     Args:
-        folder: contains ``model.keras`` and ``reference.npz``, and has the model's name.
+        folder: contains ``model.keras`` or another model, and ``reference.npz``, and has the model's name.
         config: which file to make.
         splits: the calibration images set the ranges of activations; accuracy is measured on the test images.
         progress: called when a conversion starts and when it ends.
@@ -70,7 +72,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         The file; ``fresh`` is False if it existed and was made from the same inputs.
 
     Raises:
-        UsageError: no such format or backend, or the format does not have this precision.
+        UsageError: no such format or backend, or the format does not have this precision or is not made of this model.
         StageError: the conversion failed. The converter's output is in ``export.log``.
         MissingError: a package of the build machine is not installed.
     """
@@ -81,7 +83,11 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         raise suggest(config.backend, list(BACKENDS), "backend")
     precision = Precision(config.quantization)
     manifest = Manifest.load(folder)
-    source, reference = manifest.files[KERAS_NAME], manifest.files[REFERENCE_NAME]
+    path = folder / manifest.source_name
+    if not converter.takes(path.suffix):
+        raise not_made_from(path, config.format)
+    packages = ("tensorflow", "keras", *converter.packages) if path.suffix == KERAS_SUFFIX else converter.packages
+    source, reference = manifest.files[path.name], manifest.files[REFERENCE_NAME]
     facts = {
         "format": config.format,
         "quantization": config.quantization,
@@ -90,7 +96,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         "reference_sha256": reference["sha256"],
         "class_names": source["class_names"],
         "calibration": calibration.record(splits) if precision == Precision.INT8 else None,
-        "versions": installed_versions(("tensorflow", "keras", *converter.packages)),
+        "versions": installed_versions(packages),
         "code_sha256": code_sha256(converter.sources),
     }
     key = fingerprint(facts)
@@ -100,10 +106,9 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         progress(f"converting {name}", 0, 1)
         with (folder / LOG_NAME).open("ab") as log:
             log.write(f"== {name}\n".encode())
-        model = models.load(folder / KERAS_NAME)
-        request = _request(model, manifest, precision, splits.calibration.images, config.backend)
         try:
-            content = isolation.run(config.format, converter.convert, folder / KERAS_NAME, model, request)
+            request = _request(manifest, precision, splits.calibration.images, config.backend)
+            content = _converted(path, converter, request)
         finally:
             progress(f"converting {name}", 1, 1)
         if converter.finish is not None:
@@ -170,10 +175,28 @@ def code_sha256(sources: Sequence[str]) -> str:
     return fingerprint({str(path.relative_to(PACKAGE_FOLDER)): sha256_of(path.read_bytes()) for path in sorted(paths)})
 
 
-def _request(
-    model: Any, manifest: Manifest, precision: Precision, images: NDArray[np.uint8], backend: str
-) -> ConversionRequest:
-    source = manifest.files[KERAS_NAME]
+def not_made_from(path: Path, format_: str) -> UsageError:
+    """The error for a format that is not made from models like the one in a file."""
+    kind = KINDS[path.suffix]
+    possible = " or ".join(f"--format {name}" for name in formats(suffix=path.suffix))
+    return UsageError(
+        f"--format {format_} is not made from {kind}.",
+        f"From {kind}: {possible}. For other formats see 'Ways to the other formats' in docs/your-own-model.md.",
+    )
+
+
+def _converted(path: Path, converter: Converter, request: ConversionRequest) -> bytes:
+    """The content of the file that a converter makes from the model in a folder."""
+    if path.suffix != KERAS_SUFFIX:
+        content, _ = read_verified(path)
+        return isolation.attempt(converter.name, converter.convert_from[path.suffix], content, request)
+    model = models.load(path)
+    request = replace(request, contract=replace(request.contract, pixel_scale=models.pixel_scale(model)))
+    return isolation.run(converter.name, converter.convert, path, model, request)
+
+
+def _request(manifest: Manifest, precision: Precision, images: NDArray[np.uint8], backend: str) -> ConversionRequest:
+    source = manifest.files[manifest.source_name]
     contract = Contract(
         model=manifest.folder.name,
         class_names=tuple(source["class_names"]),
@@ -181,7 +204,7 @@ def _request(
         preprocessor=source["preprocessor"],
         reference_sha256=manifest.files[REFERENCE_NAME]["sha256"],
         tool_version=__version__,
-        pixel_scale=models.pixel_scale(model),
+        pixel_scale=source.get("pixel_scale", 1 / 255),
         output=source["output"],
     )
     return ConversionRequest(precision, images, contract, manifest.folder / LOG_NAME, backend)

@@ -100,7 +100,7 @@ def _is_known_layer(layer: Any) -> bool:
 
 
 def attempt(name: str, function: Convert, model: Any, request: ConversionRequest) -> bytes:
-    """Convert a model in this process. Arguments, result and errors are those of `run`."""
+    """Convert a model, of the kind that ``function`` takes, in this process. Result and errors are those of `run`."""
     try:
         with quiet(request.log), warnings.catch_warnings():
             warnings.simplefilter("default")  # warnings go to the log, too
@@ -113,7 +113,7 @@ def attempt(name: str, function: Convert, model: Any, request: ConversionRequest
     except Exception as error:  # converters raise exceptions of any class
         _append_to_log(request, traceback.format_exc())
         message = str(error) or type(error).__name__
-        layer = layer_of([message], layer_names(model))
+        layer = layer_of([message], layer_names(model)) if is_model(model) else None
         raise _failure(name, request, f"failed: {_short(message)}", layer) from error
 
 

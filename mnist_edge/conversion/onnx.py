@@ -1,4 +1,4 @@
-"""Keras to ONNX: int8 (static quantization, QDQ format) that takes uint8 pixels, float16, and float32.
+"""Keras and float ONNX to ONNX: int8 (static quantization, QDQ format) that takes uint8 pixels, float16, and float32.
 
 Activations are uint8, weights int8 with a scale for each channel and a range reduced to seven bits. Processors with
 AVX2 but without VNNI add pairs of 8-bit products in 16 bits. With eight-bit weights these sums saturate, which changes
@@ -17,10 +17,17 @@ from numpy.typing import NDArray
 
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.naming import layer_names
-from mnist_edge.conversion.onnx_graph import MOVES, prune, rename, simplify_reshapes, sort
-from mnist_edge.conversion.request import INPUT_NAME, ConversionRequest, calibration_inputs, inference_function
+from mnist_edge.conversion.onnx_graph import MOVES, name_nodes, prune, rename, simplify_reshapes, sort
+from mnist_edge.conversion.request import (
+    INPUT_NAME,
+    ConversionRequest,
+    calibration_inputs,
+    inference_function,
+    input_shape,
+)
 from mnist_edge.errors import StageError
 from mnist_edge.formats import METADATA_KEY
+from mnist_edge.models.onnx_model import answers_of, layer_labels, serialized, shape_of
 from mnist_edge.results.precision import Precision
 
 PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
@@ -51,24 +58,59 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     Raises:
         StageError: in the int8 graph, a float op computes with the input before it is quantized.
     """
+    graph = unedited(model, request)
+    if request.quantization != Precision.INT8:
+        return _finished(graph, request)
+    inputs = calibration_inputs(input_shape(model), request)
+    expected = np.asarray(model.predict_on_batch(inputs), np.float32)
+    return _finished(_edited(graph, inputs, expected, request), request)
+
+
+def convert_onnx(content: bytes, request: ConversionRequest) -> bytes:
+    """Convert a float ONNX model by the same recipe as a Keras model.
+
+    Args:
+        content: of the file of a prepared model, see `mnist_edge.models.onnx_model`.
+        request: the precision, the calibration images, and the contract to store in the file.
+
+    Raises:
+        StageError: see `convert`.
+    """
     import onnx
 
-    graph = unedited(model, request)
+    plain = onnx.load_model_from_string(content)
+    prune(plain.graph)
+    name_nodes(plain, layer_labels(plain))
+    for node in plain.graph.node:
+        del node.metadata_props[:]
+    inputs = calibration_inputs(shape_of(plain.graph.input[0])[1:], request)
+    graph = _at_precision(plain, inputs, request)
     if request.quantization == Precision.INT8:
-        inputs = calibration_inputs(model, request)
-        expected = np.asarray(model.predict_on_batch(inputs), np.float32)
-        float_logits = _keep_logits_float(graph)
-        if _distance(float_logits, inputs, expected) <= _distance(graph, inputs, expected):
-            graph = float_logits
-        pixel_input = _take_pixels(graph, request.contract.pixel_scale)
-        if pixel_input is not None and _same_answers(pixel_input, graph, inputs, request.contract.pixel_scale):
-            graph = pixel_input
+        graph = _edited(graph, inputs, answers_of(plain, inputs), request)
+    return _finished(graph, request)
+
+
+def _edited(graph: Any, inputs: NDArray[np.float32], expected: NDArray[np.float32], request: ConversionRequest) -> Any:
+    """An int8 graph with float logits and a uint8 input, if the answers to ``inputs`` stay as close to ``expected``."""
+    float_logits = _keep_logits_float(graph)
+    if _distance(float_logits, inputs, expected) <= _distance(graph, inputs, expected):
+        graph = float_logits
+    pixel_input = _take_pixels(graph, request.contract.pixel_scale)
+    if pixel_input is not None and _same_answers(pixel_input, graph, inputs, request.contract.pixel_scale):
+        graph = pixel_input
+    return graph
+
+
+def _finished(graph: Any, request: ConversionRequest) -> bytes:
+    """The content of the file of a graph, with the contract."""
+    import onnx
+
     del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, {METADATA_KEY: request.contract.to_text()})
     graph.graph.name = request.contract.model
     graph.graph.doc_string = ""
     onnx.checker.check_model(graph, full_check=True)
-    return bytes(graph.SerializeToString(deterministic=True))
+    return serialized(graph)
 
 
 def unedited(model: Any, request: ConversionRequest) -> Any:
@@ -83,8 +125,13 @@ def unedited(model: Any, request: ConversionRequest) -> Any:
     simplify_reshapes(graph)
     sort(graph)
     rename(graph, layer_names(model))
+    return _at_precision(graph, calibration_inputs(input_shape(model), request), request)
+
+
+def _at_precision(graph: Any, inputs: NDArray[np.float32], request: ConversionRequest) -> Any:
+    """A float graph at the precision of the request; ``inputs`` are for the activation calibration."""
     if request.quantization == Precision.INT8:
-        return _quantize(graph, model, request)
+        return _quantize(graph, inputs)
     if request.quantization == Precision.FLOAT16:
         from onnxruntime.quantization.onnx_model import ONNXModel
         from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -94,7 +141,7 @@ def unedited(model: Any, request: ConversionRequest) -> Any:
     return graph
 
 
-def _quantize(model: Any, keras_model: Any, request: ConversionRequest) -> Any:
+def _quantize(model: Any, images: NDArray[np.float32]) -> Any:
     """The ONNX model, quantized to int8 by ONNX Runtime."""
     import onnx
     from onnxruntime.quantization import (
@@ -105,15 +152,15 @@ def _quantize(model: Any, keras_model: Any, request: ConversionRequest) -> Any:
         quantize_static,
     )
 
-    images = calibration_inputs(keras_model, request)
+    step = CALIBRATION_BATCH if shape_of(model.graph.input[0])[0] == -1 else 1
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._starts = iter(range(0, len(images), CALIBRATION_BATCH))
+            self._starts = iter(range(0, len(images), step))
 
         def get_next(self) -> dict[str, Any] | None:
             start = next(self._starts, None)
-            return None if start is None else {INPUT_NAME: images[start : start + CALIBRATION_BATCH]}
+            return None if start is None else {INPUT_NAME: images[start : start + step]}
 
     with tempfile.TemporaryDirectory() as folder:
         plain, prepared, quantized = (str(Path(folder) / f"{name}.onnx") for name in ("plain", "prepared", "quantized"))
@@ -161,24 +208,6 @@ def _keep_logits_float(model: Any) -> Any:
             softmax.input[0] = quantize.input[0]
             prune(graph)
     return edited
-
-
-def answers_of(model: Any, inputs: NDArray[Any]) -> NDArray[np.float32]:
-    """Run an ONNX model with ONNX Runtime on the CPU.
-
-    Args:
-        model: an ``onnx.ModelProto``.
-        inputs: (n, ...), with the dtype that the model takes.
-
-    Returns:
-        The model's first output, float32 (n, classes).
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, {session.get_inputs()[0].name: inputs})[0], np.float32)
 
 
 def _distance(model: Any, inputs: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
@@ -240,5 +269,11 @@ def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
 
 
 CONVERTER = Converter(
-    "onnx", ".onnx", (Precision.INT8, Precision.FLOAT16, Precision.FLOAT32), PACKAGES, SOURCES, convert
+    "onnx",
+    ".onnx",
+    (Precision.INT8, Precision.FLOAT16, Precision.FLOAT32),
+    PACKAGES,
+    SOURCES,
+    convert,
+    {".onnx": convert_onnx},
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -87,19 +88,16 @@ def sort(model: Any) -> None:
 def rename(model: Any, layers: list[str]) -> None:
     """Give nodes and tensors names that depend on the graph alone; those of tf2onnx differ from run to run.
 
-    A node is named ``layer/Op_position``, with ``graph`` for a node that comes from no single Keras layer. Its results
-    and constants begin with its name. Initializers are sorted by name, and the first dimension of input and output is
-    free.
+    See `name_nodes`. The first dimension of input and output becomes free.
 
     Args:
         model: a sorted ``onnx.ModelProto``, which is changed.
         layers: the names of the Keras model's layers, from `layer_names`.
     """
     graph = model.graph
-    ends = {value.name for value in [*graph.input, *graph.output]}
     constants = {item.name for item in graph.initializer}
-    names: dict[str, str] = {}
-    for index, node in enumerate(graph.node):
+    labels: list[str | None] = []
+    for node in graph.node:
         # tf2onnx merges equal constants of several layers under one name, so weights are looked up before others.
         fixed = [name for name in node.input if name in constants]
         weights = fixed[:1] if node.op_type in _WEIGHTED else []
@@ -108,9 +106,30 @@ def rename(model: Any, layers: list[str]) -> None:
         # tf2onnx inserts such nodes between layers, and merges equal ones of several layers under one of their names.
         if node.op_type in MOVES and ("__" in node.output[0] or readers > 1):
             layer = None
+        labels.append(layer)
+    name_nodes(model, labels)
+    for end in [*graph.input, *graph.output]:
+        end.type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+def name_nodes(model: Any, labels: Sequence[str | None]) -> None:
+    """Name nodes by the layers that they come from.
+
+    A node is named ``layer/Op_position``, with ``graph`` for a node that comes from no single layer. Its results and
+    constants begin with its name. Initializers are sorted by name.
+
+    Args:
+        model: an ``onnx.ModelProto`` without initializers that no node reads; it is changed.
+        labels: the layer of each node.
+    """
+    graph = model.graph
+    ends = {value.name for value in [*graph.input, *graph.output]}
+    constants = {item.name for item in graph.initializer}
+    names: dict[str, str] = {}
+    for index, (node, layer) in enumerate(zip(graph.node, labels, strict=True)):
         node.name = f"{layer or 'graph'}/{node.op_type}_{index}"
         for position, output in enumerate(node.output):
-            if output not in ends:
+            if output and output not in ends:
                 names[output] = f"{node.name}:{position}"
         for position, name in enumerate(node.input):
             if name in constants:
@@ -124,5 +143,3 @@ def rename(model: Any, layers: list[str]) -> None:
     del graph.initializer[:]
     graph.initializer.extend(ordered)
     del graph.value_info[:]
-    for end in [*graph.input, *graph.output]:
-        end.type.tensor_type.shape.dim[0].dim_param = "batch"

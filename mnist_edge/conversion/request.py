@@ -40,20 +40,24 @@ class ConversionRequest:
     backend: str = "all"
 
 
-def calibration_inputs(model: Any, request: ConversionRequest) -> NDArray[np.float32]:
-    """The calibration images as the model's float32 input (n, *input shape), with pixels from 0 to 255.
+def calibration_inputs(shape: tuple[int, ...], request: ConversionRequest) -> NDArray[np.float32]:
+    """The calibration images as the model's float32 input (n, *shape), with pixels from 0 to 255.
 
     A quantizer computes the input's scale and zero point from the lowest and the highest value of the calibration
     images. If no image has a pixel of 0 or 255, one corner pixel is set to it: otherwise brighter images than these
     would saturate.
     """
-    shape = tuple(model.inputs[0].shape)[1:]
     images = request.calibration.copy() if request.calibration.size > 1 else np.repeat(request.calibration, 2, axis=0)
     if images.max() < 255:
         images[0].flat[0] = 255
     if images.min() > 0:
         images[-1].flat[-1] = 0
     return (images.astype(np.float32) * np.float32(request.contract.pixel_scale)).reshape(-1, *shape)
+
+
+def input_shape(model: Any) -> tuple[int, ...]:
+    """Shape of one input of a Keras model, without the batch."""
+    return tuple(model.inputs[0].shape)[1:]
 
 
 def inference_function(model: Any, batch: int | None, output_name: str) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from mnist_edge import models
 from mnist_edge.conversion import tflite_edit
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.naming import layer_names, layer_of
-from mnist_edge.conversion.request import ConversionRequest, calibration_inputs, inference_function
+from mnist_edge.conversion.request import ConversionRequest, calibration_inputs, inference_function, input_shape
 from mnist_edge.errors import StageError
 from mnist_edge.formats import tflite
 from mnist_edge.models.backend import import_tensorflow
@@ -67,7 +67,7 @@ def unedited(model: Any, request: ConversionRequest) -> bytes:
     if request.quantization == Precision.FLOAT16:
         converter.target_spec.supported_types = [tf.float16]
     if request.quantization == Precision.INT8:
-        images = calibration_inputs(model, request)
+        images = calibration_inputs(input_shape(model), request)
 
         def samples() -> Iterator[list[np.ndarray[Any, Any]]]:
             for image in images:

@@ -5,9 +5,7 @@ A file is recognized by its suffix, a SavedModel by a file that every SavedModel
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
-import sys
 from pathlib import Path
 
 from mnist_edge.errors import UsageError
@@ -27,7 +25,7 @@ def is_saved_model(path: Path) -> bool:
 
 def not_a_keras_model(path: Path) -> UsageError:
     """The error for a file or SavedModel folder that was given to a command that takes a Keras model."""
-    if path.suffix not in KNOWN_SUFFIXES:
+    if path.suffix not in KNOWN_SUFFIXES or path.suffix == KERAS_SUFFIX:
         return unknown_file(path)
     verify = f"verify it: mnist-edge verify {_quoted(path)}"
     if not path.with_name("reference.npz").is_file():
@@ -53,31 +51,26 @@ def unknown_file(path: Path) -> UsageError:
     converted = Path(path.name).with_suffix(KERAS_SUFFIX)
     then = f"mnist-edge export --model {_quoted(converted)}"
     if path.suffix in _HDF5:
-        code = "import keras, sys; keras.models.load_model(sys.argv[1], compile=False).save(sys.argv[2])"
-        command = f"{_python()} -c {shlex.quote(code)} {_quoted(path)} {_quoted(converted)}"
         return UsageError(
-            f"{path} is an HDF5 file, the older format of Keras.",
-            f"Save it as {KERAS_SUFFIX}: {command} && {then}",
+            f"{path} is a Keras model (HDF5), which no engine here runs.",
+            f"Export it first: mnist-edge export --model {_quoted(path)}",
         )
+    onnx = Path(path.name).with_suffix(".onnx")
+    export = f"mnist-edge export --format onnx --model {_quoted(onnx)}"
     if is_saved_model(path):
         return UsageError(
             f"{path} is a SavedModel folder of TensorFlow.",
-            f"Save the Keras model where it was made, model.save({str(converted)!r}), then: {then}",
+            f"Save the Keras model where it was made, model.save({str(converted)!r}), then: {then}; or make ONNX of "
+            f"the folder: python -m tf2onnx.convert --opset 17 --saved-model {_quoted(path)} --output {_quoted(onnx)} "
+            f"&& {export}",
         )
     if path.suffix in _PYTORCH:
-        onnx = Path(path.name).with_suffix(".onnx")
-        code = f"torch.onnx.export(model, images, {str(onnx)!r})"
+        code = f"torch.onnx.export(model.eval(), (images,), {str(onnx)!r}, dynamo=False)"
         return UsageError(
-            f"{path} is a PyTorch file; mnist-edge exports Keras models and runs .tflite and .onnx files.",
-            f"Export it with {code}, images of the shape (n, height, width, 1); then: "
-            f"mnist-edge evaluate {_quoted(onnx)}",
+            f"{path} is a PyTorch file; only PyTorch reads those.",
+            f"Export it there with {code}, images of the shape (1, channels, height, width); then: {export}",
         )
     return UsageError(f"{path} has no known model suffix.", f"Known: {', '.join(KNOWN_SUFFIXES)}.")
-
-
-def _python() -> str:
-    """A Python that has Keras: this one if Keras is installed here, else the ``python`` on the user's path."""
-    return shlex.quote(sys.executable) if importlib.util.find_spec("keras") else "python"
 
 
 def _quoted(path: Path) -> str:

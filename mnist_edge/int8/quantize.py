@@ -44,6 +44,16 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
+def are_logits(answers: NDArray[np.float32], step: float | None = None) -> bool:
+    """Whether outputs, float32 (n, classes), are not probabilities: one is negative, or a row does not sum to 1.
+
+    Args:
+        answers: the outputs. step: of the grid to which each of them is rounded; None for float outputs.
+    """
+    slack = 1e-3 + (step or 0.0) * answers.shape[1] / 2
+    return bool(answers.min() < 0 or np.abs(answers.sum(axis=1) - 1).max() > slack)
+
+
 def pixel_lookup(port: Port, pixel_scale: float) -> NDArray[np.generic] | None:
     """The value of an input for each of the 256 pixels, of the input's dtype; None if the pixel already is that value.
 

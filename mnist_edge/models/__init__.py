@@ -53,7 +53,7 @@ def build(name: str, image_shape: tuple[int, int, int], classes: int) -> Any:
 
 
 def load(path: Path) -> Any:
-    """Load a Keras model from a ``.keras`` file, without its optimizer.
+    """Load a Keras model from a ``.keras`` file or from one of the older format (HDF5), without its optimizer.
 
     Raises:
         UsageError: no such file.
@@ -74,6 +74,11 @@ def load(path: Path) -> Any:
 def _unloadable(path: Path, text: str) -> ContentError:
     """The error for a file that Keras cannot load, made from the message of Keras."""
     custom = re.search(r"Could not locate (?:class|function) '([^']+)'", text)
+    if "DepthwiseConv2D" in text and "'groups'" in text:
+        return ContentError(
+            f"{path} was made by Keras 2, and Keras 3 does not load its layer DepthwiseConv2D.",
+            "Make a .tflite there with tf.lite.TFLiteConverter.from_keras_model; evaluate, verify and bench take that.",
+        )
     if custom:
         return ContentError(
             f"{path} needs {printable(custom[1])}, which is not a part of Keras.",

@@ -14,6 +14,8 @@ from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import name_and_workspace
 
+# Models that can be exported again with other calibration or precision.
+CONVERTED = (KERAS_NAME, "model.onnx")
 REASONS = {
     "agreement": "More labels changed than are allowed: most often a layer's scale does not fit, or calibration images "
     "differ from the data.",
@@ -71,7 +73,8 @@ def _commands(path: Path, data: Path | None, repeated: Sequence[str]) -> dict[st
     has_answers = "--reference" in repeated or (path.parent / REFERENCE_NAME).is_file()
     if is_int8 and has_answers and float_export is not None:
         found["layers"] = shlex.join(["mnist-edge", "verify", str(path), "--layers", *repeated]) + data_option
-    if path.suffix not in EXPORT_OPTIONS or precision is None or not (path.parent / KERAS_NAME).is_file():
+    can_convert = any((path.parent / name).is_file() for name in CONVERTED)
+    if path.suffix not in EXPORT_OPTIONS or precision is None or not can_convert:
         return found
     model, workspace = name_and_workspace(path.parent)
     export = shlex.join(["mnist-edge", "export", "--model", model, "-o", str(workspace), *EXPORT_OPTIONS[path.suffix]])

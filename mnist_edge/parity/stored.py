@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from mnist_edge.results import KernelReport, ParityReport
 from mnist_edge.results.serialization import from_json
-from mnist_edge.store.manifest import KERAS_NAME, Manifest, sha256_of_file
+from mnist_edge.store.manifest import Manifest, sha256_of_file
 
 Report = TypeVar("Report", ParityReport, KernelReport)
 
@@ -61,7 +61,7 @@ class Recorded(NamedTuple):
 
 def recorded_verdicts(manifest: Manifest) -> Recorded:
     """Read all verdicts in a folder, of every precision and format."""
-    model = manifest.files.get(KERAS_NAME, {}).get("sha256")
+    model = manifest.files.get(manifest.source_name, {}).get("sha256")
     found, outdated = {}, []
     for name, entry in sorted(manifest.files.items()):
         path = manifest.folder / name

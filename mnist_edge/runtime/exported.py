@@ -9,11 +9,11 @@ from pathlib import Path
 
 from mnist_edge.errors import UsageError
 from mnist_edge.runtime.session import engine_names
-from mnist_edge.store.manifest import KERAS_NAME, Manifest
+from mnist_edge.store.manifest import KERAS_NAME, SOURCE_NAMES, Manifest
 from mnist_edge.store.workspace import (
     BUILT_IN_MODELS,
     DEFAULT_WORKSPACE,
-    KERAS_SUFFIX,
+    KERAS_SUFFIXES,
     folder_of,
     model_folders,
     name_and_workspace,
@@ -93,6 +93,6 @@ def how_to_export(model: str | None, workspace: Path, suffix: str | None = None)
 
 def _is_exportable(model: str, workspace: Path) -> bool:
     """Whether the model is trained, or ``export`` would train it."""
-    if model.endswith(KERAS_SUFFIX) or (workspace / model / KERAS_NAME).is_file():
+    if model.endswith(KERAS_SUFFIXES) or any((workspace / model / name).is_file() for name in SOURCE_NAMES):
         return True
     return model in BUILT_IN_MODELS

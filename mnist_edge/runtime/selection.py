@@ -3,7 +3,7 @@
 In every command an argument for a model is a file, a model's folder, a workspace (a folder of models' folders) or a
 name. Commands that take exported files look for a path first, then for a name in the workspace, then for a name in this
 package (`locate`). Commands that train or convert look for the name of a built-in model or of a model in the workspace
-first, then for a path (`keras_model`). Parameters called ``word`` are such arguments.
+first, then for a path (`source_model`). Parameters called ``word`` are such arguments.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import ENGINES, is_installed
 from mnist_edge.runtime.exported import NotInWorkspaceError, exported, how_to_export, nothing_exported
 from mnist_edge.runtime.session import engine_names
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of_file
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, SOURCE_NAMES, Manifest, sha256_of_file
 from mnist_edge.store.workspace import (
     DEFAULT_WORKSPACE,
     KERAS_SUFFIX,
+    KERAS_SUFFIXES,
     SHIPPED,
     is_model_folder,
     model_folders,
@@ -182,16 +183,19 @@ def folders_to_copy(word: str, workspace: Path) -> tuple[Path, ...]:
     return located.folders if located.file is None else (located.file.parent,)
 
 
-def keras_model(word: str, workspace: Path, built_in: Sequence[str]) -> str:
+def source_model(
+    word: str, workspace: Path, built_in: Sequence[str], suffixes: tuple[str, ...] = KERAS_SUFFIXES
+) -> str:
     """Resolve an argument of a command that trains or converts.
 
     Args:
-        word: a name, a model's folder, a ``.keras`` file or a workspace of one model.
+        word: a name, a model's folder, a file or a workspace of one model.
         workspace: the folder in which names are looked up.
         built_in: names of the built-in models.
+        suffixes: of the files that the command takes.
 
     Returns:
-        The name of a built-in model, or the path of a ``.keras`` file.
+        The name of a built-in model, or the path of a file with one of the suffixes.
 
     Raises:
         UsageError: there is no such file, folder or model, or it is a file of another kind.
@@ -199,24 +203,30 @@ def keras_model(word: str, workspace: Path, built_in: Sequence[str]) -> str:
     path = Path(word)
     if word in built_in:
         return word
-    if _is_name(word) and (workspace / word / KERAS_NAME).is_file():
-        return str(workspace / word / KERAS_NAME)
+    if _is_name(word) and (named := _sources([workspace / word], suffixes)):
+        return str(named[0])
     if path.is_dir():
-        found = [folder for folder in model_folders(path) if (folder / KERAS_NAME).is_file()]
+        found = _sources(model_folders(path), suffixes)
         if len(found) > 1:
-            raise _several(word, found)
+            raise _several(word, [source.parent for source in found])
         if found:
-            return str(found[0] / KERAS_NAME)
+            return str(found[0])
         if foreign.is_saved_model(path):
             raise foreign.unknown_file(path)
         raise UsageError(f"There is no {KERAS_NAME} in {path}, nor in a folder in it.", "Name a .keras file.")
     if path.exists():
-        if path.suffix != KERAS_SUFFIX:
+        if path.suffix not in suffixes:
             raise foreign.not_a_keras_model(path)
         return word
     if path.suffix or not _is_name(word):
         raise UsageError(f"There is no file or folder {word}.", "Check the path.")
     raise suggest(word, sorted({*built_in, *(folder.name for folder in model_folders(workspace))}), MODEL)
+
+
+def _sources(folders: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:
+    """Of each folder the model that its files are made from, if it has one of the suffixes."""
+    paths = [folder / name for folder in folders for name in SOURCE_NAMES if Path(name).suffix in suffixes]
+    return [path for path in paths if path.is_file()]
 
 
 def exported_in_place(model: str, workspace: Path) -> tuple[Path, str]:
@@ -225,13 +235,13 @@ def exported_in_place(model: str, workspace: Path) -> tuple[Path, str]:
     A model in a model's folder is exported to that folder, unless the user named another workspace.
 
     Args:
-        model: the result of `keras_model`. workspace: the one that the user named, or the default.
+        model: the result of `source_model`. workspace: the one that the user named, or the default.
 
     Returns:
-        The workspace, and the model's name or the path of its ``.keras`` file.
+        The workspace, and the model's name or the path of its file.
     """
     path = Path(model)
-    if path.name == KERAS_NAME and {KERAS_NAME, REFERENCE_NAME} <= set(Manifest.load(path.parent).files):
+    if path.name in SOURCE_NAMES and {path.name, REFERENCE_NAME} <= set(Manifest.load(path.parent).files):
         name, home = name_and_workspace(path.parent)
         if workspace == DEFAULT_WORKSPACE or home.resolve() == workspace.resolve():
             return home, name

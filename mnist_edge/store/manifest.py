@@ -17,6 +17,8 @@ from mnist_edge.store.files import MAX_BYTES, open_regular, read_bytes, sync_fol
 MANIFEST_NAME = "manifest.json"
 MANIFEST_SCHEMA_VERSION = 1
 KERAS_NAME = "model.keras"
+# Names of the model that the files of a folder are made from. A folder has one of them.
+SOURCE_NAMES = (KERAS_NAME, "model.onnx", "model.tflite")
 REFERENCE_NAME = "reference.npz"
 # Prefix of the name of a staged file: completely written, and renamed once the manifest that names its hash is written.
 STAGED = ".new-"
@@ -92,6 +94,11 @@ class Manifest:
         manifest = cls(folder, files)
         manifest._finish()
         return manifest
+
+    @property
+    def source_name(self) -> str:
+        """Name of the model that the folder's files are made from; ``model.keras`` if there is none yet."""
+        return next((name for name in SOURCE_NAMES if name in self.files), KERAS_NAME)
 
     def save(self) -> None:
         """Write the manifest atomically."""

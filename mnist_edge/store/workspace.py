@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME
+from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME, SOURCE_NAMES
 
 DEFAULT_WORKSPACE = Path("artifacts")
 DEFAULT_MODEL = "cnn"
@@ -14,6 +14,8 @@ BUILT_IN_MODELS = ("cnn", "dense")
 # The workspace of the models that come with the package. Commands only read it.
 SHIPPED = Path(__file__).parent.parent / "shipped"
 KERAS_SUFFIX = ".keras"  # as in `mnist_edge.formats`, which is not imported here because it loads numpy
+KERAS_SUFFIXES = (KERAS_SUFFIX, ".h5", ".hdf5")  # of the files that Keras loads
+SOURCE_SUFFIXES = (*KERAS_SUFFIXES, ".onnx", ".tflite")  # of the models that files are made from
 
 
 def folder_of(workspace: Path, model: str) -> Path:
@@ -23,21 +25,28 @@ def folder_of(workspace: Path, model: str) -> Path:
     not WORKSPACE/NAME, because training would replace the file there.
 
     Args:
-        workspace: the folder of models' folders. model: a name, or the path of a ``.keras`` file.
+        workspace: the folder of models' folders. model: a name, or the path of a model's file.
     """
     path, folder = Path(model), workspace / model_name(model)
-    return workspace / path.stem if path.resolve() == (folder / KERAS_NAME).resolve() else folder
+    is_own = path.name in SOURCE_NAMES and path.resolve() == (folder / path.name).resolve()
+    return workspace / path.stem if is_own else folder
+
+
+def source_name(path: Path) -> str:
+    """Name that a model's file has in the model's folder; every file of Keras is kept as ``model.keras``."""
+    return KERAS_NAME if path.suffix in KERAS_SUFFIXES else f"model{path.suffix}"
 
 
 def model_name(model: str) -> str:
-    """Name of a model, from a name or the path of a ``.keras`` file.
+    """Name of a model, from a name or the path of a model's file.
 
     The name of a file is its stem; the name of ``model.keras`` in a model's folder is that of the folder.
     """
     path = Path(model)
-    if path.suffix != KERAS_SUFFIX:
+    if path.suffix not in SOURCE_SUFFIXES:
         return model
-    return name_and_workspace(path.parent)[0] if path.name == KERAS_NAME and is_model_folder(path.parent) else path.stem
+    is_in_folder = path.name in SOURCE_NAMES and is_model_folder(path.parent)
+    return name_and_workspace(path.parent)[0] if is_in_folder else path.stem
 
 
 def name_and_workspace(folder: Path) -> tuple[str, Path]:

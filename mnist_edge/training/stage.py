@@ -10,6 +10,7 @@ from mnist_edge import models
 from mnist_edge.data import Splits, joined
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.models.backend import import_keras, installed_versions
+from mnist_edge.models.source import of_keras
 from mnist_edge.results import TrainResult
 from mnist_edge.store.files import read_bytes
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
@@ -68,7 +69,7 @@ def train(
         teacher = function_of(_ensure_teacher(config, splits, folder, progress), precision_of(config.recipe))
     options = FitOptions(teacher, folder / "tensorboard" if tensorboard else None, checkpoint, progress)
     model, record = fit(config, train_split, splits.validation, classes, options)
-    reference, output = reference_of(model, splits)
+    reference, output = reference_of(of_keras(model), splits)
     correct = int((reference.probabilities.argmax(axis=1) == splits.test.labels).sum())
     made = {
         "key": key,

@@ -13,7 +13,7 @@ from mnist_edge.parity import verify
 from mnist_edge.parity.verify import ParityOptions
 from mnist_edge.results import ParityReport
 from mnist_edge.runtime import engine_names
-from mnist_edge.store.manifest import KERAS_NAME, MANIFEST_NAME, REFERENCE_NAME
+from mnist_edge.store.manifest import MANIFEST_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.workflows.data_source import load_splits
 from mnist_edge.workflows.export import ExportOptions, trained_model
@@ -52,7 +52,7 @@ def calibration_study(options: ExportOptions, progress: Progress = no_progress) 
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / folder.name
         copy.mkdir()
-        for name in (KERAS_NAME, REFERENCE_NAME, MANIFEST_NAME):
+        for name in (Manifest.load(folder).source_name, REFERENCE_NAME, MANIFEST_NAME):
             shutil.copy(folder / name, copy)
         for done, (images, seed) in enumerate(STUDY):
             progress("calibration study", done, len(STUDY))

@@ -11,7 +11,7 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.parity.statistics import wilson
 from mnist_edge.reports import plots
 from mnist_edge.results import CrossValidation, FoldResult
-from mnist_edge.runtime.selection import keras_model
+from mnist_edge.runtime.selection import source_model
 from mnist_edge.store.files import locked, utf8, write_bytes
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, model_name
 from mnist_edge.workflows.data_source import DataSource, load_splits
@@ -52,7 +52,7 @@ def cross_validate(options: CrossValidateOptions, progress: Progress = no_progre
         MnistEdgeError: what loading the data and training raise.
     """
     config = training.configure(
-        keras_model(options.model, options.workspace, models.names()), options.recipe,
+        source_model(options.model, options.workspace, models.names()), options.recipe,
         epochs=options.epochs, batch_size=options.batch_size, optimizer=options.optimizer,
         learning_rate=options.learning_rate,
     )  # fmt: skip

@@ -15,13 +15,13 @@ from mnist_edge.data import Split
 from mnist_edge.data.catalog import BY_TEST_LABELS
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ImageShapeError
-from mnist_edge.int8.quantize import softmax
+from mnist_edge.int8.quantize import are_logits, softmax
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.reports import evaluation
 from mnist_edge.results import Evaluation
 from mnist_edge.runtime import open_session
 from mnist_edge.store.files import check_target, utf8, write_bytes
-from mnist_edge.store.workspace import KERAS_SUFFIX
+from mnist_edge.store.workspace import KERAS_SUFFIXES
 from mnist_edge.workflows.data_source import DataSource, load_test
 from mnist_edge.workflows.file_choice import FileOptions, Note, choose_files, no_note
 
@@ -52,7 +52,7 @@ class EvaluateResult:
 
 
 def evaluate(options: EvaluateOptions, progress: Progress = no_progress, note: Note = no_note) -> EvaluateResult:
-    """Evaluate model files on the test images. A ``.keras`` file needs TensorFlow; the others do not.
+    """Evaluate model files on the test images. A file of Keras needs TensorFlow; the others do not.
 
     Args:
         options: files, data and engine. progress: called with the steps done.
@@ -68,7 +68,7 @@ def evaluate(options: EvaluateOptions, progress: Progress = no_progress, note: N
     test, sha256 = load_test(options.data, progress)
     found = tuple(
         _evaluate_keras(path, test)
-        if path.suffix == KERAS_SUFFIX
+        if path.suffix in KERAS_SUFFIXES
         else parity.evaluate(open_session(path, options.engine, options.threads, options.trust), test, progress)
         for path in chosen.files
     )
@@ -78,13 +78,12 @@ def evaluate(options: EvaluateOptions, progress: Progress = no_progress, note: N
 
 
 def _evaluate_keras(path: Path, test: Split) -> Evaluation:
-    """Accuracy of a ``.keras`` file on the test images.
+    """Accuracy of a file of Keras on the test images.
 
     Raises:
         ImageShapeError: the model takes images of another size.
     """
     from mnist_edge import models
-    from mnist_edge.training.reference import are_logits
 
     model = models.load(path)
     taken = tuple(model.inputs[0].shape[1:])

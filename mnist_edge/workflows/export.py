@@ -25,14 +25,14 @@ from mnist_edge.results.verdicts import Check, Outcome
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.engines import ENGINES, package_version
-from mnist_edge.runtime.selection import exported_in_place, keras_model
+from mnist_edge.runtime.selection import exported_in_place, source_model
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.store import signing
 from mnist_edge.store.files import locked
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified
+from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_verified
 from mnist_edge.store.model_file import ModelFile, file_name
 from mnist_edge.store.streams import native_output
-from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, SOURCE_SUFFIXES, folder_of, source_name
 from mnist_edge.toolchains import footprint
 from mnist_edge.workflows.data_source import DataSource, load_splits, path_of
 from mnist_edge.workflows.train import ensure_model
@@ -46,8 +46,10 @@ class ExportOptions:
     """What ``export`` makes, and what it must pass.
 
     Attributes:
-        model: a built-in name, or a model's folder, name or ``.keras`` file. A folder is exported in place.
-        formats: names of formats; ``all`` stands for all formats except those with ``on_demand``.
+        model: a built-in name, or a model's folder, name or file: of Keras, a float ``.onnx``, or an int8 ``.tflite``.
+            A folder is exported in place.
+        formats: names of formats; ``all`` stands for all that are made from such a model, except those with
+            ``on_demand`` from a Keras model.
         precision: of the files besides their float exports.
         calibration_images, calibration_seed: how many images set the activations' ranges, and which are drawn; they
             apply to data that are named by a path.
@@ -127,8 +129,8 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         MnistEdgeError: what training raises. A failed format and a failed verdict are not raised: see ``error``.
     """
     workspace, model = trained_model(options)
+    formats = _formats(options, workspace, model)
     splits = load_splits(options.data, progress, options.calibration_images, options.calibration_seed)
-    formats = _formats(options)
     failures: list[FormatFailure] = []
     with locked(workspace, "export"):
         folder, trained = ensure_model(workspace, model, splits, progress)
@@ -170,18 +172,27 @@ def trained_model(options: ExportOptions) -> tuple[Path, str]:
         raise UsageError("--backend chooses kernels of generated C.", how)
     if options.backend not in conversion.BACKENDS:
         raise suggest(options.backend, list(conversion.BACKENDS), "backend")
-    return exported_in_place(keras_model(options.model, options.workspace, models.names()), options.workspace)
+    source = source_model(options.model, options.workspace, models.names(), SOURCE_SUFFIXES)
+    return exported_in_place(source, options.workspace)
 
 
-def _formats(options: ExportOptions) -> list[str]:
-    known = conversion.CONVERTERS
+def _formats(options: ExportOptions, workspace: Path, model: str) -> list[str]:
+    """Names of the formats to make of the model that `trained_model` returned.
+
+    Raises:
+        UsageError: no such format, or it is not made from such a model.
+    """
+    known, named = conversion.CONVERTERS, Path(model)
+    folder = folder_of(workspace, model)
+    path = named if named.suffix in SOURCE_SUFFIXES else folder / Manifest.load(folder).source_name
+    suffix = Path(source_name(path)).suffix
     for name in options.formats:
         if name not in known and name != "all":
             raise suggest(name, ["all", *known], "format")
-    found = [
-        item for name in options.formats for item in (conversion.formats(every=False) if name == "all" else [name])
-    ]
-    return list(dict.fromkeys(found))
+        if name != "all" and not known[name].takes(suffix):
+            raise conversion.not_made_from(path, name)
+    made = conversion.formats(every=False, suffix=suffix)
+    return list(dict.fromkeys(item for name in options.formats for item in (made if name == "all" else [name])))
 
 
 def _verified_files(
@@ -268,7 +279,7 @@ def _calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
     """Enter the temperature of a file, chosen on the validation split, unless its model may have trained on that."""
     manifest = Manifest.load(path.parent)
     entry = manifest.files[path.name]
-    recipe = (manifest.files[KERAS_NAME].get("made_by") or {}).get("recipe")
+    recipe = (manifest.files[manifest.source_name].get("made_by") or {}).get("recipe")
     if "temperature" in entry or recipe is None or recipe.get("refit"):
         return
     try:

@@ -9,7 +9,7 @@ from mnist_edge import models, training
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.reports import plots
 from mnist_edge.results import Sweep, Trial
-from mnist_edge.runtime.selection import keras_model
+from mnist_edge.runtime.selection import source_model
 from mnist_edge.store.files import utf8, write_bytes
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, model_name
 from mnist_edge.workflows.data_source import DataSource, load_splits
@@ -51,7 +51,7 @@ def sweep(options: SweepOptions, progress: Progress = no_progress) -> Sweep:
         StageError: the database does not answer.
         MnistEdgeError: what loading the data and training raise.
     """
-    model = keras_model(options.model, options.workspace, models.names())
+    model = source_model(options.model, options.workspace, models.names())
     config = training.configure(model, options.recipe, epochs=options.epochs, seed=options.seed)
     splits = load_splits(options.data, progress)
     folder = options.workspace / SWEEP

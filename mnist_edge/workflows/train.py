@@ -19,10 +19,10 @@ from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.reports import evaluation, plots
 from mnist_edge.reports.page import document, png
 from mnist_edge.results import TrainResult
-from mnist_edge.runtime.selection import keras_model
+from mnist_edge.runtime.selection import source_model
 from mnist_edge.store.files import locked, utf8
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified
-from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, KERAS_SUFFIX, folder_of
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, SOURCE_SUFFIXES, folder_of
 from mnist_edge.training import TrainConfig
 from mnist_edge.workflows.data_source import DataSource, load_splits
 
@@ -69,7 +69,7 @@ def train(options: TrainOptions, progress: Progress = no_progress) -> TrainResul
         StageError: another process works in this workspace, the loss became NaN, or a file cannot be written.
     """
     config = training.configure(
-        keras_model(options.model, options.workspace, models.names()), options.recipe,
+        source_model(options.model, options.workspace, models.names()), options.recipe,
         epochs=options.epochs, batch_size=options.batch_size, optimizer=options.optimizer,
         learning_rate=options.learning_rate, augmentation=options.augmentation, seed=options.seed,
         time_budget=options.time_budget,
@@ -81,7 +81,7 @@ def train(options: TrainOptions, progress: Progress = no_progress) -> TrainResul
 def ensure_model(
     workspace: Path, model: str, splits: Splits, progress: Progress = no_progress
 ) -> tuple[Path, TrainResult | None]:
-    """Make sure that a model is trained: adopt a ``.keras`` file, use the trained model, or train one as `train` does.
+    """Make sure that a model is trained: adopt a model's file, use the trained model, or train one as `train` does.
 
     Returns:
         The model's folder, and the result of the training if there was one.
@@ -92,17 +92,18 @@ def ensure_model(
         MnistEdgeError: what `train` raises.
     """
     folder = folder_of(workspace, model)
-    if model.endswith(KERAS_SUFFIX):
-        if Path(model).resolve() != (folder / KERAS_NAME).resolve():
+    manifest = Manifest.load(folder)
+    source = manifest.source_name
+    if Path(model).suffix in SOURCE_SUFFIXES:
+        if Path(model).resolve() != (folder / source).resolve():
             training.adopt(Path(model), splits, folder)
         return folder, None
-    manifest = Manifest.load(folder)
-    if (folder / KERAS_NAME).is_file() and {KERAS_NAME, REFERENCE_NAME} <= set(manifest.files):
-        for name in (KERAS_NAME, REFERENCE_NAME):
+    if (folder / source).is_file() and {source, REFERENCE_NAME} <= set(manifest.files):
+        for name in (source, REFERENCE_NAME):
             manifest.check(name)
-        if manifest.files[KERAS_NAME]["data"] != splits.sha256:
+        if manifest.files[source]["data"] != splits.sha256:
             raise UsageError(
-                f"{folder / KERAS_NAME} was trained on other data than these.",
+                f"{folder / source} was trained on other data than these.",
                 "Name its data with --data, or train again: "
                 + shlex.join(["mnist-edge", "train", "--model", model, "-o", str(workspace)]),
             )
