@@ -30,6 +30,9 @@ def command(
     quantize: Annotated[
         str, typer.Option("--quantize", help="Precision of the files: int8, float16, or none for float32.")
     ] = "int8",
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="For a .tflite: its float model, or that model's reference.npz.")
+    ] = None,
     calibration_images: Annotated[
         int, typer.Option("--calibration-images", min=1, help="Number of images that set the activations' ranges.")
     ] = 512,
@@ -77,7 +80,8 @@ def command(
     if quantize not in QUANTIZE_VALUES:
         raise suggest(quantize, list(QUANTIZE_VALUES), "quantization")
     chosen = export.ExportOptions(
-        model=model, formats=(format_,), precision=QUANTIZE_VALUES[quantize], calibration_images=calibration_images,
+        model=model, formats=(format_,), precision=QUANTIZE_VALUES[quantize], reference=reference,
+        calibration_images=calibration_images,
         calibration_seed=calibration_seed, max_flash=max_flash, max_ram=max_ram, backend=backend, build=build,
         sign=sign, workspace=workspace, engine=engine, threads=threads, data=data,
         gate=export.Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance),

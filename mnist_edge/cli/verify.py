@@ -25,7 +25,9 @@ NAME = "verify"
 def command(
     models: options.Models = None,
     model: options.OnlyModel = None,
-    reference: Annotated[Path | None, typer.Option("--reference", help="The float answers (reference.npz).")] = None,
+    reference: Annotated[
+        Path | None, typer.Option("--reference", help="The float model, or its answers (reference.npz).")
+    ] = None,
     max_drop_pp: options.MaxDrop = 0.2,
     min_agreement: options.MinAgreement = None,
     max_class_drop_pp: options.MaxClassDrop = 1.0,

@@ -26,6 +26,7 @@ class SourceModel:
         image_shape: of one image, (h, w) or (h, w, c).
         classes: number of classes.
         pixel_scale: the factor between a uint8 pixel and the model's input.
+        output_step: of the grid to which the output is rounded; None for a float output.
         outputs: takes images uint8 (n, h, w, c), and returns the model's output, float32 (n, classes).
     """
 
@@ -34,6 +35,7 @@ class SourceModel:
     classes: int
     pixel_scale: float
     outputs: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    output_step: float | None = None
 
 
 def of_keras(model: Any, content: bytes = b"") -> SourceModel:

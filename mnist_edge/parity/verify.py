@@ -15,6 +15,7 @@ from mnist_edge.data import Split, image_digests
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, RefusedError, UsageError
 from mnist_edge.formats.float_answers import FloatAnswers
+from mnist_edge.int8.quantize import are_logits, softmax
 from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import NO_ANSWER, answers
 from mnist_edge.parity.changes import confusion
@@ -38,7 +39,7 @@ class ParityOptions:
     Attributes:
         gate: the margins.
         engine: the name of an engine, or ``auto`` for every installed one. threads: number of threads of each.
-        float_answers: the file with the float answers; None for ``reference.npz`` next to the model file.
+        float_answers: the float answers, or the file with them; None for ``reference.npz`` next to the model file.
         trust: read the float answers even if their hash is not the one in the manifest.
         float_export: whether to run the float export next to the file too.
     """
@@ -46,7 +47,7 @@ class ParityOptions:
     gate: Gate = field(default_factory=Gate)
     engine: str = "auto"
     threads: int = 1
-    float_answers: Path | None = None
+    float_answers: Path | FloatAnswers | None = None
     trust: bool = False
     float_export: bool = True
 
@@ -138,13 +139,15 @@ def evaluation_of(path: str, engine: str, outputs: NDArray[np.float32], labels: 
 
 
 def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no_progress) -> NDArray[np.float32]:
-    """`Session.predict` on many images, which reports its progress."""
+    """`Session.predict` on many images, which reports its progress. Logits of a file without a contract: softmax."""
     what = f"{session.path.name} on {session.engine}"
     parts = []
     for at in range(0, len(images), CHUNK):
         parts.append(session.predict(images[at : at + CHUNK]))
         progress(what, min(at + CHUNK, len(images)), len(images))
-    return np.concatenate(parts)
+    found = np.concatenate(parts)
+    is_foreign = not session.contract.tool_version
+    return softmax(found) if is_foreign and are_logits(found, session.output_step) else found
 
 
 def _open_each(file: ModelFile, options: ParityOptions) -> list[tuple[str, Session | RefusedError]]:
@@ -193,11 +196,13 @@ def _float_answers(file: ModelFile, options: ParityOptions, test_sha256: str, n:
         UsageError: there is no such file, or it was made on other images.
         ContentError: the file is damaged, or not the one that the manifest describes.
     """
+    if isinstance(options.float_answers, FloatAnswers):
+        return options.float_answers
     source = options.float_answers or file.path.with_name(REFERENCE_NAME)
     if not source.is_file():
         raise UsageError(
             f"There are no float answers {source} to compare {file.path.name} with.",
-            "Name the model's reference.npz with --reference.",
+            "Name the float model (.keras, .onnx, .tflite) or its reference.npz with --reference.",
         )
     named = options.float_answers is not None
     content = read_verified(source, options.trust)[0] if named else file.companion(REFERENCE_NAME, options.trust)

@@ -28,6 +28,8 @@ T = TypeVar("T")
 # Number of images in one call of an engine.
 BATCH = 64
 DEFAULT_THREADS = 1
+# Largest extent of a quantized input whose pixels are taken to be from 0 to 1.
+MOST_WITH_UNIT_PIXELS = 64
 _UINT8, _FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
 UNKNOWN = "unknown"  # precision of a file that mnist-edge did not make
 
@@ -264,14 +266,20 @@ def _with_path(path: Path, action: Callable[[], T]) -> T:
 
 
 def _contract(program: Program, stem: str) -> Contract:
-    """The contract in the file, or a default one, by which a single value is a sigmoid."""
+    """The contract in the file, or a default one, by which a single value is a sigmoid.
+
+    By default pixels are from 0 to 1, unless a quantized input reaches far beyond that: then they are from 0 to 255.
+    """
     text = program.metadata.get(METADATA_KEY)
     if text is not None:
         return Contract.from_text(text)
     values = program.output.shape[0]
     output = "sigmoid" if values == 1 else "probabilities"
     names = tuple(map(str, range(max(values, 2))))
-    return Contract(stem, names, UNKNOWN, "resize", reference_sha256="", tool_version="", output=output)
+    scale = 1.0 if 255 * (program.input.scale or 0) > MOST_WITH_UNIT_PIXELS else 1 / 255
+    return Contract(
+        stem, names, UNKNOWN, "resize", reference_sha256="", tool_version="", pixel_scale=scale, output=output
+    )
 
 
 def _on_grid(values: NDArray[np.float32], port: Port) -> NDArray[Any]:

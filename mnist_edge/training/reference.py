@@ -13,7 +13,7 @@ from mnist_edge.int8.quantize import are_logits, softmax
 from mnist_edge.models.source import SourceModel
 from mnist_edge.runtime.selftest import choose
 from mnist_edge.store.manifest import REFERENCE_NAME, SOURCE_NAMES, Manifest, fingerprint, sha256_of
-from mnist_edge.store.workspace import source_name
+from mnist_edge.store.workspace import SOURCE_SUFFIXES, source_name
 from mnist_edge.training.source import content_of, open_source
 
 
@@ -42,7 +42,7 @@ def reference_of(model: SourceModel, splits: Splits) -> tuple[FloatAnswers, str]
     answers = model.outputs(splits.test.images)
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
-    logits = are_logits(answers)
+    logits = are_logits(answers, model.output_step)
     if logits and answers.min() >= 0 and answers.max() <= 1:
         raise ContentError(
             "The model's answers lie between 0 and 1 and do not sum to 1: sigmoids, not probabilities of classes.",
@@ -58,16 +58,17 @@ def reference_of(model: SourceModel, splits: Splits) -> tuple[FloatAnswers, str]
     return reference, "logits" if logits else "probabilities"
 
 
-def adopt(path: Path, splits: Splits, folder: Path) -> None:
+def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = None) -> None:
     """Copy a model into a model's folder, with its float answers. Not repeated for the same file and data.
 
     Args:
         path: a file of Keras, a float ONNX file or an int8 TFLite file.
         splits: the data that the model classifies.
         folder: the model's folder in the workspace.
+        reference: a float model or a ``reference.npz``, whose answers are the float answers; None for the model's own.
 
     Raises:
-        UsageError: the folder holds a model of another kind.
+        UsageError: the folder holds a model of another kind, or the float answers were made on other images.
         ContentError: not an image classifier for these data.
     """
     manifest, name = Manifest.load(folder), source_name(path)
@@ -77,14 +78,29 @@ def adopt(path: Path, splits: Splits, folder: Path) -> None:
             f"{folder} holds a model of another kind, {others[0]}.",
             "Rename the file, after which its folder is named, or name another workspace with -o.",
         )
-    key = fingerprint({"source": sha256_of(content_of(path)), "data": splits.sha256})
+    given = {} if reference is None else {"reference": sha256_of(content_of(reference))}
+    key = fingerprint({"source": sha256_of(content_of(path)), "data": splits.sha256, **given})
     if manifest.is_current(name, key) and manifest.is_current(REFERENCE_NAME, key):
         return
     model = open_source(path)
-    reference, output = reference_of(model, splits)
+    answers, output = reference_of(model, splits)
+    if reference is not None:
+        answers = _answers_of(reference, splits)
     facts = {
         "key": key, "class_names": list(splits.class_names), "preprocessor": splits.preprocessor,
         "data": splits.sha256, "output": output, "pixel_scale": model.pixel_scale,
         "made_by": {"adopted": path.name},
     }  # fmt: skip
-    manifest.commit({name: (model.content, facts), REFERENCE_NAME: (reference.to_bytes(), {"key": key})})
+    manifest.commit({name: (model.content, facts), REFERENCE_NAME: (answers.to_bytes(), {"key": key})})
+
+
+def _answers_of(path: Path, splits: Splits) -> FloatAnswers:
+    """The float answers in a ``reference.npz``, or those of a float model."""
+    if path.suffix in SOURCE_SUFFIXES:
+        return reference_of(open_source(path), splits)[0]
+    answers = FloatAnswers.from_bytes(content_of(path))
+    if answers.test_images_sha256 != splits.sha256["test_images"] or len(answers.probabilities) != len(splits.test):
+        raise UsageError(
+            f"{path} was made on other test images than these.", "Name the model's own data set with --data."
+        )
+    return answers

@@ -31,7 +31,9 @@ def open_source(path: Path) -> SourceModel:
     if path.suffix == ".tflite":
         session = open_session(path)
         scale = session.contract.pixel_scale
-        return SourceModel(session.file.content, session.image_shape, session.classes, scale, session.predict)
+        return SourceModel(
+            session.file.content, session.image_shape, session.classes, scale, session.predict, session.output_step
+        )
     raise foreign.not_runnable(path)
 
 

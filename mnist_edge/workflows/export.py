@@ -53,6 +53,7 @@ class ExportOptions:
         precision: of the files besides their float exports.
         calibration_images, calibration_seed: how many images set the activations' ranges, and which are drawn; they
             apply to data that are named by a path.
+        reference: the float model of a ``.tflite``, or its ``reference.npz``; None to compare with the file itself.
         gate: the margins of the verdict.
         max_flash, max_ram: bytes that a C file may take of a microcontroller; None for no limit.
         backend: kernels in generated C: ``c99``, ``arm``, ``x86`` or ``all``.
@@ -66,6 +67,7 @@ class ExportOptions:
     model: str = DEFAULT_MODEL
     formats: tuple[str, ...] = ("all",)
     precision: Precision = Precision.INT8
+    reference: Path | None = None
     calibration_images: int = 512
     calibration_seed: int = 0
     gate: Gate = field(default_factory=Gate)
@@ -133,7 +135,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     splits = load_splits(options.data, progress, options.calibration_images, options.calibration_seed)
     failures: list[FormatFailure] = []
     with locked(workspace, "export"):
-        folder, trained = ensure_model(workspace, model, splits, progress)
+        folder, trained = ensure_model(workspace, model, splits, progress, options.reference)
         artifacts = _verified_files(folder, formats, splits, options, failures, progress)
         if artifacts:
             with native_output(folder / conversion.LOG_NAME):
@@ -186,6 +188,10 @@ def _formats(options: ExportOptions, workspace: Path, model: str) -> list[str]:
     folder = folder_of(workspace, model)
     path = named if named.suffix in SOURCE_SUFFIXES else folder / Manifest.load(folder).source_name
     suffix = Path(source_name(path)).suffix
+    if options.reference is not None and named.suffix != ".tflite":
+        raise UsageError(
+            "--reference is for a .tflite file.", "Leave it out: other models are compared with themselves."
+        )
     for name in options.formats:
         if name not in known and name != "all":
             raise suggest(name, ["all", *known], "format")

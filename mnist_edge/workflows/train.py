@@ -79,9 +79,15 @@ def train(options: TrainOptions, progress: Progress = no_progress) -> TrainResul
 
 
 def ensure_model(
-    workspace: Path, model: str, splits: Splits, progress: Progress = no_progress
+    workspace: Path,
+    model: str,
+    splits: Splits,
+    progress: Progress = no_progress,
+    reference: Path | None = None,
 ) -> tuple[Path, TrainResult | None]:
     """Make sure that a model is trained: adopt a model's file, use the trained model, or train one as `train` does.
+
+    ``reference`` is for a file that is adopted, see `mnist_edge.training.adopt`.
 
     Returns:
         The model's folder, and the result of the training if there was one.
@@ -96,7 +102,7 @@ def ensure_model(
     source = manifest.source_name
     if Path(model).suffix in SOURCE_SUFFIXES:
         if Path(model).resolve() != (folder / source).resolve():
-            training.adopt(Path(model), splits, folder)
+            training.adopt(Path(model), splits, folder, reference)
         return folder, None
     if (folder / source).is_file() and {source, REFERENCE_NAME} <= set(manifest.files):
         for name in (source, REFERENCE_NAME):

@@ -32,6 +32,7 @@ from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, rea
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.workflows.data_source import DataSource, load_test, path_of
 from mnist_edge.workflows.file_choice import FileOptions, Note, choose_files, no_note
+from mnist_edge.workflows.float_reference import float_answers
 from mnist_edge.workflows.verdict_reports import ReportFiles, html_page, reporting_errors, write_reports
 
 __all__ = [
@@ -56,7 +57,8 @@ class VerifyOptions(FileOptions):
 
     Attributes:
         gate: the margins of the verdict.
-        reference: the float answers; None for ``reference.npz`` next to each file.
+        reference: the float answers or the float model, see `float_reference`; None for ``reference.npz`` next to
+            each file.
         threads: that an engine may use. data: the data set whose test images are taken.
         selftest: compare with the stored answers of the golden set only; needs no data.
         layers: find the error of every op of the int8 files too.
@@ -137,7 +139,8 @@ def _verdicts(
     """
     reports, kernels = [], []
     opened: list[ModelFile] = []
-    how = ParityOptions(options.gate, options.engine, options.threads, options.reference, options.trust)
+    reference = options.reference and float_answers(options.reference, test, test_sha256, options.trust)
+    how = ParityOptions(options.gate, options.engine, options.threads, reference, options.trust)
     for path in files:
         check_engine(path, options.engine)
         file = ModelFile.open(path, options.trust)
@@ -151,7 +154,7 @@ def _verdicts(
         quantized = [file for file in opened if _has_layers(file)]
         if not quantized:
             raise UsageError("No int8 file here has its float export next to it.", "Export the model again.")
-        traced = [(str(file.path), _layers(file, options.reference, options.trust)) for file in quantized]
+        traced = [(str(file.path), _layers(file, reference, options.trust)) for file in quantized]
     return Verdicts(judge(reports, baseline), tuple(kernels), tuple(traced))
 
 
@@ -255,7 +258,11 @@ def _has_layers(file: ModelFile) -> bool:
     return file.precision == Precision.INT8 and file.float_export is not None
 
 
-def _layers(file: ModelFile, reference: Path | None = None, trust: bool = False) -> tuple[LayerError, ...]:
+def _layers(
+    file: ModelFile, reference: Path | FloatAnswers | None = None, trust: bool = False
+) -> tuple[LayerError, ...]:
     """The errors of a file's layers on the images of the golden set."""
+    if isinstance(reference, FloatAnswers):
+        return tuple(layer_errors(file, reference.golden_images))
     content = read_verified(reference, trust)[0] if reference else file.companion(REFERENCE_NAME, trust)
     return tuple(layer_errors(file, FloatAnswers.from_bytes(content).golden_images))
