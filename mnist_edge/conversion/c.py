@@ -8,7 +8,7 @@ from mnist_edge.conversion import codegen, tflite
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
-from mnist_edge.errors import MissingError
+from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.formats import c
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
@@ -26,15 +26,22 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     Raises:
         StageError: an op has no kernel in C.
     """
-    return convert_tflite(tflite.convert(model, request), request)
+    return _code(tflite.convert(model, request), request)
 
 
-def convert_tflite(content: bytes, request: ConversionRequest) -> bytes:
-    """C code of an int8 TFLite file.
+def convert_given(content: bytes, request: ConversionRequest) -> bytes:
+    """C code of an int8 TFLite file that the user named.
 
     Raises:
-        StageError: an op has no kernel in C.
+        ContentError: an op has no kernel in C.
     """
+    try:
+        return _code(content, request)
+    except StageError as error:
+        raise ContentError(error.cause, error.remedy) from error
+
+
+def _code(content: bytes, request: ConversionRequest) -> bytes:
     return codegen.source(content, request.contract, request.calibration, request.backend).encode()
 
 
@@ -54,6 +61,6 @@ def companions(content: bytes, stem: str) -> dict[str, bytes]:
 
 
 CONVERTER = Converter(
-    "c", ".c", (Precision.INT8,), PACKAGES, SOURCES, convert, {".tflite": convert_tflite},
+    "c", ".c", (Precision.INT8,), PACKAGES, SOURCES, convert, {".tflite": convert_given},
     finish=finish, companions=companions, on_demand=True,
 )  # fmt: skip

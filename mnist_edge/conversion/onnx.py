@@ -25,7 +25,7 @@ from mnist_edge.conversion.request import (
     inference_function,
     input_shape,
 )
-from mnist_edge.errors import StageError
+from mnist_edge.errors import ContentError, StageError
 from mnist_edge.formats import METADATA_KEY
 from mnist_edge.models.onnx_model import answers_of, layer_labels, serialized, shape_of
 from mnist_edge.results.precision import Precision
@@ -74,7 +74,7 @@ def convert_onnx(content: bytes, request: ConversionRequest) -> bytes:
         request: the precision, the calibration images, and the contract to store in the file.
 
     Raises:
-        StageError: see `convert`.
+        ContentError: in the int8 graph, a float op computes with the input before it is quantized.
     """
     import onnx
 
@@ -86,7 +86,10 @@ def convert_onnx(content: bytes, request: ConversionRequest) -> bytes:
     inputs = calibration_inputs(shape_of(plain.graph.input[0])[1:], request)
     graph = _at_precision(plain, inputs, request)
     if request.quantization == Precision.INT8:
-        graph = _edited(graph, inputs, answers_of(plain, inputs), request)
+        try:
+            graph = _edited(graph, inputs, answers_of(plain, inputs), request)
+        except StageError as error:
+            raise ContentError(error.cause, error.remedy) from error
     return _finished(graph, request)
 
 

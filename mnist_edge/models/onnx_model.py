@@ -23,7 +23,7 @@ from mnist_edge.store.files import read_bytes
 INPUT_NAME = "image"
 # Lowest opset of ONNX with a scale for each channel, and the one to which files of lower opsets are raised.
 LEAST_OPSET, OPSET = 13, 17
-_QUANTIZED = re.compile("QuantizeLinear|DequantizeLinear|QLinear.*|QGemm|.*Integer")
+_QUANTIZED = re.compile(".*QuantizeLinear|QLinear.*|QGemm|.*Integer")
 _CHANNELS = (1, 3)
 _SCOPES = "pkg.torch.onnx.name_scopes"
 EXPORT_AGAIN = "Export it again, see 'From PyTorch' in docs/your-own-model.md."
@@ -71,7 +71,8 @@ def read(path: Path) -> Any:
                 "Copy that file too, or export the model as one file: torch.onnx.export(..., external_data=False).",
             ) from error
         for item in model.graph.initializer:
-            onnx.external_data_helper.uses_external_data(item) and _refuse(path, f"keeps {item.name} in another file")
+            if onnx.external_data_helper.uses_external_data(item):
+                _refuse(path, f"keeps {item.name} in another file")
     if model.ByteSize() > MAX_FILE_BYTES:
         _refuse(path, f"has {model.ByteSize():,} bytes; {MAX_FILE_BYTES:,} is the limit", "Choose a smaller model.")
     return model

@@ -8,6 +8,7 @@ import numpy as np
 
 from mnist_edge.data import Splits
 from mnist_edge.errors import ContentError, UsageError
+from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.int8.quantize import are_logits, softmax
 from mnist_edge.models.source import SourceModel
@@ -83,6 +84,11 @@ def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = Non
     if manifest.is_current(name, key) and manifest.is_current(REFERENCE_NAME, key):
         return
     model = open_source(path)
+    if path.suffix == ".tflite" and not any(item.dtype == "int8" for item in tflite.read(model.content).tensors):
+        raise ContentError(
+            f"{path} is a float TFLite file; C is made from int8 files.",
+            "Name the Keras model that it was made from, which can be exported to int8.",
+        )
     answers, output = reference_of(model, splits)
     if reference is not None:
         answers = _answers_of(reference, splits)

@@ -1,0 +1,177 @@
+"""Models of other tools: a PyTorch net as ONNX, a Keras model in HDF5, and an int8 TFLite file that somebody made."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_edge import cli as program
+from mnist_edge import data, models, training
+from mnist_edge.errors import ContentError, UsageError
+from mnist_edge.formats import onnx as onnx_format
+from mnist_edge.formats import tflite
+from mnist_edge.formats.float_answers import FloatAnswers
+from mnist_edge.runtime import open_session
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest
+from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.workflows.export import ExportOptions, export
+from mnist_edge.workflows.verify import VerifyOptions, verify
+from tests.conftest import ROOT
+
+PYTORCH = ROOT / "tests" / "support" / "pytorch_net.onnx"
+DENSE = SHIPPED / "dense" / "dense-int8.tflite"
+
+
+@pytest.fixture(scope="module")
+def splits(mnist: data.Splits) -> data.Splits:
+    """MNIST with 2,000 test images, which take a moment on every engine."""
+    rows = np.arange(2000)
+    test = data.Split(mnist.test.images[rows], mnist.test.labels[rows], rows)
+    return replace(mnist, test=test)
+
+
+def main(*words: object) -> int:
+    return program.main(list(map(str, words)))
+
+
+def test_a_net_of_pytorch_becomes_int8_onnx_and_passes_the_gate(splits: data.Splits, tmp_path: Path) -> None:
+    shutil.copy(PYTORCH, tmp_path / "net.onnx")
+    options = ExportOptions(model=str(tmp_path / "net.onnx"), workspace=tmp_path / "w", data=splits)
+    result = export(options)
+    assert (result.error, result.failures, result.trained) == (None, (), None)
+    folder = tmp_path / "w" / "net"
+    assert [Path(item.path) for item in result.artifacts] == [folder / "net-float32.onnx", folder / "net-int8.onnx"]
+    answers = FloatAnswers.from_bytes((folder / REFERENCE_NAME).read_bytes()).probabilities
+    assert (answers.argmax(axis=1) == splits.test.labels).mean() > 0.96
+    plain, int8 = (open_session(Path(item.path)) for item in result.artifacts)
+    assert plain.predict(splits.test.images[:50]) == pytest.approx(answers[:50], abs=1e-5)
+    assert int8.contract.output == "logits"
+    file = onnx_format.read(Path(result.artifacts[1].path).read_bytes())
+    assert file.inputs[0].dtype == "uint8"
+    assert file.inputs[0].shape == (-1, 28, 28, 1)
+    assert {name.split("/")[0] for op in file.ops for name in op.outputs} >= {"0", "1", "4", "9"}
+    assert result.artifacts[1].size_bytes < PYTORCH.stat().st_size / 2
+    # The folder is a model's folder like any other: the model is found by its name, and nothing is made twice.
+    again = export(replace(options, model="net"))
+    assert [item.fresh for item in again.artifacts] == [False, False]
+    verdicts = verify(VerifyOptions(models=(str(folder),), layers=True, data=splits)).verdicts
+    assert [len(errors) > 3 for _, errors in verdicts.layers] == [True]
+
+
+def test_a_tflite_file_becomes_c_that_is_compared_with_it_or_with_its_float_model(
+    splits: data.Splits, tmp_path: Path
+) -> None:
+    given = shutil.copy(DENSE, tmp_path / "given.tflite")
+    options = ExportOptions(
+        model=str(given), formats=("c",), backend="c99", workspace=tmp_path / "w", data=splits, engine="native"
+    )
+    result = export(options)
+    assert (result.error, result.failures) == (None, ())
+    (artifact,) = result.artifacts
+    assert Path(artifact.path) == tmp_path / "w" / "given" / "given-int8.c"
+    (report,) = artifact.parity
+    assert (report.engine, report.agreement) == ("native", 1)
+    expected = open_session(DENSE, "litert").predict(splits.test.images)
+    stored = FloatAnswers.from_bytes((tmp_path / "w" / "given" / REFERENCE_NAME).read_bytes())
+    assert np.abs(stored.probabilities - expected).max() < 0.01
+    # With a float model the verdict is about that model's answers.
+    training.adopt(Path(given), splits, tmp_path / "w" / "given", PYTORCH)
+    stored = FloatAnswers.from_bytes((tmp_path / "w" / "given" / REFERENCE_NAME).read_bytes())
+    assert np.abs(stored.probabilities - expected).max() > 0.1
+
+
+def test_a_tflite_file_without_a_contract_is_verified_against_a_float_model_or_answers(
+    splits: data.Splits, tmp_path: Path
+) -> None:
+    given = Path(shutil.copy(DENSE, tmp_path / "given.tflite"))
+    answers = open_session(DENSE).predict(splits.test.images)
+    np.savez(tmp_path / "answers.npz", probabilities=answers)
+    np.savez(tmp_path / "short.npz", probabilities=answers[:9])
+
+    def judged(reference: Path) -> bool:
+        options = VerifyOptions(models=(str(given),), engine="litert", reference=reference, data=splits)
+        return verify(options).error is None
+
+    assert judged(tmp_path / "answers.npz")
+    assert judged(DENSE)
+    assert not judged(PYTORCH)  # another net, which is right about other images
+    with pytest.raises(ContentError, match=r"\(9, 10\) for 2,000 test images"):
+        judged(tmp_path / "short.npz")
+    with pytest.raises(UsageError, match="no float answers"):
+        judged(tmp_path / "none.npz")
+    with pytest.raises(UsageError, match="made on other test images"):  # on all 10,000
+        judged(SHIPPED / "dense" / REFERENCE_NAME)
+
+
+def test_a_keras_model_in_hdf5_is_adopted_like_a_keras_file(splits: data.Splits, tmp_path: Path) -> None:
+    keras = models.backend.import_keras()
+    layers = [keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
+    model = keras.Sequential(layers)
+    model.save(tmp_path / "old.h5")
+    training.adopt(tmp_path / "old.h5", splits, tmp_path / "old")
+    manifest = Manifest.load(tmp_path / "old")
+    assert set(manifest.files) == {KERAS_NAME, REFERENCE_NAME}
+    again = models.load(tmp_path / "old" / KERAS_NAME)
+    assert np.array_equal(models.outputs(again, splits.test.images[:9]), models.outputs(model, splits.test.images[:9]))
+    with pytest.raises(UsageError, match=r"holds a model of another kind, model\.keras"):
+        training.adopt(PYTORCH, splits, tmp_path / "old")
+
+
+def test_a_lambda_in_hdf5_is_not_run(tmp_path: Path) -> None:
+    keras = models.backend.import_keras()
+    net = [keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x), keras.layers.Dense(3)]
+    keras.Sequential(net).save(tmp_path / "code.h5")
+    with pytest.raises(ContentError, match="Lambda layer"):
+        models.load(tmp_path / "code.h5")
+
+
+@pytest.mark.parametrize("name", ["net.h5", "net.onnx", "net.tflite"])
+@pytest.mark.parametrize("content", [b"", b"nothing of this kind"])
+def test_a_damaged_model_is_exit_4(
+    name: str, content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert main("export", "--model", tmp_path / name, "-o", tmp_path / "w") == 4
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.endswith(" ...")]
+    assert [line.split(": ")[0] for line in lines] == ["mnist-edge", "  remedy"], lines
+    assert str(tmp_path / name) in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "cause", "remedy"),
+    [
+        (["net.onnx", "--format", "c"], "--format c is not made from an ONNX model", "--format onnx"),
+        (["net.onnx", "--format", "tflite"], "--format tflite is not made from an ONNX model", "--format onnx"),
+        (["net.tflite", "--format", "onnx"], "--format onnx is not made from a TFLite file", "--format c"),
+        (["net.onnx", "--reference", "net.tflite"], "--reference is for a .tflite file", "Leave it out"),
+        (["net.tflite", "--quantize", "float16"], "float16", "int8"),
+    ],
+)
+def test_what_cannot_be_made_of_a_model_is_exit_2_and_names_the_way_round(
+    words: list[str], cause: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PYTORCH, "net.onnx")
+    shutil.copy(DENSE, "net.tflite")
+    assert main("export", "--model", *words) == 2
+    said = capsys.readouterr().err
+    assert cause in said
+    assert remedy in said
+    assert "Traceback" not in said
+
+
+def test_c_is_not_made_from_a_float_tflite_file(splits: data.Splits, tmp_path: Path) -> None:
+    keras = models.backend.import_keras()
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    path = tmp_path / "float.tflite"
+    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    assert not any(item.dtype == "int8" for item in tflite.read(path.read_bytes()).tensors)
+    with pytest.raises(ContentError, match="is a float TFLite file"):
+        training.adopt(path, splits, tmp_path / "float")
