@@ -228,6 +228,8 @@ def prepare(folder: Path, workspace: Path, mnist: data.Splits) -> None:
     shutil.copytree(workspace / "dense", folder / "artifacts" / "dense")
     shutil.copy(workspace / "dense" / "model.keras", folder / "my-model.keras")
     shutil.copy(workspace / "dense" / "model.keras", folder / "cnn.keras")
+    shutil.copy(workspace / "dense" / "dense-int8.tflite", folder / "given.tflite")
+    shutil.copy(ROOT / "tests" / "support" / "pytorch_net.onnx", folder / "net.onnx")
     for words in (["export", "--model", "cnn.keras"], ["data", "--sample", "digit.png"]):
         subprocess.run([sys.executable, "-m", "mnist_edge", *words], cwd=folder, check=True)
     (folder / "image.raw").write_bytes(mnist.test.images[0].tobytes())
