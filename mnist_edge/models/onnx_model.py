@@ -219,7 +219,7 @@ def _require_known_ops(graph: Any, path: Path) -> None:
                 "Name the float model here; verify a quantized file with: mnist-edge verify FILE --reference FLOAT",
             )  # fmt: skip
         if kind not in onnx_format.ALLOWED:
-            _refuse(path, f"has {where}, which is not an op of an image classifier",
+            _refuse(path, f"has {where}, which is not supported",
                     "Replace it in the model by convolutions, pools, linear layers and pointwise ops.")  # fmt: skip
         trains = any(item.name == "training_mode" and item.i for item in node.attribute)
         if trains or (node.op_type == "Dropout" and len(node.input) > 2):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from mnist_edge.errors import ContentError, MnistEdgeError
@@ -24,7 +26,7 @@ def net(nodes: list[Any], shape: tuple[Any, ...], constants: dict[str, Any], ops
     graph = helper.make_graph(
         nodes, "net",
         [helper.make_tensor_value_info("x", ends.get("dtype", TensorProto.FLOAT), shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ends.get("answer", (shape[0], 3)))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ends.get("answer", (*shape[:1], 3)))],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
@@ -157,6 +159,26 @@ def test_what_cannot_be_converted_is_refused_and_the_op_is_named(what: str) -> N
     with pytest.raises(ContentError, match=cause) as caught:
         onnx_model.prepare(model, PATH)
     assert caught.value.remedy
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.lists(st.one_of(st.integers(0, 6), st.just("free")), max_size=5),
+    dtype=st.sampled_from([TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT64, TensorProto.STRING, 0, 99]),
+    answer=st.lists(st.integers(0, 6), max_size=3),
+    kind=st.sampled_from(["Flatten", "Relu", "Softmax", "GlobalAveragePool", "Shape", "Conv", "Reshape"]),
+)
+def test_no_shape_or_dtype_ends_in_another_error(shape: list[Any], dtype: int, answer: list[int], kind: str) -> None:
+    try:
+        made = onnx_model.prepare(
+            net([helper.make_node(kind, ["x"], ["y"])], tuple(shape), {}, dtype=dtype, answer=tuple(answer)), PATH
+        )
+    except MnistEdgeError as error:
+        assert error.exit_code == 4
+        assert error.remedy
+    else:
+        found = source.of_onnx(onnx_model.free_batch(made))
+        assert found.outputs(np.zeros((2, *found.image_shape), np.uint8)).shape == (2, found.classes)
 
 
 def test_a_damaged_file_never_ends_in_another_error(tmp_path: Path) -> None:
