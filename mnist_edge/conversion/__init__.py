@@ -1,7 +1,7 @@
 """Conversion of models to files that engines run. Each format has its own module; `registry` lists them."""
 
-from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, build, export, file_name, not_made_from
-from mnist_edge.conversion.registry import CONVERTERS, formats
+from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, build, export, file_name
+from mnist_edge.conversion.registry import CONVERTERS, formats, requested
 from mnist_edge.conversion.request import ConversionRequest
 
 __all__ = [
@@ -14,5 +14,5 @@ __all__ = [
     "export",
     "file_name",
     "formats",
-    "not_made_from",
+    "requested",
 ]

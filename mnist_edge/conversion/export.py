@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from mnist_edge import __version__, models
 from mnist_edge.conversion import c, calibration, isolation
 from mnist_edge.conversion.converter import Converter
-from mnist_edge.conversion.registry import CONVERTERS, formats
+from mnist_edge.conversion.registry import CONVERTERS, formats, not_made_from
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import UsageError, suggest
+from mnist_edge.errors import suggest
 from mnist_edge.formats import Contract
 from mnist_edge.formats import c as c_format
 from mnist_edge.models.backend import installed_versions
@@ -31,8 +31,6 @@ BACKENDS = ("all", "c99", "arm", "x86")  # sets of kernels in generated C
 PACKAGE_FOLDER = Path(__file__).parent.parent
 BUILD_SOURCES = ("runtime/engines/native.py", "toolchains/host_cc.py")
 CODE_SUFFIXES = (".py", ".c", ".in")
-# What a model is called in messages, by the suffix of its file.
-KINDS = {".keras": "a Keras model", ".onnx": "an ONNX model", ".tflite": "a TFLite file"}
 
 
 @dataclass(frozen=True)
@@ -173,16 +171,6 @@ def code_sha256(sources: Sequence[str]) -> str:
             raise FileNotFoundError(f"{source} holds no code")
         paths.update(found)
     return fingerprint({str(path.relative_to(PACKAGE_FOLDER)): sha256_of(path.read_bytes()) for path in sorted(paths)})
-
-
-def not_made_from(path: Path, format_: str) -> UsageError:
-    """The error for a format that is not made from models like the one in a file."""
-    kind = KINDS[path.suffix]
-    possible = " or ".join(f"--format {name}" for name in formats(suffix=path.suffix))
-    return UsageError(
-        f"--format {format_} is not made from {kind}.",
-        f"From {kind}: {possible}. For other formats see 'Ways to the other formats' in docs/your-own-model.md.",
-    )
 
 
 def _converted(path: Path, converter: Converter, request: ConversionRequest) -> bytes:

@@ -70,7 +70,7 @@ def convert_onnx(content: bytes, request: ConversionRequest) -> bytes:
     """Convert a float ONNX model by the same recipe as a Keras model.
 
     Args:
-        content: of the file of a prepared model, see `mnist_edge.models.onnx_model`.
+        content: of the file of a prepared model, see `mnist_edge.models.onnx_preparation`.
         request: the precision, the calibration images, and the contract to store in the file.
 
     Raises:

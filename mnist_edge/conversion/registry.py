@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from mnist_edge.conversion import c, onnx, tflite
 from mnist_edge.conversion.converter import Converter
-from mnist_edge.store.workspace import KERAS_SUFFIX
+from mnist_edge.errors import UsageError, suggest
+from mnist_edge.store.workspace import KERAS_SUFFIX, source_name
 
 CONVERTERS: dict[str, Converter] = {
     converter.name: converter for converter in (c.CONVERTER, onnx.CONVERTER, tflite.CONVERTER)
 }
+
+# What a model is called in messages, by the suffix of its file.
+KINDS = {".keras": "a Keras model", ".onnx": "an ONNX model", ".tflite": "a TFLite file"}
 
 
 def formats(every: bool = True, suffix: str = KERAS_SUFFIX) -> list[str]:
@@ -19,3 +26,34 @@ def formats(every: bool = True, suffix: str = KERAS_SUFFIX) -> list[str]:
     """
     found = [name for name, item in CONVERTERS.items() if item.takes(suffix)]
     return [name for name in found if every or suffix != KERAS_SUFFIX or not CONVERTERS[name].on_demand]
+
+
+def requested(names: Sequence[str], path: Path) -> list[str]:
+    """Resolve the values of ``--format`` to names of formats, without repetitions.
+
+    Args:
+        names: of formats; ``all`` stands for several.
+        path: of the model's file, of which only the suffix is used.
+
+    Raises:
+        UsageError: no such format, or it is not made from such a model.
+    """
+    suffix = Path(source_name(path)).suffix
+    for name in names:
+        if name not in CONVERTERS and name != "all":
+            raise suggest(name, ["all", *CONVERTERS], "format")
+        if name != "all" and not CONVERTERS[name].takes(suffix):
+            raise not_made_from(path, name)
+    made = formats(every=False, suffix=suffix)
+    return list(dict.fromkeys(item for name in names for item in (made if name == "all" else [name])))
+
+
+def not_made_from(path: Path, format_: str) -> UsageError:
+    """The error for a format that is not made from models like the one in a file."""
+    suffix = Path(source_name(path)).suffix
+    kind = KINDS[suffix]
+    possible = " or ".join(f"--format {name}" for name in formats(suffix=suffix))
+    return UsageError(
+        f"--format {format_} is not made from {kind}.",
+        f"From {kind}: {possible}. For other formats see 'Ways to the other formats' in docs/your-own-model.md.",
+    )

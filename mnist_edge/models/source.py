@@ -57,7 +57,7 @@ def load_keras(path: Path) -> SourceModel:
 
 
 def of_onnx(model: Any) -> SourceModel:
-    """The source model of an ``onnx.ModelProto`` that `onnx_model.prepare` has prepared."""
+    """The source model of an ``onnx.ModelProto`` that `onnx_preparation.prepare` has prepared."""
     shapes = [onnx_model.shape_of(value) for value in (model.graph.input[0], model.graph.output[0])]
     scale = onnx_model.pixel_scale(model)
 

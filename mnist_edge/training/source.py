@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mnist_edge.formats import foreign
-from mnist_edge.models import onnx_model, source
+from mnist_edge.models import onnx_model, onnx_preparation, source
 from mnist_edge.models.source import SourceModel
 from mnist_edge.runtime import open_session, trial
 from mnist_edge.store.files import read_bytes
@@ -24,7 +24,7 @@ def open_source(path: Path) -> SourceModel:
     if path.suffix in KERAS_SUFFIXES:
         return source.load_keras(path)
     if path.suffix == ".onnx":
-        prepared = onnx_model.prepare(onnx_model.read(path), path)
+        prepared = onnx_preparation.prepare(onnx_model.read(path), path)
         content = onnx_model.serialized(prepared)
         trial.attempt(content, sha256_of(content), "onnxruntime")
         return source.of_onnx(onnx_model.free_batch(prepared))

@@ -32,7 +32,7 @@ from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_verified
 from mnist_edge.store.model_file import ModelFile, file_name
 from mnist_edge.store.streams import native_output
-from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, SOURCE_SUFFIXES, folder_of, source_name
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, SOURCE_SUFFIXES, folder_of
 from mnist_edge.toolchains import footprint
 from mnist_edge.workflows.data_source import DataSource, load_splits, path_of
 from mnist_edge.workflows.train import ensure_model
@@ -179,26 +179,13 @@ def trained_model(options: ExportOptions) -> tuple[Path, str]:
 
 
 def _formats(options: ExportOptions, workspace: Path, model: str) -> list[str]:
-    """Names of the formats to make of the model that `trained_model` returned.
-
-    Raises:
-        UsageError: no such format, or it is not made from such a model.
-    """
-    known, named = conversion.CONVERTERS, Path(model)
-    folder = folder_of(workspace, model)
-    path = named if named.suffix in SOURCE_SUFFIXES else folder / Manifest.load(folder).source_name
-    suffix = Path(source_name(path)).suffix
+    """Names of the formats to make of the model that `trained_model` returned."""
+    named, folder = Path(model), folder_of(workspace, model)
     if options.reference is not None and named.suffix != ".tflite":
-        raise UsageError(
-            "--reference is for a .tflite file.", "Leave it out: other models are compared with themselves."
-        )
-    for name in options.formats:
-        if name not in known and name != "all":
-            raise suggest(name, ["all", *known], "format")
-        if name != "all" and not known[name].takes(suffix):
-            raise conversion.not_made_from(path, name)
-    made = conversion.formats(every=False, suffix=suffix)
-    return list(dict.fromkeys(item for name in options.formats for item in (made if name == "all" else [name])))
+        how = "Leave it out: other models are compared with themselves."
+        raise UsageError("--reference is for a .tflite file that is named.", how)
+    path = named if named.suffix in SOURCE_SUFFIXES else folder / Manifest.load(folder).source_name
+    return conversion.requested(options.formats, path)
 
 
 def _verified_files(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from mnist_edge.errors import ContentError, MnistEdgeError
-from mnist_edge.models import onnx_model, source
+from mnist_edge.models import onnx_model, onnx_preparation, source
 from tests.conftest import ROOT
 
 PYTORCH = ROOT / "tests" / "support" / "pytorch_net.onnx"
@@ -48,7 +48,7 @@ def classifier(channels: int, target: tuple[int, ...] = (1, -1), batch: Any = 1,
 
 
 def ready(model: Any) -> Any:
-    return onnx_model.free_batch(onnx_model.prepare(model, PATH))
+    return onnx_model.free_batch(onnx_preparation.prepare(model, PATH))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -101,7 +101,7 @@ def test_the_layers_of_pytorch_s_new_exporter_are_found_in_its_metadata() -> Non
 
 def test_an_old_opset_is_raised() -> None:
     made = ready(classifier(1, opset=11))
-    assert made.opset_import[0].version == onnx_model.OPSET
+    assert made.opset_import[0].version == onnx_preparation.OPSET
 
 
 def test_weights_in_another_file_are_read_and_the_kept_model_has_them(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 def test_what_cannot_be_converted_is_refused_and_the_op_is_named(what: str) -> None:
     model, cause = REFUSED[what]
     with pytest.raises(ContentError, match=cause) as caught:
-        onnx_model.prepare(model, PATH)
+        onnx_preparation.prepare(model, PATH)
     assert caught.value.remedy
 
 
@@ -170,7 +170,7 @@ def test_what_cannot_be_converted_is_refused_and_the_op_is_named(what: str) -> N
 )
 def test_no_shape_or_dtype_ends_in_another_error(shape: list[Any], dtype: int, answer: list[int], kind: str) -> None:
     try:
-        made = onnx_model.prepare(
+        made = onnx_preparation.prepare(
             net([helper.make_node(kind, ["x"], ["y"])], tuple(shape), {}, dtype=dtype, answer=tuple(answer)), PATH
         )
     except MnistEdgeError as error:
@@ -191,7 +191,7 @@ def test_a_damaged_file_never_ends_in_another_error(tmp_path: Path) -> None:
             damaged[at] = draw.integers(256)
         path.write_bytes(damaged)
         try:
-            onnx_model.prepare(onnx_model.read(path), path)
+            onnx_preparation.prepare(onnx_model.read(path), path)
         except MnistEdgeError as error:
             assert error.exit_code in (2, 4), error
             refused += 1
