@@ -139,21 +139,24 @@ def pixel_scale(model: Any) -> float:
     return 1.0 if type(first).__name__ == "Rescaling" else 1 / 255
 
 
-def outputs(model: Any, images: NDArray[np.uint8], batch_size: int = 500) -> NDArray[np.float32]:
+def outputs(
+    model: Any, images: NDArray[np.uint8], batch_size: int = 500, scale: float | None = None
+) -> NDArray[np.float32]:
     """Run a Keras model.
 
     Args:
         model: a Keras model.
         images: uint8 (n, h, w, c).
         batch_size: number of images in one call of the model.
+        scale: the factor between a pixel and the model's input; None for `pixel_scale`.
 
     Returns:
         The model's output, float32 (n, classes): probabilities, or logits if the model does not end with a softmax.
     """
-    scale = np.float32(pixel_scale(model))
+    factor = np.float32(pixel_scale(model) if scale is None else scale)
     shape = tuple(model.inputs[0].shape)[1:]
     parts = [
-        np.asarray(model.predict_on_batch(images[at : at + batch_size].reshape(-1, *shape) * scale), np.float32)
+        np.asarray(model.predict_on_batch(images[at : at + batch_size].reshape(-1, *shape) * factor), np.float32)
         for at in range(0, len(images), batch_size)
     ]
     return np.concatenate(parts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,23 +26,26 @@ class SourceModel:
         classes: number of classes.
         pixel_scale: the factor between a uint8 pixel and the model's input.
         output_step: of the grid to which the output is rounded; None for a float output.
-        outputs: takes images uint8 (n, h, w, c), and returns the model's output, float32 (n, classes).
+        outputs: takes images uint8 (n, h, w, c) and the factor between a pixel and the model's input, None for
+            ``pixel_scale``; returns the model's output, float32 (n, classes).
     """
 
     content: bytes
     image_shape: tuple[int, ...]
     classes: int
     pixel_scale: float
-    outputs: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    outputs: Callable[[NDArray[np.uint8], float | None], NDArray[np.float32]]
     output_step: float | None = None
 
 
 def of_keras(model: Any, content: bytes = b"") -> SourceModel:
     """The source model of a Keras classifier; ``content`` is its file, if it has one."""
     shape, classes = tuple(model.inputs[0].shape)[1:], int(model.outputs[0].shape[1])
-    return SourceModel(
-        content, shape, classes, models.pixel_scale(model), functools.partial(models.outputs, model)
-    )  # fmt: skip
+
+    def outputs(images: NDArray[np.uint8], factor: float | None = None) -> NDArray[np.float32]:
+        return models.outputs(model, images, scale=factor)
+
+    return SourceModel(content, shape, classes, models.pixel_scale(model), outputs)
 
 
 def load_keras(path: Path) -> SourceModel:
@@ -61,8 +63,8 @@ def of_onnx(model: Any) -> SourceModel:
     shapes = [onnx_model.shape_of(value) for value in (model.graph.input[0], model.graph.output[0])]
     scale = onnx_model.pixel_scale(model)
 
-    def outputs(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        inputs = images.reshape(-1, *shapes[0][1:]).astype(np.float32) * np.float32(scale)
-        return onnx_model.answers_of(model, inputs)
+    def outputs(images: NDArray[np.uint8], factor: float | None = None) -> NDArray[np.float32]:
+        inputs = images.reshape(-1, *shapes[0][1:]).astype(np.float32)
+        return onnx_model.answers_of(model, inputs * np.float32(scale if factor is None else factor))
 
     return SourceModel(onnx_model.serialized(model), shapes[0][1:], shapes[1][1], scale, outputs)

@@ -24,7 +24,7 @@ from mnist_edge.parity.gate import Gate
 from mnist_edge.parity.kernels import compare_kernels
 from mnist_edge.results import Evaluation, KernelReport, Mistake, ParityReport
 from mnist_edge.runtime import Session, engine_names
-from mnist_edge.runtime.session import check_engine, open_file
+from mnist_edge.runtime.session import UNKNOWN, check_engine, open_file
 from mnist_edge.store.manifest import REFERENCE_NAME, read_verified
 from mnist_edge.store.model_file import ModelFile
 
@@ -145,8 +145,12 @@ def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no
     for at in range(0, len(images), CHUNK):
         parts.append(session.predict(images[at : at + CHUNK]))
         progress(what, min(at + CHUNK, len(images)), len(images))
-    found = np.concatenate(parts)
-    is_foreign = not session.contract.tool_version
+    return as_probabilities(session, np.concatenate(parts))
+
+
+def as_probabilities(session: Session, found: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The answers of a session; if its file has no contract and they are logits, their softmax."""
+    is_foreign = session.contract.quantization == UNKNOWN
     return softmax(found) if is_foreign and are_logits(found, session.output_step) else found
 
 

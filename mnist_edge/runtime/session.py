@@ -99,7 +99,7 @@ class Session:
         self._one = None if direct is None else direct.one
         self._one_image = {(1, *self.image_shape), (1, *self.image_shape, 1)}
 
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Class probabilities for a batch.
 
         Args:
@@ -268,7 +268,7 @@ def _with_path(path: Path, action: Callable[[], T]) -> T:
 def _contract(program: Program, stem: str) -> Contract:
     """The contract in the file, or a default one, by which a single value is a sigmoid.
 
-    By default pixels are from 0 to 1, unless a quantized input reaches far beyond that: then they are from 0 to 255.
+    By default pixels are from 0 to 1, unless a quantized input reaches far beyond that: see `default_pixel_scale`.
     """
     text = program.metadata.get(METADATA_KEY)
     if text is not None:
@@ -276,10 +276,26 @@ def _contract(program: Program, stem: str) -> Contract:
     values = program.output.shape[0]
     output = "sigmoid" if values == 1 else "probabilities"
     names = tuple(map(str, range(max(values, 2))))
-    scale = 1.0 if 255 * (program.input.scale or 0) > MOST_WITH_UNIT_PIXELS else 1 / 255
+    scale = default_pixel_scale(program.input.scale)
     return Contract(
         stem, names, UNKNOWN, "resize", reference_sha256="", tool_version="", pixel_scale=scale, output=output
     )
+
+
+def default_pixel_scale(step: float | None) -> float:
+    """The factor between a pixel and the real input of a file without a contract.
+
+    Args:
+        step: the scale of the quantized input; None for a float input.
+    """
+    return 1.0 if 255 * (step or 0) > MOST_WITH_UNIT_PIXELS else 1 / 255
+
+
+def answers_to(session: Session, images: NDArray[np.uint8], factor: float | None = None) -> NDArray[np.float32]:
+    """`Session.predict`, with another factor between a pixel and the input if the file has no contract."""
+    if factor is None or session.contract.quantization != UNKNOWN:
+        return session.predict(images)
+    return session.predict(images.astype(np.float32) * np.float32(factor))
 
 
 def _on_grid(values: NDArray[np.float32], port: Port) -> NDArray[Any]:

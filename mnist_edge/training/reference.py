@@ -18,12 +18,13 @@ from mnist_edge.store.workspace import SOURCE_SUFFIXES, source_name
 from mnist_edge.training.source import content_of, open_source
 
 
-def reference_of(model: SourceModel, splits: Splits) -> tuple[FloatAnswers, str]:
+def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None = None) -> tuple[FloatAnswers, str]:
     """Float answers of a model, and the kind of its output: ``probabilities`` or ``logits``.
 
     Args:
         model: a classifier.
         splits: the data; the golden set of self-tests is chosen among the validation images.
+        pixel_scale: the factor between a pixel and the model's input; None for the model's own.
 
     Raises:
         ContentError: the model's shapes do not fit the data, its output is NaN, or neither probabilities nor logits.
@@ -34,13 +35,14 @@ def reference_of(model: SourceModel, splits: Splits) -> tuple[FloatAnswers, str]
         raise ContentError(
             "The model answers 1 class: a single sigmoid or a number.", "End it with Dense(2, activation='softmax')."
         )
-    if taken not in (expected[0], expected[0][:2]) or model.classes != expected[1]:
+    shape = (*taken, 1) if len(taken) == 2 else taken
+    if (shape, model.classes) != expected:
         raise ContentError(
             f"The model takes {taken} and answers {model.classes} classes, the data are {expected[0]} with "
             f"{expected[1]}.",
             "Name the model's own data set with --data.",
         )
-    answers = model.outputs(splits.test.images)
+    answers = model.outputs(splits.test.images, pixel_scale)
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
     logits = are_logits(answers, model.output_step)
@@ -49,7 +51,7 @@ def reference_of(model: SourceModel, splits: Splits) -> tuple[FloatAnswers, str]
             "The model's answers lie between 0 and 1 and do not sum to 1: sigmoids, not probabilities of classes.",
             "End it with a softmax over the classes, or with logits.",
         )
-    validation = model.outputs(splits.validation.images)
+    validation = model.outputs(splits.validation.images, pixel_scale)
     if logits:
         answers, validation = softmax(answers), softmax(validation)
     rows = choose(validation, splits.validation.labels)
@@ -91,7 +93,7 @@ def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = Non
         )
     answers, output = reference_of(model, splits)
     if reference is not None:
-        answers = _answers_of(reference, splits)
+        answers = _answers_of(reference, splits, model.pixel_scale if model.pixel_scale == 1 else None)
     facts = {
         "key": key, "class_names": list(splits.class_names), "preprocessor": splits.preprocessor,
         "data": splits.sha256, "output": output, "pixel_scale": model.pixel_scale,
@@ -100,10 +102,10 @@ def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = Non
     manifest.commit({name: (model.content, facts), REFERENCE_NAME: (answers.to_bytes(), {"key": key})})
 
 
-def _answers_of(path: Path, splits: Splits) -> FloatAnswers:
-    """The float answers in a ``reference.npz``, or those of a float model."""
+def _answers_of(path: Path, splits: Splits, pixel_scale: float | None) -> FloatAnswers:
+    """The float answers in a ``reference.npz``, or those of a float model. ``pixel_scale``: as in `reference_of`."""
     if path.suffix in SOURCE_SUFFIXES:
-        return reference_of(open_source(path), splits)[0]
+        return reference_of(open_source(path), splits, pixel_scale)[0]
     answers = FloatAnswers.from_bytes(content_of(path))
     if answers.test_images_sha256 != splits.sha256["test_images"] or len(answers.probabilities) != len(splits.test):
         raise UsageError(

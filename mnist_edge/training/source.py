@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from mnist_edge.formats import foreign
 from mnist_edge.models import onnx_model, onnx_preparation, source
 from mnist_edge.models.source import SourceModel
 from mnist_edge.runtime import open_session, trial
+from mnist_edge.runtime.session import answers_to
 from mnist_edge.store.files import read_bytes
 from mnist_edge.store.manifest import sha256_of
 from mnist_edge.store.workspace import KERAS_SUFFIXES
@@ -30,9 +32,13 @@ def open_source(path: Path) -> SourceModel:
         return source.of_onnx(onnx_model.free_batch(prepared))
     if path.suffix == ".tflite":
         session = open_session(path)
-        scale = session.contract.pixel_scale
         return SourceModel(
-            session.file.content, session.image_shape, session.classes, scale, session.predict, session.output_step
+            session.file.content,
+            session.image_shape,
+            session.classes,
+            session.contract.pixel_scale,
+            functools.partial(answers_to, session),
+            session.output_step,
         )
     raise foreign.not_runnable(path)
 

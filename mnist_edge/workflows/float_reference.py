@@ -7,19 +7,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge import formats
 from mnist_edge.data import Split
 from mnist_edge.errors import ContentError, ImageShapeError
 from mnist_edge.formats import npz
 from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.int8.quantize import are_logits, softmax
-from mnist_edge.parity.verify import predict
+from mnist_edge.parity.verify import as_probabilities
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.selftest import IMAGES
+from mnist_edge.runtime.session import answers_to, default_pixel_scale
 from mnist_edge.store.files import read_bytes
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import SOURCE_SUFFIXES
 
 
-def float_answers(path: Path, test: Split, test_sha256: str, trust: bool = False) -> FloatAnswers | Path:
+def float_answers(
+    path: Path, test: Split, test_sha256: str, trust: bool = False, pixel_scale: float | None = None
+) -> FloatAnswers | Path:
     """The answers of a float model on the test images, or the path of a ``reference.npz``, which is read later.
 
     Args:
@@ -27,6 +32,7 @@ def float_answers(path: Path, test: Split, test_sha256: str, trust: bool = False
             array ``probabilities``, float32 (n, classes), in the order of the test images.
         test: the test images. test_sha256: SHA-256 of their data file.
         trust: run a model even if its hash is not the one in the manifest next to it.
+        pixel_scale: the factor between a pixel and the model's input; None for the model's own.
 
     Raises:
         UsageError: there is no such file, or it takes other images than these.
@@ -34,7 +40,7 @@ def float_answers(path: Path, test: Split, test_sha256: str, trust: bool = False
         MissingError: a package that runs the model is not installed.
     """
     if path.suffix in SOURCE_SUFFIXES:
-        probabilities = _of_model(path, test, trust)
+        probabilities = _of_model(path, test, trust, pixel_scale)
     else:
         try:
             found = npz.arrays(read_bytes(path), ["probabilities"])["probabilities"] if path.is_file() else None
@@ -52,6 +58,15 @@ def float_answers(path: Path, test: Split, test_sha256: str, trust: bool = False
     return FloatAnswers(probabilities, test_sha256, images, np.ascontiguousarray(probabilities[:IMAGES]))
 
 
+def whole_pixels(file: ModelFile) -> float | None:
+    """1 if a file without a contract takes pixels from 0 to 255: its float model does, too. Else None."""
+    structure = formats.read(file.content, file.path)
+    if structure.contract is not None or len(structure.inputs) != 1:
+        return None
+    scale = default_pixel_scale(next(iter(structure.inputs[0].scale), None))
+    return scale if scale == 1 else None
+
+
 def _is_reference(path: Path) -> bool:
     try:
         npz.arrays(read_bytes(path), ["test_images_sha256"])
@@ -60,19 +75,21 @@ def _is_reference(path: Path) -> bool:
     return True
 
 
-def _of_model(path: Path, test: Split, trust: bool) -> NDArray[np.float32]:
+def _of_model(path: Path, test: Split, trust: bool, pixel_scale: float | None) -> NDArray[np.float32]:
     """Probabilities of a float model on the test images, float32 (n, classes)."""
     if path.suffix == ".tflite":  # an engine runs it as it is, on a device too
-        return predict(open_session(path, trust=trust), test.images)
+        session = open_session(path, trust=trust)
+        return as_probabilities(session, answers_to(session, test.images, pixel_scale))
     from mnist_edge.training.source import open_source
 
     model = open_source(path)
-    if model.image_shape not in (test.images.shape[1:], test.images.shape[1:3]):
+    taken = model.image_shape
+    if ((*taken, 1) if len(taken) == 2 else taken) != test.images.shape[1:]:
         raise ImageShapeError(
-            f"{path} takes {model.image_shape}, the test images are {test.images.shape[1:]}.",
+            f"{path} takes {taken}, the test images are {test.images.shape[1:]}.",
             "Name the model's own data set with --data.",
         )
-    answers = model.outputs(test.images)
+    answers = model.outputs(test.images, pixel_scale)
     if not np.isfinite(answers).all():
         raise ContentError(f"The float model {path} answers with NaN or infinity.", "Train it again.")
     return softmax(answers) if are_logits(answers) else answers

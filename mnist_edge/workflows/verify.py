@@ -32,7 +32,7 @@ from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, rea
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.workflows.data_source import DataSource, load_test, path_of
 from mnist_edge.workflows.file_choice import FileOptions, Note, choose_files, no_note
-from mnist_edge.workflows.float_reference import float_answers
+from mnist_edge.workflows.float_reference import float_answers, whole_pixels
 from mnist_edge.workflows.verdict_reports import ReportFiles, html_page, reporting_errors, write_reports
 
 __all__ = [
@@ -139,13 +139,18 @@ def _verdicts(
     """
     reports, kernels = [], []
     opened: list[ModelFile] = []
-    reference = options.reference and float_answers(options.reference, test, test_sha256, options.trust)
-    how = ParityOptions(options.gate, options.engine, options.threads, reference, options.trust)
+    # The float answers by the pixel scale with which the float model is run.
+    references: dict[float | None, Path | FloatAnswers | None] = {}
     for path in files:
         check_engine(path, options.engine)
         file = ModelFile.open(path, options.trust)
         if options.layers:
             opened.append(file)
+        named = options.reference
+        scale = whole_pixels(file) if named is not None else None
+        if scale not in references:
+            references[scale] = named and float_answers(named, test, test_sha256, options.trust, scale)
+        how = ParityOptions(options.gate, options.engine, options.threads, references[scale], options.trust)
         found, compared = verify_file(file, test, test_sha256, how, progress)
         reports += found
         kernels += compared
@@ -154,7 +159,8 @@ def _verdicts(
         quantized = [file for file in opened if _has_layers(file)]
         if not quantized:
             raise UsageError("No int8 file here has its float export next to it.", "Export the model again.")
-        traced = [(str(file.path), _layers(file, reference, options.trust)) for file in quantized]
+        images = next(iter(references.values()), None)
+        traced = [(str(file.path), _layers(file, images, options.trust)) for file in quantized]
     return Verdicts(judge(reports, baseline), tuple(kernels), tuple(traced))
 
 
