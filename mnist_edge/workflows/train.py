@@ -108,10 +108,10 @@ def ensure_model(
         for name in (source, REFERENCE_NAME):
             manifest.check(name)
         if manifest.files[source]["data"] != splits.sha256:
+            train_again = shlex.join(["mnist-edge", "train", "--model", model, "-o", str(workspace)])
             raise UsageError(
                 f"{folder / source} was trained on other data than these.",
-                "Name its data with --data, or train again: "
-                + shlex.join(["mnist-edge", "train", "--model", model, "-o", str(workspace)]),
+                "Name its data with --data" + (f", or train again: {train_again}" if source == KERAS_NAME else "."),
             )
         return folder, None
     if model not in models.names():

@@ -28,10 +28,12 @@ DENSE = SHIPPED / "dense" / "dense-int8.tflite"
 
 @pytest.fixture(scope="module")
 def splits(mnist: data.Splits) -> data.Splits:
-    """MNIST with 2,000 test images, which take a moment on every engine."""
-    rows = np.arange(2000)
-    test = data.Split(mnist.test.images[rows], mnist.test.labels[rows], rows)
-    return replace(mnist, test=test)
+    """MNIST with 2,000 test images and 500 for validation, which take a moment on every engine."""
+    test, validation = (
+        data.Split(part.images[:size], part.labels[:size], part.indices[:size])
+        for part, size in ((mnist.test, 2000), (mnist.validation, 500))
+    )
+    return replace(mnist, test=test, validation=validation)
 
 
 def main(*words: object) -> int:
