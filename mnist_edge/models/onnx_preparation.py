@@ -16,7 +16,7 @@ from mnist_edge.formats import METADATA_KEY
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.models.onnx_model import EXPORT_AGAIN, SCOPES, import_onnx, refuse, set_batch, shape_of
 
-INPUT_NAME = "image"
+INPUT_NAME = "image"  # as in `mnist_edge.conversion.request`, for all exported files
 # Lowest opset of ONNX with a scale for each channel, and the one to which files of lower opsets are raised.
 LEAST_OPSET, OPSET = 13, 17
 _QUANTIZED = re.compile(".*QuantizeLinear|QLinear.*|QGemm|.*Integer")
