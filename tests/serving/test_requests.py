@@ -163,3 +163,15 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
             read(content)
         except RequestRefusedError as error:
             assert error.status in (400, 413)
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_images_in_colour_have_three_values_a_pixel_in_every_protocol(flat: bool) -> None:
+    grid = Grid(3, 2, 3, 50, "resize")
+    pixels = np.arange(2 * 3 * 2 * 3).reshape(2, 3, 2, 3).astype(np.uint8)
+    data = pixels.ravel().tolist() if flat else pixels.tolist()
+    assert (v2.read(v2_body(data, [2, 3, 2, 3]), None, grid).images(grid) == pixels).all()
+    body = json.dumps({"instances": pixels.tolist()}).encode()
+    assert (tfserving.read(body, grid).images(grid) == pixels).all()
+    with pytest.raises(RequestRefusedError, match=r"\[n, 3, 2, 3\] is expected"):
+        v2.read(v2_body(pixels[..., 0].tolist(), [2, 3, 2]), None, grid)
