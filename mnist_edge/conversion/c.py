@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from mnist_edge.conversion import codegen, tflite
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
 from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.formats import c
+from mnist_edge.int8.quantize import dequantize
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
 
@@ -51,7 +54,14 @@ def finish(content: bytes, test: Split) -> bytes:
         program = native.load(content, 1)
     except MissingError:
         return content
-    right = program.run(test.images).argmax(axis=1) == test.labels
+    answers = program.run(test.images)
+    if answers.shape[1] == 1:  # a sigmoid: the second class, if it is above one half
+        labels = (dequantize(answers[:, 0], program.output.scale or 1.0, program.output.zero_point) > 0.5).astype(
+            np.int64
+        )
+    else:
+        labels = answers.argmax(axis=1)
+    right = labels == test.labels
     return codegen.with_accuracy(content.decode(), c.facts_of(content), float(right.mean()), len(right)).encode()
 
 

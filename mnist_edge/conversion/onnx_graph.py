@@ -28,6 +28,8 @@ def simplify_reshapes(model: Any) -> None:
 
     graph = model.graph
     reshapes = [node for node in graph.node if node.op_type == "Reshape"]
+    if not reshapes:
+        return
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     del probe.graph.output[:]

@@ -44,6 +44,20 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
+def probabilities_of(outputs: NDArray[np.float32], step: float | None = None) -> tuple[NDArray[np.float32], str]:
+    """Class probabilities, float32 (n, classes), of a model's outputs, and the kind of output that a contract names.
+
+    Args:
+        outputs: probabilities, logits, or a single sigmoid (n, 1): the probability of the second of two classes.
+        step: of the grid to which each of them is rounded; None for float outputs.
+    """
+    if outputs.shape[1] == 1:
+        return np.concatenate([1 - outputs, outputs], axis=1), "sigmoid"
+    if are_logits(outputs, step):
+        return softmax(outputs), "logits"
+    return outputs, "probabilities"
+
+
 def are_logits(answers: NDArray[np.float32], step: float | None = None) -> bool:
     """Whether outputs, float32 (n, classes), are not probabilities: one is negative, or a row does not sum to 1.
 

@@ -10,7 +10,7 @@ from mnist_edge.data import Splits
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
-from mnist_edge.int8.quantize import are_logits, softmax
+from mnist_edge.int8.quantize import probabilities_of
 from mnist_edge.models.source import SourceModel
 from mnist_edge.runtime.selftest import choose
 from mnist_edge.store.manifest import REFERENCE_NAME, SOURCE_NAMES, Manifest, fingerprint, sha256_of
@@ -19,7 +19,7 @@ from mnist_edge.training.source import content_of, open_source
 
 
 def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None = None) -> tuple[FloatAnswers, str]:
-    """Float answers of a model, and the kind of its output: ``probabilities`` or ``logits``.
+    """Float answers of a model, and the kind of its output: ``probabilities``, ``logits`` or ``sigmoid``.
 
     Args:
         model: a classifier.
@@ -31,34 +31,36 @@ def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None =
     """
     expected = (splits.image_shape, len(splits.class_names))
     taken = model.image_shape
-    if model.classes == 1:
-        raise ContentError(
-            "The model answers 1 class: a single sigmoid or a number.", "End it with Dense(2, activation='softmax')."
-        )
+    classes = 2 if model.classes == 1 else model.classes  # a single sigmoid
     shape = (*taken, 1) if len(taken) == 2 else taken
-    if (shape, model.classes) != expected:
+    if (shape, classes) != expected:
         raise ContentError(
-            f"The model takes {taken} and answers {model.classes} classes, the data are {expected[0]} with "
-            f"{expected[1]}.",
+            f"The model takes {taken} and answers {classes} classes, the data are {expected[0]} with {expected[1]}.",
             "Name the model's own data set with --data.",
         )
     answers = model.outputs(splits.test.images, pixel_scale)
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
-    logits = are_logits(answers, model.output_step)
-    if logits and answers.min() >= 0 and answers.max() <= 1:
+    if model.classes == 1 and not 0 <= answers.min() <= answers.max() <= 1:
+        raise ContentError(
+            "The model answers one number that is no probability.",
+            "End it with a sigmoid, or Dense(2, activation='softmax').",
+        )
+    probabilities, kind = probabilities_of(answers, model.output_step)
+    if kind == "logits" and answers.min() >= 0 and answers.max() <= 1:
         raise ContentError(
             "The model's answers lie between 0 and 1 and do not sum to 1: sigmoids, not probabilities of classes.",
             "End it with a softmax over the classes, or with logits.",
         )
-    validation = model.outputs(splits.validation.images, pixel_scale)
-    if logits:
-        answers, validation = softmax(answers), softmax(validation)
+    validation, _ = probabilities_of(model.outputs(splits.validation.images, pixel_scale), model.output_step)
     rows = choose(validation, splits.validation.labels)
     reference = FloatAnswers(
-        answers, splits.sha256["test_images"], splits.validation.images[rows], np.ascontiguousarray(validation[rows])
+        probabilities,
+        splits.sha256["test_images"],
+        splits.validation.images[rows],
+        np.ascontiguousarray(validation[rows]),
     )
-    return reference, "logits" if logits else "probabilities"
+    return reference, kind
 
 
 def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = None) -> None:

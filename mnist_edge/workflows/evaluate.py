@@ -15,7 +15,7 @@ from mnist_edge.data import Split
 from mnist_edge.data.catalog import BY_TEST_LABELS
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ImageShapeError
-from mnist_edge.int8.quantize import are_logits, softmax
+from mnist_edge.int8.quantize import probabilities_of
 from mnist_edge.parity.verify import evaluation_of
 from mnist_edge.reports import evaluation
 from mnist_edge.results import Evaluation
@@ -93,7 +93,7 @@ def _evaluate_keras(path: Path, test: Split) -> Evaluation:
             "Name the model's own data set with --data.",
         )
     answers = models.outputs(model, test.images)
-    return evaluation_of(str(path), "keras", softmax(answers) if are_logits(answers) else answers, test.labels)
+    return evaluation_of(str(path), "keras", probabilities_of(answers)[0], test.labels)
 
 
 def _write_page(target: Path, evaluations: Sequence[Evaluation], images: NDArray[np.uint8], labels_sha256: str) -> None:

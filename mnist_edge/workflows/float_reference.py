@@ -12,7 +12,7 @@ from mnist_edge.data import Split
 from mnist_edge.errors import ContentError, ImageShapeError
 from mnist_edge.formats import npz
 from mnist_edge.formats.float_answers import FloatAnswers
-from mnist_edge.int8.quantize import are_logits, softmax
+from mnist_edge.int8.quantize import probabilities_of
 from mnist_edge.parity.verify import as_probabilities
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.selftest import IMAGES
@@ -92,4 +92,4 @@ def _of_model(path: Path, test: Split, trust: bool, pixel_scale: float | None) -
     answers = model.outputs(test.images, pixel_scale)
     if not np.isfinite(answers).all():
         raise ContentError(f"The float model {path} answers with NaN or infinity.", "Train it again.")
-    return softmax(answers) if are_logits(answers) else answers
+    return probabilities_of(answers)[0]
