@@ -135,7 +135,7 @@ def report(config: BenchConfig) -> ProcessReport:
     imported = time.monotonic_ns()
     session = open_session(Path(config.path), config.engine, config.threads, config.trust)
     loaded = time.monotonic_ns()
-    images = pictures(session, config.batch)
+    images = inputs(session, config.batch)
     ready = time.monotonic_ns()
     session.predict(images[: config.batch])
     first = time.monotonic_ns()
@@ -156,13 +156,19 @@ def report(config: BenchConfig) -> ProcessReport:
     )
 
 
-def pictures(session: Session, batch: int) -> NDArray[np.uint8]:
-    """Images to measure with, at least one batch: the golden set next to the file if it exists, else random pixels."""
+def inputs(session: Session, batch: int) -> NDArray[Any]:
+    """Inputs to measure with, at least one batch: the golden set next to the file if it exists, else random ones.
+
+    Random inputs are pixels, or float32 values of a standard normal distribution for a model of features.
+    """
     path = golden_path(session.path)
+    images: NDArray[Any]
     if path.is_file():
         images = Golden.from_bytes(session.file.companion(path.name)).images
-    else:
+    elif session.takes_images:
         images = np.random.default_rng(0).integers(0, 256, (64, *session.image_shape), np.uint8)
+    else:
+        images = np.random.default_rng(0).standard_normal((64, *session.image_shape), np.float32)
     return np.resize(images, (max(len(images), batch), *images.shape[1:]))
 
 

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,10 +85,17 @@ def confusion(title: str, counts: Sequence[Sequence[int]], names: Sequence[str])
     return table(title, ("true", *map(escape, names)), rows, "confusion")
 
 
-def gallery(tiles: Iterable[tuple[NDArray[np.uint8], str, str]]) -> str:
-    """HTML list of images: each tile is pixels uint8 (h, w, c), an alternative text, and a caption in HTML."""
-    made = "".join(f'<li><img src="{png(image)}" alt="{escape(alt)}">{text}</li>' for image, alt, text in tiles)
+def gallery(tiles: Iterable[tuple[NDArray[Any], str, str]]) -> str:
+    """HTML list of inputs: each tile is an array, an alternative text, and a caption in HTML.
+
+    Pixels, uint8 (h, w, c), are shown as an image; of features only the caption is shown.
+    """
+    made = "".join(f"<li>{_image(values, alt)}{text}</li>" for values, alt, text in tiles)
     return f'<ul class="gallery">{made}</ul>'
+
+
+def _image(values: NDArray[Any], alt: str) -> str:
+    return f'<img src="{png(values)}" alt="{escape(alt)}">' if values.dtype == np.uint8 else ""
 
 
 def png(image: NDArray[np.uint8]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,15 @@ def predict_picture(
 
     Returns:
         At least one prediction. It has ``error`` if the picture cannot be read, ``reason`` if it has no label.
+
+    Raises:
+        UsageError: the model takes no pictures.
     """
+    if not session.takes_images:
+        raise UsageError(
+            f"{session.path} takes features of the shape {session.image_shape}, no pictures.",
+            f"Measure it on your own arrays: mnist-edge evaluate {shlex.quote(str(session.path))} --data FILE.npz",
+        )
     try:
         colour = len(session.image_shape) == 3
         picture = read_picture(Path(name) if content is None else content, name, colour=colour)
