@@ -37,6 +37,7 @@ def exported(pictures: Path, cli: Callable[..., Run]) -> Path:
 
     keras = import_keras()
     layers = keras.layers
+    keras.utils.set_random_seed(0)
     splits = data.load(pictures)
     assert splits.image_shape == SHAPE
     model = keras.Sequential(

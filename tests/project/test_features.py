@@ -24,6 +24,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     keras, tf = import_keras(), import_tensorflow()
     folder = tmp_path_factory.mktemp("features")
+    keras.utils.set_random_seed(0)
     draw = np.random.default_rng(0)
     values = draw.standard_normal((800, 7, 5, 2)).astype(np.float32)
     labels = (values[..., 0, 0].sum(axis=1) > 0).astype(np.int64)
