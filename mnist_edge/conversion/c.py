@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy.typing import NDArray
+
+from mnist_edge import __version__
 from mnist_edge.conversion import codegen, tflite
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
 from mnist_edge.errors import MissingError
-from mnist_edge.formats import c
+from mnist_edge.formats import Contract, c, structure
+from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
 
@@ -28,6 +32,34 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     """
     content = tflite.convert(model, request)
     return codegen.source(content, request.contract, request.calibration, request.backend).encode()
+
+
+def from_tflite(content: bytes, name: str, inputs: NDArray[Any] | None = None, backend: str = "all") -> bytes:
+    """C code of an int8 TFLite file from anywhere.
+
+    If mnist-edge made the file, the code takes uint8 pixels, as code of a Keras model does. Otherwise it takes the
+    values of the file's input, int8 or uint8, whose scale and zero point are in the header.
+
+    Args:
+        content: the file. name: prefix of the functions, if the file has no contract.
+        inputs: typical inputs (n, ...), as the code takes them; they decide the order of channels, which changes only
+            the speed. backend: see `ConversionRequest.backend`.
+
+    Raises:
+        ContentError: the file is damaged.
+        StageError: it is not int8, or an op has no kernel in C.
+    """
+    file = tflite_format.read(content)
+    structure.check(file, tflite_format.ALLOWED)
+    contract = file.contract
+    if contract is not None:
+        return codegen.source(content, contract, inputs, backend).encode()
+    is_classifier = len(file.outputs[0].shape) == 2 and bool(file.ops) and file.ops[-1].kind == "SOFTMAX"
+    contract = Contract(
+        name, tuple(map(str, range(file.outputs[0].shape[1]))) if is_classifier else (), "int8", "resize",
+        reference_sha256="", tool_version=__version__, output="probabilities" if is_classifier else "logits",
+    )  # fmt: skip
+    return codegen.source(content, contract, inputs, backend, takes_pixels=False).encode()
 
 
 def finish(content: bytes, test: Split) -> bytes:

@@ -49,6 +49,7 @@ KERNELS: dict[str, Kernel] = {
     "multiply.c": Kernel("products of two tensors", ("clamp.c", "scale.c")),
     "mean.c": Kernel("means over neighbouring dimensions", ("clamp.c", "scale.c")),
     "copy_rows.c": Kernel("padding and concatenation"),
+    "store.c": Kernel("int8 inputs, as they are stored"),
     "lookup.c": Kernel("functions of one input, by table"),
     "softmax.c": Kernel("probabilities from logits", ("clamp.c", "fixed_point.c")),
 }
@@ -73,6 +74,7 @@ PLAIN: dict[str, str] = {
     "MUL": "multiply.c",
     "PIXELS": "lookup.c",
     "QUANTIZE": "lookup.c",
+    "SIGNED": "store.c",
     "SOFTMAX": "softmax.c",
     "SUB": "add.c",
 }

@@ -33,6 +33,19 @@ def _table(made: Plan, step: Step) -> NDArray[Any]:
     return table(step.op, source, out) + stored_offset(out)
 
 
+def store(made: Plan, step: Step) -> tuple[str, str]:
+    """C code that stores the net's int8 input plus 128, with the padding that its reader needs."""
+    tensor, (top, bottom, left, right) = made.tensors[step.target], step.border
+    if not any(step.border):
+        return "", f"    edge_store(input, {address(made, step.target)}, 1, {math.prod(tensor.shape[1:])}, 0);\n"
+    _, height, width, depth = tensor.shape
+    row = (left + width + right) * depth
+    zero, size = tensor.zero_point[0] + OFFSET, (top + height + bottom) * row
+    fill = f"    (void)memset({address(made, step.target)}, {zero}, {size}); /* padding */\n"
+    inside = address(made, step.target, top * row + left * depth)
+    return "", f"{fill}    edge_store(input, {inside}, {height}, {width * depth}, {row});\n"
+
+
 def add(made: Plan, step: Step) -> tuple[str, str]:
     """C code of ADD or SUB, of two tensors or of a tensor and a constant: its constants, and its call."""
     a, b, out = (made.tensors[key] for key in (*step.op.inputs[:2], step.target))
