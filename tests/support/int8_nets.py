@@ -255,6 +255,16 @@ def begun(seed: int, height: int, width: int, channels: int = 1, scale: float = 
     return net
 
 
+def signed(seed: int, *shape: int, zero_point: int = -5) -> Net:
+    """A net with an int8 input of any shape, as the files of other converters have it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    net = Net(np.random.default_rng(seed), shape, 0.02, zero_point)
+    net.buffers.append(schema.BufferT())  # the first one is empty, by convention
+    net.tensor((1, *shape), "int8", net.scale, zero_point)
+    return net
+
+
 def ended(net: Net, classes: int = 10) -> bytes:
     """Content of the file, after a dense layer and a softmax."""
     net.reshape(math.prod(net.shape))
@@ -280,6 +290,75 @@ def only_dense(height: int, width: int) -> bytes:
     net.reshape(height * width)
     net.dense(7)
     return ended(net)
+
+
+def spectrogram() -> bytes:
+    """Depthwise-separable convolutions of a spectrogram, as in keyword spotting."""
+    net = signed(1, 21, 10, 1, zero_point=83)
+    net.conv(12, (10, 4), (2, 2), SAME)
+    for _ in range(2):
+        net.depthwise(1, (3, 3), (1, 1), SAME)
+        net.conv(12, (1, 1), (1, 1), SAME)
+    net.pool("AVERAGE_POOL_2D", net.shape[:2], net.shape[:2], VALID)
+    return ended(net, 12)
+
+
+def frames() -> bytes:
+    """Depthwise-separable convolutions along the time alone, as in a streaming wake word; one is dilated."""
+    net = signed(2, 30, 1, 40)
+    net.depthwise(1, (3, 1), (1, 1), VALID)
+    net.conv(24, (1, 1), (1, 1), VALID)
+    net.depthwise(1, (5, 1), (2, 1), VALID)
+    net.conv(24, (1, 1), (1, 1), VALID)
+    net.depthwise(1, (3, 1), (1, 1), VALID, dilation=2)
+    net.depthwise(1, (net.shape[0], 1), (1, 1), VALID)
+    return ended(net, 3)
+
+
+def residual() -> bytes:
+    """Residual blocks of a colour picture, the second with a stride and a convolution next to it."""
+    net = signed(3, 12, 12, 3, zero_point=-128)
+    net.conv(8, (3, 3), (1, 1), SAME)
+    before = net.last
+    net.conv(8, (3, 3), (1, 1), SAME)
+    net.conv(8, (3, 3), (1, 1), SAME, act=NONE)
+    net.add(before)
+    before, shape, grid = net.last, net.shape, (net.scale, net.zero_point)
+    net.conv(16, (3, 3), (2, 2), SAME)
+    net.conv(16, (3, 3), (1, 1), SAME, act=NONE)
+    other, net.last, net.shape = net.last, before, shape
+    net.scale, net.zero_point = grid
+    net.conv(16, (1, 1), (2, 2), SAME, act=NONE)
+    net.add(other)
+    net.pool("AVERAGE_POOL_2D", net.shape[:2], net.shape[:2], VALID)
+    return ended(net)
+
+
+def autoencoder() -> bytes:
+    """Dense layers from a vector to a vector of its size."""
+    net = signed(4, 70, zero_point=89)
+    for units in (24, 24, 8, 24):
+        net.dense(units)
+    net.dense(70, NONE)
+    return net.content()
+
+
+def mobile() -> bytes:
+    """Depthwise-separable convolutions of a colour picture; the first layers have strides."""
+    net = signed(5, 16, 16, 3, zero_point=-128)
+    net.conv(8, (3, 3), (2, 2), SAME)
+    net.depthwise(1, (3, 3), (1, 1), SAME)
+    net.conv(16, (1, 1), (1, 1), SAME)
+    net.depthwise(1, (3, 3), (2, 2), SAME)
+    net.conv(32, (1, 1), (1, 1), SAME)
+    net.pool("AVERAGE_POOL_2D", net.shape[:2], net.shape[:2], VALID)
+    return ended(net, 2)
+
+
+# Nets with an int8 input and the op patterns of MLPerf Tiny's reference models, by the name of the pattern.
+PATTERNS: dict[str, Callable[[], bytes]] = {
+    "spectrogram": spectrogram, "frames": frames, "residual": residual, "autoencoder": autoencoder, "mobile": mobile,
+}  # fmt: skip
 
 
 def pointwise(name: str, dense: bool = False) -> bytes:
