@@ -96,7 +96,7 @@ def test_a_uint8_input_that_is_no_image_is_taken_as_it_is() -> None:
 def test_a_uint8_output_has_its_own_type_in_c() -> None:
     net = int8_nets.signed(6, 30)
     net.dense(9, int8_nets.NONE)
-    for grid in ({"scale": net.scale, "zero_point": net.zero_point + 128}, {"scale": net.scale * 2, "zero_point": 60}):
+    for grid in ({"scale": net.scale, "zero_point": net.zero_point + 128}, {"scale": net.scale / 2, "zero_point": 60}):
         scale, zero_point, last = net.scale, net.zero_point, net.last
         net.quantize(**grid)
         net.tensors[net.last].type = 3

@@ -2,7 +2,8 @@
 static void edge_store(const int8_t *in, uint8_t *out, int32_t rows, int32_t length, int32_t out_row) {
     for (int32_t row = 0; row < rows; row++) {
         for (int32_t i = 0; i < length; i++) {
-            out[(row * out_row) + i] = (uint8_t)((int32_t)in[(row * length) + i] + 128);
+            const int32_t value = (int32_t)in[(row * length) + i] + 128;
+            out[(row * out_row) + i] = (uint8_t)value;
         }
     }
 }
