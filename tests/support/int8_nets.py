@@ -17,7 +17,8 @@ NONE, RELU, RELU6 = 0, 1, 3
 _CODES = {
     "ADD": 0, "AVERAGE_POOL_2D": 1, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 9, "MAX_POOL_2D": 17,
     "RESHAPE": 22, "SOFTMAX": 25, "QUANTIZE": 114, "CONCATENATION": 2, "LOGISTIC": 14, "MUL": 18, "MEAN": 40, "SUB": 41,
-    "LEAKY_RELU": 98,
+    "LEAKY_RELU": 98, "DEQUANTIZE": 6, "RELU": 19, "RELU_N1_TO_1": 20, "RELU6": 21, "TANH": 28, "PAD": 34,
+    "TRANSPOSE": 39, "SQUEEZE": 43, "RESIZE_NEAREST_NEIGHBOR": 97, "HARD_SWISH": 117,
 }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ class Net:
         from ai_edge_litert import schema_py_generated as schema
 
         tensor, grid, buffer = schema.TensorT(), schema.QuantizationParametersT(), schema.BufferT()
-        tensor.shape, tensor.type = list(shape), {"int8": 9, "uint8": 3, "int32": 2}[kind]
+        tensor.shape, tensor.type = list(shape), {"int8": 9, "uint8": 3, "int32": 2, "float32": 0}[kind]
         tensor.name = f"t{len(self.tensors)}".encode()
         grid.scale, grid.zeroPoint = np.atleast_1d(np.float32(scale)), np.atleast_1d(np.int64(zero_point))
         tensor.quantization = grid
@@ -86,6 +87,7 @@ class Net:
         pad: int,
         dilation: int = 1,
         act: int = RELU,
+        groups: int = 1,
     ) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
@@ -93,7 +95,7 @@ class Net:
         options.padding, options.strideH, options.strideW = pad, *stride
         options.dilationHFactor = options.dilationWFactor = dilation
         options.fusedActivationFunction = act
-        source, depth = self.last, self.shape[2]
+        source, depth = self.last, self.shape[2] // groups
         made = self.parameters((channels, *kernel, depth), 0, math.prod(kernel) * depth)
         sizes = self.sizes(kernel, stride, pad, dilation)
         self.op(
@@ -199,6 +201,48 @@ class Net:
     def logistic(self) -> None:
         self.op("LOGISTIC", [self.last], None, 0, self.shape, scale=1 / 256, zero_point=-128)
 
+    def unary(self, kind: str, **grid: Any) -> None:
+        """An op of one input without options: RELU, RELU6, RELU_N1_TO_1, TANH or HARD_SWISH."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = {"HARD_SWISH": (schema.HardSwishOptionsT, schema.BuiltinOptions.HardSwishOptions)}.get(kind)
+        made, code = (options[0](), options[1]) if options else (None, 0)
+        if kind == "TANH":
+            grid = {"scale": 1 / 128, "zero_point": 0}
+        self.op(kind, [self.last], made, code, self.shape, **(grid or self.grid()))
+
+    def rearrange(self, kind: str, numbers: Any, shape: tuple[int, ...], options: Any = None, code: int = 0) -> None:
+        """PAD, TRANSPOSE or RESIZE_NEAREST_NEIGHBOR by a constant, to a shape."""
+        numbers = np.array(numbers, np.int32)
+        self.op(kind, [self.last, self.tensor(numbers.shape, "int32", [], [], numbers)], options, code, shape)
+
+    def pad(self, *pads: tuple[int, int]) -> None:
+        """PAD of the dimensions behind the batch."""
+        shape = tuple(size + sum(pad) for size, pad in zip(self.shape, pads, strict=True))
+        self.rearrange("PAD", [(0, 0), *pads], shape)
+
+    def transpose(self, *order: int) -> None:
+        """TRANSPOSE of the dimensions behind the batch; ``order`` begins with 1."""
+        self.rearrange("TRANSPOSE", [0, *order], tuple(self.shape[axis - 1] for axis in order))
+
+    def resize(self, height: int, width: int, corners: bool = False, centres: bool = False) -> None:
+        """RESIZE_NEAREST_NEIGHBOR."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.ResizeNearestNeighborOptionsT()
+        options.alignCorners, options.halfPixelCenters = corners, centres
+        code = schema.BuiltinOptions.ResizeNearestNeighborOptions
+        self.rearrange("RESIZE_NEAREST_NEIGHBOR", [height, width], (height, width, self.shape[2]), options, code)
+
+    def squeeze(self) -> None:
+        """SQUEEZE of all dimensions of one element behind the batch."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.SqueezeOptionsT()
+        options.squeezeDims = [at for at, size in enumerate(self.shape, 1) if size == 1]
+        shape = tuple(size for size in self.shape if size > 1)
+        self.op("SQUEEZE", [self.last], options, schema.BuiltinOptions.SqueezeOptions, shape)
+
     def quantize(self, **grid: Any) -> None:
         """QUANTIZE to another scale and zero point."""
         from ai_edge_litert import schema_py_generated as schema
@@ -237,6 +281,9 @@ class Net:
                 "FULLY_CONNECTED": 5,
                 "RESHAPE": 1,
                 "QUANTIZE": 1,
+                "HARD_SWISH": 1,
+                "SQUEEZE": 1,
+                "RELU_N1_TO_1": 1,
             }.get(kind, 2)
             model.operatorCodes.append(code)
         builder = flatbuffers.Builder(1 << 16)
@@ -433,6 +480,37 @@ def _through_uint8(net: Net) -> None:
     net.quantize()
 
 
+def _tanh_of_a_wide_range(net: Net) -> None:
+    net.pair("MUL", net.last, net.tensor((1,), "int8", 1.5, 0, np.int8([120])), scale=0.07, zero_point=5)
+    net.unary("TANH")
+
+
+def _hard_swish_of_a_wide_range(net: Net) -> None:
+    net.pair("MUL", net.last, net.tensor((1,), "int8", 1.5, 0, np.int8([120])), scale=0.09, zero_point=-7)
+    net.unary("HARD_SWISH", scale=0.05, zero_point=-100)
+
+
+def _hard_swish_of_a_narrow_range(net: Net) -> None:
+    net.unary("HARD_SWISH", scale=net.scale / 1.5, zero_point=-90)
+
+
+def _padded_rows(net: Net) -> None:
+    net.reshape(16, 16)
+    net.pad((2, 1), (0, 3))
+
+
+def _transposed_in_five_dimensions(net: Net) -> None:
+    net.reshape(2, 4, 8, 4)
+    net.transpose(4, 2, 1, 3)
+
+
+def _squeezed(net: Net) -> None:
+    net.reshape(1, 64, 1, 4)
+    net.leaky_relu(0.3)
+    net.squeeze()
+    net.leaky_relu(0.2)
+
+
 # Builders of one op without weights.
 POINTWISE: dict[str, Callable[[Net], None]] = {
     "MEAN over height and width": lambda net: net.mean((1, 2), keep=False),
@@ -464,6 +542,25 @@ POINTWISE: dict[str, Callable[[Net], None]] = {
     "QUANTIZE to uint8 and back": _through_uint8,
     "LEAKY_RELU in five dimensions": _in_five_dimensions,
     "LOGISTIC of a wide range": _sigmoid_of_a_wide_range,
+    "RELU": lambda net: net.unary("RELU"),
+    "RELU on one grid": lambda net: net.unary("RELU", scale=net.scale, zero_point=net.zero_point),
+    "RELU6": lambda net: net.unary("RELU6", scale=0.05, zero_point=-20),
+    "RELU6 on a finer grid": lambda net: net.unary("RELU6", scale=net.scale / 3, zero_point=-128),
+    "RELU_N1_TO_1": lambda net: net.unary("RELU_N1_TO_1", scale=0.009, zero_point=3),
+    "TANH": lambda net: net.unary("TANH"),
+    "TANH of a wide range": _tanh_of_a_wide_range,
+    "HARD_SWISH": lambda net: net.unary("HARD_SWISH"),
+    "HARD_SWISH of a wide range": _hard_swish_of_a_wide_range,
+    "HARD_SWISH of a narrow range": _hard_swish_of_a_narrow_range,
+    "PAD": lambda net: net.pad((1, 2), (3, 0), (0, 1)),
+    "PAD of three dimensions": _padded_rows,
+    "TRANSPOSE": lambda net: net.transpose(3, 1, 2),
+    "TRANSPOSE of five dimensions": _transposed_in_five_dimensions,
+    "RESIZE_NEAREST_NEIGHBOR": lambda net: net.resize(8, 16),
+    "RESIZE_NEAREST_NEIGHBOR by corners": lambda net: net.resize(7, 13, corners=True),
+    "RESIZE_NEAREST_NEIGHBOR by centres": lambda net: net.resize(7, 13, centres=True),
+    "RESIZE_NEAREST_NEIGHBOR to less": lambda net: net.resize(3, 5),
+    "SQUEEZE": _squeezed,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mnist_edge.conversion.codegen import backends, layers, misra, pointwise
+from mnist_edge.conversion.codegen import backends, layers, misra, pointwise, rearrange
 from mnist_edge.conversion.codegen.expressions import address
 from mnist_edge.conversion.codegen.header import LICENCE, facts_line, header, parameters, prefix, sizes_check
 from mnist_edge.conversion.codegen.plan import Plan, plan
@@ -157,6 +157,7 @@ def constant_bytes(made: Plan) -> int:
     weights = sum(layer.constant_bytes for layer in made.layers.values())
     depthwise = sum(layer.constant_bytes for layer in made.depthwise.values())
     tables = sum(4 * 256 if step.kind == "SOFTMAX" else pointwise.constant_bytes(made, step) for step in made.steps)
+    tables += sum(rearrange.constant_bytes(made, step) for step in made.steps)
     return weights + depthwise + tables
 
 
@@ -190,14 +191,22 @@ _EMITTERS: dict[str, Callable[[Plan, Step], tuple[str, str]]] = {
     "CONV_2D": layers.conv_dense,
     "DEPTHWISE_CONV_2D": layers.depthwise,
     "FULLY_CONNECTED": layers.conv_dense,
+    "HARD_SWISH": pointwise.look_up,
     "LEAKY_RELU": pointwise.look_up,
     "LOGISTIC": pointwise.look_up,
     "MAX_POOL_2D": layers.pool,
     "MEAN": pointwise.mean,
     "MUL": pointwise.multiply,
+    "PAD": rearrange.pad,
     "PIXELS": pointwise.look_up,
     "QUANTIZE": pointwise.look_up,
+    "RELU": pointwise.look_up,
+    "RELU6": pointwise.look_up,
+    "RELU_N1_TO_1": pointwise.look_up,
+    "RESIZE_NEAREST_NEIGHBOR": rearrange.resize,
     "SIGNED": pointwise.store,
     "SOFTMAX": layers.softmax,
     "SUB": pointwise.add,
+    "TANH": pointwise.look_up,
+    "TRANSPOSE": rearrange.transpose,
 }

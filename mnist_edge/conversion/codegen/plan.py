@@ -73,7 +73,8 @@ def plan(content: bytes, inputs: NDArray[Any] | None, pixel_scale: float | None,
     Raises:
         StageError: the file is not int8, or `int8.graph.problem` finds an op that no kernel computes exactly.
     """
-    file = tflite.read(content)
+    whole = tflite.read(content)
+    file = graph.integer_part(whole)
     tensors = {tensor.name: tensor for tensor in file.tensors}
     dtypes = file.inputs[0].dtype, file.outputs[0].dtype
     if pixel_scale is not None and dtypes != ("uint8", "int8"):
@@ -81,9 +82,10 @@ def plan(content: bytes, inputs: NDArray[Any] | None, pixel_scale: float | None,
     if not set(dtypes) <= {"int8", "uint8"}:
         raise StageError(f"The file's input is {dtypes[0]}, and its output {dtypes[1]}.", "Name an int8 TFLite file.")
     constants = tflite.constants(content)
-    why = graph.problem(file, constants)
+    why = graph.problem(whole, constants)
     if why:
         raise StageError(f"C code cannot compute this model: {why}.", "Export it with --format tflite or onnx.")
+    _widen_groups(file, tensors, constants)
     first = file.inputs[0]
     lookup = None
     if pixel_scale is not None:
@@ -115,6 +117,29 @@ def plan(content: bytes, inputs: NDArray[Any] | None, pixel_scale: float | None,
     )  # fmt: skip
 
 
+def _widen_groups(file: ModelStructure, tensors: dict[str, TensorInfo], constants: dict[str, NDArray[Any]]) -> None:
+    """Make grouped convolutions ordinary ones: weights between channels of different groups are zero.
+
+    This takes more memory and time than kernels for groups would, and no code.
+
+    Args:
+        file: int8. tensors, constants: of the file, by name; changed.
+    """
+    for op in file.ops:
+        if op.kind != "CONV_2D":
+            continue
+        name, depth = op.inputs[1], tensors[op.inputs[0]].shape[3]
+        weights = constants[name]
+        groups = depth // weights.shape[3]
+        if groups > 1:
+            wide = np.zeros((*weights.shape[:3], depth), weights.dtype)
+            for channels, part in zip(
+                np.split(np.arange(len(weights)), groups), np.split(np.arange(depth), groups), strict=True
+            ):
+                wide[channels[:, None], :, :, part[None, :]] = weights[channels].transpose(0, 3, 1, 2)
+            constants[name], tensors[name] = wide, dataclasses.replace(tensors[name], shape=wide.shape)
+
+
 def _steps(file: ModelStructure, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
     """The steps, and aliases: for each tensor that shares the bytes of another, the name of the other."""
     alias: dict[str, str] = {}
@@ -137,7 +162,8 @@ def _steps(file: ModelStructure, tensors: dict[str, TensorInfo]) -> tuple[list[S
         out = op.outputs[0]
         if out in fused:
             continue
-        if op.kind == "RESHAPE" or (op.kind == "QUANTIZE" and _same_bytes(tensors[op.inputs[0]], tensors[out])):
+        is_copy = op.kind == "QUANTIZE" and _same_bytes(tensors[op.inputs[0]], tensors[out])
+        if is_copy or op.kind in ("RESHAPE", "SQUEEZE"):
             alias[out] = alias.get(op.inputs[0], op.inputs[0])
             continue
         sources = [alias.get(name, name) for name in op.inputs if name and not tensors[name].constant]

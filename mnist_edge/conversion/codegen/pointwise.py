@@ -15,7 +15,9 @@ from mnist_edge.int8.fixed_point import multiplier
 from mnist_edge.int8.operators import ADD_SHIFT, mean_axes, mean_multiplier, product_multiplier, repeated_size
 from mnist_edge.int8.program import bounds, table
 
-_TABLES = ("LEAKY_RELU", "LOGISTIC", "PIXELS", "QUANTIZE")
+_TABLES = (
+    "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "PIXELS", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH",
+)  # fmt: skip
 
 
 def look_up(made: Plan, step: Step) -> tuple[str, str]:
