@@ -134,7 +134,7 @@ def _high16(a: Integers, b: int) -> Integers:
 def same_grid(source: TensorInfo, out: TensorInfo) -> str | None:
     """Cause if two tensors have different dtypes, scales or zero points."""
     same = (source.dtype, source.scale, source.zero_point) == (out.dtype, out.scale, out.zero_point)
-    return None if same else "its input and its output have different grids"
+    return None if same else "its input and its output have different scales or zero points"
 
 
 def repeated_size(operand: TensorInfo, out: TensorInfo) -> int | None:

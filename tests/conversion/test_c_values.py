@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from mnist_edge.conversion import c as converter
-from mnist_edge.errors import ContentError, StageError
+from mnist_edge.errors import ContentError, RefusedError, StageError
 from mnist_edge.formats import METADATA_KEY, c, tflite
 from mnist_edge.int8.quantize import Port
 from mnist_edge.runtime.engines import litert_reference, native, reference
@@ -30,9 +31,9 @@ def values(content: bytes, n: int = 20) -> NDArray[np.int8]:
     return found.astype(np.int8)
 
 
-def expected(content: bytes, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
+def expected(content: bytes, inputs: NDArray[Any]) -> NDArray[Any]:
     kernels = litert_reference.load(content, 1)
-    found: NDArray[np.int8] = np.concatenate([kernels.run(item[None]) for item in inputs])
+    found: NDArray[Any] = np.concatenate([kernels.run(item[None]) for item in inputs])
     return found
 
 
@@ -140,3 +141,77 @@ def test_the_program_compiles_without_a_warning(name: str, tmp_path: Path) -> No
     inputs = values(content, 6)
     program = backends.build(converter.from_tflite(content, name, inputs), way, tmp_path)
     assert (backends.answers(program, way, inputs) == expected(content, inputs)).all()
+
+
+def test_float_ends_are_left_to_the_caller_of_c() -> None:
+    """Real inputs lie on and between the steps of the grid, and outside of its range."""
+    content = int8_nets.float_ends()
+    draw = np.random.default_rng(0)
+    inputs = np.float32(0.02) * draw.integers(-300, 300, (400, 30)).astype(np.float32) / 2
+    inputs[200:] = draw.normal(0, 1.5, (200, 30))
+    inputs = inputs.astype(np.float32)
+    wanted = expected(content, inputs)
+    engine = reference.load(content, 1)
+    assert (engine.input.dtype, engine.output.dtype, wanted.dtype) == (np.float32, np.float32, np.float32)
+    assert len(np.unique(wanted)) > 100
+    assert (engine.run(inputs) == wanted).all()
+    text = converter.from_tflite(content, "net", backend="c99")
+    code, values = native.load(text, 1), engine.values(inputs)  # type: ignore[attr-defined]
+    first, last = (values[name] for name in ("t1", "t4"))
+    assert b"#define NET_INT8_INPUT_SCALE 0.0199999" in text
+    assert (code.run(first.astype(np.int8)) == last).all()
+
+
+def test_a_float_op_between_the_ends_is_refused_with_its_position() -> None:
+    net = int8_nets.signed(9, 30)
+    net.dense(9, int8_nets.NONE)
+    net.op("DEQUANTIZE", [net.last], None, 0, net.shape)
+    net.tensors[net.last].type = 0
+    net.quantize()
+    content = net.content()
+    with pytest.raises(StageError, match=r"op 1 \(DEQUANTIZE\)"):
+        converter.from_tflite(content, "net")
+    with pytest.raises(RefusedError, match=r"op 1 \(DEQUANTIZE\)"):
+        reference.load(content, 1)
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+def test_a_grouped_convolution_has_the_outputs_of_the_reference_kernels(groups: int) -> None:
+    net = int8_nets.signed(groups, 7, 6, 6)
+    net.conv(12, (3, 2), (2, 1), int8_nets.SAME, groups=groups)
+    net.conv(6, (3, 3), (1, 1), int8_nets.VALID, dilation=1, groups=groups)
+    content = int8_nets.ended(net)
+    inputs = values(content)
+    wanted = expected(content, inputs)
+    assert (reference.load(content, 1).run(inputs) == wanted).all()
+    text = converter.from_tflite(content, "net", inputs, "c99")
+    assert (native.load(text, 1).run(inputs) == wanted).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "cause"),
+    [
+        ("PAD", [[0, 1], [0, 0], [0, 0], [0, 0]], "images cannot be mixed or added"),
+        ("PAD", [[0, 0], [0, 0], [0, -1], [0, 0]], "images cannot be mixed or added"),
+        ("PAD", [[0, 0], [1, 1]], r"the shape \(2, 2\), not \(4, 2\)"),
+        ("PAD", [[0, 0], [1, 1], [0, 0], [0, 0]], r"gives \(8, 6, 4\), and the file says \(6, 6, 4\)"),
+        ("TRANSPOSE", [1, 0, 2, 3], "images cannot be mixed or added"),
+        ("TRANSPOSE", [0, 1, 1, 3], "images cannot be mixed or added"),
+        ("TRANSPOSE", [0, 3, 1, 2], r"gives \(4, 6, 6\)"),
+        ("RESIZE_NEAREST_NEIGHBOR", [0, 6], "images cannot be mixed or added"),
+        ("RESIZE_NEAREST_NEIGHBOR", [6, 7], r"gives \(6, 7, 4\)"),
+    ],
+)
+def test_a_rearrangement_that_does_not_fit_is_refused(kind: str, numbers: list[Any], cause: str) -> None:
+    net = int8_nets.signed(1, 6, 6, 4)
+    net.rearrange(kind, numbers, net.shape)
+    with pytest.raises(StageError, match=rf"op 0 \({kind}\): .*{cause}"):
+        converter.from_tflite(net.content(), "net")
+
+
+def test_weights_that_do_not_divide_into_groups_are_refused() -> None:
+    net = int8_nets.signed(1, 6, 6, 4)
+    net.conv(6, (3, 3), (1, 1), int8_nets.SAME, groups=2)
+    net.tensors[0].shape[3] = 5
+    with pytest.raises(StageError, match="its weights have 6 x 2 channels, and its input 5"):
+        converter.from_tflite(net.content(), "net")

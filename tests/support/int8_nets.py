@@ -339,6 +339,20 @@ def only_dense(height: int, width: int) -> bytes:
     return ended(net)
 
 
+def float_ends() -> bytes:
+    """A net with a float input, which it quantizes, and a float output."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    net = signed(8, 30)
+    net.tensors[0].type, net.tensors[0].quantization = 0, None
+    net.quantize(scale=0.02, zero_point=-5)
+    net.dense(9, NONE)
+    code = schema.BuiltinOptions.DequantizeOptions
+    net.op("DEQUANTIZE", [net.last], schema.DequantizeOptionsT(), code, net.shape)
+    net.tensors[net.last].type, net.tensors[net.last].quantization = 0, None
+    return net.content()
+
+
 def spectrogram() -> bytes:
     """Depthwise-separable convolutions of a spectrogram, as in keyword spotting."""
     net = signed(1, 21, 10, 1, zero_point=83)
@@ -578,9 +592,9 @@ def random_nets(draw: st.DrawFn) -> bytes:
         stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
         dilation = draw(st.sampled_from([1, 2])) if pad == SAME and stride == (1, 1) else 1
         if kind == "conv":
-            net.conv(
-                draw(st.integers(1, 37)), kernel, stride, pad, dilation, draw(st.sampled_from([NONE, RELU, RELU6]))
-            )
+            groups = draw(st.sampled_from([1, *[n for n in (2, 3) if net.shape[2] % n == 0]]))
+            channels = groups * draw(st.integers(1, 37 // groups))
+            net.conv(channels, kernel, stride, pad, dilation, draw(st.sampled_from([NONE, RELU, RELU6])), groups)
         elif kind == "depthwise":
             net.depthwise(draw(st.integers(1, 3)), kernel, stride, pad, dilation)
         elif kind == "pool":
@@ -603,7 +617,7 @@ def random_nets(draw: st.DrawFn) -> bytes:
 def _random_pointwise(net: Net, draw: st.DrawFn) -> None:
     """Append an op without weights whose output has three dimensions."""
     first = net.last
-    kind = draw(st.sampled_from(["MUL", "ADD", "SUB", "mean", "concatenate", "leaky", "logistic", "quantize"]))
+    kind = draw(st.sampled_from(["MUL", "ADD", "SUB", "mean", "concatenate", "rearrange", "logistic", "table"]))
     if kind in ("MUL", "ADD", "SUB"):
         shape = draw(st.sampled_from([(), (net.shape[2],), (1, 1, *net.shape[1:]), net.shape]))
         operands = draw(st.permutations([first, net.constant(shape)]))
@@ -612,9 +626,26 @@ def _random_pointwise(net: Net, draw: st.DrawFn) -> None:
         net.mean(draw(st.sampled_from([(1,), (2,), (3,), (1, 2), (2, 3), (1, 2, 3)])), keep=True)
     elif kind == "concatenate":
         net.concatenate([first], draw(st.sampled_from([1, 2, 3, -1])))
-    elif kind == "leaky":
-        net.leaky_relu(draw(st.sampled_from([0.0, 0.01, 0.3, 1.5])))
+    elif kind == "rearrange":
+        _random_rearrangement(net, draw)
     elif kind == "logistic":
         net.logistic()
     else:
-        net.quantize()
+        unary = draw(st.sampled_from(["leaky", "quantize", "RELU", "RELU6", "HARD_SWISH"]))
+        if unary == "leaky":
+            net.leaky_relu(draw(st.sampled_from([0.0, 0.01, 0.3, 1.5])))
+        elif unary == "quantize":
+            net.quantize()
+        else:
+            net.unary(unary)
+
+
+def _random_rearrangement(net: Net, draw: st.DrawFn) -> None:
+    """Append PAD, TRANSPOSE or RESIZE_NEAREST_NEIGHBOR."""
+    kind = draw(st.sampled_from(["pad", "transpose", "resize"]))
+    if kind == "pad":
+        net.pad(*(draw(st.tuples(st.integers(0, 2), st.integers(0, 2))) for _ in range(3)))
+    elif kind == "transpose":
+        net.transpose(*draw(st.permutations([1, 2, 3])))
+    else:
+        net.resize(draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.booleans()))
