@@ -89,7 +89,7 @@ def header(facts: dict[str, Any]) -> str:
 /* {about} whose SHA-256 is below.
  * Its outputs are bit for bit those of LiteRT's reference kernels. Accuracy: {accuracy}.
  * {sizes_of}, {facts["scratch"]:,} of scratch. C99, no malloc, re-entrant.
- * Kernels: {_KERNELS[facts.get("backend", "all")]}. They skip zeros: run time depends on the image. */
+ * Kernels: {_KERNELS[facts.get("backend", "all")]}. They skip zeros: run time depends on the {item}. */
 #ifndef {upper}_H
 #define {upper}_H
 #include <stddef.h>
