@@ -12,8 +12,9 @@ from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
 from mnist_edge.errors import MissingError
-from mnist_edge.formats import Contract, c, structure
+from mnist_edge.formats import Contract, ModelStructure, c, structure
 from mnist_edge.formats import tflite as tflite_format
+from mnist_edge.formats.model_structure import CHANNELS, FEATURES
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
 
@@ -37,8 +38,8 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
 def from_tflite(content: bytes, name: str, inputs: NDArray[Any] | None = None, backend: str = "all") -> bytes:
     """C code of an int8 TFLite file from anywhere.
 
-    If mnist-edge made the file, the code takes uint8 pixels, as code of a Keras model does. Otherwise it takes the
-    values of the file's input, int8 or uint8, whose scale and zero point are in the header.
+    If mnist-edge made the file for images, the code takes uint8 pixels, as code of a Keras model does. Otherwise it
+    takes the values of the file's input, int8 or uint8, whose scale and zero point are in the header.
 
     Args:
         content: the file. name: prefix of the functions, if the file has no contract.
@@ -52,14 +53,21 @@ def from_tflite(content: bytes, name: str, inputs: NDArray[Any] | None = None, b
     file = tflite_format.read(content)
     structure.check(file, tflite_format.ALLOWED)
     contract = file.contract
-    if contract is not None:
-        return codegen.source(content, contract, inputs, backend).encode()
-    is_classifier = len(file.outputs[0].shape) == 2 and bool(file.ops) and file.ops[-1].kind == "SOFTMAX"
-    contract = Contract(
-        name, tuple(map(str, range(file.outputs[0].shape[1]))) if is_classifier else (), "int8", "resize",
-        reference_sha256="", tool_version=__version__, output="probabilities" if is_classifier else "logits",
+    takes_pixels = contract is not None and contract.preprocessor != FEATURES and file.inputs[0].dtype == "uint8"
+    if contract is None:
+        contract = _default_contract(file, name)
+    return codegen.source(content, contract, inputs, backend, takes_pixels).encode()
+
+
+def _default_contract(file: ModelStructure, name: str) -> Contract:
+    """The contract of a file from elsewhere, as `mnist_edge.runtime.session` assumes it."""
+    shape, values = file.inputs[0].shape[1:], file.outputs[0].shape[-1]
+    is_image = len(shape) == 3 and shape[2] in CHANNELS
+    return Contract(
+        name, tuple(map(str, range(max(values, 2)))), "int8", "resize" if is_image else FEATURES,
+        reference_sha256="", tool_version=__version__, pixel_scale=1 / 255 if is_image else 1.0,
+        output="sigmoid" if values == 1 else "probabilities",
     )  # fmt: skip
-    return codegen.source(content, contract, inputs, backend, takes_pixels=False).encode()
 
 
 def finish(content: bytes, test: Split) -> bytes:

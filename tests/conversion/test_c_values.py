@@ -15,7 +15,9 @@ from mnist_edge.conversion import c as converter
 from mnist_edge.errors import ContentError, RefusedError, StageError
 from mnist_edge.formats import METADATA_KEY, c, tflite
 from mnist_edge.int8.quantize import Port
+from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import litert_reference, native, reference
+from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
 from tests.conftest import unavailable
 from tests.support import backends, int8_nets
@@ -114,6 +116,16 @@ def test_a_uint8_output_has_its_own_type_in_c() -> None:
         net.scale, net.zero_point, net.last = scale, zero_point, last
 
 
+def test_a_session_opens_the_code_as_it_opens_the_file(tmp_path: Path) -> None:
+    content = PATTERNS["autoencoder"]()
+    text = converter.from_tflite(content, "net", backend="c99")
+    Manifest.load(tmp_path).commit({"net.c": (text, {}), "net.tflite": (content, {})})
+    features = np.random.default_rng(0).normal(size=(5, 70)).astype(np.float32)
+    names = {"net.c": "native", "net.tflite": "reference"}
+    code, file = (open_session(tmp_path / name, engine) for name, engine in names.items())
+    assert (code.predict(features) == file.predict(features)).all()
+
+
 def test_a_file_that_mnist_edge_made_gives_code_that_takes_pixels() -> None:
     content = (SHIPPED / "dense" / "dense-int8.tflite").read_bytes()
     contract = tflite.read(content).metadata[METADATA_KEY]
@@ -205,6 +217,7 @@ def test_a_grouped_convolution_has_the_outputs_of_the_reference_kernels(groups: 
 def test_a_rearrangement_that_does_not_fit_is_refused(kind: str, numbers: list[Any], cause: str) -> None:
     net = int8_nets.signed(1, 6, 6, 4)
     net.rearrange(kind, numbers, net.shape)
+    net.reshape(144)
     with pytest.raises(StageError, match=rf"op 0 \({kind}\): .*{cause}"):
         converter.from_tflite(net.content(), "net")
 
@@ -213,5 +226,6 @@ def test_weights_that_do_not_divide_into_groups_are_refused() -> None:
     net = int8_nets.signed(1, 6, 6, 4)
     net.conv(6, (3, 3), (1, 1), int8_nets.SAME, groups=2)
     net.tensors[0].shape[3] = 5
+    net.reshape(216)
     with pytest.raises(StageError, match="its weights have 6 x 2 channels, and its input 5"):
         converter.from_tflite(net.content(), "net")

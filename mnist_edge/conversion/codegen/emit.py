@@ -169,6 +169,7 @@ def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
         ends["input"] |= {"dtype": "uint8", "scale": contract.pixel_scale, "zero_point": 0}
     else:
         ends["takes_pixels"] = False
+        ends["is_classifier"] = made.steps[-1].kind in ("SOFTMAX", "LOGISTIC")
     used = {key for step in made.steps if step.kind in _WEIGHTED for key in step.op.inputs[1:]}
     return {
         "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,

@@ -100,7 +100,7 @@ extern "C" {{
 #endif
 #define {upper}_GENERATOR_VERSION {_c_string(contract.tool_version)}
 #define {upper}_MODEL_SHA256 {_c_string(facts["source_sha256"])}
-{_extents(facts, upper)}{_classes(contract, upper)}#define {upper}_INPUT_BYTES {sizes[0]}
+{_extents(facts, upper)}{_classes(facts, contract, upper)}#define {upper}_INPUT_BYTES {sizes[0]}
 #define {upper}_OUTPUT_BYTES {sizes[1]}
 #define {upper}_SCRATCH_BYTES {facts["scratch"]}
 {_input_grid(facts, upper)}/* The real value of an output q is (q - zero) * scale. */
@@ -149,9 +149,13 @@ def _extents(facts: dict[str, Any], upper: str) -> str:
     return f"#define {upper}_HEIGHT {height}\n#define {upper}_WIDTH {width}\n#define {upper}_CHANNELS {channels}\n"
 
 
-def _classes(contract: Contract, upper: str) -> str:
+def _is_classifier(facts: dict[str, Any]) -> bool:
+    return bool(facts.get("is_classifier", True))
+
+
+def _classes(facts: dict[str, Any], contract: Contract, upper: str) -> str:
     """Number and names of the classes; empty if the net is no classifier."""
-    if not contract.class_names:
+    if not _is_classifier(facts):
         return ""
     names = ", ".join(map(_c_string, contract.class_names))
     return f"""#define {upper}_CLASSES {len(contract.class_names)}
@@ -174,7 +178,7 @@ def _input_grid(facts: dict[str, Any], upper: str) -> str:
 def _what(facts: dict[str, Any], contract: Contract) -> str:
     """What the net takes and returns, in words."""
     shape, given = (" x ".join(map(str, facts[end]["shape"])) for end in ("input", "output"))
-    returned = f"{contract.output} of the classes" if contract.class_names else f"{given} values"
+    returned = f"{contract.output} of the classes" if _is_classifier(facts) else f"{given} values"
     if takes_pixels(facts):
         return f"image of {shape} pixels, 0 (background) to 255, row by row, to {returned}"
     return f"input of {shape} values, of which the last dimension is contiguous, to {returned}"
