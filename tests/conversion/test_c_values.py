@@ -48,7 +48,8 @@ def test_outputs_are_those_of_the_reference_kernels(name: str) -> None:
     wanted = expected(content, inputs)
     assert len(np.unique(wanted)) > 10
     assert (reference.load(content, 1).run(inputs) == wanted).all()
-    for backend, order in (("all", inputs), ("c99", None)):
+    # A file with all backends takes seconds to compile.
+    for backend, order in (("all" if name in ("frames", "residual") else "c99", inputs), ("c99", None)):
         code = native.load(converter.from_tflite(content, name, order, backend), 1)
         assert (code.run(inputs) == wanted).all()
 
