@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mnist_edge import __version__
 from mnist_edge.conversion import codegen, tflite
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
 from mnist_edge.errors import ContentError, MissingError, StageError
-from mnist_edge.formats import c
-from mnist_edge.int8.quantize import dequantize
+from mnist_edge.formats import Contract, ModelStructure, c, structure
+from mnist_edge.formats import tflite as tflite_format
+from mnist_edge.formats.model_structure import CHANNELS, FEATURES
+from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
 
@@ -29,23 +33,69 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     Raises:
         StageError: an op has no kernel in C.
     """
-    return _code(tflite.convert(model, request), request)
+    content = tflite.convert(model, request)
+    return codegen.source(content, request.contract, request.calibration, request.backend).encode()
 
 
 def convert_given(content: bytes, request: ConversionRequest) -> bytes:
-    """C code of an int8 TFLite file that the user named.
+    """C code of an int8 TFLite file that the user named, and that classifies images.
+
+    The code takes uint8 pixels if the file does. Otherwise it takes the values of the file's int8 input.
 
     Raises:
         ContentError: an op has no kernel in C.
     """
+    source = tflite_format.read(content).inputs[0]
+    takes_pixels = source.dtype == "uint8"
+    inputs = request.calibration
+    if not takes_pixels and source.scale:
+        port = Port(np.dtype(source.dtype), source.shape[1:], source.scale[0], source.zero_point[0])
+        inputs = _as_inputs(inputs, port, request.contract)
     try:
-        return _code(content, request)
+        return codegen.source(content, request.contract, inputs, request.backend, takes_pixels).encode()
     except StageError as error:
         raise ContentError(error.cause, error.remedy) from error
 
 
-def _code(content: bytes, request: ConversionRequest) -> bytes:
-    return codegen.source(content, request.contract, request.calibration, request.backend).encode()
+def _as_inputs(images: NDArray[np.uint8], port: Port, contract: Contract) -> NDArray[Any]:
+    """Pixels, uint8 (n, h, w, c), as the values that an input takes."""
+    lookup = pixel_lookup(port, contract.pixel_scale)
+    return images if lookup is None else lookup.take(images)
+
+
+def from_tflite(content: bytes, name: str, inputs: NDArray[Any] | None = None, backend: str = "all") -> bytes:
+    """C code of an int8 TFLite file from anywhere.
+
+    If mnist-edge made the file for images, the code takes uint8 pixels, as code of a Keras model does. Otherwise it
+    takes the values of the file's input, int8 or uint8, whose scale and zero point are in the header.
+
+    Args:
+        content: the file. name: prefix of the functions, if the file has no contract.
+        inputs: typical inputs (n, ...), as the code takes them; they decide the order of channels, which changes only
+            the speed. backend: see `ConversionRequest.backend`.
+
+    Raises:
+        ContentError: the file is damaged.
+        StageError: it is not int8, or an op has no kernel in C.
+    """
+    file = tflite_format.read(content)
+    structure.check(file, tflite_format.ALLOWED)
+    contract = file.contract
+    takes_pixels = contract is not None and contract.preprocessor != FEATURES and file.inputs[0].dtype == "uint8"
+    if contract is None:
+        contract = _default_contract(file, name)
+    return codegen.source(content, contract, inputs, backend, takes_pixels).encode()
+
+
+def _default_contract(file: ModelStructure, name: str) -> Contract:
+    """The contract of a file from elsewhere, as `mnist_edge.runtime.session` assumes it."""
+    shape, values = file.inputs[0].shape[1:], file.outputs[0].shape[-1]
+    is_image = len(shape) == 3 and shape[2] in CHANNELS
+    return Contract(
+        name, tuple(map(str, range(max(values, 2)))), "int8", "resize" if is_image else FEATURES,
+        reference_sha256="", tool_version=__version__, pixel_scale=1 / 255 if is_image else 1.0,
+        output="sigmoid" if values == 1 else "probabilities",
+    )  # fmt: skip
 
 
 def finish(content: bytes, test: Split) -> bytes:
@@ -54,15 +104,15 @@ def finish(content: bytes, test: Split) -> bytes:
         program = native.load(content, 1)
     except MissingError:
         return content
-    answers = program.run(test.images)
+    facts = c.facts_of(content)
+    answers = program.run(_as_inputs(test.images, program.input, Contract.from_text(facts["contract"])))
     if answers.shape[1] == 1:  # a sigmoid: the second class, if it is above one half
-        labels = (dequantize(answers[:, 0], program.output.scale or 1.0, program.output.zero_point) > 0.5).astype(
-            np.int64
-        )
+        step = program.output.scale or 1.0
+        labels = (dequantize(answers[:, 0], step, program.output.zero_point) > 0.5).astype(np.int64)
     else:
         labels = answers.argmax(axis=1)
     right = labels == test.labels
-    return codegen.with_accuracy(content.decode(), c.facts_of(content), float(right.mean()), len(right)).encode()
+    return codegen.with_accuracy(content.decode(), facts, float(right.mean()), len(right)).encode()
 
 
 def companions(content: bytes, stem: str) -> dict[str, bytes]:

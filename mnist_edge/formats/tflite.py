@@ -184,6 +184,9 @@ def _attributes(kind: str, operator: Table) -> dict[str, tuple[int, ...]]:
         found["axis"] = (options.scalar(0, "i", 0),)
     if kind == "MEAN":
         found["keep_dims"] = (options.scalar(0, "b", 0),)
+    if kind == "RESIZE_NEAREST_NEIGHBOR":
+        found["align_corners"] = (options.scalar(0, "b", 0),)
+        found["half_pixel_centers"] = (options.scalar(1, "b", 0),)
     if kind == "SOFTMAX":
         found["unit_beta"] = (int(options.scalar(0, "f", 0) == 1),)
     return found

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo
 from mnist_edge.int8.fixed_point import multiplier
-from mnist_edge.int8.operators import (
-    ADD_SHIFT,
-    leaky_relu_multipliers,
-    logistic_table,
-    mean_axes,
-    mean_multiplier,
-    product_multiplier,
-    repeated_size,
-)
+from mnist_edge.int8.operators import same_grid
+from mnist_edge.int8.unweighted import CHECKS, INT32_MAX, ZERO_POINT_LIMITS, Constants, Tensors, activation_grid, fused
 
-Tensors = dict[str, TensorInfo]
-Constants = dict[str, NDArray[Any]]
-INT32_MAX = (1 << 31) - 1
-# The sum of exponentials has 12 integer bits (see `mnist_edge.int8.fixed_point.softmax`).
-MAX_CLASSES = 1 << 12
-# Scale and zero point of the outputs of SOFTMAX and LOGISTIC.
-_PROBABILITY_GRID = (1 / 256, -128)
-# Smallest and largest zero point of a tensor, by its dtype.
-_ZERO_POINT_LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 # Kinds of ops that may read the uint8 image.
 _ON_PIXELS = ("QUANTIZE", "RESHAPE")
 # Number of inputs of an op, by its kind.
-_INPUTS = {"ADD": 2, "SUB": 2, "MUL": 2, "MEAN": 2, "LEAKY_RELU": 1, "LOGISTIC": 1, "QUANTIZE": 1, "SOFTMAX": 1}
+_INPUTS = {
+    "ADD": 2, "SUB": 2, "MUL": 2, "MEAN": 2, "LEAKY_RELU": 1, "LOGISTIC": 1, "QUANTIZE": 1, "SOFTMAX": 1, "PAD": 2,
+    "TRANSPOSE": 2, "RESIZE_NEAREST_NEIGHBOR": 2, "TANH": 1, "HARD_SWISH": 1, "RELU": 1, "RELU6": 1, "RELU_N1_TO_1": 1,
+    "SQUEEZE": 1,
+}  # fmt: skip
 
 
 def padding(size: int, kernel: int, stride: int, dilation: int, same: bool) -> tuple[int, int, int]:
@@ -53,7 +41,10 @@ def problem(file: ModelStructure, constants: Constants) -> str | None:
         file: a parsed int8 TFLite file. constants: its constant tensors by name.
     """
     tensors = {tensor.name: tensor for tensor in file.tensors}
+    computed_in_integers = integer_part(file).ops
     for position, op in enumerate(file.ops):
+        if op not in computed_in_integers:
+            continue
         where = f"op {position} ({op.kind})"
         if op.kind not in _CHECKS:
             return f"{where} has no integer kernel; there are kernels for: {', '.join(sorted(_CHECKS))}"
@@ -67,6 +58,23 @@ def problem(file: ModelStructure, constants: Constants) -> str | None:
         if found:
             return f"{where}: {found}"
     return None
+
+
+def integer_part(file: ModelStructure) -> ModelStructure:
+    """The file without a QUANTIZE of its float input and without a DEQUANTIZE that makes its float output."""
+    if (len(file.inputs), len(file.outputs)) != (1, 1):
+        return file
+    tensors, first, last = {tensor.name: tensor for tensor in file.tensors}, file.inputs[0], file.outputs[0]
+    ops = list(file.ops)
+    readers = [op for op in ops if first.name in op.inputs]
+    if first.dtype == "float32" and [op.kind for op in readers] == ["QUANTIZE"]:
+        ops.remove(readers[0])
+        first = tensors[readers[0].outputs[0]]
+    makers = [op for op in ops if last.name in op.outputs]
+    if last.dtype == "float32" and [op.kind for op in makers] == ["DEQUANTIZE"]:
+        ops.remove(makers[0])
+        last = tensors[makers[0].inputs[0]]
+    return dataclasses.replace(file, inputs=(first,), outputs=(last,), ops=tuple(ops))
 
 
 def _ends(op: OpInfo) -> str | None:
@@ -87,20 +95,11 @@ def _checked(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
 
 def _activation(tensor: TensorInfo) -> str | None:
     """Cause if a computed tensor has several scales or zero points, or no batch as its first dimension."""
-    if tensor.dtype not in _ZERO_POINT_LIMITS:
+    if tensor.dtype not in ZERO_POINT_LIMITS:
         return f"{tensor.name} is {tensor.dtype}"
     if not tensor.shape or tensor.shape[0] not in (1, -1) or -1 in tensor.shape[1:]:
         return f"{tensor.name} has the shape {tensor.shape}, whose first dimension is no batch"
-    return _activation_grid(tensor)
-
-
-def _activation_grid(tensor: TensorInfo) -> str | None:
-    if len(tensor.scale) != 1 or len(tensor.zero_point) != 1 or not 0 < tensor.scale[0] < math.inf:
-        return f"{tensor.name} has no single scale and zero point"
-    least, most = _ZERO_POINT_LIMITS[tensor.dtype]
-    if not least <= tensor.zero_point[0] <= most:
-        return f"{tensor.name} has the zero point {tensor.zero_point[0]}"
-    return None
+    return activation_grid(tensor)
 
 
 def _weights(op: OpInfo, tensors: Tensors, constants: Constants, axis: int) -> str | None:
@@ -119,7 +118,7 @@ def _weights(op: OpInfo, tensors: Tensors, constants: Constants, axis: int) -> s
         if given is None or tensors[op.inputs[2]].dtype != "int32" or given.shape != (channels,):
             return "its bias is not an int32 constant with one value per channel"
         bias = given.astype(np.int64)
-    return _sums(op, tensors, weights, bias, axis) or _fused(op)
+    return _sums(op, tensors, weights, bias, axis) or fused(op)
 
 
 def _sums(op: OpInfo, tensors: Tensors, weights: NDArray[np.int8], bias: NDArray[np.int64], axis: int) -> str | None:
@@ -138,11 +137,6 @@ def _sums(op: OpInfo, tensors: Tensors, weights: NDArray[np.int8], bias: NDArray
     return None
 
 
-def _fused(op: OpInfo) -> str | None:
-    activation = op.attributes.get("activation", (0,))[0]
-    return None if activation in (0, 1, 2, 3) else f"its fused activation {activation} is unknown"
-
-
 def _window(op: OpInfo, source: TensorInfo, out: TensorInfo, kernel: tuple[int, ...]) -> str | None:
     """Cause if the output's height and width are not those that kernel, stride and padding give."""
     if len(source.shape) != 4 or len(out.shape) != 4 or "strides" not in op.attributes:
@@ -159,8 +153,9 @@ def _convolution(op: OpInfo, tensors: Tensors, constants: Constants) -> str | No
     source, out, weights = tensors[op.inputs[0]], tensors[op.outputs[0]], tensors[op.inputs[1]]
     if len(weights.shape) != 4 or source.constant:
         return f"its weights have the shape {weights.shape}"
-    if weights.shape[3] != source.shape[-1]:
-        return f"it is a grouped convolution ({source.shape[-1]} channels in, {weights.shape[3]} a group)"
+    groups, rest = divmod(source.shape[-1], weights.shape[3])
+    if rest or groups == 0 or weights.shape[0] % groups:
+        return f"its weights have {weights.shape[0]} x {weights.shape[3]} channels, and its input {source.shape[-1]}"
     if weights.shape[0] != out.shape[-1]:
         return f"its weights make {weights.shape[0]} channels, and the file says {out.shape[-1]}"
     return _window(op, source, out, weights.shape[1:3]) or _weights(op, tensors, constants, axis=0)
@@ -191,121 +186,10 @@ def _pool(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
     if source.constant or source.shape[-1] != out.shape[-1]:
         return f"it goes from {source.shape} to {out.shape}"
     found = _window(op, source, out, op.attributes.get("kernel", (0, 0)))
-    return found or _same_grid(source, out) or _fused(op)
-
-
-def _pair(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
-    """ADD, SUB and MUL: of two computed tensors, or of one and a constant."""
-    a, b, out = (tensors[name] for name in (*op.inputs[:2], op.outputs[0]))
-    for end in (a, b):
-        if end.constant and (end.dtype != "int8" or _activation_grid(end)):
-            return f"{end.name} is no int8 constant with a single scale and zero point"
-    if (a.constant and b.constant) or out.shape[1:] not in [end.shape[1:] for end in (a, b) if not end.constant]:
-        return f"it goes from {a.shape} and {b.shape} to {out.shape}"
-    if None in (repeated_size(a, out), repeated_size(b, out)):
-        return f"it takes {a.shape} and {b.shape}: only the first dimensions can be repeated"
-    if op.kind == "MUL":
-        fits = _fits(255 * 255, product_multiplier(a, b, out))
-    else:
-        fits = multiplier(2.0 * max(a.scale[0], b.scale[0]) / ((1 << ADD_SHIFT) * out.scale[0]))[1] <= 0
-    return _fused(op) if fits else "its output's scale is too small for its inputs"
-
-
-def _fits(largest: int, m_and_shift: tuple[int, int]) -> bool:
-    """Whether numbers up to the largest stay in 32 bits when they are shifted before they are multiplied."""
-    return largest << max(m_and_shift[1], 0) <= INT32_MAX
-
-
-def _mean(op: OpInfo, tensors: Tensors, constants: Constants) -> str | None:
-    source, out, axes = tensors[op.inputs[0]], tensors[op.outputs[0]], constants.get(op.inputs[1])
-    rank = len(source.shape)
-    if (
-        source.constant
-        or axes is None
-        or axes.dtype.kind != "i"
-        or axes.size == 0
-        or not all(-rank <= axis < rank for axis in axes.ravel())
-    ):
-        return "the dimensions of its mean are not constant, or its input does not have them"
-    over = mean_axes(axes, rank)
-    if over[0] == 0 or over != list(range(over[0], over[-1] + 1)):
-        return f"it goes over the dimensions {over}: only neighbouring ones, without the first, are supported"
-    kept = op.attributes.get("keep_dims", (0,)) != (0,)
-    sizes = [1 if at in over else size for at, size in enumerate(source.shape) if kept or at not in over]
-    if tuple(sizes[1:]) != out.shape[1:]:
-        return f"it gives {tuple(sizes)}, and the file says {out.shape}"
-    count = math.prod(source.shape[at] for at in over)
-    fits = _fits(255 * count, mean_multiplier(source, out, count))
-    return None if fits else "its output's scale is too small for its sums"
-
-
-def _concatenation(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
-    sources, out = [tensors[name] for name in op.inputs if name], tensors[op.outputs[0]]
-    rank, axis = len(out.shape), op.attributes.get("axis", (0,))[0]
-    axis += rank * (axis < 0)
-    if any(source.constant or len(source.shape) != rank for source in sources) or not 1 <= axis < rank:
-        return f"it concatenates {[source.shape for source in sources]} along dimension {axis}"
-    others = {(*source.shape[1:axis], *source.shape[axis + 1 :]) for source in (*sources, out)}
-    if len(others) != 1 or sum(source.shape[axis] for source in sources) != out.shape[axis]:
-        return f"it makes {out.shape} of {[source.shape for source in sources]}"
-    return next(filter(None, (_same_grid(source, out) for source in sources)), None) or (
-        "it has a fused activation" if op.attributes.get("activation", (0,)) != (0,) else None
-    )
-
-
-def _leaky_relu(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
-    source, out, alpha = tensors[op.inputs[0]], tensors[op.outputs[0]], op.numbers.get("alpha", 0.0)
-    if source.constant or source.shape[1:] != out.shape[1:]:
-        return f"it goes from {source.shape} to {out.shape}"
-    if not 0 <= alpha < math.inf:
-        return f"its slope is {alpha:g}"  # versions of LiteRT differ for negative slopes
-    fits = all(_fits(255, item) for item in leaky_relu_multipliers(op, source, out))
-    return None if fits else "its output's scale is too small for its input"
-
-
-def _logistic(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
-    source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
-    if source.constant or source.shape[1:] != out.shape[1:]:
-        return f"it goes from {source.shape} to {out.shape}"
-    if (out.scale[0], out.zero_point[0]) != _PROBABILITY_GRID:
-        return f"its output has the scale {out.scale[0]:g} and the zero point {out.zero_point[0]}, not 1/256 and -128"
-    return None if logistic_table(source, out) is not None else "its answers depend on the C library's exp"
-
-
-def _reshape(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
-    source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
-    if source.constant or math.prod(source.shape[1:]) != math.prod(out.shape[1:]):
-        return f"it goes from {source.shape} to {out.shape}"
-    return _same_grid(source, out)
-
-
-def _quantize(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
-    source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
-    if source.constant or source.shape[1:] != out.shape[1:]:
-        return f"it goes from {source.shape} to {out.shape}"
-    fits = _fits(255, multiplier(source.scale[0] / out.scale[0]))
-    return None if fits else "its output's scale is too small for its input"
-
-
-def _softmax(op: OpInfo, tensors: Tensors, _: Constants) -> str | None:
-    source, out = tensors[op.inputs[0]], tensors[op.outputs[0]]
-    if source.constant or source.dtype != "int8" or out.dtype != "int8" or source.shape[1:] != out.shape[1:]:
-        return f"it goes from {source.dtype} {source.shape} to {out.dtype} {out.shape}"
-    if (out.scale[0], out.zero_point[0]) != _PROBABILITY_GRID:
-        return f"its output has the scale {out.scale[0]:g} and the zero point {out.zero_point[0]}, not 1/256 and -128"
-    if op.attributes.get("unit_beta", (1,)) != (1,):
-        return "its beta is not 1"
-    return None if source.shape[-1] <= MAX_CLASSES else f"it has more than {MAX_CLASSES:,} classes"
-
-
-def _same_grid(source: TensorInfo, out: TensorInfo) -> str | None:
-    same = (source.dtype, source.scale, source.zero_point) == (out.dtype, out.scale, out.zero_point)
-    return None if same else "its input and its output have different scales or zero points"
+    return found or same_grid(source, out) or fused(op)
 
 
 _CHECKS: dict[str, Callable[[OpInfo, Tensors, Constants], str | None]] = {
-    "ADD": _pair, "AVERAGE_POOL_2D": _pool, "CONV_2D": _convolution, "DEPTHWISE_CONV_2D": _depthwise,
-    "FULLY_CONNECTED": _dense, "MAX_POOL_2D": _pool, "QUANTIZE": _quantize, "RESHAPE": _reshape, "SOFTMAX": _softmax,
-    "CONCATENATION": _concatenation, "LEAKY_RELU": _leaky_relu, "LOGISTIC": _logistic, "MEAN": _mean, "MUL": _pair,
-    "SUB": _pair,
+    "AVERAGE_POOL_2D": _pool, "CONV_2D": _convolution, "DEPTHWISE_CONV_2D": _depthwise, "FULLY_CONNECTED": _dense,
+    "MAX_POOL_2D": _pool, **CHECKS,
 }  # fmt: skip

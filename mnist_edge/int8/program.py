@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import RefusedError
 from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo
-from mnist_edge.int8 import graph
+from mnist_edge.int8 import graph, rearrangement
 from mnist_edge.int8.fixed_point import (
     ONCE,
     TWICE,
@@ -29,15 +29,20 @@ from mnist_edge.int8.fixed_point import (
 from mnist_edge.int8.graph import padding
 from mnist_edge.int8.operators import (
     ADD_SHIFT,
+    hard_swish_table,
     leaky_relu_multipliers,
     logistic_table,
     mean_axes,
     mean_multiplier,
     product_multiplier,
+    relu_multiplier,
+    tanh_table,
 )
-from mnist_edge.int8.quantize import Port
+from mnist_edge.int8.quantize import Port, dequantize
 
 ROUNDING = {"CONV_2D": TWICE, "DEPTHWISE_CONV_2D": TWICE, "FULLY_CONNECTED": ONCE}
+# Numbers of fused activations, also of ops that do nothing else; and their lowest and highest real value.
+_ACTIVATIONS = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
 _RELU = {0: (-math.inf, math.inf), 1: (0.0, math.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}
 
 
@@ -54,21 +59,27 @@ class IntegerProgram:
 
     def __init__(self, file: ModelStructure, constants: dict[str, NDArray[Any]], rounding: dict[str, str]) -> None:
         self.metadata = file.metadata
-        self._file, self._constants, self._rounding = file, constants, rounding
+        self._file, self._constants, self._rounding = graph.integer_part(file), constants, rounding
         self._tensors = {tensor.name: tensor for tensor in file.tensors}
         why = graph.problem(file, constants)
         if why:
             raise RefusedError(f"It cannot be computed in integers: {why}.", "Name another --engine.")
         self.input, self.output = (_port(end) for end in (file.inputs[0], file.outputs[0]))
+        self._first, self._last = self._file.inputs[0], self._file.outputs[0]
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """See `mnist_edge.runtime.engines.interface.Program.run`."""
-        return self.values(batch)[self._file.outputs[0].name].astype(self.output.dtype)
+        found = self.values(batch)[self._last.name]
+        if self.output.dtype.kind == "f":
+            return dequantize(found, self._last.scale[0], self._last.zero_point[0])
+        return found.astype(self.output.dtype)
 
     def values(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Every tensor of the graph, by its name, for a batch as `run` takes it."""
+        """Every integer tensor of the graph, by its name, for a batch as `run` takes it."""
         values = {name: constant.astype(np.int64) for name, constant in self._constants.items()}
-        values[self._file.inputs[0].name] = batch.astype(np.int64)
+        values[self._first.name] = (_steps(batch, self._first) if self.input.dtype.kind == "f" else batch).astype(
+            np.int64
+        )
         for op in self._file.ops:
             ends = [self._tensors.get(name) for name in (*op.inputs, op.outputs[0])]
             inputs = [values.get(name) for name in op.inputs]
@@ -77,12 +88,21 @@ class IntegerProgram:
 
 
 def _port(tensor: TensorInfo) -> Port:
-    return Port(np.dtype(tensor.dtype), tensor.shape[1:], tensor.scale[0], tensor.zero_point[0])
+    scale, zero_point = (tensor.scale[0], tensor.zero_point[0]) if tensor.scale else (None, 0)
+    return Port(np.dtype(tensor.dtype), tensor.shape[1:], scale, zero_point)
+
+
+def _steps(real: NDArray[np.float32], tensor: TensorInfo) -> NDArray[np.float64]:
+    """Real inputs on the grid of a tensor: divided in float32, and rounded to nearest, ties away from zero."""
+    limits, steps = np.iinfo(tensor.dtype), (real / np.float32(tensor.scale[0])).astype(np.float64)
+    rounded = np.sign(steps) * np.floor(np.abs(steps) + 0.5)
+    found: NDArray[np.float64] = np.clip(rounded + tensor.zero_point[0], limits.min, limits.max)
+    return found
 
 
 def bounds(op: OpInfo, out: TensorInfo) -> tuple[int, int]:
     """The smallest and the largest value of an op's output: the limits of int8 and of its fused activation."""
-    low, high = _RELU[op.attributes.get("activation", (0,))[0]]
+    low, high = _RELU[_ACTIVATIONS.get(op.kind) or op.attributes.get("activation", (0,))[0]]
     scale, zero_point = out.scale[0], out.zero_point[0]
     least = -128 if low == -math.inf else max(-128, zero_point + round(low / scale))
     most = 127 if high == math.inf else min(127, zero_point + round(high / scale))
@@ -135,10 +155,14 @@ def _products(x: Integers, weights: Integers) -> Any:
 
 def _conv(op: OpInfo, inputs: list[Any], ends: list[Any], rounding: str) -> Integers:
     x, weights, zero = inputs[0], inputs[1], ends[0].zero_point[0]
-    _, height, width, _ = weights.shape
-    total = np.zeros((), np.int64)
+    _, height, width, depth = weights.shape
+    groups, total = x.shape[-1] // depth, np.zeros((), np.int64)
     for at, window in enumerate(_windows(op, x - zero, (height, width), 0)):
-        total = total + _products(window, weights[:, at // width, at % width])
+        shares = [
+            _products(window[..., group * depth : (group + 1) * depth], part[:, at // width, at % width])
+            for group, part in enumerate(np.split(weights, groups))
+        ]
+        total = total + (shares[0] if groups == 1 else np.concatenate(shares, axis=-1))
     return _finish(op, total + _bias(inputs), ends, rounding)
 
 
@@ -216,10 +240,23 @@ def _leaky_relu(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integ
     return _clip(scaled + out.zero_point[0], (-128, 127))
 
 
-def _logistic(_: OpInfo, inputs: list[Any], ends: list[Any], __: str) -> Integers:
-    table = logistic_table(*ends)
+def _by_table(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
+    table = _TABLES[op.kind](*ends)
     assert table is not None  # `graph.problem` has checked that there is one
     found: Integers = table[inputs[0] + 128]
+    return found
+
+
+def _relu(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
+    source, out = ends
+    scaled = multiply(inputs[0] - source.zero_point[0], *relu_multiplier(source, out), TWICE)
+    return _clip(scaled + out.zero_point[0], bounds(op, out))
+
+
+def _rearranged(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
+    x, out = inputs[0], ends[-1]
+    places = rearrangement.places(op, ends[0], out, inputs[1])
+    found: Integers = np.where(places == rearrangement.FILL, out.zero_point[0], x.reshape(len(x), -1)[:, places])
     return found
 
 
@@ -240,9 +277,12 @@ def _softmax(_: OpInfo, inputs: list[Any], ends: list[Any], __: str) -> Integers
     return softmax(logits.reshape(-1, logits.shape[-1]), ends[0].scale[0]).reshape(logits.shape)
 
 
+_TABLES = {"LOGISTIC": logistic_table, "TANH": tanh_table, "HARD_SWISH": hard_swish_table}
 _KERNELS: dict[str, Callable[[OpInfo, list[Any], list[Any], str], Integers]] = {
     "ADD": _add, "AVERAGE_POOL_2D": _average_pool, "CONV_2D": _conv, "DEPTHWISE_CONV_2D": _depthwise,
     "FULLY_CONNECTED": _dense, "MAX_POOL_2D": _max_pool, "QUANTIZE": _quantize, "RESHAPE": _reshape,
-    "SOFTMAX": _softmax, "CONCATENATION": _concatenate, "LEAKY_RELU": _leaky_relu, "LOGISTIC": _logistic,
-    "MEAN": _mean, "MUL": _multiply, "SUB": _add,
+    "SOFTMAX": _softmax, "CONCATENATION": _concatenate, "LEAKY_RELU": _leaky_relu, "LOGISTIC": _by_table,
+    "MEAN": _mean, "MUL": _multiply, "SUB": _add, "SQUEEZE": _reshape, "PAD": _rearranged, "TRANSPOSE": _rearranged,
+    "RESIZE_NEAREST_NEIGHBOR": _rearranged, "TANH": _by_table, "HARD_SWISH": _by_table, "RELU": _relu,
+    "RELU6": _relu, "RELU_N1_TO_1": _relu,
 }  # fmt: skip

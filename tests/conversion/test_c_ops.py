@@ -121,6 +121,19 @@ def _scales_beyond_float32(net: Net) -> None:
     net.pair("MUL", net.last, net.tensor((1,), "int8", 1e25, 0, np.int8([1])), scale=1e-20, zero_point=0)
 
 
+def _tanh_on_another_grid(net: Net) -> None:
+    net.unary("TANH")
+    net.tensors[net.last].quantization.zeroPoint = np.int64([5])
+
+
+def _hard_swish_with_a_tiny_output_scale(net: Net) -> None:
+    net.unary("HARD_SWISH", scale=1e-9, zero_point=0)
+
+
+def _relu_with_a_tiny_output_scale(net: Net) -> None:
+    net.unary("RELU", scale=1e-10, zero_point=0)
+
+
 def _a_third_input(net: Net) -> None:
     net.leaky_relu(0.5)
     net.operators[-1].inputs = [*net.operators[-1].inputs, net.constant((1,))]
@@ -147,6 +160,9 @@ def _a_zero_point_out_of_range(net: Net) -> None:
         (_a_zero_point_out_of_range, "zero point 300"),
         (_scales_beyond_float32, "scales are out of range"),
         (_a_third_input, "2 inputs, not 1"),
+        (_tanh_on_another_grid, "not 1/128 and 0"),
+        (_hard_swish_with_a_tiny_output_scale, "too small for its input"),
+        (_relu_with_a_tiny_output_scale, "too small for its input"),
     ],
 )
 def test_an_op_that_cannot_be_computed_exactly_is_refused_by_name(build: Callable[[Net], None], cause: str) -> None:

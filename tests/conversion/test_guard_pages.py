@@ -7,12 +7,14 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
+from mnist_edge.conversion import c as converter
 from mnist_edge.formats import tflite
 from mnist_edge.int8.quantize import pixel_lookup
 from mnist_edge.runtime.engines import litert_reference
@@ -37,7 +39,7 @@ NETS: dict[str, Callable[[], bytes]] = {
 } | {
     f"dense {height} x {width}": functools.partial(int8_nets.only_dense, height, width)
     for height, width in ((1, 1), (3, 5), (5, 7), (27, 27), (28, 28), (31, 33))
-} | {
+} | {"spectrogram": int8_nets.spectrogram} | {
     name: functools.partial(int8_nets.pointwise, name, dense=True)
     for name in (
         "MEAN over height and width", "MUL by a number a channel", "SUB from a number a channel",
@@ -88,7 +90,7 @@ int main(int argc, char **argv) {
         for (int i = 0; i < IMAGES; i++) {
             memcpy(image, images + i * PREFIX_INPUT_BYTES, PREFIX_INPUT_BYTES);
             memset(scratch, 0x40 + i, PREFIX_SCRATCH_BYTES); /* what it holds before does not matter */
-            prefix_run(image, (int8_t *)answer, scratch);
+            prefix_run((void *)image, (int8_t *)answer, scratch);
             fwrite(answer, PREFIX_OUTPUT_BYTES, 1, stdout);
         }
     }
@@ -111,7 +113,7 @@ int main(int argc, char **argv) {
         int8_t *const answer = malloc(PREFIX_OUTPUT_BYTES);
         if (fread(image, PREFIX_INPUT_BYTES, 1, stdin) != 1)
             return 4;
-        prefix_run(image, answer, scratch);
+        prefix_run((void *)image, answer, scratch);
         fwrite(answer, PREFIX_OUTPUT_BYTES, 1, stdout);
         free(image);
         free(scratch);
@@ -123,14 +125,15 @@ int main(int argc, char **argv) {
 """.replace("IMAGES", str(IMAGES))
 
 
-def pictures(content: bytes) -> NDArray[np.uint8]:
-    """Noise, a white and a black image, and noise with many zeros."""
-    shape = tflite.read(content).inputs[0].shape[1:]
+def pictures(content: bytes) -> NDArray[Any]:
+    """Noise, a white and a black image, and noise with many zeros; int8 if the file's input is int8."""
+    (tensor,) = tflite.read(content).inputs
+    shape = tensor.shape[1:]
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (IMAGES, *shape)).astype(np.uint8)
     images[0], images[1] = 255, 0
     images[2:4][draw.random((2, *shape)) < 0.8] = 0
-    return images
+    return images.view(tensor.dtype)
 
 
 def check(content: bytes, program: str, folder: Path, main: str = MAIN, flags: tuple[str, ...] = ("-O1",)) -> None:
@@ -138,10 +141,12 @@ def check(content: bytes, program: str, folder: Path, main: str = MAIN, flags: t
     way, names = PROGRAMS[program]
     images, times = pictures(content), 2 if main is MAIN else 1
     kernels = litert_reference.load(content, 1)
-    lookup = pixel_lookup(kernels.input, 1 / 255)
+    is_image = images.dtype == np.uint8
+    lookup = pixel_lookup(kernels.input, 1 / 255) if is_image else None
     inputs = images if lookup is None else lookup[images]
     wanted = np.concatenate([kernels.run(inputs[at : at + 1]) for at in range(IMAGES)]).reshape(IMAGES, -1)
-    built = backends.build(backends.source(content, "net", images), way, folder, *flags, main=main)
+    text = backends.source(content, "net", images) if is_image else converter.from_tflite(content, "net", images)
+    built = backends.build(text, way, folder, *flags, main=main)
     for name in names:
         found = backends.answers(built, way, images, backends.NUMBERS[name], times=times, backend=name)
         assert (found == np.tile(wanted, (times, 1))).all(), name
@@ -155,7 +160,8 @@ def test_no_backend_reads_or_writes_outside_of_its_buffers(name: str, program: s
 
 
 @pytest.mark.parametrize(
-    "name", ["conv 3 x 3 by 1 valid", "conv 5 x 5 by 2 same", "depthwise 3 x 3 by 2 valid", "dense 5 x 7"]
+    "name",
+    ["conv 3 x 3 by 1 valid", "conv 5 x 5 by 2 same", "depthwise 3 x 3 by 2 valid", "dense 5 x 7", "spectrogram"],
 )
 def test_the_address_sanitizer_sees_no_access_outside_of_buffers_of_exact_size(name: str, tmp_path: Path) -> None:
     backends.runs_here(PROGRAMS["x86-64"][0])

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mnist_edge.conversion import c as converter
 from mnist_edge.conversion.codegen.backends import FOLDER
 from mnist_edge.conversion.codegen.kernel_table import PLAIN, kernels_for
 from mnist_edge.conversion.codegen.misra import DEVIATIONS
 from tests.conftest import unavailable
 from tests.support import backends, int8_nets
+from tests.support.int8_nets import Net
 
 # Firmware is neither a shared object nor C++.
 COMMAND = (
@@ -28,9 +30,8 @@ COMMAND = (
 )
 
 
-def every_kernel() -> bytes:
-    """A net that calls every kernel of plain C."""
-    net = int8_nets.begun(1, 9, 8, scale=0.01, zero_point=10)
+def every_kernel(net: Net) -> bytes:
+    """Content of a net that calls every kernel of plain C."""
     net.pair("MUL", net.last, net.constant((1,)))
     net.conv(5, (3, 3), (1, 1), int8_nets.SAME)
     net.conv(4, (3, 3), (1, 1), int8_nets.SAME)
@@ -40,6 +41,9 @@ def every_kernel() -> bytes:
     net.pair("ADD", net.last, net.constant((4,)))
     net.concatenate([net.last], -1)
     net.leaky_relu(0.1)
+    net.pad((1, 1), (0, 1), (0, 0))
+    net.transpose(2, 1, 3)
+    net.resize(4, 4)
     net.mean((1, 2), keep=False)
     return int8_nets.ended(net)
 
@@ -53,17 +57,21 @@ def rules(code: str, folder: Path) -> set[str]:
     return set(re.findall(r"^misra-c2012-([\d.]+) ", done.stderr, re.MULTILINE))
 
 
-@pytest.fixture
-def code() -> str:
+@pytest.fixture(params=["pixels", "values"])
+def code(request: pytest.FixtureRequest) -> str:
+    """C that takes pixels, or the values of an int8 input."""
     if shutil.which("cppcheck") is None:
         unavailable("cppcheck (Debian's package cppcheck)")
-    text = backends.source(every_kernel(), "net", np.zeros((1, 9, 8, 1), np.uint8), "c99").decode()
+    net = int8_nets.begun(1, 9, 8, scale=0.01, zero_point=10)
+    text = backends.source(every_kernel(net), "net", np.zeros((1, 9, 8, 1), np.uint8), "c99").decode()
+    from_elsewhere = converter.from_tflite(every_kernel(int8_nets.signed(1, 9, 8, 1)), "net", None, "c99").decode()
     files = kernels_for(["CONV_2D", *PLAIN], pads=True, backend="c99")
     templates = "".join((FOLDER / name).read_text() for name in files)
     kernels = set(re.findall(r"^static (?:inline )?\w+ (edge_\w+)\(", templates, re.MULTILINE))
     assert len(kernels) > 15
-    assert kernels <= set(re.findall(r"edge_\w+", text))
-    return text
+    assert kernels <= set(re.findall(r"edge_\w+", text + from_elsewhere))
+    assert "edge_store(" in from_elsewhere
+    return text if request.param == "pixels" else from_elsewhere
 
 
 def test_plain_c_deviates_from_misra_only_as_it_lists(code: str, tmp_path: Path) -> None:

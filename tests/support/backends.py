@@ -38,7 +38,7 @@ static void *answer(void *to) {
     for (size_t i = 0; i < count; i++) {
         for (size_t at = 0; at < PREFIX_INPUT_BYTES; at++)
             image[at] = images[i * PREFIX_INPUT_BYTES + at];
-        prefix_run(image, (int8_t *)to + i * PREFIX_OUTPUT_BYTES, scratch);
+        prefix_run((void *)image, (int8_t *)to + i * PREFIX_OUTPUT_BYTES, scratch);
     }
     free(image);
     free(scratch);

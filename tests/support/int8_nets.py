@@ -17,7 +17,8 @@ NONE, RELU, RELU6 = 0, 1, 3
 _CODES = {
     "ADD": 0, "AVERAGE_POOL_2D": 1, "CONV_2D": 3, "DEPTHWISE_CONV_2D": 4, "FULLY_CONNECTED": 9, "MAX_POOL_2D": 17,
     "RESHAPE": 22, "SOFTMAX": 25, "QUANTIZE": 114, "CONCATENATION": 2, "LOGISTIC": 14, "MUL": 18, "MEAN": 40, "SUB": 41,
-    "LEAKY_RELU": 98,
+    "LEAKY_RELU": 98, "DEQUANTIZE": 6, "RELU": 19, "RELU_N1_TO_1": 20, "RELU6": 21, "TANH": 28, "PAD": 34,
+    "TRANSPOSE": 39, "SQUEEZE": 43, "RESIZE_NEAREST_NEIGHBOR": 97, "HARD_SWISH": 117,
 }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ class Net:
         from ai_edge_litert import schema_py_generated as schema
 
         tensor, grid, buffer = schema.TensorT(), schema.QuantizationParametersT(), schema.BufferT()
-        tensor.shape, tensor.type = list(shape), {"int8": 9, "uint8": 3, "int32": 2}[kind]
+        tensor.shape, tensor.type = list(shape), {"int8": 9, "uint8": 3, "int32": 2, "float32": 0}[kind]
         tensor.name = f"t{len(self.tensors)}".encode()
         grid.scale, grid.zeroPoint = np.atleast_1d(np.float32(scale)), np.atleast_1d(np.int64(zero_point))
         tensor.quantization = grid
@@ -86,6 +87,7 @@ class Net:
         pad: int,
         dilation: int = 1,
         act: int = RELU,
+        groups: int = 1,
     ) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
@@ -93,7 +95,7 @@ class Net:
         options.padding, options.strideH, options.strideW = pad, *stride
         options.dilationHFactor = options.dilationWFactor = dilation
         options.fusedActivationFunction = act
-        source, depth = self.last, self.shape[2]
+        source, depth = self.last, self.shape[2] // groups
         made = self.parameters((channels, *kernel, depth), 0, math.prod(kernel) * depth)
         sizes = self.sizes(kernel, stride, pad, dilation)
         self.op(
@@ -199,6 +201,48 @@ class Net:
     def logistic(self) -> None:
         self.op("LOGISTIC", [self.last], None, 0, self.shape, scale=1 / 256, zero_point=-128)
 
+    def unary(self, kind: str, **grid: Any) -> None:
+        """An op of one input without options: RELU, RELU6, RELU_N1_TO_1, TANH or HARD_SWISH."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = {"HARD_SWISH": (schema.HardSwishOptionsT, schema.BuiltinOptions.HardSwishOptions)}.get(kind)
+        made, code = (options[0](), options[1]) if options else (None, 0)
+        if kind == "TANH":
+            grid = {"scale": 1 / 128, "zero_point": 0}
+        self.op(kind, [self.last], made, code, self.shape, **(grid or self.grid()))
+
+    def rearrange(self, kind: str, numbers: Any, shape: tuple[int, ...], options: Any = None, code: int = 0) -> None:
+        """PAD, TRANSPOSE or RESIZE_NEAREST_NEIGHBOR by a constant, to a shape."""
+        numbers = np.array(numbers, np.int32)
+        self.op(kind, [self.last, self.tensor(numbers.shape, "int32", [], [], numbers)], options, code, shape)
+
+    def pad(self, *pads: tuple[int, int]) -> None:
+        """PAD of the dimensions behind the batch."""
+        shape = tuple(size + sum(pad) for size, pad in zip(self.shape, pads, strict=True))
+        self.rearrange("PAD", [(0, 0), *pads], shape)
+
+    def transpose(self, *order: int) -> None:
+        """TRANSPOSE of the dimensions behind the batch; ``order`` begins with 1."""
+        self.rearrange("TRANSPOSE", [0, *order], tuple(self.shape[axis - 1] for axis in order))
+
+    def resize(self, height: int, width: int, corners: bool = False, centres: bool = False) -> None:
+        """RESIZE_NEAREST_NEIGHBOR."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.ResizeNearestNeighborOptionsT()
+        options.alignCorners, options.halfPixelCenters = corners, centres
+        code = schema.BuiltinOptions.ResizeNearestNeighborOptions
+        self.rearrange("RESIZE_NEAREST_NEIGHBOR", [height, width], (height, width, self.shape[2]), options, code)
+
+    def squeeze(self) -> None:
+        """SQUEEZE of all dimensions of one element behind the batch."""
+        from ai_edge_litert import schema_py_generated as schema
+
+        options = schema.SqueezeOptionsT()
+        options.squeezeDims = [at for at, size in enumerate(self.shape, 1) if size == 1]
+        shape = tuple(size for size in self.shape if size > 1)
+        self.op("SQUEEZE", [self.last], options, schema.BuiltinOptions.SqueezeOptions, shape)
+
     def quantize(self, **grid: Any) -> None:
         """QUANTIZE to another scale and zero point."""
         from ai_edge_litert import schema_py_generated as schema
@@ -237,6 +281,9 @@ class Net:
                 "FULLY_CONNECTED": 5,
                 "RESHAPE": 1,
                 "QUANTIZE": 1,
+                "HARD_SWISH": 1,
+                "SQUEEZE": 1,
+                "RELU_N1_TO_1": 1,
             }.get(kind, 2)
             model.operatorCodes.append(code)
         builder = flatbuffers.Builder(1 << 16)
@@ -252,6 +299,16 @@ def begun(seed: int, height: int, width: int, channels: int = 1, scale: float = 
     net.buffers.append(schema.BufferT())  # the first one is empty, by convention
     net.tensor((1, height, width, channels), "uint8", scale, zero_point)
     net.op("QUANTIZE", [0], schema.QuantizeOptionsT(), schema.BuiltinOptions.QuantizeOptions, net.shape)
+    return net
+
+
+def signed(seed: int, *shape: int, zero_point: int = -5) -> Net:
+    """A net with an int8 input of any shape, as the files of other converters have it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    net = Net(np.random.default_rng(seed), shape, 0.02, zero_point)
+    net.buffers.append(schema.BufferT())  # the first one is empty, by convention
+    net.tensor((1, *shape), "int8", net.scale, zero_point)
     return net
 
 
@@ -280,6 +337,89 @@ def only_dense(height: int, width: int) -> bytes:
     net.reshape(height * width)
     net.dense(7)
     return ended(net)
+
+
+def float_ends() -> bytes:
+    """A net with a float input, which it quantizes, and a float output."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    net = signed(8, 30)
+    net.tensors[0].type, net.tensors[0].quantization = 0, None
+    net.quantize(scale=0.02, zero_point=-5)
+    net.dense(9, NONE)
+    code = schema.BuiltinOptions.DequantizeOptions
+    net.op("DEQUANTIZE", [net.last], schema.DequantizeOptionsT(), code, net.shape)
+    net.tensors[net.last].type, net.tensors[net.last].quantization = 0, None
+    return net.content()
+
+
+def spectrogram() -> bytes:
+    """Depthwise-separable convolutions of a spectrogram, as in keyword spotting."""
+    net = signed(1, 21, 10, 1, zero_point=83)
+    net.conv(12, (10, 4), (2, 2), SAME)
+    for _ in range(2):
+        net.depthwise(1, (3, 3), (1, 1), SAME)
+        net.conv(12, (1, 1), (1, 1), SAME)
+    net.pool("AVERAGE_POOL_2D", net.shape[:2], net.shape[:2], VALID)
+    return ended(net, 12)
+
+
+def frames() -> bytes:
+    """Depthwise-separable convolutions along the time alone, as in a streaming wake word; one is dilated."""
+    net = signed(2, 30, 1, 40)
+    net.depthwise(1, (3, 1), (1, 1), VALID)
+    net.conv(24, (1, 1), (1, 1), VALID)
+    net.depthwise(1, (5, 1), (2, 1), VALID)
+    net.conv(24, (1, 1), (1, 1), VALID)
+    net.depthwise(1, (3, 1), (1, 1), VALID, dilation=2)
+    net.depthwise(1, (net.shape[0], 1), (1, 1), VALID)
+    return ended(net, 3)
+
+
+def residual() -> bytes:
+    """Residual blocks of a colour picture, the second with a stride and a convolution next to it."""
+    net = signed(3, 12, 12, 3, zero_point=-128)
+    net.conv(8, (3, 3), (1, 1), SAME)
+    before = net.last
+    net.conv(8, (3, 3), (1, 1), SAME)
+    net.conv(8, (3, 3), (1, 1), SAME, act=NONE)
+    net.add(before)
+    before, shape, grid = net.last, net.shape, (net.scale, net.zero_point)
+    net.conv(16, (3, 3), (2, 2), SAME)
+    net.conv(16, (3, 3), (1, 1), SAME, act=NONE)
+    other, net.last, net.shape = net.last, before, shape
+    net.scale, net.zero_point = grid
+    net.conv(16, (1, 1), (2, 2), SAME, act=NONE)
+    net.add(other)
+    net.pool("AVERAGE_POOL_2D", net.shape[:2], net.shape[:2], VALID)
+    return ended(net)
+
+
+def autoencoder() -> bytes:
+    """Dense layers from a vector to a vector of its size."""
+    net = signed(4, 70, zero_point=89)
+    for units in (24, 24, 8, 24):
+        net.dense(units)
+    net.dense(70, NONE)
+    return net.content()
+
+
+def mobile() -> bytes:
+    """Depthwise-separable convolutions of a colour picture; the first layers have strides."""
+    net = signed(5, 16, 16, 3, zero_point=-128)
+    net.conv(8, (3, 3), (2, 2), SAME)
+    net.depthwise(1, (3, 3), (1, 1), SAME)
+    net.conv(16, (1, 1), (1, 1), SAME)
+    net.depthwise(1, (3, 3), (2, 2), SAME)
+    net.conv(32, (1, 1), (1, 1), SAME)
+    net.pool("AVERAGE_POOL_2D", net.shape[:2], net.shape[:2], VALID)
+    return ended(net, 2)
+
+
+# Nets with an int8 input and the op patterns of MLPerf Tiny's reference models, by the name of the pattern.
+PATTERNS: dict[str, Callable[[], bytes]] = {
+    "spectrogram": spectrogram, "frames": frames, "residual": residual, "autoencoder": autoencoder, "mobile": mobile,
+}  # fmt: skip
 
 
 def pointwise(name: str, dense: bool = False) -> bytes:
@@ -354,6 +494,37 @@ def _through_uint8(net: Net) -> None:
     net.quantize()
 
 
+def _tanh_of_a_wide_range(net: Net) -> None:
+    net.pair("MUL", net.last, net.tensor((1,), "int8", 1.5, 0, np.int8([120])), scale=0.07, zero_point=5)
+    net.unary("TANH")
+
+
+def _hard_swish_of_a_wide_range(net: Net) -> None:
+    net.pair("MUL", net.last, net.tensor((1,), "int8", 1.5, 0, np.int8([120])), scale=0.09, zero_point=-7)
+    net.unary("HARD_SWISH", scale=0.05, zero_point=-100)
+
+
+def _hard_swish_of_a_narrow_range(net: Net) -> None:
+    net.unary("HARD_SWISH", scale=net.scale / 1.5, zero_point=-90)
+
+
+def _padded_rows(net: Net) -> None:
+    net.reshape(16, 16)
+    net.pad((2, 1), (0, 3))
+
+
+def _transposed_in_five_dimensions(net: Net) -> None:
+    net.reshape(2, 4, 8, 4)
+    net.transpose(4, 2, 1, 3)
+
+
+def _squeezed(net: Net) -> None:
+    net.reshape(1, 64, 1, 4)
+    net.leaky_relu(0.3)
+    net.squeeze()
+    net.leaky_relu(0.2)
+
+
 # Builders of one op without weights.
 POINTWISE: dict[str, Callable[[Net], None]] = {
     "MEAN over height and width": lambda net: net.mean((1, 2), keep=False),
@@ -385,6 +556,25 @@ POINTWISE: dict[str, Callable[[Net], None]] = {
     "QUANTIZE to uint8 and back": _through_uint8,
     "LEAKY_RELU in five dimensions": _in_five_dimensions,
     "LOGISTIC of a wide range": _sigmoid_of_a_wide_range,
+    "RELU": lambda net: net.unary("RELU"),
+    "RELU on one grid": lambda net: net.unary("RELU", scale=net.scale, zero_point=net.zero_point),
+    "RELU6": lambda net: net.unary("RELU6", scale=0.05, zero_point=-20),
+    "RELU6 on a finer grid": lambda net: net.unary("RELU6", scale=net.scale / 3, zero_point=-128),
+    "RELU_N1_TO_1": lambda net: net.unary("RELU_N1_TO_1", scale=0.009, zero_point=3),
+    "TANH": lambda net: net.unary("TANH"),
+    "TANH of a wide range": _tanh_of_a_wide_range,
+    "HARD_SWISH": lambda net: net.unary("HARD_SWISH"),
+    "HARD_SWISH of a wide range": _hard_swish_of_a_wide_range,
+    "HARD_SWISH of a narrow range": _hard_swish_of_a_narrow_range,
+    "PAD": lambda net: net.pad((1, 2), (3, 0), (0, 1)),
+    "PAD of three dimensions": _padded_rows,
+    "TRANSPOSE": lambda net: net.transpose(3, 1, 2),
+    "TRANSPOSE of five dimensions": _transposed_in_five_dimensions,
+    "RESIZE_NEAREST_NEIGHBOR": lambda net: net.resize(8, 16),
+    "RESIZE_NEAREST_NEIGHBOR by corners": lambda net: net.resize(7, 13, corners=True),
+    "RESIZE_NEAREST_NEIGHBOR by centres": lambda net: net.resize(7, 13, centres=True),
+    "RESIZE_NEAREST_NEIGHBOR to less": lambda net: net.resize(3, 5),
+    "SQUEEZE": _squeezed,
 }
 
 
@@ -402,9 +592,9 @@ def random_nets(draw: st.DrawFn) -> bytes:
         stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
         dilation = draw(st.sampled_from([1, 2])) if pad == SAME and stride == (1, 1) else 1
         if kind == "conv":
-            net.conv(
-                draw(st.integers(1, 37)), kernel, stride, pad, dilation, draw(st.sampled_from([NONE, RELU, RELU6]))
-            )
+            groups = draw(st.sampled_from([1, *[n for n in (2, 3) if net.shape[2] % n == 0]]))
+            channels = groups * draw(st.integers(1, 37 // groups))
+            net.conv(channels, kernel, stride, pad, dilation, draw(st.sampled_from([NONE, RELU, RELU6])), groups)
         elif kind == "depthwise":
             net.depthwise(draw(st.integers(1, 3)), kernel, stride, pad, dilation)
         elif kind == "pool":
@@ -427,7 +617,7 @@ def random_nets(draw: st.DrawFn) -> bytes:
 def _random_pointwise(net: Net, draw: st.DrawFn) -> None:
     """Append an op without weights whose output has three dimensions."""
     first = net.last
-    kind = draw(st.sampled_from(["MUL", "ADD", "SUB", "mean", "concatenate", "leaky", "logistic", "quantize"]))
+    kind = draw(st.sampled_from(["MUL", "ADD", "SUB", "mean", "concatenate", "rearrange", "logistic", "table"]))
     if kind in ("MUL", "ADD", "SUB"):
         shape = draw(st.sampled_from([(), (net.shape[2],), (1, 1, *net.shape[1:]), net.shape]))
         operands = draw(st.permutations([first, net.constant(shape)]))
@@ -436,9 +626,26 @@ def _random_pointwise(net: Net, draw: st.DrawFn) -> None:
         net.mean(draw(st.sampled_from([(1,), (2,), (3,), (1, 2), (2, 3), (1, 2, 3)])), keep=True)
     elif kind == "concatenate":
         net.concatenate([first], draw(st.sampled_from([1, 2, 3, -1])))
-    elif kind == "leaky":
-        net.leaky_relu(draw(st.sampled_from([0.0, 0.01, 0.3, 1.5])))
+    elif kind == "rearrange":
+        _random_rearrangement(net, draw)
     elif kind == "logistic":
         net.logistic()
     else:
-        net.quantize()
+        unary = draw(st.sampled_from(["leaky", "quantize", "RELU", "RELU6", "HARD_SWISH"]))
+        if unary == "leaky":
+            net.leaky_relu(draw(st.sampled_from([0.0, 0.01, 0.3, 1.5])))
+        elif unary == "quantize":
+            net.quantize()
+        else:
+            net.unary(unary)
+
+
+def _random_rearrangement(net: Net, draw: st.DrawFn) -> None:
+    """Append PAD, TRANSPOSE or RESIZE_NEAREST_NEIGHBOR."""
+    kind = draw(st.sampled_from(["pad", "transpose", "resize"]))
+    if kind == "pad":
+        net.pad(*(draw(st.tuples(st.integers(0, 2), st.integers(0, 2))) for _ in range(3)))
+    elif kind == "transpose":
+        net.transpose(*draw(st.permutations([1, 2, 3])))
+    else:
+        net.resize(draw(st.integers(1, 9)), draw(st.integers(1, 9)), draw(st.booleans()))

@@ -43,6 +43,18 @@ uint32_t stack_used(void) {
     return (uint32_t)((const char *)&stack_top - (const char *)word);
 }
 
+/* SysTick: a counter of 24 bits that goes down with the board's clock. */
+#define SYSTICK ((volatile uint32_t *)0xE000E010)
+enum { CONTROL, RELOAD, VALUE, LAST = 0xFFFFFF };
+
+void ticks_begin(void) {
+    SYSTICK[RELOAD] = LAST;
+    SYSTICK[VALUE] = 0; /* any value that is written makes it begin at RELOAD */
+    SYSTICK[CONTROL] = 5; /* on, with the processor's clock */
+}
+
+uint32_t ticks_end(void) { return LAST - SYSTICK[VALUE]; }
+
 static void stop(void) {
     host(SYS_EXIT, (const void *)0x20026); /* the application has ended */
     for (;;)

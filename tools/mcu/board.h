@@ -11,6 +11,8 @@ int32_t host_read(int32_t file, void *to, size_t size);
 int32_t host_write(int32_t file, const void *from, size_t size);
 void host_close(int32_t file);
 uint32_t stack_used(void);
+void ticks_begin(void);
+uint32_t ticks_end(void);
 int main(void);
 
 #endif

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from mnist_edge.toolchains import cross_gcc
 from mnist_edge.toolchains.boards import BOARDS, Board
 
 HERE = Path(__file__).parent
+NANOSECONDS_A_TICK = 40  # the clock of the emulated boards has 25 MHz
 WARNINGS = ("-Wall", "-Wextra", "-pedantic")
 
 
@@ -36,6 +38,7 @@ def main() -> int:
     parser.add_argument("--board", choices=BOARDS, default="cortex-m4")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--instructions", action="store_true", help="count those of the last image (slower)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     board = BOARDS[options.board]
@@ -49,7 +52,7 @@ def main() -> int:
     text = options.source.read_bytes()
     images = data.load_test(options.data)[0].images[: options.images]
     with tempfile.TemporaryDirectory() as scratch:
-        report = run(text, images, board, Path(scratch))
+        report = run(text, images, board, Path(scratch), counts=options.instructions)
     expected = expected_answers(options.source, text, images)
     answers = report.pop("answers")
     report["differing"] = None if expected is None else int((expected != answers).any(axis=1).sum())
@@ -59,17 +62,24 @@ def main() -> int:
         print(f"{options.board}: {report['images']} images, {report['differing']} differing outputs\n"
               f"flash {report['flash_bytes']:,} bytes, of these {report['constant_bytes']:,} constants; "
               f"RAM {report['ram_bytes']:,}, stack {report['stack_bytes']:,}")  # fmt: skip
+        if report["instructions"]:
+            print(f"{report['instructions']:,} instructions for the last image, to the nearest {NANOSECONDS_A_TICK}")
     return 0 if report["differing"] == 0 else 1
 
 
-def run(text: bytes, images: np.ndarray, board: Board, folder: Path) -> dict:
+def run(
+    text: bytes, images: np.ndarray, board: Board, folder: Path, flags: Sequence[str] = (), counts: bool = False
+) -> dict:
     """Build a program and emulate it.
 
     Args:
-        text: generated C. images: uint8 (n, ...). board: to emulate. folder: for the program and its files.
+        text: generated C. images: its inputs, uint8 or int8 (n, ...). board: to emulate.
+        folder: for the program and its files. flags: of the compiler, besides the usual ones.
+        counts: whether to count instructions, which makes the emulation slower.
 
     Returns:
-        Flash of the net alone, RAM (scratch buffer, image and answer) and stack in bytes, and the answers.
+        Flash of the net alone, RAM (scratch buffer, image and answer) and stack in bytes, the answers, and the number
+        of instructions that the last call executed, or None.
     """
     facts = c.facts_of(text)
     upper = facts["prefix"].upper()
@@ -80,22 +90,25 @@ def run(text: bytes, images: np.ndarray, board: Board, folder: Path) -> dict:
         + f"#define RUN {facts['prefix']}_run\n"
     )
     (folder / "images.raw").write_bytes(images.tobytes())
-    compiled = cross_gcc.compile_object(board, folder / "net.c", WARNINGS)
+    compiled = cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *flags))
     program = folder / "net.elf"
     linker = ["-nostartfiles", "-T", str(HERE / "link.ld"), "-Wl,--gc-sections,--no-warn-rwx-segments"]
     parts = [HERE / "main.c", HERE / "board.c", compiled]
     cross_gcc.link(board, parts, program, [*WARNINGS, "-I", str(folder), *linker])
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
-    command = [*board.emulator, *quiet, "-kernel", program]
+    # Each instruction then takes a nanosecond of the emulated time.
+    clock = ["-icount", "shift=0"] if counts else []
+    command = [*board.emulator, *quiet, *clock, "-kernel", program]
     subprocess.run(command, check=True, cwd=folder, timeout=600, stdin=subprocess.DEVNULL)
     written = (folder / "answers.raw").read_bytes()
-    classes = facts["output"]["shape"][0]
+    stack, ticks = struct.unpack("<II", written[-8:])
+    classes = int(np.prod(facts["output"]["shape"]))
     ends = classes + int(np.prod(facts["input"]["shape"]))
     return {
         "board": board.processor, "images": len(images), "flash_bytes": cross_gcc.flash_bytes(board, compiled),
         "constant_bytes": facts["constant_bytes"], "ram_bytes": facts["scratch"] + ends,
-        "stack_bytes": struct.unpack("<I", written[-4:])[0],
-        "answers": np.frombuffer(written[:-4], np.int8).reshape(-1, classes),
+        "stack_bytes": stack, "instructions": ticks * NANOSECONDS_A_TICK if counts else None,
+        "answers": np.frombuffer(written[:-8], facts["output"]["dtype"]).reshape(-1, classes),
     }  # fmt: skip
 
 

@@ -6,32 +6,36 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.conversion.codegen import backends, layers, misra, pointwise
+from mnist_edge.conversion.codegen import backends, layers, misra, pointwise, rearrange
 from mnist_edge.conversion.codegen.expressions import address
-from mnist_edge.conversion.codegen.header import LICENCE, facts_line, header, prefix, sizes_check
+from mnist_edge.conversion.codegen.header import LICENCE, facts_line, header, parameters, prefix, sizes_check
 from mnist_edge.conversion.codegen.plan import Plan, plan
-from mnist_edge.conversion.codegen.step import Step
-from mnist_edge.formats import Contract
+from mnist_edge.conversion.codegen.step import Step, stored_offset
+from mnist_edge.formats import Contract, TensorInfo
 from mnist_edge.store.manifest import sha256_of
 
 _WEIGHTED = ("CONV_2D", "FULLY_CONNECTED", "DEPTHWISE_CONV_2D")  # ops with weights and biases
 
 
-def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backend: str = "all") -> str:
+def source(
+    content: bytes, contract: Contract, inputs: NDArray[Any] | None, backend: str = "all", takes_pixels: bool = True
+) -> str:
     """The ``.c`` of an int8 TFLite file; it needs no other file.
 
     Args:
         content: the file's bytes. contract: the contract to store in the code.
-        images: typical images, uint8 (n, h, w, c). They decide the order of channels, which changes only the speed.
+        inputs: typical inputs (n, ...), as the code takes them; None if there are none. They decide the order of
+            channels, which changes only the speed.
         backend: a key of `kernel_table.CONV_DENSE`.
+        takes_pixels: whether the code takes uint8 pixels, on the contract's scale, or the values of the file's input.
 
     Raises:
         StageError: an op has no kernel.
     """
-    made, name = plan(content, images, contract.pixel_scale, backend), prefix(contract)
+    made = plan(content, inputs, contract.pixel_scale if takes_pixels else None, backend)
+    name = prefix(contract)
     facts = _facts(made, contract, sha256_of(content))
     constants: list[str] = []
     calls: list[str] = []
@@ -50,9 +54,9 @@ def source(content: bytes, contract: Contract, images: NDArray[np.uint8], backen
         "".join(constants).rstrip("\n") + "\n",
         _title(4),
         sizes_check(facts),
-        _net(made, name, "".join(calls)),
+        _net(made, facts, "".join(calls)),
         _title(5),
-        _shared_object(name, facts),
+        _shared_object(facts),
     ]
     return "\n".join(sections)
 
@@ -87,28 +91,31 @@ def _contents(made: Plan, name: str) -> str:
     return "\n".join([*lines, *notes, " */"])
 
 
-def _net(made: Plan, name: str, calls: str) -> str:
+def _net(made: Plan, facts: dict[str, Any], calls: str) -> str:
     """The functions of the header."""
-    upper = name.upper()
+    name, upper, ends = facts["prefix"], facts["prefix"].upper(), parameters(facts)
+    taken, offset = ends.input, stored_offset(made.file.outputs[0])
+    stored = f"{address(made, made.answer)}[i]"
+    value = f"({ends.output_type})((int32_t){stored} - {offset})" if offset else stored
+    note = "    /* Activations are stored plus 128. */\n" if offset else ""
     pointers = "".join(
         f"    uint8_t *const {item.pointer} = &memory[{item.at}]; /* {item.size} bytes */\n"
         for item in made.buffers.values()
     )
     choice = "    const int backend = edge_backend();\n" if made.has_backends else ""
-    return f"""void {name}_run(const uint8_t *image, int8_t *answer, void *scratch) {{
+    return f"""void {name}_run({ends.one}, void *scratch) {{
 {choice}    uint8_t *const memory = (uint8_t *)scratch;
     /* Buffers share memory if they are not needed at the same time. Kernels read groups of 4 bytes: each buffer has 4
      * bytes more than its tensor. */
 {pointers}
-{calls}    /* Activations are stored plus 128. */
-    for (int32_t i = 0; i < {upper}_OUTPUT_BYTES; i++) {{
-        answer[i] = (int8_t)((int32_t){address(made, made.answer)}[i] - 128);
+{calls}{note}    for (int32_t i = 0; i < {upper}_OUTPUT_BYTES; i++) {{
+        answer[i] = {value};
     }}
 }}
 
-void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch) {{
+void {name}_run_many({ends.many}, size_t count, void *scratch) {{
     for (size_t i = 0; i < count; i++) {{
-        {name}_run(&images[i * (size_t){upper}_INPUT_BYTES], &answers[i * (size_t){upper}_OUTPUT_BYTES], scratch);
+        {name}_run(&{taken}s[i * (size_t){upper}_INPUT_BYTES], &answers[i * (size_t){upper}_OUTPUT_BYTES], scratch);
     }}
 }}
 
@@ -118,27 +125,28 @@ const char *{name}_backend(void) {{
 """
 
 
-def _shared_object(name: str, facts: dict[str, Any]) -> str:
+def _shared_object(facts: dict[str, Any]) -> str:
     """What a shared object has and firmware has not: a description of itself, and outputs as real numbers."""
-    upper = name.upper()
+    name, upper, ends = facts["prefix"], facts["prefix"].upper(), parameters(facts)
+    taken = ends.input
     return f"""#ifdef EDGE_SHARED
 /* Describes the net to the program that loads the shared object. */
 {facts_line(facts)}
 
-/* The outputs as real numbers, of `count` images. */
-void {name}_run_values(const uint8_t *images, float *values, size_t count, void *scratch) {{
+/* The outputs as real numbers, of `count` {taken}s. */
+void {name}_run_values(const {ends.input_type} *{taken}s, float *values, size_t count, void *scratch) {{
     for (size_t i = 0; i < count; i++) {{
-        int8_t answer[{upper}_OUTPUT_BYTES];
-        {name}_run(&images[i * {upper}_INPUT_BYTES], answer, scratch);
+        {ends.output_type} answer[{upper}_OUTPUT_BYTES];
+        {name}_run(&{taken}s[i * {upper}_INPUT_BYTES], answer, scratch);
         for (int32_t c = 0; c < {upper}_OUTPUT_BYTES; c++) {{
             *values++ = (float)(answer[c] - {upper}_OUTPUT_ZERO) * {upper}_OUTPUT_SCALE;
         }}
     }}
 }}
 
-/* The same for one image. The scratch buffer lies behind the values, at a multiple of 64 bytes from the first. */
-void {name}_run_value(const uint8_t *image, float *values) {{
-    {name}_run_values(image, values, 1, (uint8_t *)values + (4 * {upper}_OUTPUT_BYTES + 63) / 64 * 64);
+/* The same for one {taken}. The scratch buffer lies behind the values, at a multiple of 64 bytes from the first. */
+void {name}_run_value(const {ends.input_type} *{taken}, float *values) {{
+    {name}_run_values({taken}, values, 1, (uint8_t *)values + (4 * {upper}_OUTPUT_BYTES + 63) / 64 * 64);
 }}
 #endif
 """
@@ -149,24 +157,30 @@ def constant_bytes(made: Plan) -> int:
     weights = sum(layer.constant_bytes for layer in made.layers.values())
     depthwise = sum(layer.constant_bytes for layer in made.depthwise.values())
     tables = sum(4 * 256 if step.kind == "SOFTMAX" else pointwise.constant_bytes(made, step) for step in made.steps)
+    tables += sum(rearrange.constant_bytes(made, step) for step in made.steps)
     return weights + depthwise + tables
 
 
 def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
     """What users and the engine need to know of the code: see `mnist_edge.formats.c`."""
-    image, answer = made.file.inputs[0], made.file.outputs[0]
-    ends = {
-        # The code takes pixels, whatever grid the file's input has.
-        "input": {"dtype": "uint8", "shape": image.shape[1:], "scale": contract.pixel_scale, "zero_point": 0},
-        "output": {
-            "dtype": "int8", "shape": answer.shape[1:], "scale": answer.scale[0], "zero_point": answer.zero_point[0],
-        },
-    }  # fmt: skip
+    first, last = made.file.inputs[0], made.file.outputs[0]
+    ends: dict[str, Any] = {"input": _end(first), "output": _end(last)}
+    if made.takes_pixels:  # whatever grid the file's input has
+        ends["input"] |= {"dtype": "uint8", "scale": contract.pixel_scale, "zero_point": 0}
+    else:
+        ends["takes_pixels"] = False
+        ends["is_classifier"] = made.steps[-1].kind in ("SOFTMAX", "LOGISTIC")
     used = {key for step in made.steps if step.kind in _WEIGHTED for key in step.op.inputs[1:]}
     return {
         "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
         "backend": made.backend, "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
         "parameters": sum(item.size for key, item in made.constants.items() if key in used), **ends,
+    }  # fmt: skip
+
+
+def _end(tensor: TensorInfo) -> dict[str, Any]:
+    return {
+        "dtype": tensor.dtype, "shape": tensor.shape[1:], "scale": tensor.scale[0], "zero_point": tensor.zero_point[0],
     }  # fmt: skip
 
 
@@ -178,13 +192,22 @@ _EMITTERS: dict[str, Callable[[Plan, Step], tuple[str, str]]] = {
     "CONV_2D": layers.conv_dense,
     "DEPTHWISE_CONV_2D": layers.depthwise,
     "FULLY_CONNECTED": layers.conv_dense,
+    "HARD_SWISH": pointwise.look_up,
     "LEAKY_RELU": pointwise.look_up,
     "LOGISTIC": pointwise.look_up,
     "MAX_POOL_2D": layers.pool,
     "MEAN": pointwise.mean,
     "MUL": pointwise.multiply,
+    "PAD": rearrange.pad,
     "PIXELS": pointwise.look_up,
     "QUANTIZE": pointwise.look_up,
+    "RELU": pointwise.look_up,
+    "RELU6": pointwise.look_up,
+    "RELU_N1_TO_1": pointwise.look_up,
+    "RESIZE_NEAREST_NEIGHBOR": rearrange.resize,
+    "SIGNED": pointwise.store,
     "SOFTMAX": layers.softmax,
     "SUB": pointwise.add,
+    "TANH": pointwise.look_up,
+    "TRANSPOSE": rearrange.transpose,
 }

@@ -37,6 +37,6 @@ def _initializers(fields: Mapping[str, object], depth: int) -> str:
 def address(made: Plan, name: str, offset: int = 0) -> str:
     """C expression for where a tensor lies, or for the byte ``offset`` bytes behind its beginning."""
     if name not in made.buffers:
-        return "image"
+        return "image" if made.takes_pixels else "input"
     pointer = made.buffers[name].pointer
     return f"&{pointer}[{offset}]" if offset else pointer

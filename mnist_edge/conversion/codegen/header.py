@@ -6,6 +6,7 @@ import json
 import math
 import re
 import string
+from dataclasses import dataclass
 from typing import Any
 
 from mnist_edge.formats import Contract
@@ -43,14 +44,41 @@ def with_accuracy(text: str, facts: dict[str, Any], top1: float, images: int) ->
     return text.replace(header(facts), header(measured)).replace(facts_line(facts), facts_line(measured))
 
 
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of the functions in the header. ``input`` is ``image``, or ``input`` if the code takes no pixels."""
+
+    input: str
+    input_type: str
+    output_type: str
+
+    @property
+    def one(self) -> str:
+        """Declarations for one input and its output."""
+        return f"const {self.input_type} *{self.input}, {self.output_type} *answer"
+
+    @property
+    def many(self) -> str:
+        """Declarations for several inputs and their outputs."""
+        return f"const {self.input_type} *{self.input}s, {self.output_type} *answers"
+
+
+def parameters(facts: dict[str, Any]) -> Parameters:
+    """Parameters of the functions, from the facts in a ``.c``."""
+    types = (f"{facts[end]['dtype']}_t" for end in ("input", "output"))
+    return Parameters("image" if takes_pixels(facts) else "input", *types)
+
+
+def takes_pixels(facts: dict[str, Any]) -> bool:
+    """Whether the code takes uint8 pixels, or the values of the TFLite file's input."""
+    return bool(facts.get("takes_pixels", True))
+
+
 def header(facts: dict[str, Any]) -> str:
     """Text of the header file, from the facts in a ``.c``."""
-    name, contract = facts["prefix"], Contract.from_text(facts["contract"])
-    upper, out = name.upper(), facts["output"]
+    name, contract, ends = facts["prefix"], Contract.from_text(facts["contract"]), parameters(facts)
+    item, upper, out = ends.input, name.upper(), facts["output"]
     sizes = [math.prod(facts[end]["shape"]) for end in ("input", "output")]
-    shape = " x ".join(map(str, facts["input"]["shape"]))
-    names = ", ".join(map(_c_string, contract.class_names))
-    height, width, channels = (*facts["input"]["shape"], 1)[:3]
     about = (
         f"{contract.model} in {contract.quantization}, made by mnist-edge {contract.tool_version} from the TFLite file"
     )
@@ -61,7 +89,7 @@ def header(facts: dict[str, Any]) -> str:
 /* {about} whose SHA-256 is below.
  * Its outputs are bit for bit those of LiteRT's reference kernels. Accuracy: {accuracy}.
  * {sizes_of}, {facts["scratch"]:,} of scratch. C99, no malloc, re-entrant.
- * Kernels: {_KERNELS[facts.get("backend", "all")]}. They skip zeros: run time depends on the image. */
+ * Kernels: {_KERNELS[facts.get("backend", "all")]}. They skip zeros: run time depends on the {item}. */
 #ifndef {upper}_H
 #define {upper}_H
 #include <stddef.h>
@@ -72,27 +100,21 @@ extern "C" {{
 #endif
 #define {upper}_GENERATOR_VERSION {_c_string(contract.tool_version)}
 #define {upper}_MODEL_SHA256 {_c_string(facts["source_sha256"])}
-#define {upper}_HEIGHT {height}
-#define {upper}_WIDTH {width}
-#define {upper}_CHANNELS {channels}
-#define {upper}_CLASSES {len(contract.class_names)}
-/* The name of each class: const char *const names[] = {upper}_CLASS_NAMES; */
-#define {upper}_CLASS_NAMES {{{names}}}
-#define {upper}_INPUT_BYTES {sizes[0]}
+{_extents(facts, upper)}{_classes(facts, contract, upper)}#define {upper}_INPUT_BYTES {sizes[0]}
 #define {upper}_OUTPUT_BYTES {sizes[1]}
 #define {upper}_SCRATCH_BYTES {facts["scratch"]}
-/* The real value of an output q is (q - zero) * scale. */
+{_input_grid(facts, upper)}/* The real value of an output q is (q - zero) * scale. */
 #define {upper}_OUTPUT_SCALE {out["scale"]!r}f
 #define {upper}_OUTPUT_ZERO ({out["zero_point"]})
 
-/* One image of {shape} pixels, 0 (background) to 255, row by row, to {contract.output} of the classes.
- * `image` has {upper}_INPUT_BYTES bytes, `answer` {upper}_OUTPUT_BYTES, `scratch` {upper}_SCRATCH_BYTES; none needs an
+/* One {_what(facts, contract)}.
+ * `{item}` has {upper}_INPUT_BYTES bytes, `answer` {upper}_OUTPUT_BYTES, `scratch` {upper}_SCRATCH_BYTES; none needs an
  * alignment, none may overlap another, and nothing outside of them is read or written. What `scratch` holds before the
  * call does not matter. Calls with different `answer` and `scratch` may run at the same time. */
-void {name}_run(const uint8_t *image, int8_t *answer, void *scratch);
+void {name}_run({ends.one}, void *scratch);
 
-/* The same for `count` images, one after the other. */
-void {name}_run_many(const uint8_t *images, int8_t *answers, size_t count, void *scratch);
+/* The same for `count` {item}s, one after the other. */
+void {name}_run_many({ends.many}, size_t count, void *scratch);
 
 /* Name of the kernels that run on this processor. */
 const char *{name}_backend(void);
@@ -118,6 +140,48 @@ def sizes_check(facts: dict[str, Any]) -> str:
 #error "The header file belongs to another export"
 #endif
 """
+
+
+def _extents(facts: dict[str, Any], upper: str) -> str:
+    if not takes_pixels(facts):
+        return ""
+    height, width, channels = (*facts["input"]["shape"], 1)[:3]
+    return f"#define {upper}_HEIGHT {height}\n#define {upper}_WIDTH {width}\n#define {upper}_CHANNELS {channels}\n"
+
+
+def _is_classifier(facts: dict[str, Any]) -> bool:
+    return bool(facts.get("is_classifier", True))
+
+
+def _classes(facts: dict[str, Any], contract: Contract, upper: str) -> str:
+    """Number and names of the classes; empty if the net is no classifier."""
+    if not _is_classifier(facts):
+        return ""
+    names = ", ".join(map(_c_string, contract.class_names))
+    return f"""#define {upper}_CLASSES {len(contract.class_names)}
+/* The name of each class: const char *const names[] = {upper}_CLASS_NAMES; */
+#define {upper}_CLASS_NAMES {{{names}}}
+"""
+
+
+def _input_grid(facts: dict[str, Any], upper: str) -> str:
+    if takes_pixels(facts):
+        return ""
+    end = facts["input"]
+    limits = "-128 to 127" if end["dtype"] == "int8" else "0 to 255"
+    return f"""/* The input for a real value x is x / scale + zero, rounded to the nearest integer, from {limits}. */
+#define {upper}_INPUT_SCALE {end["scale"]!r}f
+#define {upper}_INPUT_ZERO ({end["zero_point"]})
+"""
+
+
+def _what(facts: dict[str, Any], contract: Contract) -> str:
+    """What the net takes and returns, in words."""
+    shape, given = (" x ".join(map(str, facts[end]["shape"])) for end in ("input", "output"))
+    returned = f"{contract.output} of the classes" if _is_classifier(facts) else f"{given} values"
+    if takes_pixels(facts):
+        return f"image of {shape} pixels, 0 (background) to 255, row by row, to {returned}"
+    return f"input of {shape} values, of which the last dimension is contiguous, to {returned}"
 
 
 def _c_string(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from mnist_edge.conversion.codegen.expressions import address, array, structure
@@ -56,10 +57,10 @@ def depthwise(made: Plan, step: Step) -> tuple[str, str]:
     row, depth = (source.shape[2] + step.pad[2] + step.pad[3]) * source.shape[3], source.shape[3]
     strides, dilations = step.op.attributes["strides"], step.op.attributes["dilations"]
     fields = {
-        "height": out.shape[1], "width": out.shape[2], "channels": out.shape[3],
-        **_pair("kernel", layer.weights.shape), **_pair("step", (strides[0] * row, strides[1] * depth)),
-        **_pair("dilation", (dilations[0] * row, dilations[1] * depth)), "depth_multiplier": out.shape[3] // depth,
-        "in_zero": source.zero_point[0] + OFFSET, "weights": f"{name}_weights",
+        "size": _braced(out.shape[1:]), "kernel": _braced(layer.weights.shape[:2]),
+        "step": _braced((strides[0] * row, strides[1] * depth)),
+        "dilation": _braced((dilations[0] * row, dilations[1] * depth)), "repeats": out.shape[3] // depth,
+        "weights": f"{name}_weights",
         "output": _output(layer.requantization, name),
     }  # fmt: skip
     text = (
@@ -108,6 +109,10 @@ def _output(output: Requantization, name: str) -> dict[str, object]:
 def _arrays(output: Requantization, name: str) -> str:
     multipliers = array("int32_t", f"{name}_multiplier", output.multiplier)
     return multipliers + array("int8_t", f"{name}_shift", output.shift)
+
+
+def _braced(values: Iterable[int]) -> str:
+    return f"{{{', '.join(map(str, values))}}}"
 
 
 def _pair(name: str, values: Any) -> dict[str, object]:

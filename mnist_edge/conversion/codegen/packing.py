@@ -113,8 +113,10 @@ def pack_layer(step: Step, tensors: Tensors, constants: Constants) -> PackedLaye
 def pack_depthwise(step: Step, tensors: Tensors, constants: Constants) -> PackedDepthwise:
     """Constants of a DEPTHWISE_CONV_2D step."""
     weights = constants[step.op.inputs[1]][0]
-    channels = weights.shape[-1]
-    bias = np.broadcast_to(_bias(step, constants), channels)
+    channels, source = weights.shape[-1], tensors[step.op.inputs[0]]
+    # As in `pack_layer`. The padding has the stored zero point too.
+    sums = weights.astype(np.int64).sum(axis=(0, 1))
+    bias = _bias(step, constants) - (source.zero_point[0] + stored_offset(source)) * sums
     return PackedDepthwise(weights, _requantization(step, tensors, bias, channels))
 
 

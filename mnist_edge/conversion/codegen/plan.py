@@ -24,8 +24,8 @@ from mnist_edge.int8.program import bounds
 from mnist_edge.int8.quantize import Port, pixel_lookup
 
 _MACROS = ("linux", "unix", "i386", "mips", "sparc", "sun")  # of compilers, in lower case
-# Names of the image in the scale of the file's input, if that is not the scale of pixels, and of the table for it.
-PIXELS, PIXELS_TABLE = "pixels", "pixels table"
+# Names of the input as it is stored, if that is not what the caller passes, and of the table from pixels to it.
+STORED_INPUT, PIXELS_TABLE = "stored input", "pixels table"
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Plan:
         answer: the buffer that holds the output, as unsigned activations.
         layers, depthwise: constants of layers by the target of their step.
         backend: a key of `kernel_table.CONV_DENSE`. kernels: files of the kernels that the steps need.
+        takes_pixels: whether the code takes uint8 pixels, and not the values of the file's input.
     """
 
     file: ModelStructure
@@ -52,6 +53,7 @@ class Plan:
     depthwise: dict[str, PackedDepthwise]
     backend: str
     kernels: list[str]
+    takes_pixels: bool
 
     @property
     def has_backends(self) -> bool:
@@ -59,30 +61,42 @@ class Plan:
         return "dispatch.c" in self.kernels
 
 
-def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float, backend: str) -> Plan:
+def plan(content: bytes, inputs: NDArray[Any] | None, pixel_scale: float | None, backend: str) -> Plan:
     """The plan of an int8 TFLite file.
 
     Args:
-        content: the file. images: typical images, uint8 (n, h, w, 1).
-        pixel_scale: factor from pixels to its real input. backend: a key of `kernel_table.CONV_DENSE`.
+        content: the file. inputs: typical inputs (n, ...), pixels or values of the file's input; None if there are
+            none.
+        pixel_scale: factor from pixels to its real input; None if the code takes the values of the file's input.
+        backend: a key of `kernel_table.CONV_DENSE`.
 
     Raises:
         StageError: the file is not int8, or `int8.graph.problem` finds an op that no kernel computes exactly.
     """
-    file = tflite.read(content)
+    whole = tflite.read(content)
+    file = graph.integer_part(whole)
     tensors = {tensor.name: tensor for tensor in file.tensors}
-    if (file.inputs[0].dtype, file.outputs[0].dtype) != ("uint8", "int8"):
+    dtypes = file.inputs[0].dtype, file.outputs[0].dtype
+    if pixel_scale is not None and dtypes != ("uint8", "int8"):
         raise StageError("C code takes pixels as uint8 and answers in int8.", "Export the model with mnist-edge.")
+    if not set(dtypes) <= {"int8", "uint8"}:
+        raise StageError(f"The file's input is {dtypes[0]}, and its output {dtypes[1]}.", "Name an int8 TFLite file.")
     constants = tflite.constants(content)
-    why = graph.problem(file, constants)
+    why = graph.problem(whole, constants)
     if why:
         raise StageError(f"C code cannot compute this model: {why}.", "Export it with --format tflite or onnx.")
-    image = file.inputs[0]
-    port = Port(np.dtype(image.dtype), image.shape[1:], image.scale[0], image.zero_point[0])
-    lookup = pixel_lookup(port, pixel_scale)
-    reorder(file, tensors, constants, images if lookup is None else lookup[images].astype(np.uint8))
+    _widen_groups(file, tensors, constants)
+    first = file.inputs[0]
+    lookup = None
+    if pixel_scale is not None:
+        port = Port(np.dtype(first.dtype), first.shape[1:], first.scale[0], first.zero_point[0])
+        lookup = pixel_lookup(port, pixel_scale)
+    if inputs is not None:
+        reorder(file, tensors, constants, inputs if lookup is None else lookup[inputs].astype(np.uint8))
     if lookup is not None:
-        tensors[PIXELS], constants[PIXELS_TABLE] = dataclasses.replace(image, name=PIXELS), lookup
+        constants[PIXELS_TABLE] = lookup
+    if lookup is not None or first.dtype == "int8":
+        tensors[STORED_INPUT] = dataclasses.replace(first, name=STORED_INPUT)
     steps, alias = _steps(file, tensors)
     answer = alias.get(file.outputs[0].name, file.outputs[0].name)
     buffers = _buffers(tensors, steps, answer)
@@ -97,7 +111,33 @@ def plan(content: bytes, images: NDArray[np.uint8], pixel_scale: float, backend:
     if not packed:
         backend = "c99"  # the other backends have nothing to compute
     kernels = kernels_for([step.kind for step in steps], any(step.pads for step in steps), backend)
-    return Plan(file, tensors, constants, steps, buffers, scratch, answer, layers, depthwise, backend, kernels)
+    return Plan(
+        file, tensors, constants, steps, buffers, scratch, answer, layers, depthwise, backend, kernels,
+        takes_pixels=pixel_scale is not None,
+    )  # fmt: skip
+
+
+def _widen_groups(file: ModelStructure, tensors: dict[str, TensorInfo], constants: dict[str, NDArray[Any]]) -> None:
+    """Make grouped convolutions ordinary ones: weights between channels of different groups are zero.
+
+    This takes more memory and time than kernels for groups would, and no code.
+
+    Args:
+        file: int8. tensors, constants: of the file, by name; changed.
+    """
+    for op in file.ops:
+        if op.kind != "CONV_2D":
+            continue
+        name, depth = op.inputs[1], tensors[op.inputs[0]].shape[3]
+        weights = constants[name]
+        groups = depth // weights.shape[3]
+        if groups > 1:
+            wide = np.zeros((*weights.shape[:3], depth), weights.dtype)
+            for channels, part in zip(
+                np.split(np.arange(len(weights)), groups), np.split(np.arange(depth), groups), strict=True
+            ):
+                wide[channels[:, None], :, :, part[None, :]] = weights[channels].transpose(0, 3, 1, 2)
+            constants[name], tensors[name] = wide, dataclasses.replace(tensors[name], shape=wide.shape)
 
 
 def _steps(file: ModelStructure, tensors: dict[str, TensorInfo]) -> tuple[list[Step], dict[str, str]]:
@@ -108,18 +148,22 @@ def _steps(file: ModelStructure, tensors: dict[str, TensorInfo]) -> tuple[list[S
         for name in op.inputs:
             readers.setdefault(name, []).append(op)
     steps: list[Step] = []
-    if PIXELS in tensors:
+    if STORED_INPUT in tensors:
         name = file.inputs[0].name
-        alias[name] = PIXELS
-        steps.append(
-            Step("PIXELS", OpInfo("PIXELS", (name,), (PIXELS,)), "pixels in the scale of the input", [name], PIXELS)
-        )
+        alias[name] = STORED_INPUT
+        is_signed = tensors[name].dtype == "int8"
+        kind, comment = ("SIGNED", "the input, as it is stored") if is_signed else (
+            "PIXELS", "pixels in the scale of the input",
+        )  # fmt: skip
+        layer = "input" if is_signed else "pixels"
+        steps.append(Step(kind, OpInfo(kind, (name,), (layer,)), comment, [name], STORED_INPUT))
     fused: set[str] = set()
     for op in file.ops:
         out = op.outputs[0]
         if out in fused:
             continue
-        if op.kind == "RESHAPE" or (op.kind == "QUANTIZE" and _same_bytes(tensors[op.inputs[0]], tensors[out])):
+        is_copy = op.kind == "QUANTIZE" and _same_bytes(tensors[op.inputs[0]], tensors[out])
+        if is_copy or op.kind in ("RESHAPE", "SQUEEZE"):
             alias[out] = alias.get(op.inputs[0], op.inputs[0])
             continue
         sources = [alias.get(name, name) for name in op.inputs if name and not tensors[name].constant]
@@ -167,14 +211,17 @@ def _layer_name(op: OpInfo) -> str:
 def _leave_borders(steps: list[Step], answer: str) -> None:
     """Let a convolution write its output into the padded input of the only step that reads it; this saves a copy.
 
+    So does the step that stores the net's int8 input.
+
     Args:
         steps: changed. answer: the tensor that is the net's output, which needs no border.
     """
     for step in steps:
         following = [other for other in steps if step.target in other.sources]
         # The border is laid out for the shape of this step's output: a reader behind a RESHAPE has another.
-        direct = len(following) == 1 and following[0].op.inputs[0] == step.target != answer
-        if step.kind == "CONV_2D" and direct and following[0].padded:
+        name = step.op.inputs[0] if step.kind == "SIGNED" else step.target
+        direct = len(following) == 1 and following[0].op.inputs[0] == name and step.target != answer
+        if step.kind in ("CONV_2D", "SIGNED") and direct and following[0].padded:
             step.border, following[0].padded = following[0].pad, None
 
 

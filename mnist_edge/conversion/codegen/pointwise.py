@@ -15,7 +15,9 @@ from mnist_edge.int8.fixed_point import multiplier
 from mnist_edge.int8.operators import ADD_SHIFT, mean_axes, mean_multiplier, product_multiplier, repeated_size
 from mnist_edge.int8.program import bounds, table
 
-_TABLES = ("LEAKY_RELU", "LOGISTIC", "PIXELS", "QUANTIZE")
+_TABLES = (
+    "HARD_SWISH", "LEAKY_RELU", "LOGISTIC", "PIXELS", "QUANTIZE", "RELU", "RELU6", "RELU_N1_TO_1", "TANH",
+)  # fmt: skip
 
 
 def look_up(made: Plan, step: Step) -> tuple[str, str]:
@@ -31,6 +33,19 @@ def _table(made: Plan, step: Step) -> NDArray[Any]:
         return made.constants[PIXELS_TABLE]
     source, out = made.tensors[step.op.inputs[0]], made.tensors[step.target]
     return table(step.op, source, out) + stored_offset(out)
+
+
+def store(made: Plan, step: Step) -> tuple[str, str]:
+    """C code that stores the net's int8 input plus 128, with the padding that its reader needs."""
+    tensor, (top, bottom, left, right) = made.tensors[step.target], step.border
+    if not any(step.border):
+        return "", f"    edge_store(input, {address(made, step.target)}, 1, {math.prod(tensor.shape[1:])}, 0);\n"
+    _, height, width, depth = tensor.shape
+    row = (left + width + right) * depth
+    zero, size = tensor.zero_point[0] + OFFSET, (top + height + bottom) * row
+    fill = f"    (void)memset({address(made, step.target)}, {zero}, {size}); /* padding */\n"
+    inside = address(made, step.target, top * row + left * depth)
+    return "", f"{fill}    edge_store(input, {inside}, {height}, {width * depth}, {row});\n"
 
 
 def add(made: Plan, step: Step) -> tuple[str, str]:

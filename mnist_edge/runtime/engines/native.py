@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import platform
 from collections.abc import Callable
@@ -41,10 +42,11 @@ class NativeProgram:
         self._many.restype = many_values.restype = one_value.restype = None
         backend.restype = ctypes.c_char_p
         self.delegate = f"C, {backend().decode()}"
-        values_size = -(-4 * self.output.shape[0] // 64) * 64  # bytes, before the scratch buffer
+        outputs = math.prod(self.output.shape)
+        values_size = -(-4 * outputs // 64) * 64  # bytes, before the scratch buffer
         buffer = np.empty(values_size + facts["scratch"], np.uint8)
         self._scratch = buffer[values_size:]
-        values = buffer[: 4 * self.output.shape[0]].view(np.float32).reshape(1, -1)
+        values = buffer[: 4 * outputs].view(np.float32).reshape(1, -1)
         # Functions of the module, not methods: a program that refers to itself would keep its memory until Python's
         # collector runs.
         self.direct = DirectAnswers(
