@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ from mnist_edge.cli.output import Output, table
 from mnist_edge.store.workspace import DEFAULT_WORKSPACE, shown_path
 
 NAME = "bench"
+OPS = 8  # ops that are shown if int8 is slower than float
 
 
 def command(
@@ -91,7 +93,9 @@ def command(
     if result.ratios is not None:
         payload["ratios"] = result.ratios
         shown += ["", *_comparison(result.ratios)]
-    return output.result(payload, *shown, *result.notes, error=result.error)
+    if result.int8:
+        payload["int8"] = result.int8
+    return output.result(payload, *shown, *result.notes, *_int8_lines(result.int8), error=result.error)
 
 
 def _machine(item: Any) -> list[str]:
@@ -129,6 +133,23 @@ def _tables(reports: Sequence[Any]) -> list[Any]:
         "thr x n: threads, images per call. Start: a new process to its first answer.",
         f"Reading the clock costs {clock:.3f} us, which is in every figure.",
     ]
+
+
+def _int8_lines(compared: Sequence[Any]) -> list[Any]:
+    """If int8 is slower than float, why, with the longest ops; then one line for each model."""
+    shown: list[Any] = []
+    for item in compared:
+        if item.ops:
+            ops = table("", "int8 op", ">us", "float op", ">us")
+            for left, right in itertools.zip_longest(item.ops[:OPS], item.float_ops[:OPS]):
+                ops.add_row(*_op_cells(left), *_op_cells(right))
+            shown += ["", ops]
+        shown += [item.why] if item.why is not None else []
+    return [*shown, *(item.sentence for item in compared)]
+
+
+def _op_cells(item: Any | None) -> tuple[str, str]:
+    return ("", "") if item is None else (f"{item.op} {item.node.split('/')[0]}"[:28], f"{item.us:.1f}")
 
 
 def _short(value: float) -> str:

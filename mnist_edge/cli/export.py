@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnist_edge.cli import options
-from mnist_edge.cli.output import Output, error_facts, line, opening, sample_name, table
-from mnist_edge.cli.verdict import footprint_table, study_table, verdict_lines, verdict_table
+from mnist_edge.cli.output import Output, error_facts, line, opening, sample_name, table, with_program
+from mnist_edge.cli.verdict import attempt_tables, footprint_table, study_table, verdict_lines, verdict_table
 from mnist_edge.results.precision import QUANTIZE_VALUES
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
@@ -44,6 +44,13 @@ def command(
         typer.Option(
             "--calibration-study",
             help="Show the verdict for different numbers and draws of calibration images; export nothing.",
+        ),
+    ] = False,
+    until_pass: Annotated[
+        bool,
+        typer.Option(
+            "--until-pass",
+            help="Repair int8 files that fail: other calibration, layers in float, float16. Validation images choose.",
         ),
     ] = False,
     max_drop_pp: options.MaxDrop = 0.2,
@@ -83,7 +90,7 @@ def command(
         model=model, formats=(format_,), precision=QUANTIZE_VALUES[quantize], reference=reference,
         calibration_images=calibration_images,
         calibration_seed=calibration_seed, max_flash=max_flash, max_ram=max_ram, backend=backend, build=build,
-        sign=sign, workspace=workspace, engine=engine, threads=threads, data=data,
+        sign=sign, workspace=workspace, engine=engine, threads=threads, data=data, until_pass=until_pass,
         gate=export.Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance),
     )  # fmt: skip
     with output.progress() as progress:
@@ -97,13 +104,24 @@ def command(
         )
     failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in result.failures]
     files = _file_lines(result.artifacts, result.failures)
+    for advice in result.advice:
+        for sentence in advice.sentences:
+            output.note(sentence)
+        if advice.command is not None:
+            output.note(f"To try repairs: {with_program(advice.command)}")
     if result.page is None:
         return output.result({"artifacts": [], "failures": failed}, *(files if failed[1:] else []), error=result.error)
     payload = {
         "artifacts": result.artifacts, "failures": failed, "footprints": result.footprints,
-        "signature": str(result.signature) if result.signature else None,
+        "signature": str(result.signature) if result.signature else None, "attempts": result.attempts,
+        "advice": result.advice or None,
     }  # fmt: skip
-    shown = (verdict_table(result.checks), *verdict_lines(result.checks), *_summary(result, result.page))
+    shown = (
+        *attempt_tables(result.attempts),
+        verdict_table(result.checks),
+        *verdict_lines(result.checks),
+        *_summary(result, result.page),
+    )
     code = output.result(payload, *files, "", *shown, error=result.error)
     output.next(*_next_commands(result.usable, options.of_data(data)), *opening(result.page))
     return code

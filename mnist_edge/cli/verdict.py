@@ -10,6 +10,7 @@ from mnist_edge.cli.output import table
 from mnist_edge.results import Footprint, KernelReport, LayerError, SelfTest
 
 if TYPE_CHECKING:
+    from mnist_edge.results.repair import Attempt
     from mnist_edge.results.verdicts import Check, Verdicts
     from mnist_edge.workflows.calibration_study import StudyRow
 
@@ -117,6 +118,28 @@ def study_table(rows: Sequence[StudyRow]) -> Any:
         )
         made.add_row(str(row.images), str(row.seed), *cells, verdict)
     return made
+
+
+def attempt_tables(attempts: Sequence[Attempt]) -> list[Any]:
+    """A table per format with a row per conversion that ``export --until-pass`` tried; empty without attempts."""
+    shown: list[Any] = []
+    for format_ in dict.fromkeys(item.format for item in attempts):
+        rows = [item for item in attempts if item.format == format_]
+        made = table("", "tried", ">bytes", ">acc %", ">Brier", ">us", "verdict")
+        for item in rows:
+            figures = (
+                "" if item.size_bytes is None else f"{item.size_bytes:,}",
+                "" if item.accuracy is None else f"{100 * item.accuracy:.2f}",
+                "" if item.brier is None else f"{item.brier:.4f}",
+                "" if item.p50_us is None else f"{item.p50_us:.0f}",
+            )
+            made.add_row(item.what, *figures, "passed" if item.passed else f"FAILED {item.rule}")
+        judged = next((item for item in rows if item.n is not None), None)
+        if judged is not None:
+            floats = f"float {100 * (judged.reference_accuracy or 0):.2f} %, Brier {judged.reference_brier or 0:.4f}"
+            shown += [f"Repairs of {format_}, judged on {judged.n:,} validation images ({floats}):"]
+        shown += [made, ""]
+    return shown
 
 
 def footprint_table(sizes: Sequence[Footprint]) -> Any:

@@ -2,14 +2,16 @@
 
 from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, build, export, file_name
 from mnist_edge.conversion.registry import CONVERTERS, formats, requested
-from mnist_edge.conversion.request import ConversionRequest
+from mnist_edge.conversion.request import USUAL, ConversionRequest, Quantizer
 
 __all__ = [
     "BACKENDS",
     "CONVERTERS",
     "LOG_NAME",
+    "USUAL",
     "ConversionRequest",
     "ExportConfig",
+    "Quantizer",
     "build",
     "export",
     "file_name",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from mnist_edge import __version__, models
 from mnist_edge.conversion import c, calibration, isolation
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.registry import CONVERTERS, formats, not_made_from
-from mnist_edge.conversion.request import ConversionRequest
+from mnist_edge.conversion.request import USUAL, ConversionRequest, Quantizer
 from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import suggest
@@ -41,11 +41,13 @@ class ExportConfig:
         format: name of a converter.
         quantization: the precision: ``int8``, ``float16`` or ``float32``.
         backend: sets of kernels that generated C contains, one of `BACKENDS`; other formats ignore it.
+        quantizer: choices of an int8 conversion.
     """
 
     format: str
     quantization: str = Precision.INT8
     backend: str = "all"
+    quantizer: Quantizer = USUAL
 
 
 def file_name(model: str, config: ExportConfig) -> str:
@@ -79,24 +81,11 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         raise suggest(config.quantization, list(converter.precisions), f"quantization for {config.format}")
     if config.backend not in BACKENDS:
         raise suggest(config.backend, list(BACKENDS), "backend")
-    precision = Precision(config.quantization)
     manifest = Manifest.load(folder)
     path = folder / manifest.source_name
     if not converter.takes(path.suffix):
         raise not_made_from(path, config.format)
-    packages = ("tensorflow", "keras", *converter.packages) if path.suffix == KERAS_SUFFIX else converter.packages
-    source, reference = manifest.files[path.name], manifest.files[REFERENCE_NAME]
-    facts = {
-        "format": config.format,
-        "quantization": config.quantization,
-        "backend": config.backend,
-        "model_sha256": source["sha256"],
-        "reference_sha256": reference["sha256"],
-        "class_names": source["class_names"],
-        "calibration": calibration.record(splits) if precision == Precision.INT8 else None,
-        "versions": installed_versions(packages),
-        "code_sha256": code_sha256(converter.sources),
-    }
+    facts = facts_of(manifest, config, splits)
     key = fingerprint(facts)
     name = file_name(folder.name, config)
     fresh = not manifest.is_current(name, key)
@@ -105,7 +94,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         with (folder / LOG_NAME).open("ab") as log:
             log.write(f"== {name}\n".encode())
         try:
-            request = _request(manifest, precision, splits.calibration.images, config.backend)
+            request = _request(manifest, splits.calibration.images, config)
             content = _converted(path, converter, request)
         finally:
             progress(f"converting {name}", 1, 1)
@@ -120,6 +109,35 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         path=str(folder / name), format=config.format, model=folder.name, quantization=config.quantization,
         sha256=entry["sha256"], size_bytes=entry["size_bytes"], fresh=fresh,
     )  # fmt: skip
+
+
+def facts_of(manifest: Manifest, config: ExportConfig, splits: Splits) -> dict[str, object]:
+    """All that the content of an exported file depends on, as a JSON object: its fingerprint is the file's key.
+
+    Args:
+        manifest: of the model's folder. config: which file. splits: the calibration images.
+
+    Raises:
+        UsageError: no such format.
+    """
+    converter = _converter(config)
+    name = manifest.source_name
+    packages = ("tensorflow", "keras", *converter.packages) if name.endswith(KERAS_SUFFIX) else converter.packages
+    source, reference = manifest.files[name], manifest.files[REFERENCE_NAME]
+    facts = {
+        "format": config.format,
+        "quantization": config.quantization,
+        "backend": config.backend,
+        "model_sha256": source["sha256"],
+        "reference_sha256": reference["sha256"],
+        "class_names": source["class_names"],
+        "calibration": calibration.record(splits) if config.quantization == Precision.INT8 else None,
+        "versions": installed_versions(packages),
+        "code_sha256": code_sha256(converter.sources),
+    }
+    if config.quantizer != USUAL:
+        facts["quantizer"] = asdict(config.quantizer)
+    return facts
 
 
 def build(source: Artifact, test: Split) -> Artifact:
@@ -183,7 +201,8 @@ def _converted(path: Path, converter: Converter, request: ConversionRequest) -> 
     return isolation.run(converter.name, converter.convert, path, model, request)
 
 
-def _request(manifest: Manifest, precision: Precision, images: NDArray[np.uint8], backend: str) -> ConversionRequest:
+def _request(manifest: Manifest, images: NDArray[np.uint8], config: ExportConfig) -> ConversionRequest:
+    precision = Precision(config.quantization)
     source = manifest.files[manifest.source_name]
     contract = Contract(
         model=manifest.folder.name,
@@ -195,7 +214,8 @@ def _request(manifest: Manifest, precision: Precision, images: NDArray[np.uint8]
         pixel_scale=source.get("pixel_scale", 1 / 255),
         output=source["output"],
     )
-    return ConversionRequest(precision, images, contract, manifest.folder / LOG_NAME, backend)
+    log = manifest.folder / LOG_NAME
+    return ConversionRequest(precision, images, contract, log, config.backend, config.quantizer)
 
 
 def _converter(config: ExportConfig) -> Converter:

@@ -8,13 +8,16 @@ with seven bits.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.conversion import equalization
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.naming import layer_names
 from mnist_edge.conversion.onnx_graph import MOVES, name_nodes, prune, rename, simplify_reshapes, sort
@@ -34,6 +37,7 @@ PACKAGES = ("tf2onnx", "onnx", "onnxruntime")
 SOURCES = (
     "conversion/onnx.py",
     "conversion/onnx_graph.py",
+    "conversion/equalization.py",
     "conversion/request.py",
     "conversion/naming.py",
     "conversion/converter.py",
@@ -44,6 +48,8 @@ SOURCES = (
 
 OPSET = 17
 CALIBRATION_BATCH = 64  # images
+# ONNX Runtime's name of the calibrator for each value of `Quantizer.ranges`.
+CALIBRATORS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 
 
 def convert(model: Any, request: ConversionRequest) -> bytes:
@@ -56,8 +62,11 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         request: the precision, the calibration images, and the contract to store in the file.
 
     Raises:
-        StageError: in the int8 graph, a float op computes with the input before it is quantized.
+        StageError: in the int8 graph, a float op computes with the input before it is quantized, unless its layer is
+            one that stays in float; or the model cannot be equalized as asked.
     """
+    if request.quantizer.equalize:
+        model = equalization.equalized(model, calibration_inputs(input_shape(model), request))
     graph = unedited(model, request)
     if request.quantization != Precision.INT8:
         return _finished(graph, request)
@@ -78,6 +87,8 @@ def convert_onnx(content: bytes, request: ConversionRequest) -> bytes:
     """
     import onnx
 
+    if request.quantizer.equalize:
+        raise StageError("Channels are equalized in Keras models only.", "Choose another repair.")
     plain = onnx.load_model_from_string(content)
     prune(plain.graph)
     name_nodes(plain, layer_labels(plain))
@@ -98,7 +109,7 @@ def _edited(graph: Any, inputs: NDArray[np.float32], expected: NDArray[np.float3
     float_logits = _keep_logits_float(graph)
     if _distance(float_logits, inputs, expected) <= _distance(graph, inputs, expected):
         graph = float_logits
-    pixel_input = _take_pixels(graph, request.contract.pixel_scale)
+    pixel_input = _take_pixels(graph, request.contract.pixel_scale, request.quantizer.float_layers)
     if pixel_input is not None and _same_answers(pixel_input, graph, inputs, request.contract.pixel_scale):
         graph = pixel_input
     return graph
@@ -134,7 +145,7 @@ def unedited(model: Any, request: ConversionRequest) -> Any:
 def _at_precision(graph: Any, inputs: NDArray[np.float32], request: ConversionRequest) -> Any:
     """A float graph at the precision of the request; ``inputs`` are for the activation calibration."""
     if request.quantization == Precision.INT8:
-        return _quantize(graph, inputs)
+        return _quantize(graph, inputs, request)
     if request.quantization == Precision.FLOAT16:
         from onnxruntime.quantization.onnx_model import ONNXModel
         from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -144,11 +155,12 @@ def _at_precision(graph: Any, inputs: NDArray[np.float32], request: ConversionRe
     return graph
 
 
-def _quantize(model: Any, images: NDArray[np.float32]) -> Any:
+def _quantize(model: Any, images: NDArray[np.float32], request: ConversionRequest) -> Any:
     """The ONNX model, quantized to int8 by ONNX Runtime."""
     import onnx
     from onnxruntime.quantization import (
         CalibrationDataReader,
+        CalibrationMethod,
         QuantFormat,
         QuantType,
         quant_pre_process,
@@ -170,18 +182,25 @@ def _quantize(model: Any, images: NDArray[np.float32]) -> Any:
         onnx.save_model(model, plain)
         # Symbolic shape inference needs another package. `simplify_reshapes` has removed the computed shapes.
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            quantized,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            # Float probabilities are not rounded to steps of 1/256. `_keep_logits_float` does the same for its input.
-            nodes_to_exclude=[node.name for node in model.graph.node if node.op_type == "Softmax"],
-        )
+        # The calibrators with histograms print their progress, and standard output belongs to the command's result.
+        with request.log.open("a") as log, contextlib.redirect_stdout(log):
+            quantize_static(
+                prepared,
+                quantized,
+                Reader(),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                # Float probabilities are not rounded to steps of 1/256. `_keep_logits_float` does this for its input.
+                nodes_to_exclude=[
+                    node.name
+                    for node in model.graph.node
+                    if node.op_type == "Softmax" or node.name.rsplit("/", 1)[0] in request.quantizer.float_layers
+                ],
+                calibrate_method=CalibrationMethod[CALIBRATORS[request.quantizer.ranges]],
+            )
         return onnx.load_model(quantized)
 
 
@@ -224,11 +243,13 @@ def _same_answers(pixels: Any, floats: Any, inputs: NDArray[np.float32], pixel_s
     return bool(np.allclose(answers_of(pixels, images), answers_of(floats, inputs), atol=1e-4))
 
 
-def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
+def _take_pixels(model: Any, pixel_scale: float, float_layers: Sequence[str] = ()) -> Any | None:
     """A copy of an int8 model that takes uint8 pixels; None if it cannot be made.
 
     The QuantizeLinear of the input is removed, so that a pixel is the quantized value. This is correct only if it has
     the scale ``pixel_scale`` and the zero point 0: the quantized bias of the first layer depends on the input's scale.
+
+    With layers that stay in float, a float op may read the input first: then None is returned.
 
     Raises:
         StageError: another op than QuantizeLinear computes with the input first, and would do so in float.
@@ -250,6 +271,8 @@ def _take_pixels(model: Any, pixel_scale: float) -> Any | None:
             break
         name = node.output[0]
     if node.op_type != "QuantizeLinear":
+        if float_layers:
+            return None
         raise StageError(
             f"The input of the int8 graph reaches a float {node.op_type} first.", "Export with --quantize float16."
         )

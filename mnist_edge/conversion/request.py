@@ -22,6 +22,25 @@ _CONTROL_FLOW = ("Case", "For", "If", "StatelessCase", "StatelessIf", "Stateless
 
 
 @dataclass(frozen=True)
+class Quantizer:
+    """Choices of an int8 conversion. The default makes the file of every export without ``--until-pass``.
+
+    Attributes:
+        ranges: how the ranges of activations follow from the calibration images. ``minmax``: all values;
+            ``percentile``: without the most extreme ones; ``entropy``, only ONNX: the least loss of information.
+        equalize: whether channels are equalized first, see `mnist_edge.conversion.equalization`.
+        float_layers: names of the layers that stay in float.
+    """
+
+    ranges: str = "minmax"
+    equalize: bool = False
+    float_layers: tuple[str, ...] = ()
+
+
+USUAL = Quantizer()
+
+
+@dataclass(frozen=True)
 class ConversionRequest:
     """One conversion.
 
@@ -31,6 +50,7 @@ class ConversionRequest:
         contract: to be stored in the file.
         log: path of the file to which the converter's output is appended.
         backend: sets of kernels that generated C contains: ``c99``, ``arm``, ``x86`` or ``all``.
+        quantizer: choices of an int8 conversion.
     """
 
     quantization: Precision
@@ -38,6 +58,7 @@ class ConversionRequest:
     contract: Contract
     log: Path
     backend: str = "all"
+    quantizer: Quantizer = USUAL
 
 
 def calibration_inputs(shape: tuple[int, ...], request: ConversionRequest) -> NDArray[np.float32]:

@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 
 from mnist_edge import models
-from mnist_edge.conversion import tflite_edit
+from mnist_edge.conversion import equalization, tflite_edit, tflite_quantize
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.naming import layer_names, layer_of
-from mnist_edge.conversion.request import ConversionRequest, calibration_inputs, inference_function, input_shape
+from mnist_edge.conversion.request import (
+    ConversionRequest,
+    Quantizer,
+    calibration_inputs,
+    inference_function,
+    input_shape,
+)
 from mnist_edge.errors import StageError
 from mnist_edge.formats import tflite
 from mnist_edge.models.backend import import_tensorflow
@@ -20,7 +26,7 @@ from mnist_edge.results.precision import Precision
 PACKAGES = ("ai-edge-litert",)
 SOURCES = (
     "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py",
-    "conversion/converter.py", "formats",
+    "conversion/tflite_quantize.py", "conversion/equalization.py", "conversion/converter.py", "formats",
     "models", "runtime/interpreter.py", "int8/quantize.py", "results/precision.py",
 )  # fmt: skip
 
@@ -37,12 +43,15 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         request: the precision, the calibration images, and the contract to store in the file.
 
     Raises:
-        StageError: with int8, an op of the model has no integer kernel.
+        StageError: with int8, an op of the model has no integer kernel, or the model cannot be equalized as asked.
     """
+    if request.quantizer.equalize:
+        model = equalization.equalized(model, calibration_inputs(input_shape(model), request))
     content = unedited(model, request)
     layers = layer_names(model)
     if request.quantization == Precision.INT8:
-        _require_integer_ops(content, layers)
+        if not request.quantizer.float_layers:
+            _require_integer_ops(content, layers)
         if request.contract.output == "probabilities":
             expected = models.outputs(model, request.calibration)
             content = tflite_edit.refine_logits(content, request.calibration, request.contract.pixel_scale, expected)
@@ -77,6 +86,8 @@ def unedited(model: Any, request: ConversionRequest) -> bytes:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.uint8
         converter.inference_output_type = tf.int8
+        if request.quantizer != Quantizer(equalize=request.quantizer.equalize):
+            return tflite_quantize.quantized(converter, layer_names(model), images, request.quantizer)
     content: bytes = converter.convert()
     return content
 

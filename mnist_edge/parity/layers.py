@@ -31,6 +31,19 @@ def layer_errors(file: ModelFile, images: NDArray[np.uint8]) -> list[LayerError]
         images: uint8 (n, h, w, c); the first 64 are used.
 
     Raises:
+        MnistEdgeError: what `traces` raises.
+    """
+    errors = [_error(item) for item in traces(file, images[:IMAGES])]
+    return sorted(errors, key=lambda item: math.inf if item.isolated_sqnr_db is None else item.isolated_sqnr_db)
+
+
+def traces(file: ModelFile, images: NDArray[np.uint8]) -> list[Trace]:
+    """The outputs of every op that has arithmetic, in the order of execution.
+
+    Args:
+        file: an int8 file with its float export next to it. images: uint8 (n, h, w, 1).
+
+    Raises:
         UsageError: there is no float export next to the file, or the file's format has no tracer.
         MissingError: a package that reads intermediate tensors is not installed.
         ContentError: the float export is not the one in the manifest.
@@ -43,7 +56,7 @@ def layer_errors(file: ModelFile, images: NDArray[np.uint8]) -> list[LayerError]
         raise UsageError(f"Layers of {file.path.suffix} files cannot be compared.", "Name a .tflite or .onnx file.")
     trace = TRACERS[file.path.suffix]
     try:
-        errors = [_error(item) for item in trace(file.content, float_export.content, images[:IMAGES])]
+        return trace(file.content, float_export.content, images)
     except MnistEdgeError:
         raise
     except Exception as error:  # the exceptions of the engines have no common base class
@@ -51,7 +64,6 @@ def layer_errors(file: ModelFile, images: NDArray[np.uint8]) -> list[LayerError]
         raise StageError(
             f"The layers of {file.path} cannot be compared: {first}", "Verify without --layers."
         ) from error
-    return sorted(errors, key=lambda item: math.inf if item.isolated_sqnr_db is None else item.isolated_sqnr_db)
 
 
 def _error(item: Trace) -> LayerError:

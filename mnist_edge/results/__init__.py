@@ -7,7 +7,7 @@ decibels, ``_bytes`` bytes; ``seconds`` are seconds.
 
 from mnist_edge.results.artifact import Artifact, Footprint
 from mnist_edge.results.health import Finding
-from mnist_edge.results.measurements import Latency, Machine, Ratio
+from mnist_edge.results.measurements import Int8Worth, Latency, Machine, OpTime, Ratio
 from mnist_edge.results.parity import (
     Changes,
     ClassChange,
@@ -36,11 +36,13 @@ __all__ = [
     "Flips",
     "FoldResult",
     "Footprint",
+    "Int8Worth",
     "KernelReport",
     "Latency",
     "LayerError",
     "Machine",
     "Mistake",
+    "OpTime",
     "ParityReport",
     "Prediction",
     "Ratio",

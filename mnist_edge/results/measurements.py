@@ -108,6 +108,52 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class OpTime:
+    """Time of one op in a call of the engine.
+
+    Attributes:
+        node: the op's name in the graph. op: its kind as the engine runs it, after fusions. us: mean time in
+            microseconds. kernel: what runs it, such as an execution provider.
+    """
+
+    node: str
+    op: str
+    us: float
+    kernel: str
+
+
+@dataclass(frozen=True)
+class Int8Worth:
+    """A model's fastest int8 file on this machine against its fastest float export.
+
+    Attributes:
+        path, float_path: the files. engine, float_engine: the fastest engine of each. threads, batch: of both.
+        p50_us, float_p50_us: median times of a call. speed: of int8, relative to float: above 1, int8 is faster.
+        size_ratio: size of the int8 file, divided by that of the float export.
+        accuracy_change_pp: change of the accuracy from the float model to the int8 file by the stored verdict, in
+            percentage points; None without one.
+        sentence: the above in one line. why: if int8 is slower, what runs it, and what the engine cannot tell.
+        ops, float_ops: if int8 is slower and the engine can tell, the times of the ops of both, longest first.
+    """
+
+    path: str
+    float_path: str
+    engine: str
+    float_engine: str
+    threads: int
+    batch: int
+    p50_us: float
+    float_p50_us: float
+    speed: float
+    size_ratio: float
+    accuracy_change_pp: float | None
+    sentence: str
+    why: str | None = None
+    ops: tuple[OpTime, ...] = ()
+    float_ops: tuple[OpTime, ...] = ()
+
+
+@dataclass(frozen=True)
 class Ratio:
     """Call time of the second measurement divided by that of the first: below 1, the second is faster.
 

@@ -10,10 +10,11 @@ from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import GateError
 from mnist_edge.measure.latency import BenchConfig
 from mnist_edge.measure.machine import was_throttled
-from mnist_edge.results import Ratio
+from mnist_edge.results import Int8Worth, Ratio
 from mnist_edge.store.files import check_target
 from mnist_edge.workflows.comparison import are_models, compare_runs, comparison_error, write_comparison
 from mnist_edge.workflows.file_choice import FileOptions, Note, choose_files, no_note
+from mnist_edge.workflows.int8_worth import int8_worth
 from mnist_edge.workflows.measurement import (
     PAIR_PROCESSES,
     BenchRun,
@@ -66,6 +67,7 @@ class BenchResult:
         notes: sentences about what makes the figures doubtful or surprising.
         ratios: of a comparison; None without one.
         error: why ``gate`` or ``strict`` fails; None if neither does.
+        int8: for each model of which int8 files and float exports were measured, how they compare.
     """
 
     run: BenchRun | None
@@ -73,6 +75,7 @@ class BenchResult:
     notes: tuple[str, ...]
     ratios: tuple[Ratio, ...] | None
     error: GateError | None
+    int8: tuple[Int8Worth, ...] = ()
 
 
 def bench(options: BenchOptions, progress: Progress = no_progress, note: Note = no_note) -> BenchResult:
@@ -114,7 +117,8 @@ def bench(options: BenchOptions, progress: Progress = no_progress, note: Note = 
     throttled = was_throttled(run.before, run.after)
     if throttled and options.strict:
         error = GateError("The processor was throttled during the run.", "Cool it, and give it a better power supply.")
-    return BenchResult(run, throttled, _notes(run, throttled), ratios, error)
+    compared = int8_worth(run.reports) if pair is None else ()
+    return BenchResult(run, throttled, _notes(run, throttled), ratios, error, compared)
 
 
 def _notes(run: BenchRun, throttled: bool) -> tuple[str, ...]:

@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from mnist_edge import __version__, conversion, models
+from mnist_edge import conversion, models
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import MissingError, MnistEdgeError, RefusedError, UsageError, suggest
-from mnist_edge.formats.float_answers import FloatAnswers
-from mnist_edge.parity import Gate, verify
-from mnist_edge.parity.stored import stored_verdict
+from mnist_edge.errors import MnistEdgeError, UsageError, suggest
+from mnist_edge.parity import Gate
 from mnist_edge.parity.verdict import judge
 from mnist_edge.parity.verify import ParityOptions
-from mnist_edge.results import SCHEMA_VERSION, Artifact, Footprint, TrainResult
-from mnist_edge.results.precision import PROBABILITY_TOLERANCES, Precision
-from mnist_edge.results.serialization import to_json
+from mnist_edge.results import Artifact, Footprint, TrainResult
+from mnist_edge.results.precision import Precision
+from mnist_edge.results.repair import Advice, Attempt
 from mnist_edge.results.verdicts import Check, Outcome
-from mnist_edge.runtime import engine_names, open_session
-from mnist_edge.runtime.confidence import choose_temperature
-from mnist_edge.runtime.engines import ENGINES, package_version
+from mnist_edge.runtime import engine_names
 from mnist_edge.runtime.selection import exported_in_place, source_model
-from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.store import signing
 from mnist_edge.store.files import locked
-from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_verified
-from mnist_edge.store.model_file import ModelFile, file_name
+from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.streams import native_output
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, SOURCE_SUFFIXES, folder_of
 from mnist_edge.toolchains import footprint
+from mnist_edge.workflows import repair
+from mnist_edge.workflows.advice import advise, repeated_words
 from mnist_edge.workflows.data_source import DataSource, load_splits, path_of
+from mnist_edge.workflows.held_out import Judging
+from mnist_edge.workflows.judgement import add_selftest, calibrate_confidence, is_faulty, judge_file
+from mnist_edge.workflows.repair import Search
 from mnist_edge.workflows.train import ensure_model
 from mnist_edge.workflows.verify import gate_error, recorded_in, write_page
 
@@ -62,6 +59,7 @@ class ExportOptions:
         workspace: the folder that holds models' folders.
         engine: that verifies the files; ``auto`` for every one installed. threads: that it may use.
         data: the data set.
+        until_pass: repair int8 files that fail, see `mnist_edge.workflows.repair`.
     """
 
     model: str = DEFAULT_MODEL
@@ -80,6 +78,7 @@ class ExportOptions:
     engine: str = "auto"
     threads: int = 1
     data: DataSource = None
+    until_pass: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,6 +103,7 @@ class ExportResult:
         usable: the first file of the precision asked for that passed and that an engine runs.
         error: the first reason why the export does not count as a success; None if it does. ``page``, ``outcome``
             and ``usable`` are None if no file was made.
+        attempts: of ``until_pass``. advice: on the int8 files that failed.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -116,6 +116,8 @@ class ExportResult:
     outcome: Outcome | None = None
     signature: Path | None = None
     usable: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 def export(options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
@@ -136,7 +138,13 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     failures: list[FormatFailure] = []
     with locked(workspace, "export"):
         folder, trained = ensure_model(workspace, model, splits, progress, options.reference)
-        artifacts = _verified_files(folder, formats, splits, options, failures, progress)
+        run = _Run(folder, splits, options, failures, progress)
+        (folder / conversion.LOG_NAME).write_bytes(b"")
+        asked = formats if options.until_pass else ()
+        known = {name: found for name in asked if (found := repair.remembered(_task(run, name))) is not None}
+        artifacts = _verified_files(run, _wanted(run, formats, known))
+        artifacts, searches = _repaired(run, artifacts, known) if options.until_pass else (artifacts, [])
+        advice = _advice(run, artifacts)
         if artifacts:
             with native_output(folder / conversion.LOG_NAME):
                 page = write_page(folder, splits.test.images)
@@ -157,7 +165,9 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         page=page,
         outcome=recorded_in(folder).outcome,
         signature=signature,
-        usable=_usable(artifacts, checks, options.precision),
+        usable=_usable(artifacts, checks, options),
+        attempts=tuple(item for search in searches for item in search.attempts),
+        advice=advice,
     )
 
 
@@ -172,6 +182,8 @@ def trained_model(options: ExportOptions) -> tuple[Path, str]:
     if options.backend != "all" and options.formats != ("c",):
         how = f"Add the format: --format c --backend {options.backend}"
         raise UsageError("--backend chooses kernels of generated C.", how)
+    if options.until_pass and options.precision != Precision.INT8:
+        raise UsageError("--until-pass repairs int8 files.", "Leave out --quantize, or --until-pass.")
     if options.backend not in conversion.BACKENDS:
         raise suggest(options.backend, list(conversion.BACKENDS), "backend")
     source = source_model(options.model, options.workspace, models.names(), SOURCE_SUFFIXES)
@@ -188,51 +200,113 @@ def _formats(options: ExportOptions, workspace: Path, model: str) -> list[str]:
     return conversion.requested(options.formats, path)
 
 
-def _verified_files(
-    folder: Path,
-    formats: Sequence[str],
-    splits: Splits,
-    options: ExportOptions,
-    failures: list[FormatFailure],
-    progress: Progress,
-) -> list[Artifact]:
-    """Make and verify the files of all formats, and append what fails to ``failures``."""
-    known = conversion.CONVERTERS
-    log = folder / conversion.LOG_NAME
-    log.write_bytes(b"")
-    made: list[Artifact] = []
-    ready, judged = [], []
+@dataclass(frozen=True)
+class _Run:
+    """An export of one model. Formats that fail are appended to ``failures``."""
+
+    folder: Path
+    splits: Splits
+    options: ExportOptions
+    failures: list[FormatFailure]
+    progress: Progress
+
+    @property
+    def judging(self) -> Judging:
+        return Judging(self.options.gate, self.options.engine, self.options.threads)
+
+
+# Which file to make, and the data with the images that calibrate it.
+_Wanted = tuple[conversion.ExportConfig, Splits]
+
+
+def _wanted(run: _Run, formats: Sequence[str], known: Mapping[str, Search]) -> list[_Wanted]:
+    """The files of all formats, each with its float export before it, with the repairs that earlier runs found."""
+    found = []
     for name in formats:
-        float_export = (Precision.FLOAT32,) if Precision.FLOAT32 in known[name].precisions else ()
-        configs = [
-            conversion.ExportConfig(name, wanted, options.backend)
-            for wanted in dict.fromkeys((*float_export, options.precision))
-        ]
-        for config in configs:
-            path = folder / conversion.file_name(folder.name, config)
-            before = len(made)
-            with _collected(failures, path, name):
-                made.append(conversion.export(folder, config, splits, progress))
-            if options.build and len(made) > before:
+        float_export = (Precision.FLOAT32,) if Precision.FLOAT32 in conversion.CONVERTERS[name].precisions else ()
+        for precision in dict.fromkeys((*float_export, run.options.precision)):
+            config, splits = conversion.ExportConfig(name, precision, run.options.backend), run.splits
+            chosen = known[name].chosen if precision == Precision.INT8 and name in known else None
+            found.append((config, splits) if chosen is None else repair.changed(config, splits, chosen))
+    return found
+
+
+def _verified_files(run: _Run, wanted: Sequence[_Wanted]) -> list[Artifact]:
+    """Make and verify files, in their order. After a failure of a file, the others of its format are left out."""
+    options, failures, progress = run.options, run.failures, run.progress
+    made: list[Artifact] = []
+    ready, judged, broken = [], [], set()
+    for config, splits in wanted:
+        path = run.folder / conversion.file_name(run.folder.name, config)
+        if config.format in broken:  # its float export failed: the int8 file has nothing to be compared with
+            continue
+        broken.add(config.format)
+        with _collected(failures, path, config.format):
+            made.append(conversion.export(run.folder, config, splits, progress))
+            broken.remove(config.format)
+            if options.build:
                 with _collected(failures, path.with_suffix(".so"), "so"):
                     made.append(conversion.build(made[-1], splits.test))
-            if len(made) == before:  # the float export failed: the int8 file has nothing to be compared with
-                break
-    with native_output(log):
+    margins = ParityOptions(options.gate, options.engine, options.threads)
+    with native_output(run.folder / conversion.LOG_NAME):
         for artifact in made:
             with _collected(failures, Path(artifact.path), artifact.format):
-                _add_selftest(Path(artifact.path), options.threads)
-                _calibrate_confidence(Path(artifact.path), splits, options.threads)
+                add_selftest(Path(artifact.path), options.threads)
+                calibrate_confidence(Path(artifact.path), run.splits, options.threads)
                 ready.append(artifact)
         for artifact in ready:
             with _collected(failures, Path(artifact.path), artifact.format):
-                judged.append(_judge(artifact, splits, options, progress))
+                judged.append(judge_file(artifact, run.splits, margins, progress))
     return judged
 
 
-def _usable(artifacts: Sequence[Artifact], checks: Sequence[Check], precision: Precision) -> str | None:
+def _task(run: _Run, format_: str) -> repair.Task:
+    config = conversion.ExportConfig(format_, Precision.INT8, run.options.backend)
+    return repair.Task(run.folder, config, run.splits, run.judging)
+
+
+def _repaired(run: _Run, artifacts: list[Artifact], known: Mapping[str, Search]) -> tuple[list[Artifact], list[Search]]:
+    """Search a repair of each int8 file that failed, and make and verify the repaired file in its place.
+
+    Args:
+        run: the export. artifacts: verified files. known: outcomes of earlier searches, by format.
+
+    Returns:
+        The files, and the outcomes of all searches.
+    """
+    searches = list(known.values())
+    for artifact in [item for item in artifacts if is_faulty(item, run.options.gate)]:
+        if artifact.format in {"so", *known}:
+            continue
+        task, found = _task(run, artifact.format), None
+        with _collected(run.failures, task.path, artifact.format), native_output(run.folder / conversion.LOG_NAME):
+            found = repair.search(task, run.progress)
+        if found is None:
+            continue
+        repair.remember(task, found)
+        searches.append(found)
+        made = _verified_files(run, [repair.changed(task.config, run.splits, found.chosen)]) if found.chosen else []
+        if made:
+            gone = {artifact.path, str(task.path.with_suffix(".so"))}
+            artifacts = [item for item in artifacts if item.path not in gone] + made
+            if found.chosen == repair.FLOAT16:
+                repair.drop_int8(task)
+    return artifacts, searches
+
+
+def _advice(run: _Run, artifacts: Sequence[Artifact]) -> tuple[Advice, ...]:
+    """Advice on the int8 files that failed; none if there is no such file, or it cannot be measured."""
+    paths = [Path(item.path) for item in artifacts if item.format != "so" and is_faulty(item, run.options.gate)]
+    words = None if run.options.until_pass else repeated_words(run.judging, path_of(run.options.data))
+    with contextlib.suppress(MnistEdgeError), native_output(run.folder / conversion.LOG_NAME):
+        return advise(paths, run.splits, run.judging, words, run.progress) if paths else ()
+    return ()
+
+
+def _usable(artifacts: Sequence[Artifact], checks: Sequence[Check], options: ExportOptions) -> str | None:
     failed = {check.path for check in checks if not check.passed}
-    paths = (item.path for item in artifacts if item.quantization == precision and item.path not in failed)
+    precisions = (options.precision, Precision.FLOAT16) if options.until_pass else (options.precision,)
+    paths = (item.path for item in artifacts if item.quantization in precisions and item.path not in failed)
     return next((path for path in paths if engine_names(Path(path).suffix)), None)
 
 
@@ -243,75 +317,3 @@ def _collected(failures: list[FormatFailure], path: Path, format_: str) -> Itera
         yield
     except MnistEdgeError as error:
         failures.append(FormatFailure(str(path), format_, error))
-
-
-def _add_selftest(path: Path, threads: int) -> None:
-    """Write the golden set of an artifact: what every engine here answers on a few images of the validation split."""
-    manifest = Manifest.load(path.parent)
-    entry, target = manifest.files[path.name], golden_path(path)
-    versions = _engine_versions(path.suffix)
-    key = fingerprint([entry["sha256"], manifest.files[REFERENCE_NAME]["sha256"], versions])
-    if manifest.is_current(target.name, key):
-        return
-    reference = FloatAnswers.from_bytes(read_verified(path.parent / REFERENCE_NAME)[0])
-    names, answers_of = [], []
-    for name in engine_names(path.suffix):
-        with contextlib.suppress(MissingError, RefusedError):
-            answers_of.append(open_session(path, name, threads).predict(reference.golden_images))
-            names.append(name)
-    if not names:
-        return  # `verify` will report this
-    tolerance = PROBABILITY_TOLERANCES[Precision(entry["quantization"])]
-    golden = Golden(
-        reference.golden_images, reference.golden_probabilities, tuple(names), np.stack(answers_of), tolerance
-    )
-    manifest.commit({target.name: (golden.to_bytes(), {"key": key})})
-
-
-def _calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
-    """Enter the temperature of a file, chosen on the validation split, unless its model may have trained on that."""
-    manifest = Manifest.load(path.parent)
-    entry = manifest.files[path.name]
-    recipe = (manifest.files[manifest.source_name].get("made_by") or {}).get("recipe")
-    if "temperature" in entry or recipe is None or recipe.get("refit"):
-        return
-    try:
-        session = open_session(path, "auto", threads)
-    except (MissingError, RefusedError):
-        return  # `verify` will report this
-    validation = splits.validation
-    temperature = choose_temperature(session.predict(validation.images), validation.labels)
-    if temperature is not None:
-        entry["temperature"] = temperature
-        manifest.save()
-
-
-def _judge(artifact: Artifact, splits: Splits, options: ExportOptions, progress: Progress) -> Artifact:
-    """The artifact with its verdict on every engine; the manifest's one if nothing that it depends on has changed."""
-    path = Path(artifact.path)
-    gate, engine = options.gate, options.engine
-    manifest = Manifest.load(path.parent)
-    float_export = file_name(artifact.model, Precision.FLOAT32, path.suffix)
-    key = fingerprint(
-        {
-            "files": [manifest.files.get(name, {}).get("sha256") for name in (path.name, float_export, REFERENCE_NAME)],
-            "test": splits.sha256["test_images"],
-            "gate": asdict(gate),
-            "engines": _engine_versions(path.suffix) if engine == "auto" else engine,
-            "mnist-edge": [__version__, SCHEMA_VERSION],
-        }
-    )
-    stored = stored_verdict(path, manifest.files[path.name])
-    if stored is not None and stored.key == key:
-        return replace(artifact, parity=stored.reports, kernels=stored.kernels)
-    margins = ParityOptions(gate, engine, options.threads)
-    found, compared = verify(ModelFile.open(path), splits.test, splits.sha256["test_images"], margins, progress)
-    manifest.files[path.name]["verdict"] = {
-        "key": key, "gate": asdict(gate), "results": to_json(found), "kernels": to_json(compared),
-    }  # fmt: skip
-    manifest.save()
-    return replace(artifact, parity=tuple(found), kernels=tuple(compared))
-
-
-def _engine_versions(suffix: str) -> dict[str, str | None]:
-    return {name: package_version(ENGINES[name]) for name in engine_names(suffix)}

@@ -72,6 +72,14 @@ def test_the_figures_of_a_run_agree_with_each_other(workspace: Path, tmp_path: P
         assert item["peak_rss_bytes"] > 10_000_000
         assert item["size_bytes"] == Path(item["path"]).stat().st_size
         assert item["delegate"] != "unknown"
+    (worth,) = run.json["int8"]
+    for path, p50_us, precision in (("path", "p50_us", "int8"), ("float_path", "float_p50_us", "float32")):
+        of_one = [item for item in results if precision in item["path"] and item["batch"] == 1]
+        assert (worth[path], worth[p50_us]) == min(
+            ((item["path"], item["p50_us"]) for item in of_one), key=lambda x: x[1]
+        )
+    assert worth["speed"] == pytest.approx(worth["float_p50_us"] / worth["p50_us"])
+    assert worth["accuracy_change_pp"] is not None
     by_engine = {(item["engine"], "int8" in item["path"]): item["delegate"] for item in results}
     assert by_engine["litert", True] == "delegate (XNNPACK)"
     assert run.json["machine"]["before"]["cores"] >= 1

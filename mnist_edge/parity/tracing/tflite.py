@@ -60,7 +60,8 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
     for (at, op), (float_at, _) in zip(int8_ops, float_ops, strict=True):
         float_op = float_graph.operators[float_at]
         result = graph.operators[at].outputs[0]
-        scale, zero_point = _grid(graph.tensors[result])
+        grid = _grid(graph.tensors[result])
+        scale, zero_point = grid or (None, None)
         # Constants, such as weights and shapes, stay in the file. An op may have several inputs that are computed.
         inputs = {
             index: _on_grid(float_values[float_op.inputs[position]], graph.tensors[index])
@@ -74,11 +75,11 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
                 tensor=op.outputs[0],
                 scale=scale,
                 zero_point=zero_point,
-                low=(-128 - zero_point) * scale,
-                high=(127 - zero_point) * scale,
+                low=(-128 - grid[1]) * grid[0] if grid else 0.0,
+                high=(127 - grid[1]) * grid[0] if grid else 0.0,
                 expected=float_values[float_op.outputs[0]],
-                accumulated=dequantize(int8_values[result], scale, zero_point),
-                isolated=dequantize(isolated, scale, zero_point),
+                accumulated=dequantize(int8_values[result], *grid) if grid else int8_values[result],
+                isolated=dequantize(isolated, *grid) if grid else isolated,
             )
         )
     return found
@@ -104,8 +105,10 @@ def _tensors(interpreter: Any, images: NDArray[np.uint8], pixel_scale: float) ->
     return values
 
 
-def _grid(tensor: Any) -> tuple[float, int]:
-    """Scale and zero point."""
+def _grid(tensor: Any) -> tuple[float, int] | None:
+    """Scale and zero point; None for a float tensor, as an op has that was left in float."""
+    if tensor.quantization is None or tensor.quantization.scale is None or not len(tensor.quantization.scale):
+        return None
     return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
 
 
@@ -115,8 +118,8 @@ def _is_constant(root: Any, tensor: Any) -> bool:
 
 
 def _on_grid(real: NDArray[Any], tensor: Any) -> NDArray[Any]:
-    scale, zero_point = _grid(tensor)
-    return quantize(real, scale, zero_point, np.dtype(np.int8))
+    grid = _grid(tensor)
+    return real.astype(np.float32) if grid is None else quantize(real, *grid, np.dtype(np.int8))
 
 
 def _run_alone(root: Any, at: int, inputs: dict[int, NDArray[Any]], open_: Any) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import MissingError, missing_extra
 from mnist_edge.int8.quantize import Port
+from mnist_edge.results import OpTime
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Engine:
         kernels_only: another engine with other kernels: ``verify`` compares the two, ``auto`` never uses it.
         on_demand: the engine runs only if the user names it.
         runs_code: its files are code; they are opened only if a manifest names their hash.
+        op_times: takes a file's bytes and a number of threads, and measures the ops; None if the engine cannot tell.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Engine:
     kernels_only: bool = False
     on_demand: bool = False
     runs_code: bool = False
+    op_times: Callable[[bytes, int], list[OpTime]] | None = None
 
 
 def missing_engine(error: ImportError, what: str, extra: str, newest: int, machines: Sequence[str]) -> MissingError:
