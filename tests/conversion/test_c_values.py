@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mnist_edge.conversion import c as converter
+from mnist_edge.data import Split
 from mnist_edge.errors import ContentError, RefusedError, StageError
 from mnist_edge.formats import METADATA_KEY, c, tflite
 from mnist_edge.int8.quantize import Port
@@ -133,6 +134,19 @@ def test_a_file_that_mnist_edge_made_gives_code_that_takes_pixels() -> None:
     text = converter.from_tflite(content, "ignored")
     assert c.facts_of(text)["contract"] == contract
     assert b"(const uint8_t *image, int8_t *answer" in text
+
+
+def test_the_accuracy_of_code_with_an_int8_input_is_measured_on_pixels_in_its_scale() -> None:
+    net = int8_nets.signed(11, 6, 5, 1, zero_point=-128)
+    net.tensors[0].quantization.scale = np.float32([1 / 255])
+    net.conv(4, (3, 3), (1, 1), int8_nets.SAME)
+    content = int8_nets.ended(net, 4)
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 1)).astype(np.uint8)
+    steps = (images.astype(np.int64) - 128).astype(np.int8)
+    labels = reference.load(content, 1).run(steps).argmax(axis=1)
+    assert len(np.unique(labels)) > 1
+    text = converter.finish(converter.from_tflite(content, "net", backend="c99"), Split(images, labels, np.arange(40)))
+    assert c.facts_of(text)["accuracy"] == {"top1": 1.0, "images": 40}
 
 
 def test_a_damaged_file_and_one_that_is_not_int8_are_refused() -> None:
