@@ -19,6 +19,11 @@ def add_channel(images: NDArray[Any]) -> NDArray[Any]:
     return images[..., np.newaxis] if images.ndim == 3 and images.dtype == np.uint8 else images
 
 
+def fits(shape: tuple[int, ...], images: NDArray[Any]) -> bool:
+    """Whether an input of this shape takes these images or features (n, ...); (h, w) takes grey images (n, h, w, 1)."""
+    return images.shape[1:] == shape or (len(shape) == 2 and images.shape[1:] == (*shape, 1))
+
+
 def one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
     """One-hot encoding of labels (n,), float32 (n, classes)."""
     return np.eye(classes, dtype=np.float32)[labels]

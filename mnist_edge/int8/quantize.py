@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.errors import ContentError
+
 
 @dataclass(frozen=True)
 class Port:
@@ -50,12 +52,25 @@ def probabilities_of(outputs: NDArray[np.float32], step: float | None = None) ->
     Args:
         outputs: probabilities, logits, or a single sigmoid (n, 1): the probability of the second of two classes.
         step: of the grid to which each of them is rounded; None for float outputs.
+
+    Raises:
+        ContentError: a single output is not between 0 and 1, or is NaN.
     """
     if outputs.shape[1] == 1:
+        if not (outputs.min() >= 0 and outputs.max() <= 1):
+            raise no_sigmoid()
         return np.concatenate([1 - outputs, outputs], axis=1), "sigmoid"
     if are_logits(outputs, step):
         return softmax(outputs), "logits"
     return outputs, "probabilities"
+
+
+def no_sigmoid() -> ContentError:
+    """The error for a model whose single output is not the probability of a class."""
+    return ContentError(
+        "The model answers one number that is no probability.",
+        "End it with a sigmoid, or with one output for each of the two classes.",
+    )
 
 
 def are_logits(answers: NDArray[np.float32], step: float | None = None) -> bool:

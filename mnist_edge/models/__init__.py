@@ -26,7 +26,7 @@ __all__ = ["ARCHITECTURES", "build", "load", "names", "outputs", "pixel_scale", 
 
 # By name: a function that takes the shape of an image (height, width, channels) and the number of classes, and returns
 # an untrained Keras model.
-ARCHITECTURES: dict[str, Callable[[tuple[int, int, int], int], Any]] = {"cnn": cnn.build, "dense": dense.build}
+ARCHITECTURES: dict[str, Callable[[tuple[int, ...], int], Any]] = {"cnn": cnn.build, "dense": dense.build}
 
 
 def names() -> list[str]:
@@ -34,7 +34,7 @@ def names() -> list[str]:
     return list(ARCHITECTURES)
 
 
-def build(name: str, image_shape: tuple[int, int, int], classes: int) -> Any:
+def build(name: str, image_shape: tuple[int, ...], classes: int) -> Any:
     """Make an untrained Keras model that takes float32 (n, *image_shape) and returns float32 (n, classes).
 
     Args:
@@ -139,21 +139,19 @@ def pixel_scale(model: Any) -> float:
     return 1.0 if type(first).__name__ == "Rescaling" else 1 / 255
 
 
-def outputs(
-    model: Any, images: NDArray[np.uint8], batch_size: int = 500, scale: float | None = None
-) -> NDArray[np.float32]:
+def outputs(model: Any, images: NDArray[Any], batch_size: int = 500, scale: float | None = None) -> NDArray[np.float32]:
     """Run a Keras model.
 
     Args:
         model: a Keras model.
-        images: uint8 (n, h, w, c).
+        images: uint8 (n, h, w, c); or features, float32 (n, ...), which are not scaled.
         batch_size: number of images in one call of the model.
         scale: the factor between a pixel and the model's input; None for `pixel_scale`.
 
     Returns:
         The model's output, float32 (n, classes): probabilities, or logits if the model does not end with a softmax.
     """
-    factor = np.float32(pixel_scale(model) if scale is None else scale)
+    factor = np.float32(pixel_scale(model) if scale is None else scale) if images.dtype == np.uint8 else np.float32(1)
     shape = tuple(model.inputs[0].shape)[1:]
     parts = [
         np.asarray(model.predict_on_batch(images[at : at + batch_size].reshape(-1, *shape) * factor), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def build(image_shape: tuple[int, int, int], classes: int) -> Any:
+def build(image_shape: tuple[int, ...], classes: int) -> Any:
     """Two blocks of a 3 x 3 convolution and 2 x 2 max pooling, a dense layer of 128 with ReLU, and a softmax layer."""
     import keras
     from keras import layers

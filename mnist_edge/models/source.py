@@ -63,8 +63,10 @@ def of_onnx(model: Any) -> SourceModel:
     shapes = [onnx_model.shape_of(value) for value in (model.graph.input[0], model.graph.output[0])]
     scale = onnx_model.pixel_scale(model)
 
-    def outputs(images: NDArray[np.uint8], factor: float | None = None) -> NDArray[np.float32]:
+    def outputs(images: NDArray[Any], factor: float | None = None) -> NDArray[np.float32]:
         inputs = images.reshape(-1, *shapes[0][1:]).astype(np.float32)
-        return onnx_model.answers_of(model, inputs * np.float32(scale if factor is None else factor))
+        if images.dtype == np.uint8:
+            inputs = inputs * np.float32(scale if factor is None else factor)
+        return onnx_model.answers_of(model, inputs)
 
     return SourceModel(onnx_model.serialized(model), shapes[0][1:], shapes[1][1], scale, outputs)

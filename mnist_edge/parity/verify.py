@@ -15,7 +15,7 @@ from mnist_edge.data import Split, image_digests
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import MissingError, RefusedError, UsageError
 from mnist_edge.formats.float_answers import FloatAnswers
-from mnist_edge.int8.quantize import are_logits, softmax
+from mnist_edge.int8.quantize import are_logits, no_sigmoid, softmax
 from mnist_edge.parity import statistics
 from mnist_edge.parity.answers import NO_ANSWER, answers
 from mnist_edge.parity.changes import confusion
@@ -149,8 +149,14 @@ def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no
 
 
 def as_probabilities(session: Session, found: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The answers of a session; if its file has no contract and they are logits, their softmax."""
+    """The answers of a session; if its file has no contract and they are logits, their softmax.
+
+    Raises:
+        ContentError: the file has no contract, and its single output is no probability.
+    """
     is_foreign = session.contract.quantization == UNKNOWN
+    if is_foreign and session.contract.output == "sigmoid" and not found.min() >= 0:  # a session returns 1 - x and x
+        raise no_sigmoid()
     return softmax(found) if is_foreign and are_logits(found, session.output_step) else found
 
 

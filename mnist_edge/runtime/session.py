@@ -74,6 +74,8 @@ class Session:
                 "It must take one array and return one row of values.",
             )
         self.image_shape = shape[:2] if shape[2:] == (1,) else shape
+        grey = {(*shape, 1)} if len(shape) == 2 else set()
+        self._shapes = {self.image_shape, shape, *grey}  # of one image, as `predict` takes it
         self.output_step = program.output.scale
         self.contract = _contract(program, path.stem)
         is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in CHANNELS)
@@ -115,7 +117,7 @@ class Session:
         """
         if images.shape in self._one_image and images.dtype == _UINT8:  # a shortcut, because the checks below take time
             return self._one(images) if self._one else self._infer(self._program, images)
-        if images.dtype not in self._dtypes or images.shape[1:] not in (self.image_shape, self._program.input.shape):
+        if images.dtype not in self._dtypes or images.shape[1:] not in self._shapes:
             sizes = ", ".join(map(str, self.image_shape))
             raise ImageShapeError(
                 f"Images are {images.dtype} {images.shape}; {self.path.name} takes {self._dtypes[0]} (n, {sizes}).",

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from mnist_edge import models
-from mnist_edge.data import Split, one_hot
+from mnist_edge.data import Split, fits, one_hot
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import StageError, missing_extra
+from mnist_edge.errors import ContentError, StageError, missing_extra
 from mnist_edge.models.backend import import_keras, import_tensorflow
+from mnist_edge.store.workspace import KERAS_SUFFIXES
 from mnist_edge.training import folding
 from mnist_edge.training.batches import Targets, batches, steps_of
 from mnist_edge.training.checkpoint import Checkpoint, Record
@@ -70,18 +71,23 @@ def fit(
 
     Raises:
         UsageError: there is no such model.
+        ContentError: the model in a file has another input or other classes than the data.
         StageError: the loss became NaN, or a file could not be written.
         MissingError: TensorFlow is not installed.
     """
     tf, keras = import_tensorflow(), import_keras()
     recipe, start = config.recipe, Path(config.model)
     keras.utils.set_random_seed(config.seed)
-    if start.suffix == ".keras":
-        model = models.load(start)
-    else:
-        height, width = train.images.shape[1:3]
-        model = models.build(config.model, (height, width, 1), classes)
-    needs_folding = start.suffix != ".keras" and folding.is_plain_chain(model)
+    is_file = start.suffix in KERAS_SUFFIXES
+    model = models.load(start) if is_file else models.build(config.model, train.images.shape[1:], classes)
+    taken, answered = tuple(model.inputs[0].shape)[1:], int(model.outputs[0].shape[1])
+    if not fits(taken, train.images) or answered != classes:
+        raise ContentError(
+            f"The model takes {taken} and answers {answered} classes, the data are {train.images.shape[1:]} with "
+            f"{classes}.",
+            "Name the model's own data set with --data.",
+        )
+    needs_folding = not is_file and folding.is_plain_chain(model)
     trainable = model
     if needs_folding:
         trainable = folding.trainable_model(model, batch_norm=recipe.batch_norm, precision=precision_of(recipe))

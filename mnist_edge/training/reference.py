@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_edge.data import Splits
+from mnist_edge.data import Splits, fits
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
@@ -32,8 +32,7 @@ def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None =
     expected = (splits.image_shape, len(splits.class_names))
     taken = model.image_shape
     classes = 2 if model.classes == 1 else model.classes  # a single sigmoid
-    shape = (*taken, 1) if len(taken) == 2 else taken
-    if (shape, classes) != expected:
+    if not fits(taken, splits.test.images) or classes != expected[1]:
         raise ContentError(
             f"The model takes {taken} and answers {classes} classes, the data are {expected[0]} with {expected[1]}.",
             "Name the model's own data set with --data.",
@@ -41,11 +40,6 @@ def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None =
     answers = model.outputs(splits.test.images, pixel_scale)
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
-    if model.classes == 1 and not 0 <= answers.min() <= answers.max() <= 1:
-        raise ContentError(
-            "The model answers one number that is no probability.",
-            "End it with a sigmoid, or Dense(2, activation='softmax').",
-        )
     probabilities, kind = probabilities_of(answers, model.output_step)
     if kind == "logits" and answers.min() >= 0 and answers.max() <= 1:
         raise ContentError(

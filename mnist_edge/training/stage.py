@@ -14,6 +14,7 @@ from mnist_edge.models.source import of_keras
 from mnist_edge.results import TrainResult
 from mnist_edge.store.files import read_bytes
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
+from mnist_edge.store.workspace import KERAS_SUFFIXES
 from mnist_edge.training.budget import within_budget
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import FitOptions, fit, precision_of
@@ -130,8 +131,8 @@ def facts_of(config: TrainConfig, splits: Splits) -> dict[str, Any]:
     """Everything that a trained model depends on, as JSON values; its fingerprint decides whether to train again."""
     start, teacher = Path(config.model), _teacher_config(config)
     return {
-        "model": config.model if start.suffix != ".keras" else start.name,
-        "start": sha256_of(read_bytes(start)) if start.suffix == ".keras" else None,
+        "model": config.model if start.suffix not in KERAS_SUFFIXES else start.name,
+        "start": sha256_of(read_bytes(start)) if start.suffix in KERAS_SUFFIXES else None,
         "recipe": asdict(config.recipe) | ({"epochs": None} if config.time_budget else {}),
         "teacher": fingerprint(facts_of(teacher, splits)) if teacher else None,
         "time_budget": config.time_budget,

@@ -11,6 +11,8 @@ from mnist_edge.data.catalog import TEST_ROLES
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.data.load import ENVIRONMENT_VARIABLE
 from mnist_edge.data.splits import CALIBRATION_IMAGES
+from mnist_edge.errors import UsageError
+from mnist_edge.formats.model_structure import FEATURES
 
 # A folder of IDX files or an .npz file; None for MNIST (or what MNIST_EDGE_DATA names); or data already in memory.
 DataSource = Path | Splits | None
@@ -25,13 +27,20 @@ def load_splits(
     """All splits of a data set. Calibration images are drawn only from data that are named by a path.
 
     Raises:
+        UsageError: the data are features, which are no pixels: models are trained and exported for images.
         MnistEdgeError: what `mnist_edge.data.load` raises.
     """
     if isinstance(source, Splits):
         return source
-    return data.load(
+    splits = data.load(
         source, calibration_images=calibration_images, calibration_seed=calibration_seed, progress=progress
     )
+    if splits.preprocessor == FEATURES:
+        raise UsageError(
+            f"The images in {source} are {splits.test.images.dtype} {splits.test.images.shape}, not uint8 pixels.",
+            "Save pixels from 0 to 255: x_train = (255 * x_train).astype('uint8').",
+        )
+    return splits
 
 
 def load_test(source: DataSource, progress: Progress = no_progress) -> tuple[Split, dict[str, str]]:

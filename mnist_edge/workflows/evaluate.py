@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import parity
-from mnist_edge.data import Split
+from mnist_edge.data import Split, fits
 from mnist_edge.data.catalog import BY_TEST_LABELS
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import ImageShapeError
@@ -87,7 +87,7 @@ def _evaluate_keras(path: Path, test: Split) -> Evaluation:
 
     model = models.load(path)
     taken = tuple(model.inputs[0].shape[1:])
-    if taken not in (test.images.shape[1:], test.images.shape[1:3]) or (len(taken) == 2 and test.images.shape[3] != 1):
+    if not fits(taken, test.images):
         raise ImageShapeError(
             f"{path} takes {taken}, the test images are {test.images.shape[1:]}.",
             "Name the model's own data set with --data.",

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import formats
-from mnist_edge.data import Split
-from mnist_edge.errors import ContentError, ImageShapeError
+from mnist_edge.data import Split, fits
+from mnist_edge.errors import ContentError, ImageShapeError, UsageError
 from mnist_edge.formats import npz
 from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.int8.quantize import probabilities_of
@@ -20,6 +20,8 @@ from mnist_edge.runtime.session import answers_to, default_pixel_scale
 from mnist_edge.store.files import read_bytes
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import SOURCE_SUFFIXES
+
+SLACK = 0.1  # of the sum of probabilities: an int8 file rounds each to a step
 
 
 def float_answers(
@@ -48,12 +50,21 @@ def float_answers(
             found = None
         if found is None or _is_reference(path):
             return path
-        if found.dtype.kind != "f" or found.ndim != 2 or len(found) != len(test) or not np.isfinite(found).all():
+        if found.dtype.kind != "f" or found.ndim != 2 or len(found) != len(test):
             raise ContentError(
                 f"{path} has probabilities {found.dtype} {found.shape} for {len(test):,} test images.",
-                "It must have finite floats, one row for each test image and one column for each class.",
+                "It must have floats, one row for each test image and one column for each class.",
             )
         probabilities = found.astype(np.float32)
+    if (
+        not np.isfinite(probabilities).all()
+        or probabilities.min() < 0
+        or np.abs(probabilities.sum(1) - 1).max() > SLACK
+    ):
+        raise ContentError(
+            f"The float answers of {path} are no probabilities: they are not finite, or do not sum to 1 in each row.",
+            "Apply softmax to logits. A model that answers with NaN is to be trained again.",
+        )
     images = test.images[:IMAGES]
     return FloatAnswers(probabilities, test_sha256, images, np.ascontiguousarray(probabilities[:IMAGES]))
 
@@ -84,12 +95,14 @@ def _of_model(path: Path, test: Split, trust: bool, pixel_scale: float | None) -
 
     model = open_source(path)
     taken = model.image_shape
-    if ((*taken, 1) if len(taken) == 2 else taken) != test.images.shape[1:]:
+    if test.images.dtype == np.int8:
+        raise UsageError(
+            f"The data are on the grid of a quantized file, and the float model {path} takes real values.",
+            "Name an .npz file of float32 features, or the answers of the float model: an .npz with probabilities.",
+        )
+    if not fits(taken, test.images):
         raise ImageShapeError(
             f"{path} takes {taken}, the test images are {test.images.shape[1:]}.",
             "Name the model's own data set with --data.",
         )
-    answers = model.outputs(test.images, pixel_scale)
-    if not np.isfinite(answers).all():
-        raise ContentError(f"The float model {path} answers with NaN or infinity.", "Train it again.")
-    return probabilities_of(answers)[0]
+    return probabilities_of(model.outputs(test.images, pixel_scale))[0]
