@@ -88,9 +88,9 @@ def command(
         raise suggest(quantize, list(QUANTIZE_VALUES), "quantization")
     chosen = export.ExportOptions(
         model=model, formats=(format_,), precision=QUANTIZE_VALUES[quantize], reference=reference,
-        calibration_images=calibration_images,
-        calibration_seed=calibration_seed, max_flash=max_flash, max_ram=max_ram, backend=backend, build=build,
-        sign=sign, workspace=workspace, engine=engine, threads=threads, data=data, until_pass=until_pass,
+        calibration_images=calibration_images, calibration_seed=calibration_seed,
+        max_flash=max_flash, max_ram=max_ram, backend=backend, build=build, sign=sign, workspace=workspace,
+        engine=engine, threads=threads, data=data, until_pass=until_pass,
         gate=export.Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance),
     )  # fmt: skip
     with output.progress() as progress:
@@ -104,11 +104,8 @@ def command(
         )
     failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in result.failures]
     files = _file_lines(result.artifacts, result.failures)
-    for advice in result.advice:
-        for sentence in advice.sentences:
-            output.note(sentence)
-        if advice.command is not None:
-            output.note(f"To try repairs: {with_program(advice.command)}")
+    for sentence in _advice(result):
+        output.note(sentence)
     if result.page is None:
         return output.result({"artifacts": [], "failures": failed}, *(files if failed[1:] else []), error=result.error)
     payload = {
@@ -116,15 +113,19 @@ def command(
         "signature": str(result.signature) if result.signature else None, "attempts": result.attempts,
         "advice": result.advice or None,
     }  # fmt: skip
-    shown = (
-        *attempt_tables(result.attempts),
-        verdict_table(result.checks),
-        *verdict_lines(result.checks),
-        *_summary(result, result.page),
-    )
-    code = output.result(payload, *files, "", *shown, error=result.error)
+    shown = (verdict_table(result.checks), *verdict_lines(result.checks), *_summary(result, result.page))
+    code = output.result(payload, *files, "", *attempt_tables(result.attempts), *shown, error=result.error)
     output.next(*_next_commands(result.usable, options.of_data(data)), *opening(result.page))
     return code
+
+
+def _advice(result: ExportResult) -> list[str]:
+    """For each file that failed: sentences about the likely cause, and the command that tries repairs."""
+    sentences: list[str] = []
+    for advice in result.advice:
+        sentences += advice.sentences
+        sentences += [] if advice.command is None else [f"To try repairs: {with_program(advice.command)}"]
+    return sentences
 
 
 def _file_lines(artifacts: Sequence[Any], failures: Sequence[Any]) -> list[Any]:

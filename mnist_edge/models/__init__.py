@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError, UsageError, printable, suggest
-from mnist_edge.formats.model_structure import CHANNELS
 from mnist_edge.models import cnn, dense
 from mnist_edge.models.backend import import_keras
 from mnist_edge.store.manifest import KERAS_NAME
@@ -104,15 +103,15 @@ def saved(model: Any) -> bytes:
 
 
 def require_classifier(model: Any, path: Path) -> None:
-    """Check that a model is a classifier of grey or colour images.
+    """Check that a model is a classifier of images or features.
 
     Args:
         model: a Keras model.
         path: of its file, for the message.
 
     Raises:
-        ContentError: the model is not built, or does not take one input (n, h, w), (n, h, w, 1) or (n, h, w, 3) and
-            return one output (n, classes).
+        ContentError: the model is not built, or does not take one input of two to four dimensions, such as
+            (n, h, w, 3), and return one output (n, classes).
     """
     remedy = "It must take one input (n, h, w, 1) or (n, h, w, 3) and return one output (n, classes)."
     # Keras objects have no static types, and a file may contain a layer that is not a model.
@@ -120,14 +119,10 @@ def require_classifier(model: Any, path: Path) -> None:
         raise ContentError(f"{path} has no layers, or is not built.", f"{remedy} Begin it with keras.Input((h, w, 1)).")
     shapes = [tuple(tensor.shape) for tensor in (*model.inputs, *model.outputs)]
     one_each = len(model.inputs) == len(model.outputs) == 1
-    if not one_each or len(shapes[0]) not in (3, 4) or None in shapes[0][1:] or len(shapes[1]) != 2:
+    if not one_each or len(shapes[0]) not in (2, 3, 4) or None in shapes[0][1:] or len(shapes[1]) != 2:
         raise ContentError(f"{path} takes and returns {shapes}, which is no image classifier.", remedy)
     if model.inputs[0].dtype == "string":
         raise ContentError(f"{path} takes strings, which is no image classifier.", remedy)
-    if len(shapes[0]) == 4 and shapes[0][-1] not in CHANNELS:
-        raise ContentError(
-            f"{path} takes {shapes[0][-1]} channels.", "One channel (grey) or three (red, green, blue) are supported."
-        )
 
 
 def pixel_scale(model: Any) -> float:

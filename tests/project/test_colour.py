@@ -94,3 +94,21 @@ def test_evaluate_counts_as_many_right_answers_as_the_verdict(
     run = cli("evaluate", *files, "--data", pictures, "--json")
     assert run.code == 0, run.err
     assert min(item["accuracy"] for item in run.json["results"]) > 0.9
+
+
+@pytest.mark.slow
+def test_a_built_in_net_is_trained_on_colour_pictures(pictures: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+    options = ["--model", "dense", "--recipe", "tutorial", "--epochs", 2, "--data", pictures, "-o", tmp_path]
+    run = cli("train", *options, "--json")
+    assert run.code == 0, run.err
+    run = cli("evaluate", tmp_path / "dense" / "model.keras", "--data", pictures, "--json")
+    assert run.json["results"][0]["n"] == 80
+
+
+@pytest.mark.slow
+def test_a_model_of_other_pictures_is_refused_before_it_is_trained(
+    exported: Path, slice_npz: Path, tmp_path: Path, cli: Callable[..., Run]
+) -> None:
+    run = cli("train", "--model", exported / "model.keras", "--data", slice_npz, "-o", tmp_path)
+    assert run.code == 4
+    assert "The model takes (12, 10, 3) and answers 1 classes, the data are (28, 28, 1) with 10." in run.err

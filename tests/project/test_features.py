@@ -47,6 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         warnings.simplefilter("ignore")  # TensorFlow warns of statistics that this kind of conversion does not use
         content = converter.convert()
     (folder / "net.tflite").write_bytes(content)
+    model.save(folder / "net.keras")
     np.savez(folder / "data.npz", x_train=values[:400], y_train=labels[:400], x_test=values[400:], y_test=labels[400:])
     np.savez(folder / "answers.npz", probabilities=model.predict_on_batch(values[400:]))
     return folder
@@ -56,7 +57,7 @@ def test_real_values_and_the_files_own_integers_give_the_same_answers(files: Pat
     session = runtime.open_session(files / "net.tflite")
     values = np.load(files / "data.npz")["x_test"]
     answers = session.predict(values)
-    assert np.abs(answers - np.load(files / "answers.npz")["probabilities"]).max() < 0.05
+    assert np.abs(answers - np.load(files / "answers.npz")["probabilities"]).max() < 0.1
     from ai_edge_litert.interpreter import Interpreter
 
     scale, zero_point = Interpreter(str(files / "net.tflite")).get_input_details()[0]["quantization"]
@@ -88,3 +89,32 @@ def test_pictures_are_refused_with_the_command_that_works(files: Path, tmp_path:
     assert_two_lines(run, 2)
     assert "takes features of the shape (7, 5, 2), no pictures" in run.err
     assert f"mnist-edge evaluate {files / 'net.tflite'} --data FILE.npz" in run.err
+
+
+def test_a_float_model_gets_the_real_values_of_its_features(files: Path, cli: Callable[..., Run]) -> None:
+    model, arrays = files / "net.keras", files / "data.npz"
+    run = cli("evaluate", model, "--data", arrays, "--json")
+    assert run.code == 0, run.err
+    labels = np.load(arrays)["y_test"]
+    right = np.load(files / "answers.npz")["probabilities"].argmax(axis=1) == labels
+    assert run.json["results"][0]["correct"] == right.sum()
+    by_answers, by_model = (
+        cli("verify", files / "net.tflite", "--data", arrays, "--reference", reference, "--json").json["results"][0]
+        for reference in (files / "answers.npz", model)
+    )
+    assert by_model["reference_accuracy"] == by_answers["reference_accuracy"]
+    assert by_model["flips"] == by_answers["flips"]
+
+
+def test_export_refuses_features_with_the_way_to_pixels(files: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+    run = cli("export", "--model", files / "net.keras", "--data", files / "data.npz", "-o", tmp_path)
+    assert_two_lines(run, 2)
+    assert "are float32 (400, 7, 5, 2), not uint8 pixels" in run.err
+
+
+def test_logits_are_no_float_answers(files: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
+    probabilities = np.load(files / "answers.npz")["probabilities"]
+    np.savez(tmp_path / "logits.npz", probabilities=np.log(probabilities + 1e-6))
+    run = cli("verify", files / "net.tflite", "--data", files / "data.npz", "--reference", tmp_path / "logits.npz")
+    assert_two_lines(run, 4)
+    assert "are no probabilities" in run.err

@@ -57,14 +57,14 @@ def test_a_keras_file_with_strides_and_batch_norm_is_trained_exported_verified_a
     assert run.json["predictions"][0]["label"] == 2
 
 
-def test_a_model_with_logits_and_a_rescaling_layer_gives_probabilities_in_every_format(
+def test_a_model_with_logits_rescaling_and_no_channels_gives_probabilities_in_every_format(
     tmp_path: Path, slice_npz: Path, cli: Callable[..., Run]
 ) -> None:
     from mnist_edge.models.backend import import_keras
 
     keras = import_keras()
     layers = keras.layers
-    model = keras.Sequential([keras.Input((28, 28, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(10)])
+    model = keras.Sequential([keras.Input((28, 28)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(10)])
     model.save(tmp_path / "logits.keras")
     arguments = ["--model", tmp_path / "logits.keras", "-o", tmp_path / "out", "--data", slice_npz]
     assert cli("train", *arguments, "--recipe", "tutorial", "--epochs", 3).code == 0
