@@ -15,10 +15,13 @@ from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
+from mnist_edge.parity import Gate
 from mnist_edge.runtime import open_session
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.workflows.advice import advise
 from mnist_edge.workflows.export import ExportOptions, export
+from mnist_edge.workflows.held_out import Judging
 from mnist_edge.workflows.verify import VerifyOptions, verify
 from tests.conftest import ROOT
 
@@ -80,6 +83,9 @@ def test_a_tflite_file_becomes_c_that_is_compared_with_it_or_with_its_float_mode
     expected = open_session(DENSE, "litert").predict(splits.test.images)
     stored = FloatAnswers.from_bytes((tmp_path / "w" / "given" / REFERENCE_NAME).read_bytes())
     assert np.abs(stored.probabilities - expected).max() < 0.01
+    # No repair is suggested: the int8 file was made elsewhere.
+    (advice,) = advise([Path(artifact.path)], splits, Judging(Gate(), "native"), [])
+    assert advice.command is None
     # With a float model the verdict is about that model's answers.
     training.adopt(Path(given), splits, tmp_path / "w" / "given", PYTORCH)
     stored = FloatAnswers.from_bytes((tmp_path / "w" / "given" / REFERENCE_NAME).read_bytes())
