@@ -46,7 +46,8 @@ class Repair:
     """A change of an int8 export.
 
     Attributes:
-        name: shown to the user. formats: that it applies to.
+        name: shown to the user; `distinct` replaces ``{images}`` by the number of calibration images that there are.
+        formats: that it applies to.
         images, seed: number of activation-calibration images, with as many of each class as there are, and their draw.
         quantizer: choices of the conversion. precision: of the file.
     """
@@ -61,8 +62,8 @@ class Repair:
 
 # Every change that keeps the whole file in int8, the cheapest first.
 WHOLE = (
-    Repair("2,048 calibration images, all classes", ALL, MORE, 1),
-    Repair("512 other calibration images, all classes", ALL, SAME, 2),
+    Repair("{images} calibration images, all classes", ALL, MORE, 1),
+    Repair("{images} other calibration images, all classes", ALL, SAME, 2),
     Repair("ranges without the extreme 0.01 %", ("tflite", "c"), SAME, 1, Quantizer("percentile")),
     Repair("percentile ranges", ("onnx",), SAME, 1, Quantizer("percentile")),
     Repair("entropy ranges", ("onnx",), SAME, 1, Quantizer("entropy")),
@@ -126,6 +127,25 @@ def balanced(splits: Splits, images: int, seed: int) -> Splits:
     return replace(splits, calibration=calibration, calibration_seed=seed)
 
 
+def distinct(repairs: Sequence[Repair], splits: Splits) -> list[Repair]:
+    """The repairs with the numbers of images in their names, without those that calibrate as an earlier file was.
+
+    Few data may not have as many images as a repair asks for, and then another draw may be of the same images.
+
+    Args:
+        repairs: in their order. splits: the data, with the calibration images of the file that failed.
+    """
+    tried = {(conversion.USUAL, tuple(np.sort(splits.calibration.indices)))}
+    found = []
+    for repair in repairs:
+        indices = balanced(splits, repair.images, repair.seed).calibration.indices
+        calibration = (repair.quantizer, tuple(np.sort(indices)))
+        if calibration not in tried:
+            tried.add(calibration)
+            found.append(replace(repair, name=repair.name.replace("{images}", f"{len(indices):,}")))
+    return found
+
+
 def search(task: Task, progress: Progress = no_progress) -> Search:
     """Try repairs until one passes on held-out images. The model's folder does not change.
 
@@ -139,7 +159,7 @@ def search(task: Task, progress: Progress = no_progress) -> Search:
     """
     held = held_out(task.folder, task.splits)
     attempts = [_judged(task.path, "as exported", task, held)]
-    repairs = [item for item in WHOLE if task.config.format in item.formats]
+    repairs = distinct([item for item in WHOLE if task.config.format in item.formats], task.splits)
     repairs += [item for item in _mixed(task, held) if task.config.format in item.formats]
     repairs += [FLOAT16] if task.config.format in FLOAT16.formats else []
     if Manifest.load(task.folder).source_name.endswith(".tflite"):

@@ -22,6 +22,8 @@ from tests.support.damaged import most_used, one, rescale, trained
 # Few images cannot show small losses. Int8 files of the damaged net lose far more than this.
 GATE = Gate(2, 0.95, 20, 0.05, 0.2)
 
+WHOLE = repair.WHOLE
+
 
 @pytest.fixture(scope="module")
 def source(slice_npz: Path) -> data.Splits:
@@ -77,7 +79,7 @@ def test_a_damaged_net_gets_advice_and_a_repair_that_is_not_searched_again(
     assert green.outcome == Outcome.PASSED
     assert green.advice == ()
     what = [item.what for item in green.attempts]
-    assert what == ["as exported", "2,048 calibration images, all classes", "equalized channels"]
+    assert what == ["as exported", "64 calibration images, all classes", "equalized channels"]
     assert [item.passed for item in green.attempts] == [False, False, True]
     last = green.attempts[-1]
     assert last.n == len(held_out(tmp_path / "damaged", source).labels)
@@ -132,6 +134,20 @@ def test_a_draw_has_as_many_images_of_each_class_and_none_that_judges(source: da
     assert not set(rows) & set(held_rows(source))
     other = repair.balanced(source, 200, 2).calibration
     assert set(other.indices) != set(drawn.indices)
+
+
+def test_a_repair_is_named_after_the_images_that_there_are_and_draws_the_same_ones_once() -> None:
+    images, labels = np.zeros((1000, 1, 1, 1), np.uint8), np.arange(1000) % 10
+    train = data.Split(images, labels, np.arange(1000))
+    few = data.Splits(
+        "few", train, data.Split(images[:0], labels[:0], train.indices[:0]), train, train, (), "resize", {}, 0, 0
+    )  # fmt: skip
+    first, other, wide = WHOLE[0], WHOLE[1], WHOLE[2]
+    # Of 1,000 images, 500 judge repairs, and 500 are left for both draws.
+    found = repair.distinct([first, other, wide], few)
+    assert [item.name for item in found] == ["500 calibration images, all classes", wide.name]
+    repaired = repair.balanced(few, 2048, 1)
+    assert repair.distinct([first, other], repaired) == []
 
 
 def test_a_layer_in_float_takes_those_to_the_next_weights_with_it() -> None:
