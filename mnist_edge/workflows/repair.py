@@ -1,7 +1,9 @@
 """The search for an int8 file that passes: ``export --until-pass``.
 
 Changes of the conversion are tried in an order of cost: those that cost nothing on the device first, then layers in
-float, then the whole file in float16. Each is judged on held-out images; the test images choose nothing.
+float, then the whole file in float16. Each is judged on held-out images. The test images choose nothing: they start the
+search, if the exported file fails on them, and judge the chosen file. If the exported file passes on the held-out
+images, there is no fault to repair, and another file would only be a second try on the same test images.
 """
 
 from __future__ import annotations
@@ -74,7 +76,10 @@ FLOAT16 = Repair("float16", FILES, SAME, 1, precision=Precision.FLOAT16)
 
 @dataclass(frozen=True)
 class Search:
-    """What was tried for one format, and the first change that passed; None if none did."""
+    """What was tried for one format, and the first change that passed; None if none did, or none was needed.
+
+    The first attempt is the file as exported. If it passed, there is no other.
+    """
 
     attempts: tuple[Attempt, ...]
     chosen: Repair | None
@@ -149,6 +154,8 @@ def distinct(repairs: Sequence[Repair], splits: Splits) -> list[Repair]:
 def search(task: Task, progress: Progress = no_progress) -> Search:
     """Try repairs until one passes on held-out images. The model's folder does not change.
 
+    None is tried if the file as exported passes on these images.
+
     The outcome is not searched again for the same inputs: `remember` stores it.
 
     Args:
@@ -159,6 +166,8 @@ def search(task: Task, progress: Progress = no_progress) -> Search:
     """
     held = held_out(task.folder, task.splits)
     attempts = [_judged(task.path, "as exported", task, held)]
+    if attempts[0].passed:
+        return Search(tuple(attempts), None)
     repairs = distinct([item for item in WHOLE if task.config.format in item.formats], task.splits)
     repairs += [item for item in _mixed(task, held) if task.config.format in item.formats]
     repairs += [FLOAT16] if task.config.format in FLOAT16.formats else []

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from mnist_edge import data
+from mnist_edge.cli.verdict import attempt_tables
+from mnist_edge.conversion import ExportConfig
 from mnist_edge.errors import UsageError
 from mnist_edge.parity import Gate
+from mnist_edge.results.repair import Attempt
 from mnist_edge.results.verdicts import Outcome
 from mnist_edge.store.manifest import KERAS_NAME, Manifest
 from mnist_edge.workflows import repair
 from mnist_edge.workflows.export import ExportOptions, ExportResult, export
-from mnist_edge.workflows.held_out import held_out, held_rows
+from mnist_edge.workflows.held_out import Judging, held_out, held_rows
 from tests.support.damaged import most_used, one, rescale, trained
 
 # Few images cannot show small losses. Int8 files of the damaged net lose far more than this.
@@ -136,12 +139,30 @@ def test_a_draw_has_as_many_images_of_each_class_and_none_that_judges(source: da
     assert set(other.indices) != set(drawn.indices)
 
 
-def test_a_repair_is_named_after_the_images_that_there_are_and_draws_the_same_ones_once() -> None:
+def few_data() -> data.Splits:
+    """1,000 images, of which none is for validation."""
     images, labels = np.zeros((1000, 1, 1, 1), np.uint8), np.arange(1000) % 10
     train = data.Split(images, labels, np.arange(1000))
-    few = data.Splits(
+    return data.Splits(
         "few", train, data.Split(images[:0], labels[:0], train.indices[:0]), train, train, (), "resize", {}, 0, 0
     )  # fmt: skip
+
+
+def test_a_file_that_passes_on_the_held_out_images_is_not_repaired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = Attempt("onnx", "as exported", True, "passed", "", 1, 5000, 0.98, 0.98, 0.1, 0.1, 10.0, "onnxruntime")
+    monkeypatch.setattr(repair, "held_out", lambda *_: None)
+    monkeypatch.setattr(repair, "_judged", lambda *_: passed)
+    task = repair.Task(tmp_path, ExportConfig("onnx"), few_data(), Judging(GATE))
+    assert repair.search(task) == repair.Search((passed,), None)
+    no_fault = "The validation images show no fault, so no repair was tried."
+    assert no_fault in attempt_tables([passed])
+    assert no_fault not in attempt_tables([replace(passed, passed=False), passed])
+
+
+def test_a_repair_is_named_after_the_images_that_there_are_and_draws_the_same_ones_once() -> None:
+    few = few_data()
     first, other, wide = WHOLE[0], WHOLE[1], WHOLE[2]
     # Of 1,000 images, 500 judge repairs, and 500 are left for both draws.
     found = repair.distinct([first, other, wide], few)
