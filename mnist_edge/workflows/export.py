@@ -289,8 +289,8 @@ def _repaired(run: _Run, artifacts: list[Artifact], known: Mapping[str, Search])
         if made:
             gone = {artifact.path, str(task.path.with_suffix(".so"))}
             artifacts = [item for item in artifacts if item.path not in gone] + made
-            if found.chosen == repair.FLOAT16:
-                repair.drop_int8(task)
+    for artifact in [item for item in artifacts if item.quantization == Precision.FLOAT16]:
+        repair.drop_int8(_task(run, artifact.format))
     return artifacts, searches
 
 

@@ -281,7 +281,11 @@ def drop_int8(task: Task) -> None:
     """Remove the int8 file that failed, and what belongs to it, once the float16 file takes its place."""
     manifest = Manifest.load(task.folder)
     name = file_name(task.folder.name, Precision.INT8, task.path.suffix)
-    for other in [item for item in manifest.files if item == name or item.startswith(f"{name}.")]:
+    gone = [item for item in manifest.files if item == name or item.startswith(f"{name}.")]
+    if not gone:
+        return
+    for other in gone:
         del manifest.files[other]
+    manifest.save()  # first: no entry may be without its file
+    for other in gone:
         (task.folder / other).unlink(missing_ok=True)
-    manifest.save()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,7 +127,17 @@ def test_if_no_int8_file_passes_layers_stay_in_float_and_then_the_whole_file(
     assert [item.what for item in whole.attempts] == ["as exported", "float16"]
     assert ran(whole) == [("float32", False), ("float16", True)]
     assert not (tmp_path / "damaged" / "damaged-int8.onnx").exists()
-    assert ran(export(options)) == [("float32", False), ("float16", False)]
+    # The int8 file that a run without the option makes is removed again.
+    folder = tmp_path / "damaged"
+    shutil.copy(folder / "damaged-float16.onnx", folder / "damaged-int8.onnx")
+    manifest = Manifest.load(folder)
+    manifest.files["damaged-int8.onnx"] = {**manifest.files["damaged-float16.onnx"], "quantization": "int8"}
+    manifest.save()
+    again = export(options)
+    assert ran(again) == [("float32", False), ("float16", False)]
+    assert again.outcome == Outcome.PASSED
+    assert not (folder / "damaged-int8.onnx").exists()
+    assert "damaged-int8.onnx" not in Manifest.load(folder).files
 
 
 def test_a_draw_has_as_many_images_of_each_class_and_none_that_judges(source: data.Splits) -> None:
