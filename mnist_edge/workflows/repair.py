@@ -223,8 +223,11 @@ def _mixed(task: Task, held: HeldOut) -> Iterator[Repair]:
     except MnistEdgeError:
         return
     channels_first = task.path.suffix == ".onnx"
-    ranked = diagnosis.ranked_layers(traces, held.last_layer, channels_first)
-    ops = [(diagnosis.layer_name(item, held.last_layer), item.op) for item in traces]
+    # The converter of TFLite cannot leave ops in float that come from no single layer, see `tflite_edit.embed`.
+    fixed = () if channels_first else ("graph",)
+    ranked = [name for name in diagnosis.ranked_layers(traces, held.last_layer, channels_first) if name not in fixed]
+    named = [(diagnosis.layer_name(item, held.last_layer), item.op) for item in traces]
+    ops = [(name, kind) for name, kind in named if name not in fixed]
     tried: list[tuple[str, ...]] = []
     groups = [tuple(ranked[:1])]
     count = 1

@@ -15,12 +15,14 @@ from mnist_edge.cli.verdict import attempt_tables
 from mnist_edge.conversion import ExportConfig
 from mnist_edge.errors import UsageError
 from mnist_edge.parity import Gate
+from mnist_edge.parity.tracing.trace import Trace
 from mnist_edge.results.repair import Attempt
 from mnist_edge.results.verdicts import Outcome
 from mnist_edge.store.manifest import KERAS_NAME, Manifest
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.workflows import repair
 from mnist_edge.workflows.export import ExportOptions, ExportResult, export
-from mnist_edge.workflows.held_out import Judging, held_out, held_rows
+from mnist_edge.workflows.held_out import HeldOut, Judging, held_out, held_rows
 from tests.support.damaged import most_used, one, rescale, trained
 
 # Few images cannot show small losses. Int8 files of the damaged net lose far more than this.
@@ -138,6 +140,24 @@ def test_if_no_int8_file_passes_layers_stay_in_float_and_then_the_whole_file(
     assert again.outcome == Outcome.PASSED
     assert not (folder / "damaged-int8.onnx").exists()
     assert "damaged-int8.onnx" not in Manifest.load(folder).files
+
+
+def test_ops_of_no_single_layer_stay_in_int8_in_tflite_and_may_become_float_in_onnx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).normal(size=(64, 8))
+    parts = [("a", "CONV_2D", 0.9), ("graph", "MUL", 0.0), ("b", "CONV_2D", 0.9), ("c", "FULLY_CONNECTED", 0.99)]
+    traces = [Trace(op, f"{layer}/{op}", None, None, 0, 0, values, values, kept * values) for layer, op, kept in parts]
+    monkeypatch.setattr(ModelFile, "open", lambda *_: None)
+    monkeypatch.setattr(repair.layers, "traces", lambda *_: traces)
+    held = HeldOut(np.zeros((1, 1, 1, 1), np.uint8), np.zeros(1, np.int64), np.zeros((1, 1), np.float32), "c")
+
+    def groups(format_: str) -> list[tuple[str, ...]]:
+        task = repair.Task(tmp_path, ExportConfig(format_), few_data(), Judging(GATE))
+        return [item.quantizer.float_layers for item in repair._mixed(task, held)]
+
+    assert groups("onnx")[0] == ("graph",)
+    assert groups("tflite") == [("a",), ("a", "b")]
 
 
 def test_a_draw_has_as_many_images_of_each_class_and_none_that_judges(source: data.Splits) -> None:
