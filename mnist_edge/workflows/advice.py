@@ -22,8 +22,6 @@ from mnist_edge.store.model_file import ModelFile, file_name
 from mnist_edge.store.workspace import name_and_workspace
 from mnist_edge.workflows.held_out import HeldOut, Judging, decisive, held_out, reports_on
 
-TRACED = 64  # images that show the layer at fault
-
 
 def advise(
     paths: Sequence[Path],
@@ -83,7 +81,7 @@ def _fault(path: Path, held: HeldOut) -> LayerFault | None:
         if not path.is_file():
             return None
     try:
-        traces = layers.traces(ModelFile.open(path), held.images[:TRACED])
+        traces = layers.traces(ModelFile.open(path), held.images[: layers.IMAGES])
     except MnistEdgeError:
         return None
     return diagnosis.worst_layer(traces, held.last_layer, path.suffix == ".onnx")

@@ -35,7 +35,6 @@ from mnist_edge.workflows.judgement import engine_versions
 
 MORE, SAME = 2048, 512  # calibration images
 ALL, FILES = ("tflite", "onnx", "c"), ("tflite", "onnx")
-TRACED = 64  # images that show the layer at fault
 # Kinds of ops with weights. A tensor stays in float only if the op that makes it and the next one with weights do.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "Conv", "ConvTranspose", "Gemm",
             "MatMul")  # fmt: skip
@@ -219,7 +218,7 @@ def _mixed(task: Task, held: HeldOut) -> Iterator[Repair]:
     """
     file = ModelFile.open(task.path)
     try:
-        traces = layers.traces(file, held.images[:TRACED])
+        traces = layers.traces(file, held.images[: layers.IMAGES])
     except MnistEdgeError:
         return
     channels_first = task.path.suffix == ".onnx"
