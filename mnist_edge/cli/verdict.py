@@ -138,7 +138,10 @@ def attempt_tables(attempts: Sequence[Attempt]) -> list[Any]:
         if judged is not None:
             floats = f"float {100 * (judged.reference_accuracy or 0):.2f} %, Brier {judged.reference_brier or 0:.4f}"
             shown += [f"Repairs of {format_}, judged on {judged.n:,} validation images ({floats}):"]
-        shown += [made, ""]
+        shown.append(made)
+        if rows[0].passed:
+            shown.append("The validation images show no fault, so no repair was tried.")
+        shown.append("")
     return shown
 
 

@@ -48,6 +48,7 @@ SOURCES = (
 
 OPSET = 17
 CALIBRATION_BATCH = 64  # images
+_FUSED = "/MatMulAddFusion"  # appended by ONNX Runtime to the name of a MatMul
 # ONNX Runtime's name of the calibrator for each value of `Quantizer.ranges`.
 CALIBRATORS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
 
@@ -196,12 +197,17 @@ def _quantize(model: Any, images: NDArray[np.float32], request: ConversionReques
                 # Float probabilities are not rounded to steps of 1/256. `_keep_logits_float` does this for its input.
                 nodes_to_exclude=[
                     node.name
-                    for node in model.graph.node
-                    if node.op_type == "Softmax" or node.name.rsplit("/", 1)[0] in request.quantizer.float_layers
+                    for node in onnx.load_model(prepared).graph.node
+                    if node.op_type == "Softmax" or _layer_of(node.name) in request.quantizer.float_layers
                 ],
                 calibrate_method=CalibrationMethod[CALIBRATORS[request.quantizer.ranges]],
             )
         return onnx.load_model(quantized)
+
+
+def _layer_of(name: str) -> str:
+    """The layer in the name of a node of a prepared graph, in which a MatMul and the Add after it are one Gemm."""
+    return name.removesuffix(_FUSED).rsplit("/", 1)[0]
 
 
 def _keep_logits_float(model: Any) -> Any:

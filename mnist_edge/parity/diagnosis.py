@@ -87,7 +87,8 @@ def _errors(item: Trace, channels_first: bool) -> _Errors:
     if not varies.any():
         return _Errors(*(np.zeros(1) for _ in range(3)))
     parts = ((noise[varies] ** 2).mean(axis=1) / variance[varies] for noise in (alone, grid, clipped))
-    return _Errors(*(np.minimum(part, 1.0) for part in parts))
+    # The op's result may not be finite, and then nothing of the channel is left.
+    return _Errors(*(np.minimum(np.nan_to_num(part, nan=1.0, posinf=1.0), 1.0) for part in parts))
 
 
 def _by_channel(values: NDArray[np.float32], channels_first: bool) -> NDArray[np.float64]:

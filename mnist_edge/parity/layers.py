@@ -41,7 +41,7 @@ def traces(file: ModelFile, images: NDArray[np.uint8]) -> list[Trace]:
     """The outputs of every op that has arithmetic, in the order of execution.
 
     Args:
-        file: an int8 file with its float export next to it. images: uint8 (n, h, w, 1).
+        file: an int8 file with its float export next to it. images: uint8 (n, h, w, c).
 
     Raises:
         UsageError: there is no float export next to the file, or the file's format has no tracer.

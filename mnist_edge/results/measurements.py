@@ -129,7 +129,8 @@ class Int8Worth:
     Attributes:
         path, float_path: the files. engine, float_engine: the fastest engine of each. threads, batch: of both.
         p50_us, float_p50_us: median times of a call. speed: of int8, relative to float: above 1, int8 is faster.
-        size_ratio: size of the int8 file, divided by that of the float export.
+        size_ratio: size of the int8 file, divided by that of the float export. For C, the int8 TFLite file next to it
+            counts; None without it.
         accuracy_change_pp: change of the accuracy from the float model to the int8 file by the stored verdict, in
             percentage points; None without one.
         sentence: the above in one line. why: if int8 is slower, what runs it, and what the engine cannot tell.
@@ -145,7 +146,7 @@ class Int8Worth:
     p50_us: float
     float_p50_us: float
     speed: float
-    size_ratio: float
+    size_ratio: float | None
     accuracy_change_pp: float | None
     sentence: str
     why: str | None = None

@@ -45,7 +45,7 @@ class LayerFault:
     """The layer that loses most of its information in an int8 file, and the likely cause.
 
     Attributes:
-        layer: the Keras layer. op: the kind of its op. tensor: name of the op's result.
+        layer: of the model that the file was made from. op: the kind of its op. tensor: name of the op's result.
         cause: ``saturation``: values lie outside of the range of the result; ``range``: its range is too wide for 256
             steps; ``weights``: the rounded weights and inputs; ``none``: no layer loses much.
         low, high: smallest and largest float value of the result.

@@ -17,11 +17,10 @@ from mnist_edge.results import ParityReport
 from mnist_edge.results.precision import Precision
 from mnist_edge.results.repair import Advice, LayerFault
 from mnist_edge.runtime.exported import EXPORT_OPTIONS
+from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.model_file import ModelFile, file_name
 from mnist_edge.store.workspace import name_and_workspace
 from mnist_edge.workflows.held_out import HeldOut, Judging, decisive, held_out, reports_on
-
-TRACED = 64  # images that show the layer at fault
 
 
 def advise(
@@ -66,7 +65,8 @@ def _advice(path: Path, held: HeldOut, judging: Judging, command: Sequence[str] 
     if worst is not None:
         sentences.append(f"{path.name}: measured on {worst.n:,} validation images: {worst.verdict}")
     words = None
-    if command is not None:
+    is_given = Manifest.load(path.parent).source_name.endswith(".tflite")  # of an int8 file there is no repair
+    if command is not None and not is_given:
         model, workspace = name_and_workspace(path.parent)
         begin = ["mnist-edge", "export", "--model", model, "-o", str(workspace), *EXPORT_OPTIONS[path.suffix]]
         words = shlex.join([*begin, "--until-pass", *command])
@@ -81,7 +81,7 @@ def _fault(path: Path, held: HeldOut) -> LayerFault | None:
         if not path.is_file():
             return None
     try:
-        traces = layers.traces(ModelFile.open(path), held.images[:TRACED])
+        traces = layers.traces(ModelFile.open(path), held.images[: layers.IMAGES])
     except MnistEdgeError:
         return None
     return diagnosis.worst_layer(traces, held.last_layer, path.suffix == ".onnx")

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from mnist_edge import conversion
 from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.errors import UsageError
 from mnist_edge.parity import verify
 from mnist_edge.parity.verify import ParityOptions
 from mnist_edge.results import ParityReport
 from mnist_edge.runtime import engine_names
 from mnist_edge.store.manifest import MANIFEST_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.store.model_file import ModelFile
+from mnist_edge.store.workspace import SOURCE_SUFFIXES, folder_of
 from mnist_edge.workflows.data_source import load_splits
-from mnist_edge.workflows.export import ExportOptions, trained_model
+from mnist_edge.workflows.export import ExportOptions, requested_formats, trained_model
 from mnist_edge.workflows.train import ensure_model
 
 # Numbers of calibration images and seeds of their draw.
@@ -38,14 +40,25 @@ def calibration_study(options: ExportOptions, progress: Progress = no_progress) 
     Nothing in the workspace changes, except that a model that is not trained is trained.
 
     Args:
-        options: as for ``export``. Only the first format is used; ``all`` stands for TFLite here.
+        options: as for ``export``. One format is used: TFLite if it is asked for and made of the model, else the first.
         progress: called with the number of conversions done.
 
     Raises:
+        UsageError: the model is a TFLite file, which is calibrated already, or ``until_pass`` is asked for too.
         MnistEdgeError: what loading the data, training and converting raise.
     """
     workspace, model = trained_model(options)
-    format_ = "tflite" if options.formats[0] == "all" else options.formats[0]
+    if options.until_pass:
+        raise UsageError(
+            "--calibration-study exports no file that --until-pass could repair.", "Leave out one of them."
+        )
+    name = Path(model).name
+    source = name if name.endswith(SOURCE_SUFFIXES) else Manifest.load(folder_of(workspace, model)).source_name
+    if source.endswith(".tflite"):
+        how = "Name the model that it was made from: a .keras or a float .onnx file."
+        raise UsageError("--calibration-study converts a model, and a .tflite file is calibrated already.", how)
+    formats = requested_formats(options, workspace, model)
+    format_ = "tflite" if "tflite" in formats else formats[0]
     splits = load_splits(options.data, progress, *STUDY[0])
     folder, _ = ensure_model(workspace, model, splits, progress)
     rows = []

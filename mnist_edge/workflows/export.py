@@ -133,7 +133,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         MnistEdgeError: what training raises. A failed format and a failed verdict are not raised: see ``error``.
     """
     workspace, model = trained_model(options)
-    formats = _formats(options, workspace, model)
+    formats = requested_formats(options, workspace, model)
     splits = load_splits(options.data, progress, options.calibration_images, options.calibration_seed)
     failures: list[FormatFailure] = []
     with locked(workspace, "export"):
@@ -190,7 +190,7 @@ def trained_model(options: ExportOptions) -> tuple[Path, str]:
     return exported_in_place(source, options.workspace)
 
 
-def _formats(options: ExportOptions, workspace: Path, model: str) -> list[str]:
+def requested_formats(options: ExportOptions, workspace: Path, model: str) -> list[str]:
     """Names of the formats to make of the model that `trained_model` returned."""
     named, folder = Path(model), folder_of(workspace, model)
     if options.reference is not None and named.suffix != ".tflite":
@@ -289,8 +289,8 @@ def _repaired(run: _Run, artifacts: list[Artifact], known: Mapping[str, Search])
         if made:
             gone = {artifact.path, str(task.path.with_suffix(".so"))}
             artifacts = [item for item in artifacts if item.path not in gone] + made
-            if found.chosen == repair.FLOAT16:
-                repair.drop_int8(task)
+    for artifact in [item for item in artifacts if item.quantization == Precision.FLOAT16]:
+        repair.drop_int8(_task(run, artifact.format))
     return artifacts, searches
 
 

@@ -30,7 +30,7 @@ from mnist_edge.training.source import open_source
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images uint8 (n, h, w, 1), labels int64 (n,), and the float model's probabilities, float32 (n, classes).
+    """Images uint8 (n, h, w, c), labels int64 (n,), and the float model's probabilities, float32 (n, classes).
 
     ``last_layer`` is the name of the float model's last layer.
     """

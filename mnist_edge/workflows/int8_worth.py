@@ -48,16 +48,27 @@ def int8_worth(reports: Sequence[Latency]) -> tuple[Int8Worth, ...]:
 
 
 def _compared(folder: Path, int8: Latency, float32: Latency) -> Int8Worth:
-    speed, size = float32.p50_us / int8.p50_us, int8.size_bytes / float32.size_bytes
+    speed, stored = float32.p50_us / int8.p50_us, _stored_bytes(int8)
+    size = None if stored is None else stored / float32.size_bytes
     change = _accuracy_change_pp(int8)
     accuracy = "accuracy not verified" if change is None else f"accuracy {change:+.2f} pp"
     how = f"{speed:.1f} x as fast as" if speed >= 1 else f"{1 / speed:.1f} x as slow as"
-    sentence = f"{folder.name}: int8 is {how} float here, {size:.0%} of its size, {accuracy}."
+    share = "" if size is None else f"{size:.0%} of its size, "
+    sentence = f"{folder.name}: int8 is {how} float here, {share}{accuracy}."
     made = Int8Worth(
         int8.path, float32.path, int8.engine, float32.engine, int8.threads, int8.batch, int8.p50_us, float32.p50_us,
         speed, size, change, sentence,
     )  # fmt: skip
     return made if speed >= 1 else _explained(made, int8)
+
+
+def _stored_bytes(int8: Latency) -> int | None:
+    """The size of an int8 file; of C, whose text is no measure, that of the TFLite file next to it, None without it."""
+    path = Path(int8.path)
+    if path.suffix not in (".c", ".so"):
+        return int8.size_bytes
+    tflite = path.with_suffix(".tflite")
+    return tflite.stat().st_size if tflite.is_file() else None
 
 
 def _accuracy_change_pp(int8: Latency) -> float | None:

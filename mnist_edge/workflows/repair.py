@@ -1,7 +1,9 @@
 """The search for an int8 file that passes: ``export --until-pass``.
 
 Changes of the conversion are tried in an order of cost: those that cost nothing on the device first, then layers in
-float, then the whole file in float16. Each is judged on held-out images; the test images choose nothing.
+float, then the whole file in float16. Each is judged on held-out images. The test images choose nothing: they start the
+search, if the exported file fails on them, and judge the chosen file. If the exported file passes on the held-out
+images, there is no fault to repair, and another file would only be a second try on the same test images.
 """
 
 from __future__ import annotations
@@ -33,7 +35,6 @@ from mnist_edge.workflows.judgement import engine_versions
 
 MORE, SAME = 2048, 512  # calibration images
 ALL, FILES = ("tflite", "onnx", "c"), ("tflite", "onnx")
-TRACED = 64  # images that show the layer at fault
 # Kinds of ops with weights. A tensor stays in float only if the op that makes it and the next one with weights do.
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "Conv", "ConvTranspose", "Gemm",
             "MatMul")  # fmt: skip
@@ -46,7 +47,8 @@ class Repair:
     """A change of an int8 export.
 
     Attributes:
-        name: shown to the user. formats: that it applies to.
+        name: shown to the user; `distinct` replaces ``{images}`` by the number of calibration images that there are.
+        formats: that it applies to.
         images, seed: number of activation-calibration images, with as many of each class as there are, and their draw.
         quantizer: choices of the conversion. precision: of the file.
     """
@@ -61,8 +63,8 @@ class Repair:
 
 # Every change that keeps the whole file in int8, the cheapest first.
 WHOLE = (
-    Repair("2,048 calibration images, all classes", ALL, MORE, 1),
-    Repair("512 other calibration images, all classes", ALL, SAME, 2),
+    Repair("{images} calibration images, all classes", ALL, MORE, 1),
+    Repair("{images} other calibration images, all classes", ALL, SAME, 2),
     Repair("ranges without the extreme 0.01 %", ("tflite", "c"), SAME, 1, Quantizer("percentile")),
     Repair("percentile ranges", ("onnx",), SAME, 1, Quantizer("percentile")),
     Repair("entropy ranges", ("onnx",), SAME, 1, Quantizer("entropy")),
@@ -73,7 +75,10 @@ FLOAT16 = Repair("float16", FILES, SAME, 1, precision=Precision.FLOAT16)
 
 @dataclass(frozen=True)
 class Search:
-    """What was tried for one format, and the first change that passed; None if none did."""
+    """What was tried for one format, and the first change that passed; None if none did, or none was needed.
+
+    The first attempt is the file as exported. If it passed, there is no other.
+    """
 
     attempts: tuple[Attempt, ...]
     chosen: Repair | None
@@ -126,8 +131,29 @@ def balanced(splits: Splits, images: int, seed: int) -> Splits:
     return replace(splits, calibration=calibration, calibration_seed=seed)
 
 
+def distinct(repairs: Sequence[Repair], splits: Splits) -> list[Repair]:
+    """The repairs with the numbers of images in their names, without those that calibrate as an earlier file was.
+
+    Few data may not have as many images as a repair asks for, and then another draw may be of the same images.
+
+    Args:
+        repairs: in their order. splits: the data, with the calibration images of the file that failed.
+    """
+    tried = {(conversion.USUAL, tuple(np.sort(splits.calibration.indices)))}
+    found = []
+    for repair in repairs:
+        indices = balanced(splits, repair.images, repair.seed).calibration.indices
+        calibration = (repair.quantizer, tuple(np.sort(indices)))
+        if calibration not in tried:
+            tried.add(calibration)
+            found.append(replace(repair, name=repair.name.replace("{images}", f"{len(indices):,}")))
+    return found
+
+
 def search(task: Task, progress: Progress = no_progress) -> Search:
     """Try repairs until one passes on held-out images. The model's folder does not change.
+
+    None is tried if the file as exported passes on these images.
 
     The outcome is not searched again for the same inputs: `remember` stores it.
 
@@ -139,7 +165,9 @@ def search(task: Task, progress: Progress = no_progress) -> Search:
     """
     held = held_out(task.folder, task.splits)
     attempts = [_judged(task.path, "as exported", task, held)]
-    repairs = [item for item in WHOLE if task.config.format in item.formats]
+    if attempts[0].passed:
+        return Search(tuple(attempts), None)
+    repairs = distinct([item for item in WHOLE if task.config.format in item.formats], task.splits)
     repairs += [item for item in _mixed(task, held) if task.config.format in item.formats]
     repairs += [FLOAT16] if task.config.format in FLOAT16.formats else []
     if Manifest.load(task.folder).source_name.endswith(".tflite"):
@@ -190,12 +218,15 @@ def _mixed(task: Task, held: HeldOut) -> Iterator[Repair]:
     """
     file = ModelFile.open(task.path)
     try:
-        traces = layers.traces(file, held.images[:TRACED])
+        traces = layers.traces(file, held.images[: layers.IMAGES])
     except MnistEdgeError:
         return
     channels_first = task.path.suffix == ".onnx"
-    ranked = diagnosis.ranked_layers(traces, held.last_layer, channels_first)
-    ops = [(diagnosis.layer_name(item, held.last_layer), item.op) for item in traces]
+    # The converter of TFLite cannot leave ops in float that come from no single layer, see `tflite_edit.embed`.
+    fixed = () if channels_first else ("graph",)
+    ranked = [name for name in diagnosis.ranked_layers(traces, held.last_layer, channels_first) if name not in fixed]
+    named = [(diagnosis.layer_name(item, held.last_layer), item.op) for item in traces]
+    ops = [(name, kind) for name, kind in named if name not in fixed]
     tried: list[tuple[str, ...]] = []
     groups = [tuple(ranked[:1])]
     count = 1
@@ -252,7 +283,11 @@ def drop_int8(task: Task) -> None:
     """Remove the int8 file that failed, and what belongs to it, once the float16 file takes its place."""
     manifest = Manifest.load(task.folder)
     name = file_name(task.folder.name, Precision.INT8, task.path.suffix)
-    for other in [item for item in manifest.files if item == name or item.startswith(f"{name}.")]:
+    gone = [item for item in manifest.files if item == name or item.startswith(f"{name}.")]
+    if not gone:
+        return
+    for other in gone:
         del manifest.files[other]
+    manifest.save()  # first: no entry may be without its file
+    for other in gone:
         (task.folder / other).unlink(missing_ok=True)
-    manifest.save()

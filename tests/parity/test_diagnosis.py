@@ -58,6 +58,15 @@ def test_an_error_that_the_grid_does_not_explain_is_one_of_the_weights() -> None
     assert (fault.layer, fault.cause) == ("second", "weights")
 
 
+def test_a_result_that_is_not_finite_is_an_error_of_all_of_its_channels() -> None:
+    for value in (np.nan, np.inf):
+        traces = [traced("first", VALUES, np.full_like(VALUES, value), -5, 5), healthy("second")]
+        fault = worst_layer(traces, "last")
+        assert fault is not None
+        assert (fault.layer, fault.cause, fault.lost, fault.error) == ("first", "weights", 4, 1.0)
+        assert ranked_layers(traces, "last") == ["first", "second"]
+
+
 def test_channels_are_the_second_dimension_in_onnx_and_the_output_has_the_name_of_the_last_layer() -> None:
     large = np.moveaxis(VALUES * np.array([1000.0, 1, 1, 1]), -1, 1)
     low, high = large.min(), large.max()

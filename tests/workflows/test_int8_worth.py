@@ -56,6 +56,23 @@ def test_the_fastest_files_of_both_precisions_are_compared(model: Path) -> None:
     assert int8_worth(reports[:2]) == ()
 
 
+def test_the_size_of_c_is_that_of_the_tflite_file_next_to_it(model: Path) -> None:
+    manifest = Manifest.load(model)
+    for name in ("net-int8.c", "net-int8.so"):
+        (model / name).write_bytes(bytes(10 * ONNX.stat().st_size))
+        manifest.files[name] = manifest.files["net-int8.tflite"]
+    manifest.save()
+    float32 = timed(model / "net-float32.tflite", "litert", 60)
+    for name in ("net-int8.c", "net-int8.so"):
+        (worth,) = int8_worth([timed(model / name, "native", 20), float32])
+        assert worth.size_ratio == 1
+        assert worth.sentence.startswith("net: int8 is 3.0 x as fast as float here, 100% of its size, accuracy ")
+    (model / "net-int8.tflite").unlink()
+    (worth,) = int8_worth([timed(model / "net-int8.c", "native", 20), float32])
+    assert worth.size_ratio is None
+    assert worth.sentence.startswith("net: int8 is 3.0 x as fast as float here, accuracy ")
+
+
 def test_if_int8_is_slower_the_kernels_and_the_times_of_the_ops_are_shown(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

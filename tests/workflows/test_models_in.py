@@ -15,10 +15,14 @@ from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
+from mnist_edge.parity import Gate
 from mnist_edge.runtime import open_session
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.workflows import calibration_study
+from mnist_edge.workflows.advice import advise
 from mnist_edge.workflows.export import ExportOptions, export
+from mnist_edge.workflows.held_out import Judging
 from mnist_edge.workflows.verify import VerifyOptions, verify
 from tests.conftest import ROOT
 
@@ -64,6 +68,17 @@ def test_a_net_of_pytorch_becomes_int8_onnx_and_passes_the_gate(splits: data.Spl
     assert [len(errors) > 3 for _, errors in verdicts.layers] == [True]
 
 
+def test_the_calibration_study_takes_a_format_that_is_made_of_the_model(
+    splits: data.Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibration_study, "STUDY", [(2, 0)])
+    monkeypatch.setattr(calibration_study, "load_splits", lambda *_: splits)
+    shutil.copy(PYTORCH, tmp_path / "net.onnx")
+    options = ExportOptions(model=str(tmp_path / "net.onnx"), workspace=tmp_path / "w")
+    (row,) = calibration_study.calibration_study(options)
+    assert (row.images, row.seed, row.result.engine) == (2, 0, "onnxruntime")
+
+
 def test_a_tflite_file_becomes_c_that_is_compared_with_it_or_with_its_float_model(
     splits: data.Splits, tmp_path: Path
 ) -> None:
@@ -80,6 +95,9 @@ def test_a_tflite_file_becomes_c_that_is_compared_with_it_or_with_its_float_mode
     expected = open_session(DENSE, "litert").predict(splits.test.images)
     stored = FloatAnswers.from_bytes((tmp_path / "w" / "given" / REFERENCE_NAME).read_bytes())
     assert np.abs(stored.probabilities - expected).max() < 0.01
+    # No repair is suggested: the int8 file was made elsewhere.
+    (advice,) = advise([Path(artifact.path)], splits, Judging(Gate(), "native"), [])
+    assert advice.command is None
     # With a float model the verdict is about that model's answers.
     training.adopt(Path(given), splits, tmp_path / "w" / "given", PYTORCH)
     stored = FloatAnswers.from_bytes((tmp_path / "w" / "given" / REFERENCE_NAME).read_bytes())
@@ -151,6 +169,9 @@ def test_a_damaged_model_is_exit_4(
         (["net.tflite", "--format", "onnx"], "--format onnx is not made from a TFLite file", "--format c"),
         (["net.onnx", "--reference", "net.tflite"], "--reference is for a .tflite file", "Leave it out"),
         (["net.tflite", "--quantize", "float16"], "float16", "int8"),
+        (["net.tflite", "--calibration-study", "--reference", "net.onnx"], "is calibrated already", "a float .onnx"),
+        (["net.onnx", "--calibration-study", "--reference", "net.tflite"], "--reference is for a", "Leave it out"),
+        (["net.onnx", "--calibration-study", "--until-pass"], "exports no file that --until-pass", "Leave out one"),
     ],
 )
 def test_what_cannot_be_made_of_a_model_is_exit_2_and_names_the_way_round(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,17 +11,24 @@ import numpy as np
 import pytest
 
 from mnist_edge import data
+from mnist_edge.cli.verdict import attempt_tables
+from mnist_edge.conversion import ExportConfig
 from mnist_edge.errors import UsageError
 from mnist_edge.parity import Gate
+from mnist_edge.parity.tracing.trace import Trace
+from mnist_edge.results.repair import Attempt
 from mnist_edge.results.verdicts import Outcome
 from mnist_edge.store.manifest import KERAS_NAME, Manifest
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.workflows import repair
 from mnist_edge.workflows.export import ExportOptions, ExportResult, export
-from mnist_edge.workflows.held_out import held_out, held_rows
+from mnist_edge.workflows.held_out import HeldOut, Judging, held_out, held_rows
 from tests.support.damaged import most_used, one, rescale, trained
 
 # Few images cannot show small losses. Int8 files of the damaged net lose far more than this.
 GATE = Gate(2, 0.95, 20, 0.05, 0.2)
+
+WHOLE = repair.WHOLE
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +85,7 @@ def test_a_damaged_net_gets_advice_and_a_repair_that_is_not_searched_again(
     assert green.outcome == Outcome.PASSED
     assert green.advice == ()
     what = [item.what for item in green.attempts]
-    assert what == ["as exported", "2,048 calibration images, all classes", "equalized channels"]
+    assert what == ["as exported", "64 calibration images, all classes", "equalized channels"]
     assert [item.passed for item in green.attempts] == [False, False, True]
     last = green.attempts[-1]
     assert last.n == len(held_out(tmp_path / "damaged", source).labels)
@@ -121,7 +129,35 @@ def test_if_no_int8_file_passes_layers_stay_in_float_and_then_the_whole_file(
     assert [item.what for item in whole.attempts] == ["as exported", "float16"]
     assert ran(whole) == [("float32", False), ("float16", True)]
     assert not (tmp_path / "damaged" / "damaged-int8.onnx").exists()
-    assert ran(export(options)) == [("float32", False), ("float16", False)]
+    # The int8 file that a run without the option makes is removed again.
+    folder = tmp_path / "damaged"
+    shutil.copy(folder / "damaged-float16.onnx", folder / "damaged-int8.onnx")
+    manifest = Manifest.load(folder)
+    manifest.files["damaged-int8.onnx"] = {**manifest.files["damaged-float16.onnx"], "quantization": "int8"}
+    manifest.save()
+    again = export(options)
+    assert ran(again) == [("float32", False), ("float16", False)]
+    assert again.outcome == Outcome.PASSED
+    assert not (folder / "damaged-int8.onnx").exists()
+    assert "damaged-int8.onnx" not in Manifest.load(folder).files
+
+
+def test_ops_of_no_single_layer_stay_in_int8_in_tflite_and_may_become_float_in_onnx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).normal(size=(64, 8))
+    parts = [("a", "CONV_2D", 0.9), ("graph", "MUL", 0.0), ("b", "CONV_2D", 0.9), ("c", "FULLY_CONNECTED", 0.99)]
+    traces = [Trace(op, f"{layer}/{op}", None, None, 0, 0, values, values, kept * values) for layer, op, kept in parts]
+    monkeypatch.setattr(ModelFile, "open", lambda *_: None)
+    monkeypatch.setattr(repair.layers, "traces", lambda *_: traces)
+    held = HeldOut(np.zeros((1, 1, 1, 1), np.uint8), np.zeros(1, np.int64), np.zeros((1, 1), np.float32), "c")
+
+    def groups(format_: str) -> list[tuple[str, ...]]:
+        task = repair.Task(tmp_path, ExportConfig(format_), few_data(), Judging(GATE))
+        return [item.quantizer.float_layers for item in repair._mixed(task, held)]
+
+    assert groups("onnx")[0] == ("graph",)
+    assert groups("tflite") == [("a",), ("a", "b")]
 
 
 def test_a_draw_has_as_many_images_of_each_class_and_none_that_judges(source: data.Splits) -> None:
@@ -132,6 +168,38 @@ def test_a_draw_has_as_many_images_of_each_class_and_none_that_judges(source: da
     assert not set(rows) & set(held_rows(source))
     other = repair.balanced(source, 200, 2).calibration
     assert set(other.indices) != set(drawn.indices)
+
+
+def few_data() -> data.Splits:
+    """1,000 images, of which none is for validation."""
+    images, labels = np.zeros((1000, 1, 1, 1), np.uint8), np.arange(1000) % 10
+    train = data.Split(images, labels, np.arange(1000))
+    return data.Splits(
+        "few", train, data.Split(images[:0], labels[:0], train.indices[:0]), train, train, (), "resize", {}, 0, 0
+    )  # fmt: skip
+
+
+def test_a_file_that_passes_on_the_held_out_images_is_not_repaired(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = Attempt("onnx", "as exported", True, "passed", "", 1, 5000, 0.98, 0.98, 0.1, 0.1, 10.0, "onnxruntime")
+    monkeypatch.setattr(repair, "held_out", lambda *_: None)
+    monkeypatch.setattr(repair, "_judged", lambda *_: passed)
+    task = repair.Task(tmp_path, ExportConfig("onnx"), few_data(), Judging(GATE))
+    assert repair.search(task) == repair.Search((passed,), None)
+    no_fault = "The validation images show no fault, so no repair was tried."
+    assert no_fault in attempt_tables([passed])
+    assert no_fault not in attempt_tables([replace(passed, passed=False), passed])
+
+
+def test_a_repair_is_named_after_the_images_that_there_are_and_draws_the_same_ones_once() -> None:
+    few = few_data()
+    first, other, wide = WHOLE[0], WHOLE[1], WHOLE[2]
+    # Of 1,000 images, 500 judge repairs, and 500 are left for both draws.
+    found = repair.distinct([first, other, wide], few)
+    assert [item.name for item in found] == ["500 calibration images, all classes", wide.name]
+    repaired = repair.balanced(few, 2048, 1)
+    assert repair.distinct([first, other], repaired) == []
 
 
 def test_a_layer_in_float_takes_those_to_the_next_weights_with_it() -> None:
