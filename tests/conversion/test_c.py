@@ -15,9 +15,12 @@ import pytest
 
 from mnist_edge import data
 from mnist_edge.conversion import c as converter
+from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.errors import ContentError, MissingError, RefusedError, StageError
+from mnist_edge.formats import Contract
 from mnist_edge.formats.c import facts_of
 from mnist_edge.int8.quantize import pixel_lookup
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import litert_reference, native, reference
 from mnist_edge.store.manifest import Manifest, sha256_of
@@ -239,7 +242,7 @@ def test_the_code_takes_pixels_whatever_the_scale_of_the_input_of_the_file(scale
     assert pixel_lookup(code.input, 1 / 255) is None
 
 
-def test_uint8_outputs_are_those_of_the_reference_kernels() -> None:
+def test_uint8_outputs_are_those_of_the_reference_kernels(tmp_path: Path) -> None:
     """A file with a uint8 output ends in a QUANTIZE from int8, whose outputs above 127 must not be clipped."""
     net = int8_nets.begun(2, 9, 9)
     net.reshape(81)
@@ -255,3 +258,10 @@ def test_uint8_outputs_are_those_of_the_reference_kernels() -> None:
     expected = np.concatenate([kernels.run(images[at : at + 1]) for at in range(30)])
     assert expected.max() > 127
     assert (reference.load(content, 1).run(images) == expected).all()
+    contract = Contract(
+        "net", tuple("0123456789"), "int8", "resize", reference_sha256="", tool_version="0.1", pixel_scale=1 / 255
+    )
+    request = ConversionRequest(Precision.INT8, images, contract, tmp_path / "log")
+    code = native.load(converter.convert_given(content, request), 1)
+    assert code.output.dtype == np.uint8
+    assert (code.run(images) == expected).all()
