@@ -62,6 +62,23 @@ def test_grey_pictures_have_one_channel_and_one_level_of_folders_is_split_by_a_f
     assert len(values) == 36
 
 
+def test_the_parts_of_a_folder_have_one_shape_whichever_are_loaded(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for at in range(12):
+            write_picture(tmp_path / "train" / name / f"{at:02}.png", at, (4, 5, 3))
+        write_picture(tmp_path / "test" / name / "0.png", 7, (4, 5))
+    turned = Image.new("RGB", (4, 5))
+    turned.getexif()[274] = 6  # Orientation: upright, it has the size of the others
+    turned.save(tmp_path / "train" / "b" / "turned.jpg", exif=turned.getexif())
+    assert data.load(tmp_path).image_shape == (4, 5, 3)
+    test, _ = data.load_test(tmp_path)
+    assert test.images.shape == (2, 4, 5, 3)
+    assert (test.images == 7).all()
+    (tmp_path / "train" / "b" / "damaged.png").write_bytes(b"damaged")
+    with pytest.raises(ContentError, match=r"damaged\.png is no picture"):
+        data.load_test(tmp_path)
+
+
 def test_pictures_of_different_sizes_need_a_stated_shape(tmp_path: Path) -> None:
     for at in range(12):
         write_picture(tmp_path / "a" / f"{at:02}.png", at, (4, 4, 3))
