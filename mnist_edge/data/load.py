@@ -89,7 +89,7 @@ def _parts(
         return *_from_idx(fetch.mnist(roles, progress)), None
     if str(source) in named.NAMES and not source.exists():
         return named.load(str(source), roles, progress)
-    if source.is_dir() and pictures.is_picture_folder(source):
+    if source.is_dir() and not _holds_idx(source) and pictures.is_picture_folder(source):
         arrays, classes = pictures.load(source, roles, progress)
         return arrays, _hashes(arrays), classes
     if source.is_dir():
@@ -104,11 +104,19 @@ def _parts(
     )
 
 
+def _candidates(folder: Path, role: str) -> list[Path]:
+    return [folder / f"{FILES[role]}{ending}" for ending in ("", ".gz")]
+
+
+def _holds_idx(folder: Path) -> bool:
+    """Whether a folder has one of the IDX files, whatever else is in it."""
+    return any(path.is_file() for role in FILES for path in _candidates(folder, role))
+
+
 def _find(folder: Path, roles: tuple[str, ...]) -> dict[str, Path]:
     found = {}
     for role in roles:
-        candidates = [folder / f"{FILES[role]}{ending}" for ending in ("", ".gz")]
-        path = next((path for path in candidates if path.is_file()), None)
+        path = next((path for path in _candidates(folder, role) if path.is_file()), None)
         if path is None:
             raise MissingError(
                 f"{folder} has no {FILES[role]} (or {FILES[role]}.gz).",
