@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -108,7 +109,7 @@ def _shape(folder: Path, paths: Sequence[Path]) -> tuple[int, int, int]:
     """Height, width and channels of the data set's images."""
     stated = folder / SHAPE_FILE
     if stated.is_file():
-        words = stated.read_text().split()
+        words = stated.read_text("utf-8-sig", errors="replace").split()
         sizes = [int(word) for word in words if re.fullmatch(r"\d{1,4}", word)]
         if (
             len(words) != 3
@@ -134,7 +135,7 @@ def _shape(folder: Path, paths: Sequence[Path]) -> tuple[int, int, int]:
         example = " and ".join(f"{height} x {width}" for height, width in sorted(sizes_found)[:2])
         raise UsageError(
             f"The pictures in {folder} have {example} pixels (height x width).",
-            f"State the size of the network's images: echo 32 32 3 > {stated}",
+            f"State the size of the network's images: echo 32 32 3 > {shlex.quote(str(stated))}",
         )
     height, width = next(iter(sizes_found))
     return height, width, 3 if is_colour else 1

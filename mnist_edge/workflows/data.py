@@ -81,7 +81,8 @@ def data(options: DataOptions, progress: Progress = no_progress) -> DataResult:
 
     Raises:
         MissingError: files cannot be fetched.
-        UsageError: the sample's name does not end in ``.png``, or its file exists with another content.
+        UsageError: the sample's name does not end in ``.png``, its file exists with another content, or the data set
+            has features, which are no images.
     """
     if options.sample is not None:
         _check_sample(options.sample)
@@ -114,6 +115,11 @@ def _write_sample(target: Path, source: DataSource, progress: Progress) -> Sampl
         origin: Literal["test images", "wheel"] = "wheel"
     else:
         test, _ = load_test(source, progress)
+        if test.images.dtype != np.uint8:
+            raise UsageError(
+                "The data set holds features, not images.",
+                "Name a data set of images with --data, or leave --data out for MNIST.",
+            )
         image, label, origin = test.images[0], int(test.labels[0]), "test images"
     content = _png(image)
     if target.exists() and target.read_bytes() not in (content, _png(_image_in_wheel()[0])):

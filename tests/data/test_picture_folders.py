@@ -80,16 +80,19 @@ def test_the_parts_of_a_folder_have_one_shape_whichever_are_loaded(tmp_path: Pat
 
 
 def test_pictures_of_different_sizes_need_a_stated_shape(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "my pictures"
     for at in range(12):
         write_picture(tmp_path / "a" / f"{at:02}.png", at, (4, 4, 3))
         write_picture(tmp_path / "b" / f"{at:02}.png", at, (8, 4, 3))
     with pytest.raises(UsageError, match="4 x 4 and 8 x 4") as caught:
         data.load(tmp_path)
-    assert f"echo 32 32 3 > {tmp_path / 'shape.txt'}" in caught.value.remedy
+    assert f"echo 32 32 3 > '{tmp_path / 'shape.txt'}'" in caught.value.remedy
     (tmp_path / "shape.txt").write_text("5 6 1\n")
     assert data.load(tmp_path).image_shape == (5, 6, 1)
-    for bad in ("5 6", "5 6 2", "0 6 1", "600 6 1", "a b c"):
-        (tmp_path / "shape.txt").write_text(bad)
+    (tmp_path / "shape.txt").write_text("5 6 1\n", "utf-8-sig")
+    assert data.load(tmp_path).image_shape == (5, 6, 1)
+    for bad in ("5 6", "5 6 2", "0 6 1", "600 6 1", "a b c", "5 6 1".encode("utf-16")):
+        (tmp_path / "shape.txt").write_bytes(bad if isinstance(bad, bytes) else bad.encode())
         with pytest.raises(ContentError, match="is no size of images"):
             data.load(tmp_path)
 

@@ -41,6 +41,13 @@ def test_a_sample_is_of_the_data_set_that_is_named(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(tmp_path / "own.png")), images[0])
 
 
+def test_no_sample_is_taken_from_features(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x_test=np.ones((2, 7), np.float32), y_test=np.array([0, 1]))
+    with pytest.raises(UsageError, match="holds features, not images"):
+        data(DataOptions(sample=tmp_path / "own.png", data=tmp_path / "own.npz"))
+    assert not (tmp_path / "own.png").exists()
+
+
 def test_without_cached_data_the_sample_is_a_labelled_image_of_the_wheel_and_nothing_is_downloaded(
     tmp_path: Path, mnist: Splits, cli: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
