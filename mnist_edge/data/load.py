@@ -174,7 +174,7 @@ def _pair(parts: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[Any], NDAr
         raise ContentError(
             f"The {part} images have shape {images.shape}.", "They must be (n, h, w), (n, h, w, 1) or (n, h, w, 3)."
         )
-    if not 2 <= images.ndim <= 4 or not np.isfinite(images).all():
+    if not 2 <= images.ndim <= 4 or (images.dtype.kind == "f" and not np.isfinite(images).all()):
         raise ContentError(
             f"The {part} features have shape {images.shape}, or are not finite.",
             "They must be finite, (n, a) to (n, a, b, c).",

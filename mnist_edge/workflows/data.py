@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.data import fetch
-from mnist_edge.data.catalog import FILES, TEST_ROLES
+from mnist_edge.data import fetch, named
+from mnist_edge.data.catalog import FILES, MNIST, TEST_ROLES
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import UsageError
 from mnist_edge.formats.float_answers import FloatAnswers
@@ -31,7 +31,7 @@ class DataOptions:
 
     Attributes:
         fetch: fetch the files that are not cached. test_only: fetch the test images and labels alone.
-        clear: remove the cached files first.
+        clear: remove the cached files of all data sets first.
         sample: a ``.png`` file to write an image to, see `Sample`; None for none.
         data: the data set that the sample is taken from.
     """
@@ -87,7 +87,7 @@ def data(options: DataOptions, progress: Progress = no_progress) -> DataResult:
     if options.sample is not None:
         _check_sample(options.sample)
     if options.clear:
-        fetch.clear_cache()
+        fetch.clear_cache((MNIST.name, *named.NAMES))
     if options.fetch or options.test_only:
         fetch.mnist(TEST_ROLES if options.test_only else tuple(FILES), progress)
     sample = _write_sample(options.sample, options.data, progress) if options.sample is not None else None

@@ -18,6 +18,7 @@ from PIL import Image
 
 from mnist_edge import data
 from mnist_edge.data import fetch, idx, named
+from mnist_edge.data.catalog import TEST_ROLES
 from mnist_edge.errors import ContentError, MissingError, UsageError
 from tests.conftest import unavailable
 
@@ -182,6 +183,9 @@ def test_cifar10_is_read_from_its_binary_archive(server: tuple[Path, str], monke
     assert splits.test.images[3, 31, 31].tolist() == [200, 0, 7]
     assert splits.test.labels.tolist() == [4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5]
     assert splits.class_names[9] == "truck"
+    test, hashes = data.load_test(Path("cifar10"))
+    assert np.array_equal(test.images, splits.test.images)
+    assert hashes == {role: splits.sha256[role] for role in TEST_ROLES}
 
 
 def test_a_file_with_another_hash_is_refused(server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
