@@ -51,7 +51,7 @@ def convert_given(content: bytes, request: ConversionRequest) -> bytes:
     inputs = request.calibration
     if not takes_pixels and source.scale:
         port = Port(np.dtype(source.dtype), source.shape[1:], source.scale[0], source.zero_point[0])
-        inputs = _as_inputs(inputs, port, request.contract)
+        inputs = as_inputs(inputs, port, request.contract)
     try:
         return codegen.source(content, request.contract, inputs, request.backend, takes_pixels).encode()
     except StageError as error:
@@ -63,7 +63,7 @@ def _takes_pixels(source: TensorInfo, contract: Contract) -> bool:
     return source.dtype == "uint8" and contract.preprocessor != FEATURES
 
 
-def _as_inputs(images: NDArray[Any], port: Port, contract: Contract) -> NDArray[Any]:
+def as_inputs(images: NDArray[Any], port: Port, contract: Contract) -> NDArray[Any]:
     """Pixels, uint8 (n, h, w, c), or features, float32 or int8 (n, ...), as the values that an input takes.
 
     Features that are integers are such values already.
@@ -119,7 +119,7 @@ def finish(content: bytes, test: Split) -> bytes:
     except MissingError:
         return content
     facts = c.facts_of(content)
-    answers = program.run(_as_inputs(test.images, program.input, Contract.from_text(facts["contract"])))
+    answers = program.run(as_inputs(test.images, program.input, Contract.from_text(facts["contract"])))
     if answers.shape[1] == 1:  # a sigmoid: the second class, if it is above one half
         step = program.output.scale or 1.0
         labels = (dequantize(answers[:, 0], step, program.output.zero_point) > 0.5).astype(np.int64)

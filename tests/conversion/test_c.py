@@ -155,6 +155,29 @@ def test_no_output_differs_on_an_emulated_microcontroller(
     assert 0 < report["stack_bytes"] < 1000
 
 
+def test_the_emulated_microcontroller_takes_pixels_on_the_grid_of_an_int8_input(tmp_path: Path) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
+        unavailable("A compiler or an emulator of microcontrollers")
+    net = int8_nets.signed(11, 6, 5, 1, zero_point=-128)
+    net.tensors[0].quantization.scale = np.float32([1 / 255])
+    net.conv(4, (3, 3), (1, 1), int8_nets.SAME)
+    content = int8_nets.ended(net, 4)
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 1)).astype(np.uint8)
+    np.savez(tmp_path / "own.npz", x_test=images, y_test=np.zeros(40, np.int64))
+    (tmp_path / "given-int8.c").write_bytes(converter.from_tflite(content, "net", backend="c99"))
+    command = [sys.executable, ROOT / "tools" / "mcu" / "run.py", tmp_path / "given-int8.c", "--json"]
+    command += ["--data", tmp_path / "own.npz", "--instructions"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["differing"] is None
+    (tmp_path / "model.tflite").write_bytes(content)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["images"], report["differing"]) == (40, 0)
+    assert 10_000 < report["instructions"] < 1_000_000
+
+
 def test_export_writes_c_and_checks_budgets_and_backends(
     workspace: Path, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
