@@ -13,20 +13,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from mnist_edge import data
 from mnist_edge.bundling.targets import TARGETS, Target, download
 from mnist_edge.data import idx
 from mnist_edge.data.catalog import FILES
 from mnist_edge.data.fetch import Progress, no_progress
+from mnist_edge.data.load import NPZ_KEYS
 from mnist_edge.errors import StageError, UsageError, suggest
 from mnist_edge.runtime.exported import how_to_export
 from mnist_edge.runtime.selftest import golden_path
 from mnist_edge.store.files import read_bytes, writing
-from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, sha256_of_file
+from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, sha256_of, sha256_of_file
 from mnist_edge.store.workspace import name_and_workspace
 
 SOURCE = Path(__file__).parent.parent.parent
 DISTRIBUTION = "mnist-edge"
+# Names of the test images in a bundle, by their format.
+IDX_FOLDER, NPZ_FILE = "data", "data.npz"
 # Name of the work in the progress display.
 STEPS = "bundling"
 
@@ -39,12 +44,15 @@ class Contents:
         extras: extras of mnist-edge to install, such as ``onnx``.
         models: model folders of a workspace, whose int8 files are included. The wheel contains the shipped models.
         test: test images to verify with on the device; None for no test images.
+        test_sha256: what `data.load_test` gives as the hash of these images. They are written as an IDX file if that
+            has this hash, and as an ``.npz`` file otherwise, so that `verify` finds the same hash on the device.
         wheel: the wheel of mnist-edge; None to build one from the source tree that contains this package.
     """
 
     extras: Sequence[str] = ()
     models: Sequence[Path] = ()
     test: data.Split | None = None
+    test_sha256: str = ""
     wheel: Path | None = None
 
     @property
@@ -87,9 +95,8 @@ def bundle(name: str, path: Path, contents: Contents | None = None, progress: Pr
         progress(STEPS, 2, 3)
         for folder in contents.models:
             _copy_model(folder, root / "models" / name_and_workspace(folder)[0])
-        if contents.test is not None:
-            _write_images(contents.test, root / "data")
-        (root / "install.sh").write_text(_install_script(target, contents))
+        written = IDX_FOLDER if contents.test is None else _write_images(contents.test, contents.test_sha256, root)
+        (root / "install.sh").write_text(_install_script(target, contents, written))
         files = sorted(str(item.relative_to(root)) for item in root.rglob("*") if item.is_file())
         sums = "".join(f"{sha256_of_file(root / item)}  {item}\n" for item in files)
         (root / "SHA256SUMS").write_text(sums)
@@ -138,18 +145,29 @@ def _copy_model(folder: Path, target: Path) -> None:
     manifest.save()
 
 
-def _write_images(test: data.Split, folder: Path) -> None:
-    """Write test images and labels as compressed IDX files, under the names of MNIST's files."""
-    folder.mkdir()
-    for role, array in (("test_images", test.images[..., 0]), ("test_labels", test.labels)):
-        (folder / f"{FILES[role]}.gz").write_bytes(gzip.compress(idx.encode(array), mtime=0))
+def _write_images(test: data.Split, sha256: str, root: Path) -> str:
+    """Write test images and labels: as IDX files under the names of MNIST's files, or as ``.npz``, see `Contents`.
+
+    Returns:
+        The name of the folder or file in ``root``.
+    """
+    if test.images.dtype == np.uint8 and test.images.shape[3:] == (1,):
+        images = idx.encode(test.images[..., 0])
+        if sha256_of(images) == sha256:
+            (root / IDX_FOLDER).mkdir()
+            for role, content in (("test_images", images), ("test_labels", idx.encode(test.labels))):
+                (root / IDX_FOLDER / f"{FILES[role]}.gz").write_bytes(gzip.compress(content, mtime=0))
+            return IDX_FOLDER
+    np.savez_compressed(root / NPZ_FILE, **{NPZ_KEYS["test_images"]: test.images, NPZ_KEYS["test_labels"]: test.labels})
+    return NPZ_FILE
 
 
-def _install_script(target: Target, contents: Contents) -> str:
-    """The text of ``install.sh`` for a target."""
+def _install_script(target: Target, contents: Contents, written: str) -> str:
+    """The text of ``install.sh`` for a target; ``written`` is the name of the test images in the bundle."""
     script = read_bytes(Path(__file__).parent / "install.sh").decode()
     requirement = f'"{DISTRIBUTION}{contents.brackets}"'
-    for word, value in (("MACHINE", target.machine), ("PYTHON", target.python), ("REQUIREMENT", requirement)):
+    values = {"MACHINE": target.machine, "PYTHON": target.python, "REQUIREMENT": requirement, "DATA": written}
+    for word, value in values.items():
         script = script.replace(f"@{word}@", value)
     return script
 

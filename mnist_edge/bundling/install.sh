@@ -20,8 +20,9 @@ set -- pip/pip-*.whl
 "$target/bin/mnist-edge" verify --shipped --selftest
 echo
 echo "Next:"
-echo "  $target/bin/mnist-edge verify --shipped --data $PWD/data"
+# The models in the wheel were made for MNIST, which is in IDX files.
+[ @DATA@ = data ] && echo "  $target/bin/mnist-edge verify --shipped --data $PWD/@DATA@"
 for model in models/*/; do
-    [ -d "$model" ] && echo "  $target/bin/mnist-edge verify $PWD/${model%/} --data $PWD/data"
+    [ -d "$model" ] && echo "  $target/bin/mnist-edge verify $PWD/${model%/} --data $PWD/@DATA@"
 done
 echo "  $target/bin/mnist-edge predict digit.png"

@@ -13,12 +13,13 @@ from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
 from mnist_edge.errors import ContentError, MissingError, StageError
-from mnist_edge.formats import Contract, ModelStructure, c, structure
+from mnist_edge.formats import Contract, ModelStructure, TensorInfo, c, structure
 from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.formats.model_structure import CHANNELS, FEATURES
-from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup
+from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, quantize
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
+from mnist_edge.runtime.session import default_pixel_scale
 
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 SOURCES = (
@@ -40,25 +41,37 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
 def convert_given(content: bytes, request: ConversionRequest) -> bytes:
     """C code of an int8 TFLite file that the user named, and that classifies images.
 
-    The code takes uint8 pixels if the file does. Otherwise it takes the values of the file's int8 input.
+    The code takes uint8 pixels if the file does, and is for images. Otherwise it takes the values of the file's input.
 
     Raises:
         ContentError: an op has no kernel in C.
     """
     source = tflite_format.read(content).inputs[0]
-    takes_pixels = source.dtype == "uint8"
+    takes_pixels = _takes_pixels(source, request.contract)
     inputs = request.calibration
     if not takes_pixels and source.scale:
         port = Port(np.dtype(source.dtype), source.shape[1:], source.scale[0], source.zero_point[0])
-        inputs = _as_inputs(inputs, port, request.contract)
+        inputs = as_inputs(inputs, port, request.contract)
     try:
         return codegen.source(content, request.contract, inputs, request.backend, takes_pixels).encode()
     except StageError as error:
         raise ContentError(error.cause, error.remedy) from error
 
 
-def _as_inputs(images: NDArray[np.uint8], port: Port, contract: Contract) -> NDArray[Any]:
-    """Pixels, uint8 (n, h, w, c), as the values that an input takes."""
+def _takes_pixels(source: TensorInfo, contract: Contract) -> bool:
+    """Whether code takes uint8 pixels: the file's input does, and is an image."""
+    return source.dtype == "uint8" and contract.preprocessor != FEATURES
+
+
+def as_inputs(images: NDArray[Any], port: Port, contract: Contract) -> NDArray[Any]:
+    """Pixels, uint8 (n, h, w, c), or features, float32 or int8 (n, ...), as the values that an input takes.
+
+    Features that are integers are such values already.
+    """
+    if images.dtype == np.float32 and port.scale is not None:
+        return quantize(images, port.scale, port.zero_point, port.dtype)
+    if images.dtype != np.uint8:
+        return images
     lookup = pixel_lookup(port, contract.pixel_scale)
     return images if lookup is None else lookup.take(images)
 
@@ -81,7 +94,7 @@ def from_tflite(content: bytes, name: str, inputs: NDArray[Any] | None = None, b
     file = tflite_format.read(content)
     structure.check(file, tflite_format.ALLOWED)
     contract = file.contract
-    takes_pixels = contract is not None and contract.preprocessor != FEATURES and file.inputs[0].dtype == "uint8"
+    takes_pixels = contract is not None and _takes_pixels(file.inputs[0], contract)
     if contract is None:
         contract = _default_contract(file, name)
     return codegen.source(content, contract, inputs, backend, takes_pixels).encode()
@@ -91,9 +104,10 @@ def _default_contract(file: ModelStructure, name: str) -> Contract:
     """The contract of a file from elsewhere, as `mnist_edge.runtime.session` assumes it."""
     shape, values = file.inputs[0].shape[1:], file.outputs[0].shape[-1]
     is_image = len(shape) == 3 and shape[2] in CHANNELS
+    pixel_scale = default_pixel_scale(next(iter(file.inputs[0].scale), None)) if is_image else 1.0
     return Contract(
         name, tuple(map(str, range(max(values, 2)))), "int8", "resize" if is_image else FEATURES,
-        reference_sha256="", tool_version=__version__, pixel_scale=1 / 255 if is_image else 1.0,
+        reference_sha256="", tool_version=__version__, pixel_scale=pixel_scale,
         output="sigmoid" if values == 1 else "probabilities",
     )  # fmt: skip
 
@@ -105,7 +119,7 @@ def finish(content: bytes, test: Split) -> bytes:
     except MissingError:
         return content
     facts = c.facts_of(content)
-    answers = program.run(_as_inputs(test.images, program.input, Contract.from_text(facts["contract"])))
+    answers = program.run(as_inputs(test.images, program.input, Contract.from_text(facts["contract"])))
     if answers.shape[1] == 1:  # a sigmoid: the second class, if it is above one half
         step = program.output.scale or 1.0
         labels = (dequantize(answers[:, 0], step, program.output.zero_point) > 0.5).astype(np.int64)

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mnist_edge.data import idx
@@ -62,10 +62,10 @@ def cached_download(url: str, known_hash: str, dataset: str, progress: Progress)
     return Path(pooch.retrieve(url, known_hash, fname=name, path=cache_folder(dataset), downloader=downloader))
 
 
-def clear_cache() -> Path:
-    """Remove the cached files, and return their folder."""
-    shutil.rmtree(cache_folder(), ignore_errors=True)
-    return cache_folder()
+def clear_cache(names: Iterable[str]) -> None:
+    """Remove the cached files of data sets."""
+    for name in names:
+        shutil.rmtree(cache_folder(name), ignore_errors=True)
 
 
 def mnist(roles: tuple[str, ...], progress: Progress = no_progress) -> dict[str, Path]:

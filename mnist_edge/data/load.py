@@ -89,7 +89,7 @@ def _parts(
         return *_from_idx(fetch.mnist(roles, progress)), None
     if str(source) in named.NAMES and not source.exists():
         return named.load(str(source), roles, progress)
-    if source.is_dir() and pictures.is_picture_folder(source):
+    if source.is_dir() and not _holds_idx(source) and pictures.is_picture_folder(source):
         arrays, classes = pictures.load(source, roles, progress)
         return arrays, _hashes(arrays), classes
     if source.is_dir():
@@ -104,11 +104,19 @@ def _parts(
     )
 
 
+def _candidates(folder: Path, role: str) -> list[Path]:
+    return [folder / f"{FILES[role]}{ending}" for ending in ("", ".gz")]
+
+
+def _holds_idx(folder: Path) -> bool:
+    """Whether a folder has one of the IDX files, whatever else is in it."""
+    return any(path.is_file() for role in FILES for path in _candidates(folder, role))
+
+
 def _find(folder: Path, roles: tuple[str, ...]) -> dict[str, Path]:
     found = {}
     for role in roles:
-        candidates = [folder / f"{FILES[role]}{ending}" for ending in ("", ".gz")]
-        path = next((path for path in candidates if path.is_file()), None)
+        path = next((path for path in _candidates(folder, role) if path.is_file()), None)
         if path is None:
             raise MissingError(
                 f"{folder} has no {FILES[role]} (or {FILES[role]}.gz).",
@@ -166,7 +174,7 @@ def _pair(parts: dict[str, NDArray[Any]], part: str) -> tuple[NDArray[Any], NDAr
         raise ContentError(
             f"The {part} images have shape {images.shape}.", "They must be (n, h, w), (n, h, w, 1) or (n, h, w, 3)."
         )
-    if not 2 <= images.ndim <= 4 or not np.isfinite(images).all():
+    if not 2 <= images.ndim <= 4 or (images.dtype.kind == "f" and not np.isfinite(images).all()):
         raise ContentError(
             f"The {part} features have shape {images.shape}, or are not finite.",
             "They must be finite, (n, a) to (n, a, b, c).",

@@ -5,8 +5,8 @@ Only Fashion-MNIST is a package of Debian; the others come from the sites of the
 
 from __future__ import annotations
 
+import io
 import tarfile
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +91,7 @@ def load(
     wanted = [CIFAR10_ARCHIVE] if name == "cifar10" else [f"{FILES[role]}.gz" for role in roles]
     contents = {file: read_bytes(_find(name, chosen, file, progress)) for file in wanted}
     if name == "cifar10":
-        arrays = _cifar10(contents[CIFAR10_ARCHIVE])
-        arrays = {role: arrays[role] for role in roles}
+        arrays = _cifar10(contents[CIFAR10_ARCHIVE], roles)
         hashes = {role: sha256_of(array.tobytes()) for role, array in arrays.items()}
         return arrays, hashes, chosen.class_names
     arrays, hashes = {}, {}
@@ -123,21 +122,21 @@ def _find(name: str, chosen: NamedSet, file: str, progress: Progress) -> Path:
     raise MissingError(f"{name} could not be downloaded. Tried: {'; '.join(failures)}.", remedy)
 
 
-def _cifar10(content: bytes) -> dict[str, NDArray[Any]]:
-    """Arrays of CIFAR-10's binary version: records of one label and the red, green and blue planes of an image."""
+def _cifar10(content: bytes, roles: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Arrays of CIFAR-10's binary version: records of one label and the red, green and blue planes of an image.
+
+    Only the parts that ``roles`` asks for are read.
+    """
     height, width, channels = CIFAR10_SHAPE
-    parts: dict[str, list[NDArray[np.uint8]]] = {"train": [], "test": []}
+    parts: dict[str, list[NDArray[np.uint8]]] = {role.partition("_")[0]: [] for role in roles}
     try:
-        with tempfile.TemporaryFile() as stream:
-            stream.write(content)
-            stream.seek(0)
-            with tarfile.open(fileobj=stream) as archive:
-                for member in sorted(archive.getmembers(), key=lambda item: item.name):
-                    part = {"data_batch": "train", "test_batch": "test"}.get(Path(member.name).name[:10])
-                    opened = archive.extractfile(member) if part and member.isfile() else None
-                    if part and opened is not None:
-                        records = np.frombuffer(opened.read(), np.uint8)
-                        parts[part].append(records.reshape(-1, 1 + height * width * channels))
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            for member in sorted(archive.getmembers(), key=lambda item: item.name):
+                part = {"data_batch": "train", "test_batch": "test"}.get(Path(member.name).name[:10])
+                opened = archive.extractfile(member) if part in parts and member.isfile() else None
+                if part is not None and opened is not None:
+                    records = np.frombuffer(opened.read(), np.uint8)
+                    parts[part].append(records.reshape(-1, 1 + height * width * channels))
         whole = {part: np.concatenate(found) for part, found in parts.items()}
     except (ValueError, tarfile.TarError, EOFError, OSError) as error:
         raise ContentError(f"{CIFAR10_ARCHIVE} is damaged.", "Delete it from the cache, and try again.") from error
@@ -146,4 +145,4 @@ def _cifar10(content: bytes) -> dict[str, NDArray[Any]]:
         planes = records[:, 1:].reshape(-1, channels, height, width)
         arrays[f"{part}_images"] = np.ascontiguousarray(np.moveaxis(planes, 1, -1))
         arrays[f"{part}_labels"] = records[:, 0].astype(np.int64)
-    return arrays
+    return {role: arrays[role] for role in roles}

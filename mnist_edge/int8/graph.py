@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo
 from mnist_edge.int8.fixed_point import multiplier
 from mnist_edge.int8.operators import same_grid
-from mnist_edge.int8.unweighted import CHECKS, INT32_MAX, ZERO_POINT_LIMITS, Constants, Tensors, activation_grid, fused
+from mnist_edge.int8.rearrangement import Constants, Tensors
+from mnist_edge.int8.unweighted import CHECKS, INT32_MAX, ZERO_POINT_LIMITS, activation_grid, fused
 
 # Kinds of ops that may read the uint8 image.
 _ON_PIXELS = ("QUANTIZE", "RESHAPE")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
-
-from numpy.typing import NDArray
 
 from mnist_edge.formats import OpInfo, TensorInfo
 from mnist_edge.int8 import rearrangement
@@ -24,9 +21,8 @@ from mnist_edge.int8.operators import (
     same_grid,
     tanh_table,
 )
+from mnist_edge.int8.rearrangement import Constants, Tensors
 
-Tensors = dict[str, TensorInfo]
-Constants = dict[str, NDArray[Any]]
 INT32_MAX = (1 << 31) - 1
 # The sum of exponentials has 12 integer bits (see `mnist_edge.int8.fixed_point.softmax`).
 MAX_CLASSES = 1 << 12

@@ -174,12 +174,18 @@ class Routes:
         return PlainTextResponse(self._service.metrics.render(), media_type="text/plain; version=0.0.4")
 
     async def page(self, request: Request) -> Response:
-        """Return the page to draw on; first move a token in the address to a cookie, by a redirection."""
+        """Return the page to draw on; first move a token in the address to a cookie, by a redirection.
+
+        Raises:
+            RequestRefusedError: no model that is served reads digits.
+        """
         given = request.query_params.get("token")
         if given is not None and self._service.access.is_token(given):
             answer: Response = RedirectResponse("/", 303)
             answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=self._service.secure)
             return answer
+        if not any(loaded.grid.preprocessor == "digit" for loaded in self._service.models.all()):
+            raise RequestRefusedError(404, "No model that is served reads drawn digits. /docs describes the service.")
         return _html(*drawing_page())
 
     async def openapi(self, _: Request) -> Response:

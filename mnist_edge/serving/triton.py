@@ -17,12 +17,13 @@ _NOT_MEASURED = ("queue", "compute_input", "compute_output", "cache_hit", "cache
 
 def config(loaded: LoadedModel) -> dict[str, Any]:
     """The configuration of a model."""
+    grid = loaded.grid
     return {
         "name": loaded.name,
         "platform": f"mnist-edge_{loaded.engine}",
-        "max_batch_size": loaded.grid.images,
+        "max_batch_size": grid.images,
         "input": [
-            {"name": IMAGE, "data_type": "TYPE_UINT8", "dims": [loaded.grid.height, loaded.grid.width, 1]},
+            {"name": IMAGE, "data_type": "TYPE_UINT8", "dims": [grid.height, grid.width, grid.channels]},
             {"name": PICTURE, "data_type": "TYPE_STRING", "dims": [1]},
         ],
         "output": [{"name": OUTPUT, "data_type": "TYPE_FP32", "dims": [loaded.classes]}],

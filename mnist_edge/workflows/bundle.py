@@ -56,7 +56,7 @@ def bundle(options: BundleOptions, progress: Progress = no_progress) -> BundleRe
     target = options.target
     path = options.file or Path(f"mnist-edge-{target}.tar.gz")
     folders = [folder for word in options.models for folder in folders_to_copy(word, options.workspace)]
-    test, _ = load_test(options.data, progress)
-    contents = bundling.Contents(options.extras, folders, test, options.wheel)
+    test, hashes = load_test(options.data, progress)
+    contents = bundling.Contents(options.extras, folders, test, hashes["test_images"], options.wheel)
     files = bundling.bundle(target, path, contents, progress)
     return BundleResult(str(path), target, path.stat().st_size, sha256_of_file(path), tuple(files))

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.data import fetch
-from mnist_edge.data.catalog import FILES, TEST_ROLES
+from mnist_edge.data import fetch, named
+from mnist_edge.data.catalog import FILES, MNIST, TEST_ROLES
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import UsageError
 from mnist_edge.formats.float_answers import FloatAnswers
@@ -31,7 +31,7 @@ class DataOptions:
 
     Attributes:
         fetch: fetch the files that are not cached. test_only: fetch the test images and labels alone.
-        clear: remove the cached files first.
+        clear: remove the cached files of all data sets first.
         sample: a ``.png`` file to write an image to, see `Sample`; None for none.
         data: the data set that the sample is taken from.
     """
@@ -81,12 +81,13 @@ def data(options: DataOptions, progress: Progress = no_progress) -> DataResult:
 
     Raises:
         MissingError: files cannot be fetched.
-        UsageError: the sample's name does not end in ``.png``, or its file exists with another content.
+        UsageError: the sample's name does not end in ``.png``, its file exists with another content, or the data set
+            has features, which are no images.
     """
     if options.sample is not None:
         _check_sample(options.sample)
     if options.clear:
-        fetch.clear_cache()
+        fetch.clear_cache((MNIST.name, *named.NAMES))
     if options.fetch or options.test_only:
         fetch.mnist(TEST_ROLES if options.test_only else tuple(FILES), progress)
     sample = _write_sample(options.sample, options.data, progress) if options.sample is not None else None
@@ -114,6 +115,11 @@ def _write_sample(target: Path, source: DataSource, progress: Progress) -> Sampl
         origin: Literal["test images", "wheel"] = "wheel"
     else:
         test, _ = load_test(source, progress)
+        if test.images.dtype != np.uint8:
+            raise UsageError(
+                "The data set holds features, not images.",
+                "Name a data set of images with --data, or leave --data out for MNIST.",
+            )
         image, label, origin = test.images[0], int(test.labels[0]), "test images"
     content = _png(image)
     if target.exists() and target.read_bytes() not in (content, _png(_image_in_wheel()[0])):

@@ -15,9 +15,12 @@ import pytest
 
 from mnist_edge import data
 from mnist_edge.conversion import c as converter
+from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.errors import ContentError, MissingError, RefusedError, StageError
+from mnist_edge.formats import Contract
 from mnist_edge.formats.c import facts_of
 from mnist_edge.int8.quantize import pixel_lookup
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import litert_reference, native, reference
 from mnist_edge.store.manifest import Manifest, sha256_of
@@ -152,6 +155,29 @@ def test_no_output_differs_on_an_emulated_microcontroller(
     assert 0 < report["stack_bytes"] < 1000
 
 
+def test_the_emulated_microcontroller_takes_pixels_on_the_grid_of_an_int8_input(tmp_path: Path) -> None:
+    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
+        unavailable("A compiler or an emulator of microcontrollers")
+    net = int8_nets.signed(11, 6, 5, 1, zero_point=-128)
+    net.tensors[0].quantization.scale = np.float32([1 / 255])
+    net.conv(4, (3, 3), (1, 1), int8_nets.SAME)
+    content = int8_nets.ended(net, 4)
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 5, 1)).astype(np.uint8)
+    np.savez(tmp_path / "own.npz", x_test=images, y_test=np.zeros(40, np.int64))
+    (tmp_path / "given-int8.c").write_bytes(converter.from_tflite(content, "net", backend="c99"))
+    command = [sys.executable, ROOT / "tools" / "mcu" / "run.py", tmp_path / "given-int8.c", "--json"]
+    command += ["--data", tmp_path / "own.npz", "--instructions"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert json.loads(done.stdout)["differing"] is None
+    (tmp_path / "model.tflite").write_bytes(content)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["images"], report["differing"]) == (40, 0)
+    assert 10_000 < report["instructions"] < 1_000_000
+
+
 def test_export_writes_c_and_checks_budgets_and_backends(
     workspace: Path, tmp_path: Path, cli: Callable[..., Run]
 ) -> None:
@@ -239,7 +265,7 @@ def test_the_code_takes_pixels_whatever_the_scale_of_the_input_of_the_file(scale
     assert pixel_lookup(code.input, 1 / 255) is None
 
 
-def test_uint8_outputs_are_those_of_the_reference_kernels() -> None:
+def test_uint8_outputs_are_those_of_the_reference_kernels(tmp_path: Path) -> None:
     """A file with a uint8 output ends in a QUANTIZE from int8, whose outputs above 127 must not be clipped."""
     net = int8_nets.begun(2, 9, 9)
     net.reshape(81)
@@ -255,3 +281,10 @@ def test_uint8_outputs_are_those_of_the_reference_kernels() -> None:
     expected = np.concatenate([kernels.run(images[at : at + 1]) for at in range(30)])
     assert expected.max() > 127
     assert (reference.load(content, 1).run(images) == expected).all()
+    contract = Contract(
+        "net", tuple("0123456789"), "int8", "resize", reference_sha256="", tool_version="0.1", pixel_scale=1 / 255
+    )
+    request = ConversionRequest(Precision.INT8, images, contract, tmp_path / "log")
+    code = native.load(converter.convert_given(content, request), 1)
+    assert code.output.dtype == np.uint8
+    assert (code.run(images) == expected).all()

@@ -12,10 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from mnist_edge.conversion import c as converter
+from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
 from mnist_edge.errors import ContentError, RefusedError, StageError
-from mnist_edge.formats import METADATA_KEY, c, tflite
-from mnist_edge.int8.quantize import Port
+from mnist_edge.formats import METADATA_KEY, Contract, c, tflite
+from mnist_edge.formats.model_structure import FEATURES
+from mnist_edge.int8.quantize import Port, quantize
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import litert_reference, native, reference
 from mnist_edge.store.manifest import Manifest
@@ -147,6 +150,46 @@ def test_the_accuracy_of_code_with_an_int8_input_is_measured_on_pixels_in_its_sc
     assert len(np.unique(labels)) > 1
     text = converter.finish(converter.from_tflite(content, "net", backend="c99"), Split(images, labels, np.arange(40)))
     assert c.facts_of(text)["accuracy"] == {"top1": 1.0, "images": 40}
+
+
+def test_features_are_brought_to_the_grid_of_the_input_and_integers_are_taken_as_they_are(tmp_path: Path) -> None:
+    net = int8_nets.signed(4, 7)
+    net.dense(3, int8_nets.NONE)
+    net.softmax()
+    content = net.content()
+    real = np.random.default_rng(0).normal(size=(40, 7)).astype(np.float32)
+    steps = quantize(real, 0.02, -5, np.dtype(np.int8))
+    labels = reference.load(content, 1).run(steps).argmax(axis=1)
+    assert len(np.unique(labels)) > 1
+    contract = Contract(
+        "net", ("a", "b", "c"), "int8", FEATURES, reference_sha256="", tool_version="0.1", pixel_scale=1.0
+    )
+    for features in (real, steps):
+        request = ConversionRequest(Precision.INT8, features, contract, tmp_path / "log", "c99")
+        text = converter.finish(converter.convert_given(content, request), Split(features, labels, np.arange(40)))
+        assert c.facts_of(text)["accuracy"] == {"top1": 1.0, "images": 40}
+
+
+def test_code_of_a_uint8_input_takes_its_values_if_they_are_features(tmp_path: Path) -> None:
+    contract = Contract(
+        "net", tuple("0123456789"), "int8", FEATURES, reference_sha256="", tool_version="0.1", pixel_scale=1.0
+    )
+    content = int8_nets.ended(int8_nets.begun(1, 5, 4, 2, scale=0.3, zero_point=100))
+    inputs = np.zeros((2, 5, 4, 2), np.float32)
+    text = converter.convert_given(content, ConversionRequest(Precision.INT8, inputs, contract, tmp_path / "log"))
+    assert b"(const uint8_t *input, int8_t *answer" in text
+    assert native.load(text, 1).input.zero_point == 100
+
+
+@pytest.mark.parametrize(("scale", "pixel_scale"), [(1.0, 1.0), (1 / 255, 1 / 255)])
+def test_pixels_of_a_file_without_a_contract_have_the_scale_that_a_session_assumes(
+    scale: float, pixel_scale: float
+) -> None:
+    net = int8_nets.signed(11, 6, 5, 1, zero_point=-128)
+    net.tensors[0].quantization.scale = np.float32([scale])
+    net.conv(4, (3, 3), (1, 1), int8_nets.SAME)
+    facts = c.facts_of(converter.from_tflite(int8_nets.ended(net, 4), "net", backend="c99"))
+    assert Contract.from_text(facts["contract"]).pixel_scale == pixel_scale
 
 
 def test_a_damaged_file_and_one_that_is_not_int8_are_refused() -> None:

@@ -7,9 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from mnist_edge.conversion.codegen.order import _images_for
 from mnist_edge.conversion.codegen.plan import _name, plan
 from mnist_edge.conversion.codegen.step import Step
-from mnist_edge.formats import OpInfo
+from mnist_edge.formats import OpInfo, TensorInfo
 from tests.support import int8_nets
 
 
@@ -70,3 +71,10 @@ def test_a_plan_without_layers_has_no_backends(backend: str) -> None:
     net.reshape(16)
     made = plan(net.content(), np.zeros((1, 4, 4, 1), np.uint8), 1 / 255, backend)
     assert (made.backend, made.has_backends) == ("c99", False)
+
+
+@pytest.mark.parametrize(("side", "images"), [(28, 64), (1024, 15), (2048, 3), (4096, 0)])
+def test_fewer_images_decide_the_order_of_channels_of_a_net_with_larger_tensors(side: int, images: int) -> None:
+    shapes = {"image": (1, side, side, 1), "result": (1, 10), "weights": (4096, 4096)}
+    tensors = [TensorInfo(name, "int8", shape, constant=name == "weights") for name, shape in shapes.items()]
+    assert _images_for(tensors) == images

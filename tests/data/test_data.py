@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mnist_edge import data
 from mnist_edge.data import fetch, idx
@@ -98,6 +99,18 @@ def test_image_shape_and_classes_are_those_of_the_data(tmp_path: Path) -> None:
     assert splits.class_names == ("ape", "bee", "cat")
     assert splits.preprocessor == "resize"
     assert (len(splits.train), len(splits.validation)) == (55, 5)
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_a_folder_of_idx_files_may_have_folders_of_pictures(ending: str, tmp_path: Path) -> None:
+    for role, array in zip(TEST_ROLES, (np.ones((2, 3, 4), np.uint8), np.array([0, 1])), strict=True):
+        (tmp_path / f"{FILES[role]}{ending}").write_bytes(idx_bytes(array))
+    for name in ("a", "b", "test"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / name / "0.png")
+    test, _ = data.load_test(tmp_path)
+    assert test.images.shape == (2, 3, 4, 1)
+    assert (test.images == 1).all()
 
 
 def test_an_npz_file_is_split_like_idx_files(slice_npz: Path) -> None:

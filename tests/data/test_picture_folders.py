@@ -18,6 +18,7 @@ from PIL import Image
 
 from mnist_edge import data
 from mnist_edge.data import fetch, idx, named
+from mnist_edge.data.catalog import TEST_ROLES
 from mnist_edge.errors import ContentError, MissingError, UsageError
 from tests.conftest import unavailable
 
@@ -62,17 +63,37 @@ def test_grey_pictures_have_one_channel_and_one_level_of_folders_is_split_by_a_f
     assert len(values) == 36
 
 
+def test_the_parts_of_a_folder_have_one_shape_whichever_are_loaded(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for at in range(12):
+            write_picture(tmp_path / "train" / name / f"{at:02}.png", at, (4, 5, 3))
+        write_picture(tmp_path / "test" / name / "0.png", 7, (4, 5))
+    turned = Image.new("RGB", (4, 5))
+    turned.getexif()[274] = 6  # Orientation: upright, it has the size of the others
+    turned.save(tmp_path / "train" / "b" / "turned.jpg", exif=turned.getexif())
+    assert data.load(tmp_path).image_shape == (4, 5, 3)
+    test, _ = data.load_test(tmp_path)
+    assert test.images.shape == (2, 4, 5, 3)
+    assert (test.images == 7).all()
+    (tmp_path / "train" / "b" / "damaged.png").write_bytes(b"damaged")
+    with pytest.raises(ContentError, match=r"damaged\.png is no picture"):
+        data.load_test(tmp_path)
+
+
 def test_pictures_of_different_sizes_need_a_stated_shape(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "my pictures"
     for at in range(12):
         write_picture(tmp_path / "a" / f"{at:02}.png", at, (4, 4, 3))
         write_picture(tmp_path / "b" / f"{at:02}.png", at, (8, 4, 3))
     with pytest.raises(UsageError, match="4 x 4 and 8 x 4") as caught:
         data.load(tmp_path)
-    assert f"echo 32 32 3 > {tmp_path / 'shape.txt'}" in caught.value.remedy
+    assert f"echo 32 32 3 > '{tmp_path / 'shape.txt'}'" in caught.value.remedy
     (tmp_path / "shape.txt").write_text("5 6 1\n")
     assert data.load(tmp_path).image_shape == (5, 6, 1)
-    for bad in ("5 6", "5 6 2", "0 6 1", "600 6 1", "a b c"):
-        (tmp_path / "shape.txt").write_text(bad)
+    (tmp_path / "shape.txt").write_text("5 6 1\n", "utf-8-sig")
+    assert data.load(tmp_path).image_shape == (5, 6, 1)
+    for bad in ("5 6", "5 6 2", "0 6 1", "600 6 1", "a b c", "5 6 1".encode("utf-16")):
+        (tmp_path / "shape.txt").write_bytes(bad if isinstance(bad, bytes) else bad.encode())
         with pytest.raises(ContentError, match="is no size of images"):
             data.load(tmp_path)
 
@@ -162,6 +183,9 @@ def test_cifar10_is_read_from_its_binary_archive(server: tuple[Path, str], monke
     assert splits.test.images[3, 31, 31].tolist() == [200, 0, 7]
     assert splits.test.labels.tolist() == [4, 5, 6, 7, 8, 9, 0, 1, 2, 3, 4, 5]
     assert splits.class_names[9] == "truck"
+    test, hashes = data.load_test(Path("cifar10"))
+    assert np.array_equal(test.images, splits.test.images)
+    assert hashes == {role: splits.sha256[role] for role in TEST_ROLES}
 
 
 def test_a_file_with_another_hash_is_refused(server: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import shutil
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import msgspec
 import pytest
+from starlette.requests import Request
 
 from mnist_edge.serving import models as module
-from mnist_edge.serving.limits import Limits
+from mnist_edge.serving import triton
+from mnist_edge.serving.limits import Limits, RequestRefusedError
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Models, Source
+from mnist_edge.serving.routes import Routes
 from mnist_edge.store.manifest import Manifest, sha256_of_file
 from mnist_edge.store.workspace import SHIPPED
 
@@ -62,3 +69,23 @@ def test_a_model_whose_files_have_not_changed_is_not_looked_up_again(
     monkeypatch.setattr(Source, "pick", lambda *arguments: picked.append(arguments[1]))
     models.refresh()
     assert picked == []
+
+
+def test_a_model_of_colour_pictures_has_three_channels_and_no_page_to_draw_on(tmp_path: Path) -> None:
+    shutil.copytree(SHIPPED / "dense", tmp_path / "dense")
+    digits = Models(Source.of(tmp_path, "auto", ("dense",)), 1, Limits(), Metrics(), lambda _: None).all()[0]
+    colour = dataclasses.replace(
+        digits, grid=msgspec.structs.replace(digits.grid, height=12, width=10, channels=3, preprocessor="resize")
+    )
+    assert triton.config(colour)["input"][0]["dims"] == [12, 10, 3]
+    assert triton.config(digits)["input"][0]["dims"] == [28, 28, 1]
+
+    def page(*served: Any) -> Any:
+        service = SimpleNamespace(models=SimpleNamespace(all=lambda: list(served)))
+        request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []})
+        return asyncio.run(Routes(cast(Any, service)).page(request))
+
+    assert page(colour, digits).status_code == 200
+    with pytest.raises(RequestRefusedError, match="/docs describes the service") as caught:
+        page(colour)
+    assert caught.value.status == 404

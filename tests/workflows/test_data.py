@@ -41,6 +41,25 @@ def test_a_sample_is_of_the_data_set_that_is_named(tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(Image.open(tmp_path / "own.png")), images[0])
 
 
+def test_the_cached_files_of_all_data_sets_are_cleared_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    names = ("mnist", "cifar10", "fashion-mnist", "kmnist", "native")
+    for name in names:
+        fetch.cache_folder(name).mkdir(parents=True)
+        (fetch.cache_folder(name) / "file").write_bytes(b"")
+    data(DataOptions(clear=True))
+    assert [name for name in names if fetch.cache_folder(name).exists()] == ["native"]
+
+
+def test_no_sample_is_taken_from_features(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", x_test=np.ones((2, 7), np.float32), y_test=np.array([0, 1]))
+    with pytest.raises(UsageError, match="holds features, not images"):
+        data(DataOptions(sample=tmp_path / "own.png", data=tmp_path / "own.npz"))
+    assert not (tmp_path / "own.png").exists()
+
+
 def test_without_cached_data_the_sample_is_a_labelled_image_of_the_wheel_and_nothing_is_downloaded(
     tmp_path: Path, mnist: Splits, cli: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ uint32_t stack_used(void) {
 /* SysTick: a counter of 24 bits that goes down with the board's clock. */
 #define SYSTICK ((volatile uint32_t *)0xE000E010)
 enum { CONTROL, RELOAD, VALUE, LAST = 0xFFFFFF };
+#define COUNTFLAG (UINT32_C(1) << 16) /* in CONTROL: the counter has reached 0 since CONTROL was read */
 
 void ticks_begin(void) {
     SYSTICK[RELOAD] = LAST;
@@ -53,7 +54,10 @@ void ticks_begin(void) {
     SYSTICK[CONTROL] = 5; /* on, with the processor's clock */
 }
 
-uint32_t ticks_end(void) { return LAST - SYSTICK[VALUE]; }
+uint32_t ticks_end(void) {
+    const uint32_t value = SYSTICK[VALUE];
+    return SYSTICK[CONTROL] & COUNTFLAG ? UINT32_MAX : LAST - value;
+}
 
 static void stop(void) {
     host(SYS_EXIT, (const void *)0x20026); /* the application has ended */

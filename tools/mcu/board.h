@@ -12,7 +12,7 @@ int32_t host_write(int32_t file, const void *from, size_t size);
 void host_close(int32_t file);
 uint32_t stack_used(void);
 void ticks_begin(void);
-uint32_t ticks_end(void);
+uint32_t ticks_end(void); /* UINT32_MAX if the clock's counter has passed its 24 bits */
 int main(void);
 
 #endif

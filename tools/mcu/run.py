@@ -22,13 +22,17 @@ import numpy as np
 
 from mnist_edge import data
 from mnist_edge.conversion import codegen
-from mnist_edge.formats import c
+from mnist_edge.conversion.c import as_inputs
+from mnist_edge.formats import Contract, c
+from mnist_edge.int8.quantize import Port
 from mnist_edge.runtime.engines import reference
+from mnist_edge.store.manifest import sha256_of
 from mnist_edge.toolchains import cross_gcc
 from mnist_edge.toolchains.boards import BOARDS, Board
 
 HERE = Path(__file__).parent
 NANOSECONDS_A_TICK = 40  # the clock of the emulated boards has 25 MHz
+MOST_TICKS = 2**24 - 1  # the clock's counter has 24 bits
 WARNINGS = ("-Wall", "-Wextra", "-pedantic")
 
 
@@ -51,20 +55,24 @@ def main() -> int:
             return 3
     text = options.source.read_bytes()
     images = data.load_test(options.data)[0].images[: options.images]
+    inputs = inputs_of(c.facts_of(text), images)
     with tempfile.TemporaryDirectory() as scratch:
-        report = run(text, images, board, Path(scratch), counts=options.instructions)
+        report = run(text, inputs, board, Path(scratch), counts=options.instructions)
     expected = expected_answers(options.source, text, images)
     answers = report.pop("answers")
     report["differing"] = None if expected is None else int((expected != answers).any(axis=1).sum())
     if options.json:
         print(json.dumps(report))
     else:
-        print(f"{options.board}: {report['images']} images, {report['differing']} differing outputs\n"
+        compared = "outputs not compared" if expected is None else f"{report['differing']} differing outputs"
+        print(f"{options.board}: {report['images']} images, {compared}\n"
               f"flash {report['flash_bytes']:,} bytes, of these {report['constant_bytes']:,} constants; "
               f"RAM {report['ram_bytes']:,}, stack {report['stack_bytes']:,}")  # fmt: skip
         if report["instructions"]:
             print(f"{report['instructions']:,} instructions for the last image, to the nearest {NANOSECONDS_A_TICK}")
-    return 0 if report["differing"] == 0 else 1
+        elif options.instructions:
+            print(f"too many instructions to count: more than {MOST_TICKS * NANOSECONDS_A_TICK:,} for the last image")
+    return 3 if expected is None else int(report["differing"] > 0)
 
 
 def run(
@@ -79,7 +87,7 @@ def run(
 
     Returns:
         Flash of the net alone, RAM (scratch buffer, image and answer) and stack in bytes, the answers, and the number
-        of instructions that the last call executed, or None.
+        of instructions that the last call executed, or None if they were not counted, or are too many to count.
     """
     facts = c.facts_of(text)
     upper = facts["prefix"].upper()
@@ -107,28 +115,38 @@ def run(
     return {
         "board": board.processor, "images": len(images), "flash_bytes": cross_gcc.flash_bytes(board, compiled),
         "constant_bytes": facts["constant_bytes"], "ram_bytes": facts["scratch"] + ends,
-        "stack_bytes": stack, "instructions": ticks * NANOSECONDS_A_TICK if counts else None,
+        "stack_bytes": stack,
+        "instructions": ticks * NANOSECONDS_A_TICK if counts and ticks <= MOST_TICKS else None,
         "answers": np.frombuffer(written[:-8], facts["output"]["dtype"]).reshape(-1, classes),
     }  # fmt: skip
+
+
+def inputs_of(facts: dict, images: np.ndarray) -> np.ndarray:
+    """Images, uint8 (n, ...), or features as the values that generated C takes."""
+    end = facts["input"]
+    if facts.get("takes_pixels", True):
+        return images
+    port = Port(np.dtype(end["dtype"]), tuple(end["shape"]), end["scale"], end["zero_point"])
+    return as_inputs(images, port, Contract.from_text(facts["contract"]))
 
 
 def expected_answers(path: Path, text: bytes, images: np.ndarray) -> np.ndarray | None:
     """Outputs of the integer reference engine for the TFLite file that the C was made from; None if it is not there.
 
     Args:
-        path: of the C file, which the TFLite file is next to. text: its content. images: uint8 (n, ...).
+        path: of the C file, which the TFLite file is next to. text: its content. images: uint8 or features (n, ...).
     """
-    from mnist_edge.store.manifest import sha256_of
-
     facts = c.facts_of(text)
-    original = path.with_suffix(".tflite")
-    if not original.is_file() or sha256_of(original.read_bytes()) != facts["source_sha256"]:
-        print(
-            "mcu: the TFLite file that the C was made from is not next to it, so the outputs are not compared",
-            file=sys.stderr,
-        )
-        return None
-    return reference.load(original.read_bytes(), 1).run(images)
+    for original in (path.with_suffix(".tflite"), path.with_name("model.tflite")):
+        if original.is_file() and sha256_of(original.read_bytes()) == facts["source_sha256"]:
+            program = reference.load(original.read_bytes(), 1)
+            return program.run(as_inputs(images, program.input, Contract.from_text(facts["contract"])))
+    print(
+        f"mcu: neither {path.stem}.tflite nor model.tflite next to {path} is the file that the C was made from.\n"
+        f"  remedy: copy that file to {path.with_suffix('.tflite')}",
+        file=sys.stderr,
+    )
+    return None
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from mnist_edge.int8.program import ROUNDING, IntegerProgram
 
 GROUP = 4  # neighbouring inputs that a kernel multiplies together, or skips if all are zero
 _IMAGES = 64
+# Most values of tensors that are kept, as int64: 128 MiB. A net with more of them for one image keeps its order.
+_MOST_VALUES = 2**24
 _BY_CHANNEL = ("MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE")
 
 
@@ -25,9 +29,13 @@ def reorder(
 
     Args:
         file: int8. tensors, constants: of the file, by name; changed.
-        images: decide which channels are non-zero together, uint8 (n, h, w, 1); the first 64 are used.
+        images: decide which channels are non-zero together, uint8 (n, h, w, 1); the first 64 are used, or as many as
+            `_MOST_VALUES` allows.
     """
-    values = IntegerProgram(file, constants, ROUNDING).values(images[:_IMAGES])
+    count = _images_for(tensors.values())
+    if count == 0:
+        return
+    values = IntegerProgram(file, constants, ROUNDING).values(images[:count])
     for op in file.ops:
         reader = _only_reader(file, op, constants) if op.kind == "CONV_2D" else None
         if reader is None or _is_shared(file, op) or _is_shared(file, reader):
@@ -42,6 +50,12 @@ def reorder(
                 tensors[name] = dataclasses.replace(info, scale=scale, zero_point=zeros)
         weights = constants[reader.inputs[1]]
         constants[reader.inputs[1]] = weights.reshape(-1, len(order))[:, order].reshape(weights.shape)
+
+
+def _images_for(tensors: Iterable[TensorInfo]) -> int:
+    """Number of images of which `IntegerProgram.values` is computed; 0 if it would keep too much for a single one."""
+    of_one = sum(math.prod(tensor.shape[1:]) for tensor in tensors if not tensor.constant)
+    return min(_IMAGES, _MOST_VALUES // of_one)
 
 
 def _groups(active: NDArray[np.bool_]) -> NDArray[np.int64]:

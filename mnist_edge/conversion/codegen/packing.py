@@ -10,12 +10,9 @@ from numpy.typing import NDArray
 
 from mnist_edge.conversion.codegen.order import GROUP
 from mnist_edge.conversion.codegen.step import BLOCK, OFFSET, Step, layer_input, stored_offset
-from mnist_edge.formats import TensorInfo
 from mnist_edge.int8.fixed_point import TWICE, Integers
 from mnist_edge.int8.program import ROUNDING, bounds, multipliers
-
-Tensors = dict[str, TensorInfo]
-Constants = dict[str, NDArray[Any]]
+from mnist_edge.int8.rearrangement import Constants, Tensors
 
 
 @dataclass(frozen=True)
