@@ -94,7 +94,10 @@ def _parts(
         return arrays, _hashes(arrays), classes
     if source.is_dir():
         labels = source / LABELS_FILE
-        names = tuple(labels.read_text().split("\n")) if labels.is_file() else None
+        try:
+            names = tuple(labels.read_text("utf-8").split("\n")) if labels.is_file() else None
+        except UnicodeDecodeError as error:
+            raise ContentError(f"{labels} is no text in UTF-8.", "Save it as UTF-8, with one name per line.") from error
         return *_from_idx(_find(source, roles)), tuple(filter(None, names)) if names else None
     if source.suffix == ".npz":
         return *_from_npz(source, roles), None
