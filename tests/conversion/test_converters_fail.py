@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], int, str]] = {
     "Lambda": (lambda: _chain(import_keras().layers.Lambda(lambda x: x * 2), *_head()), 4, "Lambda layer"),
     "two inputs": (_two_inputs, 4, "no image classifier"),
     "two outputs": (_two_outputs, 4, "no image classifier"),
-    "RGB": (lambda: _chain(*_head(), shape=(28, 28, 3)), 4, "3 channels"),
+    "RGB, data are grey": (lambda: _chain(*_head(), shape=(28, 28, 3)), 4, "takes (28, 28, 3) and answers 10 classes"),
     "dynamic shape": (_any_size, 4, "no image classifier"),
     "string input": (_strings, 4, "takes strings"),
     "empty model": (lambda: import_keras().Sequential(), 4, "has no layers"),
@@ -181,7 +181,7 @@ def test_output_of_native_libraries_during_an_export_goes_to_its_log(
         return print_and_fail
 
     monkeypatch.setattr(verify, "_layers", chatter("layers"))
-    monkeypatch.setattr(export, "_calibrate_confidence", chatter("confidence"))
+    monkeypatch.setattr(export, "calibrate_confidence", chatter("confidence"))
     _chain(*_head()).save(tmp_path / "net.keras")
     command = ["export", "--model", tmp_path / "net.keras", "-o", tmp_path / "out", "--data", slice_npz]
     run = run_here(*command, "--format", "onnx", "--json")

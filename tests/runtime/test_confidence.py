@@ -23,7 +23,7 @@ from mnist_edge.parity.changes import CALIBRATION_BINS, calibration_error
 from mnist_edge.runtime.confidence import apply_temperature, choose_temperature, log_losses
 from mnist_edge.store.manifest import KERAS_NAME, Manifest
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.workflows import export
+from mnist_edge.workflows import judgement
 from tests.conftest import ROOT, Run
 
 Sample = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -86,11 +86,11 @@ def test_each_format_of_one_model_gets_its_own_temperature(tmp_path: Path, monke
     def opened(path: Path, *_: object) -> SimpleNamespace:
         return SimpleNamespace(predict=lambda images: answers[path.suffix])
 
-    monkeypatch.setattr(export, "open_session", opened)
+    monkeypatch.setattr(judgement, "open_session", opened)
     images = np.zeros((len(labels), 28, 28, 1), np.uint8)
     splits = SimpleNamespace(validation=Split(images, labels, np.arange(len(labels))))
     for name in ("net-int8.tflite", "net-int8.onnx"):
-        export._calibrate_confidence(tmp_path / name, splits, 1)  # type: ignore[arg-type]
+        judgement.calibrate_confidence(tmp_path / name, splits, 1)  # type: ignore[arg-type]
     files = Manifest.load(tmp_path).files
     assert files["net-int8.tflite"]["temperature"] == pytest.approx(1.5, rel=0.1)
     assert files["net-int8.onnx"]["temperature"] == 1.0
