@@ -158,7 +158,7 @@ def real_inputs(model: Model, path: Path) -> NDArray[Any]:
 
 
 def traced(model: Model, engine: Any, inputs: NDArray[Any]) -> int:
-    """Number of values in all computed tensors in which the integer reference engine and LiteRT differ."""
+    """Number of values that differ between the integer reference engine and LiteRT, over all computed tensors."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     with quiet():

@@ -1,4 +1,4 @@
-"""Int8 TFLite to C: the file of a Keras model or any other one as C99, bit-exact with LiteRT's reference kernels."""
+"""Conversion of int8 TFLite files to C99, bit-exact with LiteRT's reference kernels."""
 
 from __future__ import annotations
 

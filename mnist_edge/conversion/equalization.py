@@ -64,7 +64,7 @@ def equalized(model: Any, inputs: NDArray[np.float32]) -> Any:
 
 
 def _pairs(model: Any) -> list[tuple[str, str]]:
-    """Names of layers that can be equalized: the first one's output reaches only the second one, in their order."""
+    """Pairs of names of layers that can be equalized, in order: only the second layer reads the output of the first."""
     graph = getattr(model, "_functional", model)  # a Sequential holds the graph of its layers
     nodes = [node for level in graph._nodes_by_depth.values() for node in level]
     calls = Counter(node.operation.name for node in nodes)

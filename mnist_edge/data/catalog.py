@@ -32,12 +32,13 @@ class DatasetFacts:
 
 
 MNIST = DatasetFacts("mnist", tuple("0123456789"), "digit")
+FASHION_MNIST = DatasetFacts(
+    "fashion-mnist",
+    ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    "resize",
+)
 # Data sets by the SHA-256 of their uncompressed test labels.
 BY_TEST_LABELS = {
     MNIST_SHA256["test_labels"]: MNIST,
-    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34": DatasetFacts(
-        "fashion-mnist",
-        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-        "resize",
-    ),
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34": FASHION_MNIST,
 }

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.data import fetch, idx
-from mnist_edge.data.catalog import FILES
+from mnist_edge.data.catalog import FASHION_MNIST, FILES
 from mnist_edge.data.fetch import Progress
 from mnist_edge.errors import ContentError, MissingError
 from mnist_edge.store.files import read_bytes
@@ -46,7 +46,7 @@ CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
 CIFAR10_SHAPE = (32, 32, 3)
 NAMES: dict[str, NamedSet] = {
     "fashion-mnist": NamedSet(
-        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        FASHION_MNIST.class_names,
         {
             "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
             "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",

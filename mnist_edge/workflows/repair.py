@@ -212,7 +212,7 @@ def _judged(path: Path, what: str, task: Task, held: HeldOut, float_layers: tupl
 
 
 def _mixed(task: Task, held: HeldOut) -> Iterator[Repair]:
-    """Repairs that leave layers in float: the worst one, it and those to the next one with weights, then twice as many.
+    """Repairs that leave layers in float: the worst layer, then also those up to the next one with weights, then more.
 
     There are none if the layers of the file cannot be compared.
     """
