@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     "name",
-    ["conv, flatten, softmax", "softmax inside", "attention", "Rescaling to -1 .. 1 first", "pixels of 20 to 200"],
+    ["conv, flatten, softmax", "softmax inside", "attention", "Rescaling to -1 .. 1 first", "pixels of 20 to 200", "one sigmoid"],
 )
 def test_files_are_as_close_to_keras_as_those_of_the_plain_converters(name: str, tmp_path: Path) -> None:
     rows = examine(name, ("tflite", "onnx"), tmp_path)

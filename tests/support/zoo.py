@@ -246,7 +246,7 @@ ZOO: dict[str, Specimen] = {
     "Rescaling to -1 .. 1 first": Specimen(rescaling(1 / 127.5, -1.0)),
     "Normalization first": Specimen(normalization),
     "logits": Specimen(logits),
-    "one sigmoid": Specimen(one_sigmoid, "parity", refused="1 class"),
+    "one sigmoid": Specimen(one_sigmoid, "parity"),
     "ten sigmoids": Specimen(many_sigmoids, refused="do not sum to 1"),
     "2 classes": Specimen(valid, "parity"),
     "100 classes, 28 x 56": Specimen(wide, "pairs"),
@@ -426,4 +426,6 @@ def _plain(model: Any, format_: str, contract: Contract, source: data.Splits) ->
         shape = tuple(model.inputs[0].shape)[1:]
         inputs = (images * np.float32(contract.pixel_scale)).reshape(-1, *shape)
         real = np.concatenate([onnx.answers_of(made, inputs[at : at + 100]) for at in range(0, len(inputs), 100)])
+    if contract.output == "sigmoid":
+        return np.concatenate([1 - real, real], axis=1)
     return softmax(real) if contract.output == "logits" else real
