@@ -30,28 +30,20 @@ class FloatAnswers:
     golden_probabilities: NDArray[np.float32]
 
     def to_bytes(self) -> bytes:
-        """The content of ``reference.npz``. Equal values give equal bytes.
-
-        The bytes of the probabilities are stored by their place in the number, uint8 (4, n, classes), which compresses
-        to five sixths of the size: the bytes with the exponents are alike.
-        """
+        """The content of ``reference.npz``. Equal values give equal bytes."""
         stream = io.BytesIO()
-        np.savez_compressed(
-            stream, probability_bytes=_planes_of(self.probabilities),
-            test_images_sha256=np.array(self.test_images_sha256), golden_images=self.golden_images,
-            golden_probabilities=self.golden_probabilities,
-        )  # fmt: skip
+        np.savez_compressed(stream, **vars(self))
         return stream.getvalue()
 
     @classmethod
     def from_bytes(cls, content: bytes) -> FloatAnswers:
-        """The inverse of `to_bytes`; reads files with plain ``probabilities``, float32 (n, classes), too.
+        """The inverse of `to_bytes`.
 
         Raises:
             ContentError: the content is damaged or another kind of file, or probabilities are not finite.
         """
         try:
-            found = _arrays(content)
+            found = npz.arrays(content, [field.name for field in fields(cls)])
             values: dict[str, Any] = {**found, "test_images_sha256": str(found["test_images_sha256"])}
             reference = cls(**values)
             if reference.probabilities.dtype != np.float32 or reference.probabilities.ndim != 2:
@@ -68,28 +60,3 @@ class FloatAnswers:
                 "Export the model again. If the Keras model itself computes NaN, train it again.",
             )
         return reference
-
-
-def _arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of a ``reference.npz`` by the names of the fields of `FloatAnswers`.
-
-    Raises:
-        ValueError: the archive is damaged or lacks an array.
-    """
-    names = [field.name for field in fields(FloatAnswers)]
-    others = [name for name in names if name != "probabilities"]
-    try:
-        found = npz.arrays(content, ["probability_bytes", *others])
-    except ValueError:
-        return npz.arrays(content, names)
-    planes = found.pop("probability_bytes")
-    if planes.dtype != np.uint8 or planes.ndim != 3 or len(planes) != 4:
-        raise ValueError("the bytes of the probabilities have another shape")
-    numbers = np.ascontiguousarray(np.moveaxis(planes, 0, -1)).view("<f4")[..., 0]
-    return {**found, "probabilities": numbers.astype(np.float32)}
-
-
-def _planes_of(numbers: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The bytes of float32 numbers (n, m) by their place, little-endian, uint8 (4, n, m)."""
-    as_bytes = np.ascontiguousarray(numbers, "<f4").view(np.uint8).reshape(*numbers.shape, 4)
-    return np.ascontiguousarray(np.moveaxis(as_bytes, -1, 0))

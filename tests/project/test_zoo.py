@@ -13,8 +13,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize(
     "name",
-    ["conv, flatten, softmax", "softmax inside", "attention", "Rescaling to -1 .. 1 first", "pixels of 20 to 200", "one sigmoid"],
-)
+    ["conv, flatten, softmax", "softmax inside", "attention", "Rescaling to -1 .. 1 first", "pixels of 20 to 200",
+     "one sigmoid"],
+)  # fmt: skip
 def test_files_are_as_close_to_keras_as_those_of_the_plain_converters(name: str, tmp_path: Path) -> None:
     rows = examine(name, ("tflite", "onnx"), tmp_path)
     assert [row.refusal for row in rows] == ["", ""]
