@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Install the offline bundle on an emulated Raspberry Pi, and compare its results with this machine's.
 
-    python tools/emulate.py [FOLDER ...] [--release bookworm|trixie] [--cpu cortex-a72 ...] [--images 500]
+    python tools/emulate.py [FOLDER ...] [--release bookworm|trixie] [--cpu cortex-a72 ...] [--images 500] [--data PATH]
 
 In an arm64 root file system of Debian packages, as Raspberry Pi OS uses, without network: runs `install.sh` of the
 bundle for that release; then, on each processor, self-tests, `verify`, `predict` and `bench`. On the first processor
 int8 TFLite files run on --images test images, everything else on 500. `--cpu Haswell` verifies on an x86-64 processor
-with AVX2 and without VNNI, with this Python. FOLDER is a model's folder; by default those of the shipped models.
+with AVX2 and without VNNI, with this Python. FOLDER is a model's folder, by default those of the shipped models; --data
+has its test images, as in ``mnist-edge verify --data``, by default MNIST.
 
 Labels are compared, not times: emulated times tell nothing about a board. Exit code 3 if this machine cannot emulate; 1
 if a verdict differs, if a label differs that rounding does not explain, or if anything fails.
@@ -48,11 +49,17 @@ EXTRAS = {"bookworm": ["--extra", "onnx", "--extra", "litert"], "trixie": ["--ex
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Folders of models whose files are compared, the release whose engines are used, and the number of images."""
+    """Folders of models whose files are compared, the release whose engines are used, and the test images.
+
+    Attributes:
+        images: number of test images of int8 TFLite files; others are compared on at most `FEW`.
+        data: where the test images are, as in ``mnist-edge verify --data``; None for MNIST.
+    """
 
     folders: list[Path]
     release: str
     images: int
+    data: Path | None
 
 
 class Report:
@@ -77,6 +84,7 @@ def main() -> int:
     parser.add_argument("--release", default="bookworm", choices=ENGINES)
     parser.add_argument("--cpu", action="append", choices=[*PARTS, "Haswell"])
     parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--wheel", type=Path, help="mnist-edge's own wheel; by default it is built")
     parser.add_argument("--markdown", type=Path)
     options = parser.parse_args()
@@ -85,7 +93,7 @@ def main() -> int:
         for at, cpu in enumerate(options.cpu or list(PARTS)):
             images = options.images if at == 0 else min(FEW, options.images)
             if cpu == "Haswell":
-                comparison = Comparison(options.folders, "bookworm", images)
+                comparison = Comparison(options.folders, "bookworm", images, options.data)
                 compare_files(report, cpu, haswell(), Path(tempfile.mkdtemp()), comparison)
                 continue
             root = make_root(options.release)
@@ -94,7 +102,7 @@ def main() -> int:
                 break
             board = raspberry_pi(root, cpu)
             check_selftests(report, where, board, options.release)
-            comparison = Comparison(options.folders, options.release, images)
+            comparison = Comparison(options.folders, options.release, images, options.data)
             compare_files(report, where, board, root / "home" / "work", comparison)
             compare_pictures(report, where, board, root)
             check_bench(report, where, board)
@@ -139,11 +147,12 @@ def check_selftests(report: Report, where: str, board: Processor, release: str) 
 def compare_files(report: Report, where: str, there: Processor, work: Path, comparison: Comparison) -> None:
     """Run `verify` on this machine and on the emulated processor, on the same images, and compare rules and labels."""
     this = here()
+    test, _ = data.load_test(comparison.data)
     for folder in comparison.folders:
         for path in sorted(folder.glob("*-*.tflite")) + sorted(folder.glob("*-*.onnx")):
             full = "int8" in path.name and (path.suffix == ".tflite" or where == "Haswell")
             count = comparison.images if full else min(FEW, comparison.images)
-            common = slice_of(folder, count, work)
+            common = slice_of(folder, test, count, work)
             # Copied without the float export: verify would run it too, which takes minutes under emulation.
             alone = work / path.stem / path.name
             alone.parent.mkdir(exist_ok=True)
@@ -152,7 +161,8 @@ def compare_files(report: Report, where: str, there: Processor, work: Path, comp
             for engine in ENGINES[comparison.release][path.suffix]:
                 words = ["-m", "mnist_edge", "verify", alone, "--engine", engine, "--json", *common]
                 ours, theirs = this.run(this.python, *words), there.run(there.python, *map(inside, words))
-                report.add(where, f"{path.name}, {engine}, {count:,} images", *judge(ours, theirs, "int8" in path.name))
+                what = f"{path.name}, {engine}, {min(count, len(test)):,} images"
+                report.add(where, what, *judge(ours, theirs, "int8" in path.name))
 
 
 def judge(
@@ -215,10 +225,9 @@ def inside(word: object) -> str:
     return text[at:] if at >= 0 else text
 
 
-def slice_of(folder: Path, images: int, work: Path) -> list[str]:
-    """Options with which ``verify`` uses the first images alone, and the float answers on them."""
+def slice_of(folder: Path, test: data.Split, images: int, work: Path) -> list[str]:
+    """Options with which ``verify`` uses the first test images alone, and the float answers on them."""
     work.mkdir(exist_ok=True)
-    test, _ = data.load_test()
     target, rows = work / f"{images}.npz", work / f"{folder.name}-{images}-reference.npz"
     x, y = test.images[:images], test.labels[:images].astype(np.uint8)
     np.savez(target, x_train=x[:1], y_train=y[:1], x_test=x, y_test=y)
