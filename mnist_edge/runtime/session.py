@@ -115,8 +115,13 @@ class Session:
         Raises:
             ImageShapeError: the images have another shape or dtype.
         """
-        if images.shape in self._one_image and images.dtype == _UINT8:  # a shortcut, because the checks below take time
-            return self._one(images) if self._one else self._infer(self._program, images)
+        # Shortcuts for one image, because the checks below take time.
+        if self._one:
+            answer = self._one(images)
+            if answer is not None:
+                return answer
+        elif images.shape in self._one_image and images.dtype == _UINT8:
+            return self._infer(self._program, images)
         if images.dtype not in self._dtypes or images.shape[1:] not in self._shapes:
             sizes = ", ".join(map(str, self.image_shape))
             raise ImageShapeError(

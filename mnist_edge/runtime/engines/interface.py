@@ -16,6 +16,9 @@ from mnist_edge.errors import MissingError, missing_extra
 from mnist_edge.int8.quantize import Port
 from mnist_edge.results import OpTime
 
+# Answers one image, see `DirectAnswers`.
+One = Callable[[NDArray[Any]], NDArray[np.float32] | None]
+
 
 @dataclass(frozen=True)
 class DirectAnswers:
@@ -23,11 +26,12 @@ class DirectAnswers:
 
     Attributes:
         batch: takes uint8 images (n, h, w) or (n, h, w, 1), with any n, and fills a float32 array (n, classes).
-        one: takes one uint8 image of the same shapes, n = 1, and returns a new float32 array (1, classes).
+        one: takes any array, and returns a new float32 array (1, classes) if it is one uint8 image of the same shapes,
+            n = 1; else None. It may return None for an image that is not contiguous.
     """
 
     batch: Callable[[NDArray[np.uint8], NDArray[np.float32]], None]
-    one: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+    one: One
 
 
 class Program(Protocol):
