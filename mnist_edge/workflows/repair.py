@@ -214,7 +214,8 @@ def _judged(path: Path, what: str, task: Task, held: HeldOut, float_layers: tupl
 def _mixed(task: Task, held: HeldOut) -> Iterator[Repair]:
     """Repairs that leave layers in float: the worst layer, then also those up to the next one with weights, then more.
 
-    There are none if the layers of the file cannot be compared.
+    There are none if the layers of the file cannot be compared. A file whose layers with weights are all in float would
+    be larger than one in float16.
     """
     file = ModelFile.open(task.path)
     try:
@@ -233,9 +234,9 @@ def _mixed(task: Task, held: HeldOut) -> Iterator[Repair]:
     while count <= len(ranked):
         groups.append(tuple(dict.fromkeys(name for layer in ranked[:count] for name in to_next_weights(layer, ops))))
         count *= 2
-    every = {name for name, _ in ops}
+    weighted = {name for name, kind in ops if kind in WEIGHTED}
     for group in groups:
-        if group and group not in tried and set(group) != every:
+        if group and group not in tried and not weighted <= set(group):
             tried.append(group)
             yield Repair(f"float: {', '.join(group)}", FILES, MORE, 1, Quantizer(float_layers=group))
 

@@ -146,7 +146,10 @@ def test_ops_of_no_single_layer_stay_in_int8_in_tflite_and_may_become_float_in_o
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = np.random.default_rng(0).normal(size=(64, 8))
-    parts = [("a", "CONV_2D", 0.9), ("graph", "MUL", 0.0), ("b", "CONV_2D", 0.9), ("c", "FULLY_CONNECTED", 0.99)]
+    parts = [
+        ("first", "RESHAPE", 1.0), ("a", "CONV_2D", 0.9), ("graph", "MUL", 0.0), ("b", "CONV_2D", 0.9),
+        ("c", "FULLY_CONNECTED", 0.99),
+    ]  # fmt: skip
     traces = [Trace(op, f"{layer}/{op}", None, None, 0, 0, values, values, kept * values) for layer, op, kept in parts]
     monkeypatch.setattr(ModelFile, "open", lambda *_: None)
     monkeypatch.setattr(repair.layers, "traces", lambda *_: traces)
@@ -158,6 +161,8 @@ def test_ops_of_no_single_layer_stay_in_int8_in_tflite_and_may_become_float_in_o
 
     assert groups("onnx")[0] == ("graph",)
     assert groups("tflite") == [("a",), ("a", "b")]
+    # With all weights in float, the file would be larger than one in float16.
+    assert not any({"a", "b", "c"} <= set(group) for group in groups("onnx"))
 
 
 def test_a_draw_has_as_many_images_of_each_class_and_none_that_judges(source: data.Splits) -> None:
