@@ -140,14 +140,14 @@ def same_grid(source: TensorInfo, out: TensorInfo) -> str | None:
 def repeated_size(operand: TensorInfo, out: TensorInfo) -> int | None:
     """Number of elements of an operand of ADD, SUB or MUL, which repeats along the first dimensions of the output.
 
-    None if it repeats in another way.
+    None if it repeats in another way. The first dimension of an activation of fewer dimensions is the batch, too.
     """
     sizes = operand.shape[1:]
     if operand.constant:
         if len(operand.shape) > len(out.shape) or (len(operand.shape) == len(out.shape) and operand.shape[0] != 1):
             return None
         sizes = operand.shape[1:] if len(operand.shape) == len(out.shape) else operand.shape
-    elif len(operand.shape) != len(out.shape):
+    elif len(operand.shape) > len(out.shape):
         return None
     while sizes and sizes[0] == 1:
         sizes = sizes[1:]

@@ -201,11 +201,21 @@ def _average_pool(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Int
     return _clip(np.sign(total) * ((np.abs(total) + count // 2) // count), bounds(op, ends[-1]))
 
 
+def _aligned(inputs: list[Any], ends: list[Any]) -> list[Any]:
+    """Two operands with the same number of dimensions; an activation keeps its first one, the batch."""
+    rank = len(ends[-1].shape)
+    return [
+        x if end.constant or x.ndim == rank else x.reshape(len(x), *[1] * (rank - x.ndim), *x.shape[1:])
+        for x, end in zip(inputs, ends[:2], strict=True)
+    ]
+
+
 def _add(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
     a, b, out = ends
     twice = 2.0 * max(a.scale[0], b.scale[0])
     total = np.zeros((), np.int64)
-    for x, end, sign in zip(inputs, (a, b), (1, -1 if op.kind == "SUB" else 1), strict=True):
+    operands = _aligned(inputs, ends)
+    for x, end, sign in zip(operands, (a, b), (1, -1 if op.kind == "SUB" else 1), strict=True):
         m, shift = multiplier(end.scale[0] / twice)
         total = total + sign * divide_by_power(high_product((x - end.zero_point[0]) << ADD_SHIFT, m), -shift)
     m, shift = multiplier(twice / ((1 << ADD_SHIFT) * out.scale[0]))
@@ -214,7 +224,8 @@ def _add(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
 
 def _multiply(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
     a, b, out = ends
-    product = (inputs[0] - a.zero_point[0]) * (inputs[1] - b.zero_point[0])
+    first, second = _aligned(inputs, ends)
+    product = (first - a.zero_point[0]) * (second - b.zero_point[0])
     return _clip(multiply(product, *product_multiplier(a, b, out), TWICE) + out.zero_point[0], bounds(op, out))
 
 

@@ -449,12 +449,16 @@ def _two(op: Callable[[Net, int], None]) -> Callable[[Net], None]:
     return build
 
 
-def _by_its_mean(net: Net) -> None:
-    """A product with a computed tensor that is repeated, as in squeeze and excitation."""
-    first, shape = net.last, net.shape
-    net.mean((1, 2), keep=True)
-    second, net.shape = net.last, shape
-    net.pair("MUL", first, second)
+def _with_its_mean(kind: str, keep: bool) -> Callable[[Net], None]:
+    """A builder of an op with a computed tensor that is repeated, as in squeeze and excitation."""
+
+    def build(net: Net) -> None:
+        first, shape = net.last, net.shape
+        net.mean((1, 2), keep=keep)
+        second, net.shape = net.last, shape
+        net.pair(kind, first, second)
+
+    return build
 
 
 def _factor(net: Net) -> np.float32:
@@ -538,7 +542,9 @@ POINTWISE: dict[str, Callable[[Net], None]] = {
     "MUL by a number a channel": lambda net: net.pair("MUL", net.last, net.constant((1, 1, 1, 8)), RELU6),
     "MUL by an image": lambda net: net.pair("MUL", net.last, net.constant((8, 8))),
     "MUL of two": _two(lambda net, other: net.pair("MUL", net.last, other)),
-    "MUL by its mean": _by_its_mean,
+    "MUL by its mean": _with_its_mean("MUL", keep=True),
+    "MUL by its mean of fewer dimensions": _with_its_mean("MUL", keep=False),
+    "SUB of its mean of fewer dimensions": _with_its_mean("SUB", keep=False),
     "ADD of a number": lambda net: net.pair("ADD", net.last, net.constant((1,)), RELU),
     "ADD of a number a channel": lambda net: net.pair("ADD", net.constant((8,)), net.last),
     "SUB of a number": lambda net: net.pair("SUB", net.last, net.constant(())),
