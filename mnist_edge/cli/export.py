@@ -22,7 +22,7 @@ NAME = "export"
 
 def command(
     format_: Annotated[
-        str, typer.Option("--format", help="tflite, onnx, all (those made from this model), or c.")
+        str, typer.Option("--format", help="tflite, onnx, c, or all that are made from this model.")
     ] = "all",
     model: Annotated[
         str, typer.Option("--model", help=f"The model: {options.MODEL_WORDS}. A folder is exported in place.")
@@ -102,16 +102,20 @@ def command(
         output.note(
             f"There was no trained {trained.model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%})."
         )
+    left_out = [{"path": item.path, "format": item.format, "reason": item.error.cause} for item in result.left_out]
     failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in result.failures]
     files = _file_lines(result.artifacts, result.failures)
     for sentence in _advice(result):
         output.note(sentence)
+    for item in left_out:
+        output.note(f"Without {Path(item['path']).name}: {item['reason']}")
     if result.page is None:
         return output.result({"artifacts": [], "failures": failed}, *(files if failed[1:] else []), error=result.error)
     payload = {
         "artifacts": result.artifacts, "failures": failed, "footprints": result.footprints,
         "signature": str(result.signature) if result.signature else None, "attempts": result.attempts,
         "advice": result.advice or None,
+        "left_out": left_out,
     }  # fmt: skip
     shown = (verdict_table(result.checks), *verdict_lines(result.checks), *_summary(result, result.page))
     code = output.result(payload, *files, "", *attempt_tables(result.attempts), *shown, error=result.error)

@@ -34,8 +34,13 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     Raises:
         StageError: an op has no kernel in C.
     """
-    content = tflite.convert(model, request)
-    return codegen.source(content, request.contract, request.calibration, request.backend).encode()
+    return convert_int8(tflite.convert(model, request), request)
+
+
+def convert_int8(content: bytes, request: ConversionRequest) -> bytes:
+    """C code of the int8 TFLite file that `tflite.convert` made, whose contract it has; errors as for `convert`."""
+    contract = tflite_format.read(content).contract or request.contract
+    return codegen.source(content, contract, request.calibration, request.backend).encode()
 
 
 def convert_given(content: bytes, request: ConversionRequest) -> bytes:
@@ -136,5 +141,5 @@ def companions(content: bytes, stem: str) -> dict[str, bytes]:
 
 CONVERTER = Converter(
     "c", ".c", (Precision.INT8,), PACKAGES, SOURCES, convert, {".tflite": convert_given},
-    finish=finish, companions=companions, on_demand=True,
+    finish=finish, companions=companions, convert_int8=convert_int8, on_demand=True,
 )  # fmt: skip
