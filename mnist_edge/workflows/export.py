@@ -24,10 +24,16 @@ from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.streams import native_output
 from mnist_edge.toolchains import footprint, host_cc
-from mnist_edge.workflows import repair
+from mnist_edge.workflows import repair, without_data
 from mnist_edge.workflows.advice import advise, repeated_words
 from mnist_edge.workflows.data_source import load_splits, path_of
-from mnist_edge.workflows.export_options import ExportOptions, optional_formats, requested_formats, trained_model
+from mnist_edge.workflows.export_options import (
+    ExportOptions,
+    optional_formats,
+    requested_formats,
+    takes_features,
+    trained_model,
+)
 from mnist_edge.workflows.held_out import Judging
 from mnist_edge.workflows.judgement import add_selftest, calibrate_confidence, is_faulty, judge_file
 from mnist_edge.workflows.repair import Search
@@ -58,9 +64,11 @@ class ExportResult:
         signature: of the folder's manifest, if it was signed.
         usable: the first file of the precision asked for that passed and that an engine runs.
         error: the first reason why the export does not count as a success; None if it does. ``page``, ``outcome``
-            and ``usable`` are None if no file was made.
+            and ``usable`` are None if no file was made, and without a verdict.
         attempts: of ``until_pass``. advice: on the int8 files that failed.
         left_out: files that ``all`` makes if it can, and why it could not.
+        compared: if the file is C without a verdict, because there are no data: the number of random inputs on which
+            its outputs are those of the integer reference engine.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -76,6 +84,7 @@ class ExportResult:
     attempts: tuple[Attempt, ...] = ()
     advice: tuple[Advice, ...] = ()
     left_out: tuple[FormatFailure, ...] = ()
+    compared: int | None = None
 
 
 def export(options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
@@ -92,7 +101,11 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     """
     workspace, model = trained_model(options)
     formats = requested_formats(options, workspace, model)
-    splits = load_splits(options.data, progress, options.calibration_images, options.calibration_seed)
+    if without_data.applies(options, model):
+        return _without_verdict(options, workspace, model)
+    splits = load_splits(
+        options.data, progress, options.calibration_images, options.calibration_seed, takes_features(workspace, model)
+    )
     failures: list[FormatFailure] = []
     with locked(workspace, "export"):
         folder, trained = ensure_model(workspace, model, splits, progress, options.reference)
@@ -129,6 +142,18 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         attempts=tuple(item for search in searches for item in search.attempts),
         advice=advice,
         left_out=tuple(left_out),
+    )
+
+
+def _without_verdict(options: ExportOptions, workspace: Path, model: str) -> ExportResult:
+    """Export a TFLite file without data, see `mnist_edge.workflows.without_data`."""
+    with locked(workspace, "export"):
+        artifact = without_data.make(options, workspace, model)
+        signature = signing.sign(Path(artifact.path).parent, options.sign) if options.sign else None
+    sizes = footprint.footprints([artifact])
+    over_budget = footprint.over_budget(sizes, options.max_flash, options.max_ram)
+    return ExportResult(
+        (artifact,), (), None, over_budget, footprints=tuple(sizes), signature=signature, compared=without_data.INPUTS
     )
 
 

@@ -90,6 +90,11 @@ def optional_formats(options: ExportOptions, workspace: Path, model: str) -> lis
     return conversion.optional(options.formats, _source_path(workspace, model), options.precision)
 
 
+def takes_features(workspace: Path, model: str) -> bool:
+    """Whether the model may take features, which are no pictures: it is a TFLite file that was given."""
+    return _source_path(workspace, model).suffix == ".tflite"
+
+
 def _source_path(workspace: Path, model: str) -> Path:
     named, folder = Path(model), folder_of(workspace, model)
     return named if named.suffix in SOURCE_SUFFIXES else folder / Manifest.load(folder).source_name
