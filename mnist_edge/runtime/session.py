@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
-# Number of images in one call of an engine.
-BATCH = 64
+# Most images in one call of an engine, and bytes of its input: the activations of large images take many times as much.
+BATCH, BATCH_BYTES = 64, 1 << 20
 DEFAULT_THREADS = 1
 # Largest extent of a quantized input whose pixels are taken to be from 0 to 1.
 MOST_WITH_UNIT_PIXELS = 64
@@ -143,7 +144,8 @@ class Session:
         if direct is not None and images.dtype == _UINT8:
             direct.batch(images, answers)
             return
-        step = BATCH if program.batched else 1
+        size = math.prod(program.input.shape) * program.input.dtype.itemsize
+        step = max(1, min(BATCH, BATCH_BYTES // size)) if program.batched else 1
         for at in range(0, len(images), step):
             answers[at : at + step] = self._infer(program, images[at : at + step])
 
