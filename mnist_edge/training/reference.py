@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_edge.data import Splits, fits
+from mnist_edge.data import Splits
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
@@ -16,7 +16,7 @@ from mnist_edge.models.source import SourceModel
 from mnist_edge.runtime.selftest import choose
 from mnist_edge.store.manifest import REFERENCE_NAME, SOURCE_NAMES, Manifest, fingerprint, sha256_of
 from mnist_edge.store.workspace import SOURCE_SUFFIXES, source_name
-from mnist_edge.training.source import content_of, open_float, open_source
+from mnist_edge.training.source import content_of, open_float, open_source, require_fit
 
 
 def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None = None) -> tuple[FloatAnswers, str]:
@@ -30,14 +30,8 @@ def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None =
     Raises:
         ContentError: the model's shapes do not fit the data, its output is NaN, or neither probabilities nor logits.
     """
-    expected = (splits.image_shape, len(splits.class_names))
-    taken = model.image_shape
     classes = 2 if model.classes == 1 else model.classes  # a single sigmoid
-    if not fits(taken, splits.test.images) or classes != expected[1]:
-        raise ContentError(
-            f"The model takes {taken} and answers {classes} classes, the data are {expected[0]} with {expected[1]}.",
-            "Name the model's own data set with --data.",
-        )
+    require_fit(model.image_shape, classes, splits.test.images, len(splits.class_names))
     answers = model.outputs(splits.test.images, pixel_scale)
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")

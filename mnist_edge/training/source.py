@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import UsageError
+from mnist_edge.data import fits
+from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import foreign
 from mnist_edge.models import onnx_model, onnx_preparation, source
 from mnist_edge.models.source import SourceModel
@@ -61,6 +62,19 @@ def open_float(path: Path, images: NDArray[Any]) -> SourceModel:
             "Name an .npz file of float32 features, or the answers of the float model: an .npz with probabilities.",
         )
     return model
+
+
+def require_fit(taken: tuple[int, ...], classes: int, images: NDArray[Any], expected: int) -> None:
+    """Check that a model's input shape takes images (n, ...), and that it answers the expected number of classes.
+
+    Raises:
+        ContentError: it does not.
+    """
+    if not fits(taken, images) or classes != expected:
+        raise ContentError(
+            f"The model takes {taken} and answers {classes} classes, the data are {images.shape[1:]} with {expected}.",
+            "Name the model's own data set with --data.",
+        )
 
 
 def content_of(path: Path) -> bytes:
