@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from mnist_edge.formats.model_structure import CHANNELS, FEATURES
 from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, quantize
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
-from mnist_edge.runtime.session import default_pixel_scale
+from mnist_edge.runtime.session import default_contract
 
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 SOURCES = (
@@ -106,15 +107,12 @@ def from_tflite(content: bytes, name: str, inputs: NDArray[Any] | None = None, b
 
 
 def _default_contract(file: ModelStructure, name: str) -> Contract:
-    """The contract of a file from elsewhere, as `mnist_edge.runtime.session` assumes it."""
-    shape, values = file.inputs[0].shape[1:], file.outputs[0].shape[-1]
+    """The contract of a file from elsewhere, as a session assumes it; what cannot be an image is features."""
+    shape = file.inputs[0].shape[1:]
+    assumed = default_contract(name, file.outputs[0].shape[-1], next(iter(file.inputs[0].scale), None))
+    contract = replace(assumed, quantization=Precision.INT8, tool_version=__version__)
     is_image = len(shape) == 3 and shape[2] in CHANNELS
-    pixel_scale = default_pixel_scale(next(iter(file.inputs[0].scale), None)) if is_image else 1.0
-    return Contract(
-        name, tuple(map(str, range(max(values, 2)))), "int8", "resize" if is_image else FEATURES,
-        reference_sha256="", tool_version=__version__, pixel_scale=pixel_scale,
-        output="sigmoid" if values == 1 else "probabilities",
-    )  # fmt: skip
+    return contract if is_image else replace(contract, preprocessor=FEATURES, pixel_scale=1.0)
 
 
 def finish(content: bytes, test: Split) -> bytes:

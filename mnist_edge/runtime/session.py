@@ -275,20 +275,24 @@ def _with_path(path: Path, action: Callable[[], T]) -> T:
 
 
 def _contract(program: Program, stem: str) -> Contract:
-    """The contract in the file, or a default one, by which a single value is a sigmoid.
+    """The contract in the file, or the default one."""
+    if METADATA_KEY in program.metadata:
+        return Contract.from_text(program.metadata[METADATA_KEY])
+    return default_contract(stem, program.output.shape[0], program.input.scale)
 
-    By default pixels are from 0 to 1, unless a quantized input reaches far beyond that: see `default_pixel_scale`.
+
+def default_contract(model: str, values: int, step: float | None) -> Contract:
+    """The contract of a file that mnist-edge did not make, by which a single value is a sigmoid.
+
+    Pixels are from 0 to 1, unless a quantized input reaches far beyond that: see `default_pixel_scale`.
+
+    Args:
+        model: a name. values: number of values of the output. step: the scale of the input; None for a float input.
     """
-    text = program.metadata.get(METADATA_KEY)
-    if text is not None:
-        return Contract.from_text(text)
-    values = program.output.shape[0]
-    output = "sigmoid" if values == 1 else "probabilities"
-    names = tuple(map(str, range(max(values, 2))))
-    scale = default_pixel_scale(program.input.scale)
     return Contract(
-        stem, names, UNKNOWN, "resize", reference_sha256="", tool_version="", pixel_scale=scale, output=output
-    )
+        model, tuple(map(str, range(max(values, 2)))), UNKNOWN, "resize", reference_sha256="", tool_version="",
+        pixel_scale=default_pixel_scale(step), output="sigmoid" if values == 1 else "probabilities",
+    )  # fmt: skip
 
 
 def default_pixel_scale(step: float | None) -> float:
