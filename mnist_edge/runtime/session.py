@@ -284,10 +284,8 @@ def _contract(program: Program, stem: str) -> Contract:
 def default_contract(model: str, values: int, step: float | None) -> Contract:
     """The contract of a file that mnist-edge did not make, by which a single value is a sigmoid.
 
-    Pixels are from 0 to 1, unless a quantized input reaches far beyond that: see `default_pixel_scale`.
-
-    Args:
-        model: a name. values: number of values of the output. step: the scale of the input; None for a float input.
+    Pixels are from 0 to 1, unless a quantized input reaches far beyond that: see `default_pixel_scale`. The output has
+    this number of values; ``step`` is the input's scale, None for a float input.
     """
     return Contract(
         model, tuple(map(str, range(max(values, 2)))), UNKNOWN, "resize", reference_sha256="", tool_version="",
@@ -296,11 +294,7 @@ def default_contract(model: str, values: int, step: float | None) -> Contract:
 
 
 def default_pixel_scale(step: float | None) -> float:
-    """The factor between a pixel and the real input of a file without a contract.
-
-    Args:
-        step: the scale of the quantized input; None for a float input.
-    """
+    """The factor between a pixel and the real input of a file without a contract; ``step`` is the input's scale."""
     return 1.0 if 255 * (step or 0) > MOST_WITH_UNIT_PIXELS else 1 / 255
 
 
