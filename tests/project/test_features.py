@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from mnist_edge import runtime
-from mnist_edge.errors import ImageShapeError
+from mnist_edge.errors import ImageShapeError, UsageError
+from mnist_edge.training.source import open_float
 from tests.conftest import Run, assert_two_lines
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``net.tflite`` (int8 in and out), its float model ``net.keras`` and that model's ``answers.npz``.
 
-    Features are in ``data.npz``, float32, and ``integers.npz``, int8.
+    Features are in ``data.npz``, float32.
     """
     from mnist_edge.models.backend import import_keras, import_tensorflow
 
@@ -52,9 +53,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "net.tflite").write_bytes(content)
     model.save(folder / "net.keras")
     np.savez(folder / "data.npz", x_train=values[:400], y_train=labels[:400], x_test=values[400:], y_test=labels[400:])
-    steps = np.clip(np.rint(values / 0.03), -128, 127).astype(np.int8)
-    parts = {"x_train": steps[:400], "y_train": labels[:400], "x_test": steps[400:], "y_test": labels[400:]}
-    np.savez(folder / "integers.npz", **parts)
     np.savez(folder / "answers.npz", probabilities=model.predict_on_batch(values[400:]))
     return folder
 
@@ -118,19 +116,9 @@ def test_export_refuses_features_with_the_way_to_pixels(files: Path, tmp_path: P
     assert "are float32 (400, 7, 5, 2), not uint8 pixels" in run.err
 
 
-def test_c_of_the_file_has_a_verdict_on_its_features(files: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:
-    words = ["export", "--model", files / "net.tflite", "--format", "c", "--backend", "c99", "-o", tmp_path, "--json"]
-    margins = ["--max-drop-pp", 8, "--max-class-drop-pp", 20, "--max-brier-increase", 0.05]
-    run = cli(*words, "--data", files / "data.npz", "--reference", files / "net.keras", *margins)
-    assert run.code == 0, run.err
-    (artifact,) = run.json["artifacts"]
-    assert (artifact["path"], run.json["compared"]) == (str(tmp_path / "net" / "net-int8.c"), None)
-    right = np.load(files / "answers.npz")["probabilities"].argmax(axis=1) == np.load(files / "data.npz")["y_test"]
-    assert artifact["parity"][0]["reference_accuracy"] == right.mean()
-    assert cli("verify", artifact["path"], "--selftest").code == 0
-    run = cli(*words, "--data", files / "integers.npz", "--reference", files / "net.keras", *margins)
-    assert run.code == 2
-    assert "takes real values" in run.json["error"]["message"]
+def test_integers_of_a_quantized_file_are_no_input_of_a_float_model(files: Path) -> None:
+    with pytest.raises(UsageError, match="takes real values"):
+        open_float(files / "net.keras", np.zeros((2, 7, 5, 2), np.int8))
 
 
 def test_logits_are_no_float_answers(files: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:

@@ -128,6 +128,26 @@ def test_without_data_c_of_a_tflite_file_is_compared_with_the_file_itself(
     assert "bytes of flash; 10 are allowed" in said.err
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_c_of_a_file_of_features_has_a_verdict_on_its_features(dtype: type, tmp_path: Path) -> None:
+    net = int8_nets.signed(1, 7)
+    net.dense(3, int8_nets.NONE)
+    net.softmax()
+    (tmp_path / "net.tflite").write_bytes(net.content())
+    features, labels = np.random.default_rng(0).normal(0, 30, (90, 7)).astype(dtype), np.arange(90) % 3
+    parts = {"x_train": features[:60], "y_train": labels[:60], "x_test": features[60:], "y_test": labels[60:]}
+    np.savez(tmp_path / "data.npz", **parts)
+    result = export(
+        ExportOptions(
+            model=str(tmp_path / "net.tflite"), formats=("c",), backend="c99", workspace=tmp_path / "w",
+            data=tmp_path / "data.npz",
+        )
+    )  # fmt: skip
+    (artifact,) = result.artifacts
+    (report,) = artifact.parity
+    assert (result.failures, result.compared, report.agreement, report.rule) == ((), None, 1, "undecidable")
+
+
 def test_c_that_differs_from_the_file_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     this, other = (int8_nets.signed(seed, 7) for seed in (1, 2))
