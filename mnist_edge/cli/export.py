@@ -22,7 +22,7 @@ NAME = "export"
 
 def command(
     format_: Annotated[
-        str, typer.Option("--format", help="tflite, onnx, all (those made from this model), or c.")
+        str, typer.Option("--format", help="tflite, onnx, c, or all that can be made from this model.")
     ] = "all",
     model: Annotated[
         str, typer.Option("--model", help=f"The model: {options.MODEL_WORDS}. A folder is exported in place.")
@@ -102,17 +102,23 @@ def command(
         output.note(
             f"There was no trained {trained.model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%})."
         )
+    left_out = [{"path": item.path, "format": item.format, "reason": item.error.cause} for item in result.left_out]
     failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in result.failures]
     files = _file_lines(result.artifacts, result.failures)
     for sentence in _advice(result):
         output.note(sentence)
-    if result.page is None:
+    for item in left_out:
+        output.note(f"Without {Path(item['path']).name}: {item['reason']}")
+    if not result.artifacts:
         return output.result({"artifacts": [], "failures": failed}, *(files if failed[1:] else []), error=result.error)
     payload = {
         "artifacts": result.artifacts, "failures": failed, "footprints": result.footprints,
         "signature": str(result.signature) if result.signature else None, "attempts": result.attempts,
         "advice": result.advice or None,
+        "left_out": left_out, "compared": result.compared,
     }  # fmt: skip
+    if result.page is None:
+        return output.result(payload, *files, *_without_verdict(result), error=result.error)
     shown = (verdict_table(result.checks), *verdict_lines(result.checks), *_summary(result, result.page))
     code = output.result(payload, *files, "", *attempt_tables(result.attempts), *shown, error=result.error)
     output.next(*_next_commands(result.usable, options.of_data(data)), *opening(result.page))
@@ -137,6 +143,17 @@ def _file_lines(artifacts: Sequence[Any], failures: Sequence[Any]) -> list[Any]:
     for item in failures:
         files.add_row(item.path, "", "FAILED", "")
     return [files, *(f"{Path(item.path).name}: {item.error.cause}" for item in failures if failures[1:])]
+
+
+def _without_verdict(result: ExportResult) -> list[Any]:
+    """What is known of C that was made without data."""
+    sizes = [footprint_table(result.footprints)] if result.footprints else []
+    return [
+        *sizes,
+        f"Its outputs are those of the TFLite file, bit for bit, on {result.compared} random inputs (compared with the "
+        "integer reference engine).",
+        "No verdict: name labelled data with --data, and its float model with --reference if you have it.",
+    ]
 
 
 def _summary(result: ExportResult, page: Path) -> list[Any]:

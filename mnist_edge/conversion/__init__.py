@@ -1,7 +1,7 @@
 """Conversion of models to files that engines run. Each format has its own module; `registry` lists them."""
 
-from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, build, export, file_name
-from mnist_edge.conversion.registry import CONVERTERS, formats, requested
+from mnist_edge.conversion.export import BACKENDS, LOG_NAME, ExportConfig, build, export, file_name, int8_tflite
+from mnist_edge.conversion.registry import CONVERTERS, formats, optional, requested
 from mnist_edge.conversion.request import USUAL, ConversionRequest, Quantizer
 
 __all__ = [
@@ -16,5 +16,7 @@ __all__ = [
     "export",
     "file_name",
     "formats",
+    "int8_tflite",
+    "optional",
     "requested",
 ]

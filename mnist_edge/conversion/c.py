@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from mnist_edge.formats.model_structure import CHANNELS, FEATURES
 from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, quantize
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
-from mnist_edge.runtime.session import default_pixel_scale
+from mnist_edge.runtime.session import default_contract
 
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 SOURCES = (
@@ -34,8 +35,13 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     Raises:
         StageError: an op has no kernel in C.
     """
-    content = tflite.convert(model, request)
-    return codegen.source(content, request.contract, request.calibration, request.backend).encode()
+    return convert_int8(tflite.convert(model, request), request)
+
+
+def convert_int8(content: bytes, request: ConversionRequest) -> bytes:
+    """C code of the int8 TFLite file that `tflite.convert` made, whose contract it has; errors as for `convert`."""
+    contract = tflite_format.read(content).contract or request.contract
+    return codegen.source(content, contract, request.calibration, request.backend).encode()
 
 
 def convert_given(content: bytes, request: ConversionRequest) -> bytes:
@@ -101,15 +107,12 @@ def from_tflite(content: bytes, name: str, inputs: NDArray[Any] | None = None, b
 
 
 def _default_contract(file: ModelStructure, name: str) -> Contract:
-    """The contract of a file from elsewhere, as `mnist_edge.runtime.session` assumes it."""
-    shape, values = file.inputs[0].shape[1:], file.outputs[0].shape[-1]
+    """The contract of a file from elsewhere, as a session assumes it; what cannot be an image is features."""
+    shape = file.inputs[0].shape[1:]
+    assumed = default_contract(name, file.outputs[0].shape[-1], next(iter(file.inputs[0].scale), None))
+    contract = replace(assumed, quantization=Precision.INT8, tool_version=__version__)
     is_image = len(shape) == 3 and shape[2] in CHANNELS
-    pixel_scale = default_pixel_scale(next(iter(file.inputs[0].scale), None)) if is_image else 1.0
-    return Contract(
-        name, tuple(map(str, range(max(values, 2)))), "int8", "resize" if is_image else FEATURES,
-        reference_sha256="", tool_version=__version__, pixel_scale=pixel_scale,
-        output="sigmoid" if values == 1 else "probabilities",
-    )  # fmt: skip
+    return contract if is_image else replace(contract, preprocessor=FEATURES, pixel_scale=1.0)
 
 
 def finish(content: bytes, test: Split) -> bytes:
@@ -136,5 +139,5 @@ def companions(content: bytes, stem: str) -> dict[str, bytes]:
 
 CONVERTER = Converter(
     "c", ".c", (Precision.INT8,), PACKAGES, SOURCES, convert, {".tflite": convert_given},
-    finish=finish, companions=companions, on_demand=True,
+    finish=finish, companions=companions, convert_int8=convert_int8, on_demand=True,
 )  # fmt: skip

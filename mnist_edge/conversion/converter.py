@@ -27,7 +27,8 @@ class Converter:
         convert_from: the same for other models, by suffix: each function takes the content of the model's file.
         finish: takes that content and the test images, and returns the content with its accuracy on them.
         companions: takes the content and the stem of the file's name, and returns further files by name.
-        on_demand: True if ``--format all`` leaves the format out, because it supports only a part of Keras's layers.
+        convert_int8: makes the content that ``convert`` makes, of the int8 TFLite file of the same conversion.
+        on_demand: True if the format supports only a part of Keras's layers: ``--format all`` makes it if it can.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Converter:
     convert_from: Mapping[str, Callable[[bytes, ConversionRequest], bytes]] = field(default_factory=dict)
     finish: Callable[[bytes, Split], bytes] | None = None
     companions: Callable[[bytes, str], dict[str, bytes]] | None = None
+    convert_int8: Callable[[bytes, ConversionRequest], bytes] | None = None
     on_demand: bool = False
 
     def takes(self, suffix: str) -> bool:

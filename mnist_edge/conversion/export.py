@@ -23,7 +23,7 @@ from mnist_edge.models.backend import installed_versions
 from mnist_edge.results import Artifact
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
-from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_verified, sha256_of
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified, sha256_of
 from mnist_edge.store.workspace import KERAS_SUFFIX
 
 LOG_NAME = "export.log"
@@ -95,7 +95,8 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
             log.write(f"== {name}\n".encode())
         try:
             request = _request(manifest, splits.calibration.images, config)
-            content = _converted(path, converter, request)
+            int8 = int8_tflite(manifest, config, splits) if converter.convert_int8 is not None else None
+            content = _converted(path, converter, request, int8)
         finally:
             progress(f"converting {name}", 1, 1)
         if converter.finish is not None:
@@ -138,6 +139,21 @@ def facts_of(manifest: Manifest, config: ExportConfig, splits: Splits) -> dict[s
     if config.quantizer != USUAL:
         facts["quantizer"] = asdict(config.quantizer)
     return facts
+
+
+def int8_tflite(manifest: Manifest, config: ExportConfig, splits: Splits) -> bytes | None:
+    """The int8 TFLite file in the folder of a Keras model, if its configuration and data are the given ones; else None.
+
+    Args:
+        manifest: of the model's folder. config: whose choices of an int8 conversion count. splits: the data.
+    """
+    of_int8 = replace(config, format="tflite", backend="all")
+    name = file_name(manifest.folder.name, of_int8)
+    if manifest.source_name != KERAS_NAME or not manifest.is_current(
+        name, fingerprint(facts_of(manifest, of_int8, splits))
+    ):
+        return None
+    return read_verified(manifest.folder / name)[0]
 
 
 def build(source: Artifact, test: Split) -> Artifact:
@@ -191,8 +207,10 @@ def code_sha256(sources: Sequence[str]) -> str:
     return fingerprint({str(path.relative_to(PACKAGE_FOLDER)): sha256_of(path.read_bytes()) for path in sorted(paths)})
 
 
-def _converted(path: Path, converter: Converter, request: ConversionRequest) -> bytes:
-    """The content of the file that a converter makes from the model in a folder."""
+def _converted(path: Path, converter: Converter, request: ConversionRequest, int8: bytes | None) -> bytes:
+    """The content of the file that a converter makes from the model in a folder, or from its int8 TFLite file."""
+    if int8 is not None and converter.convert_int8 is not None:
+        return isolation.attempt(converter.name, converter.convert_int8, int8, request)
     if path.suffix != KERAS_SUFFIX:
         content, _ = read_verified(path)
         return isolation.attempt(converter.name, converter.convert_from[path.suffix], content, request)

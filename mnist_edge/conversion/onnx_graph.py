@@ -13,7 +13,7 @@ from mnist_edge.conversion.request import INPUT_NAME
 
 # Ops that only move values: quantizing before or after them gives the same result.
 MOVES = ("Reshape", "Transpose", "Squeeze", "Unsqueeze")
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def simplify_reshapes(model: Any) -> None:
@@ -102,7 +102,7 @@ def rename(model: Any, layers: list[str]) -> None:
     for node in graph.node:
         # tf2onnx merges equal constants of several layers under one name, so weights are looked up before others.
         fixed = [name for name in node.input if name in constants]
-        weights = fixed[:1] if node.op_type in _WEIGHTED else []
+        weights = fixed[:1] if node.op_type in WEIGHTED else []
         layer = layer_of([*weights, *node.output], layers) or layer_of(fixed, layers)
         readers = sum(bool(set(node.output) & set(other.input)) for other in graph.node)
         # tf2onnx inserts such nodes between layers, and merges equal ones of several layers under one of their names.

@@ -8,6 +8,7 @@ from pathlib import Path
 from mnist_edge.conversion import c, onnx, tflite
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.errors import UsageError, suggest
+from mnist_edge.results.precision import Precision
 from mnist_edge.store.workspace import KERAS_SUFFIX, source_name
 
 CONVERTERS: dict[str, Converter] = {
@@ -21,8 +22,8 @@ KINDS = {".keras": "a Keras model", ".onnx": "an ONNX model", ".tflite": "a TFLi
 def formats(every: bool = True, suffix: str = KERAS_SUFFIX) -> list[str]:
     """The names of the formats that are made from models with a suffix.
 
-    With ``every=False``, only those that ``--format all`` makes: of Keras models those without ``on_demand``, of other
-    models all.
+    With ``every=False``, only those that ``--format all`` always makes: of Keras models those without ``on_demand``, of
+    other models all.
     """
     found = [name for name, item in CONVERTERS.items() if item.takes(suffix)]
     return [name for name in found if every or suffix != KERAS_SUFFIX or not CONVERTERS[name].on_demand]
@@ -46,6 +47,17 @@ def requested(names: Sequence[str], path: Path) -> list[str]:
             raise not_made_from(path, name)
     made = formats(every=False, suffix=suffix)
     return list(dict.fromkeys(item for name in names for item in (made if name == "all" else [name])))
+
+
+def optional(names: Sequence[str], path: Path, precision: Precision) -> list[str]:
+    """Names of the formats that ``all`` makes besides those of `requested`, if it can; none if ``all`` is not in names.
+
+    Args:
+        names, path: as for `requested`. precision: of the files.
+    """
+    made = requested(names, path) if "all" in names else list(CONVERTERS)
+    others = [name for name in formats(suffix=Path(source_name(path)).suffix) if name not in made]
+    return [name for name in others if precision in CONVERTERS[name].precisions]
 
 
 def not_made_from(path: Path, format_: str) -> UsageError:

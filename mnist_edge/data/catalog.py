@@ -32,6 +32,7 @@ class DatasetFacts:
 
 
 MNIST = DatasetFacts("mnist", tuple("0123456789"), "digit")
+MNIST_IMAGE = (28, 28)  # height and width
 FASHION_MNIST = DatasetFacts(
     "fashion-mnist",
     ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),

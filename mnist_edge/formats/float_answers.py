@@ -20,13 +20,13 @@ class FloatAnswers:
     Attributes:
         probabilities: of the float model for each test image, float32 (n, classes).
         test_images_sha256: SHA-256 of the test images' bytes, uint8 (n, h, w, c), which are not stored.
-        golden_images: of the golden set, uint8 (m, h, w, c).
+        golden_images: of the golden set, uint8 (m, h, w, c), or features, see `are_inputs`.
         golden_probabilities: of the float model for each image of the golden set, float32 (m, classes).
     """
 
     probabilities: NDArray[np.float32]
     test_images_sha256: str
-    golden_images: NDArray[np.uint8]
+    golden_images: NDArray[Any]
     golden_probabilities: NDArray[np.float32]
 
     def to_bytes(self) -> bytes:
@@ -48,7 +48,7 @@ class FloatAnswers:
             reference = cls(**values)
             if reference.probabilities.dtype != np.float32 or reference.probabilities.ndim != 2:
                 raise ValueError
-            if reference.golden_images.dtype != np.uint8 or reference.golden_images.ndim not in (3, 4):
+            if not are_inputs(reference.golden_images):
                 raise ValueError
         except ValueError as error:
             raise ContentError(
@@ -60,3 +60,10 @@ class FloatAnswers:
                 "Export the model again. If the Keras model itself computes NaN, train it again.",
             )
         return reference
+
+
+def are_inputs(images: NDArray[Any]) -> bool:
+    """Whether an array has inputs of a model: uint8 images (n, h, w) or (n, h, w, c), or features, float32 or int8."""
+    if images.dtype == np.uint8:
+        return images.ndim in (3, 4)
+    return images.dtype in (np.float32, np.int8) and images.ndim in (2, 3, 4)

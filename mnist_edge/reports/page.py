@@ -99,9 +99,14 @@ def _image(values: NDArray[Any], alt: str) -> str:
 
 
 def png(image: NDArray[np.uint8]) -> str:
-    """Data URI of a PNG of an image, uint8 (h, w), (h, w, 1) or (h, w, 3)."""
+    """Data URI of a PNG of an image, see `png_bytes`."""
+    return "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode()
+
+
+def png_bytes(image: NDArray[np.uint8]) -> bytes:
+    """A PNG of an image, uint8 (h, w), (h, w, 1) or (h, w, 3)."""
     from PIL import Image
 
     stream = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image).save(stream, "PNG")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+    return stream.getvalue()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import npz
+from mnist_edge.formats.float_answers import are_inputs
 from mnist_edge.results import SelfTest
 from mnist_edge.runtime.session import Session
 
@@ -25,14 +27,14 @@ class Golden:
     """The golden set of a model file: images, and the stored answers. The attributes are the arrays of an NPZ file.
 
     Attributes:
-        images: uint8 (n, h, w, c).
+        images: uint8 (n, h, w, c), or features, float32 or int8 (n, ...).
         reference: the float model's probabilities, float32 (n, classes).
         engines: names of the engines of the build machine.
         probabilities: the file's probabilities on each of these engines, float32 (engines, n, classes).
         tolerance: largest allowed difference of a probability.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     reference: NDArray[np.float32]
     engines: tuple[str, ...]
     probabilities: NDArray[np.float32]
@@ -60,9 +62,8 @@ class Golden:
                 found["images"], found["reference"], tuple(map(str, found["engines"])), found["probabilities"],
                 float(found["tolerance"]),
             )  # fmt: skip
-            if golden.images.dtype != np.uint8 or golden.probabilities.shape != (
-                len(golden.engines), *golden.reference.shape,
-            ):  # fmt: skip
+            shape = (len(golden.engines), *golden.reference.shape)
+            if not are_inputs(golden.images) or golden.probabilities.shape != shape:
                 raise ValueError
         except (ValueError, TypeError) as error:
             raise ContentError(

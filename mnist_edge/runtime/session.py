@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
-# Number of images in one call of an engine.
-BATCH = 64
+# Most images in one call of an engine, and bytes of its input: the activations of large images take many times as much.
+BATCH, BATCH_BYTES = 64, 1 << 20
 DEFAULT_THREADS = 1
 # Largest extent of a quantized input whose pixels are taken to be from 0 to 1.
 MOST_WITH_UNIT_PIXELS = 64
@@ -143,7 +144,8 @@ class Session:
         if direct is not None and images.dtype == _UINT8:
             direct.batch(images, answers)
             return
-        step = BATCH if program.batched else 1
+        size = math.prod(program.input.shape) * program.input.dtype.itemsize
+        step = max(1, min(BATCH, BATCH_BYTES // size)) if program.batched else 1
         for at in range(0, len(images), step):
             answers[at : at + step] = self._infer(program, images[at : at + step])
 
@@ -273,28 +275,26 @@ def _with_path(path: Path, action: Callable[[], T]) -> T:
 
 
 def _contract(program: Program, stem: str) -> Contract:
-    """The contract in the file, or a default one, by which a single value is a sigmoid.
+    """The contract in the file, or the default one."""
+    if METADATA_KEY in program.metadata:
+        return Contract.from_text(program.metadata[METADATA_KEY])
+    return default_contract(stem, program.output.shape[0], program.input.scale)
 
-    By default pixels are from 0 to 1, unless a quantized input reaches far beyond that: see `default_pixel_scale`.
+
+def default_contract(model: str, values: int, step: float | None) -> Contract:
+    """The contract of a file that mnist-edge did not make, by which a single value is a sigmoid.
+
+    Pixels are from 0 to 1, unless a quantized input reaches far beyond that: see `default_pixel_scale`. The output has
+    this number of values; ``step`` is the input's scale, None for a float input.
     """
-    text = program.metadata.get(METADATA_KEY)
-    if text is not None:
-        return Contract.from_text(text)
-    values = program.output.shape[0]
-    output = "sigmoid" if values == 1 else "probabilities"
-    names = tuple(map(str, range(max(values, 2))))
-    scale = default_pixel_scale(program.input.scale)
     return Contract(
-        stem, names, UNKNOWN, "resize", reference_sha256="", tool_version="", pixel_scale=scale, output=output
-    )
+        model, tuple(map(str, range(max(values, 2)))), UNKNOWN, "resize", reference_sha256="", tool_version="",
+        pixel_scale=default_pixel_scale(step), output="sigmoid" if values == 1 else "probabilities",
+    )  # fmt: skip
 
 
 def default_pixel_scale(step: float | None) -> float:
-    """The factor between a pixel and the real input of a file without a contract.
-
-    Args:
-        step: the scale of the quantized input; None for a float input.
-    """
+    """The factor between a pixel and the real input of a file without a contract; ``step`` is the input's scale."""
     return 1.0 if 255 * (step or 0) > MOST_WITH_UNIT_PIXELS else 1 / 255
 
 

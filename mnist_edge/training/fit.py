@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from mnist_edge import models
-from mnist_edge.data import Split, fits, one_hot
+from mnist_edge.data import Split, one_hot
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import ContentError, StageError, missing_extra
+from mnist_edge.errors import StageError, missing_extra
 from mnist_edge.models.backend import import_keras, import_tensorflow
 from mnist_edge.store.workspace import KERAS_SUFFIXES
 from mnist_edge.training import folding
 from mnist_edge.training.batches import Targets, batches, steps_of
 from mnist_edge.training.checkpoint import Checkpoint, Record
 from mnist_edge.training.recipes import Recipe, TrainConfig
+from mnist_edge.training.source import require_fit
 
 # Batches that Keras runs in one call of the graph.
 STEPS_PER_EXECUTION = 32
@@ -81,12 +82,7 @@ def fit(
     is_file = start.suffix in KERAS_SUFFIXES
     model = models.load(start) if is_file else models.build(config.model, train.images.shape[1:], classes)
     taken, answered = tuple(model.inputs[0].shape)[1:], int(model.outputs[0].shape[1])
-    if not fits(taken, train.images) or answered != classes:
-        raise ContentError(
-            f"The model takes {taken} and answers {answered} classes, the data are {train.images.shape[1:]} with "
-            f"{classes}.",
-            "Name the model's own data set with --data.",
-        )
+    require_fit(taken, answered, train.images, classes)
     needs_folding = not is_file and folding.is_plain_chain(model)
     trainable = model
     if needs_folding:

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_edge.data import Splits, fits
+from mnist_edge.data import Splits
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
+from mnist_edge.formats.model_structure import FEATURES
 from mnist_edge.int8.quantize import probabilities_of
 from mnist_edge.models.source import SourceModel
 from mnist_edge.runtime.selftest import choose
 from mnist_edge.store.manifest import REFERENCE_NAME, SOURCE_NAMES, Manifest, fingerprint, sha256_of
 from mnist_edge.store.workspace import SOURCE_SUFFIXES, source_name
-from mnist_edge.training.source import content_of, open_source
+from mnist_edge.training.source import content_of, open_float, open_source, require_fit
 
 
 def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None = None) -> tuple[FloatAnswers, str]:
@@ -29,14 +30,8 @@ def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None =
     Raises:
         ContentError: the model's shapes do not fit the data, its output is NaN, or neither probabilities nor logits.
     """
-    expected = (splits.image_shape, len(splits.class_names))
-    taken = model.image_shape
     classes = 2 if model.classes == 1 else model.classes  # a single sigmoid
-    if not fits(taken, splits.test.images) or classes != expected[1]:
-        raise ContentError(
-            f"The model takes {taken} and answers {classes} classes, the data are {expected[0]} with {expected[1]}.",
-            "Name the model's own data set with --data.",
-        )
+    require_fit(model.image_shape, classes, splits.test.images, len(splits.class_names))
     answers = model.outputs(splits.test.images, pixel_scale)
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
@@ -87,12 +82,17 @@ def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = Non
             f"{path} is a float TFLite file; C is made from int8 files.",
             "Name the Keras model that it was made from, which can be exported to int8.",
         )
-    answers, output = reference_of(model, splits)
+    try:
+        answers, output = reference_of(model, splits)
+    except ContentError as error:
+        without = " Without --data, C of a TFLite file is compared with the file itself."
+        raise ContentError(error.cause, error.remedy + without) if path.suffix == ".tflite" else error from error
     if reference is not None:
         answers = _answers_of(reference, splits, model.pixel_scale if model.pixel_scale == 1 else None)
     facts = {
         "key": key, "class_names": list(splits.class_names), "preprocessor": splits.preprocessor,
-        "data": splits.sha256, "output": output, "pixel_scale": model.pixel_scale,
+        "data": splits.sha256, "output": output,
+        "pixel_scale": 1.0 if splits.preprocessor == FEATURES else model.pixel_scale,
         "made_by": {"adopted": path.name},
     }  # fmt: skip
     manifest.commit({name: (model.content, facts), REFERENCE_NAME: (answers.to_bytes(), {"key": key})})
@@ -101,7 +101,7 @@ def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = Non
 def _answers_of(path: Path, splits: Splits, pixel_scale: float | None) -> FloatAnswers:
     """The float answers in a ``reference.npz``, or those of a float model. ``pixel_scale``: as in `reference_of`."""
     if path.suffix in SOURCE_SUFFIXES:
-        return reference_of(open_source(path), splits, pixel_scale)[0]
+        return reference_of(open_float(path, splits.test.images), splits, pixel_scale)[0]
     answers = FloatAnswers.from_bytes(content_of(path))
     if answers.test_images_sha256 != splits.sha256["test_images"] or len(answers.probabilities) != len(splits.test):
         raise UsageError(

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mnist_edge.data import fits
+from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import foreign
 from mnist_edge.models import onnx_model, onnx_preparation, source
 from mnist_edge.models.source import SourceModel
@@ -41,6 +47,34 @@ def open_source(path: Path) -> SourceModel:
             session.output_step,
         )
     raise foreign.not_runnable(path)
+
+
+def open_float(path: Path, images: NDArray[Any]) -> SourceModel:
+    """Open the float model with whose answers on images or features (n, ...) a file is compared.
+
+    Raises:
+        UsageError, ContentError, MissingError: see `open_source`; or the features are integers of a quantized file.
+    """
+    model = open_source(path)
+    if images.dtype == np.int8:
+        raise UsageError(
+            f"The data are on the grid of a quantized file, and the float model {path} takes real values.",
+            "Name an .npz file of float32 features, or the answers of the float model: an .npz with probabilities.",
+        )
+    return model
+
+
+def require_fit(taken: tuple[int, ...], classes: int, images: NDArray[Any], expected: int) -> None:
+    """Check that a model's input shape takes images (n, ...), and that it answers the expected number of classes.
+
+    Raises:
+        ContentError: it does not.
+    """
+    if not fits(taken, images) or classes != expected:
+        raise ContentError(
+            f"The model takes {taken} and answers {classes} classes, the data are {images.shape[1:]} with {expected}.",
+            "Name the model's own data set with --data.",
+        )
 
 
 def content_of(path: Path) -> bytes:

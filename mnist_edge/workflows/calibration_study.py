@@ -18,7 +18,7 @@ from mnist_edge.store.manifest import MANIFEST_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import SOURCE_SUFFIXES, folder_of
 from mnist_edge.workflows.data_source import load_splits
-from mnist_edge.workflows.export import ExportOptions, requested_formats, trained_model
+from mnist_edge.workflows.export_options import ExportOptions, requested_formats, trained_model
 from mnist_edge.workflows.train import ensure_model
 
 # Numbers of calibration images and seeds of their draw.

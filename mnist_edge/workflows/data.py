@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from mnist_edge.data.catalog import FILES, MNIST, TEST_ROLES
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import UsageError
 from mnist_edge.formats.float_answers import FloatAnswers
+from mnist_edge.reports.page import png_bytes
 from mnist_edge.store.files import check_target, write_bytes
 from mnist_edge.store.manifest import REFERENCE_NAME, read_verified
 from mnist_edge.store.workspace import DEFAULT_MODEL, SHIPPED
@@ -121,8 +121,8 @@ def _write_sample(target: Path, source: DataSource, progress: Progress) -> Sampl
                 "Name a data set of images with --data, or leave --data out for MNIST.",
             )
         image, label, origin = test.images[0], int(test.labels[0]), "test images"
-    content = _png(image)
-    if target.exists() and target.read_bytes() not in (content, _png(_image_in_wheel()[0])):
+    content = png_bytes(image)
+    if target.exists() and target.read_bytes() not in (content, png_bytes(_image_in_wheel()[0])):
         raise UsageError(f"{target} exists, and is another picture.", "Name a file that does not exist yet.")
     write_bytes(target, content)
     return Sample(str(target), label, origin)
@@ -137,11 +137,3 @@ def _image_in_wheel() -> tuple[NDArray[np.uint8], int]:
     reference = FloatAnswers.from_bytes(content)
     row = int(reference.golden_probabilities[:, WHEEL_LABEL].argmax())
     return reference.golden_images[row], WHEEL_LABEL
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "PNG")
-    return stream.getvalue()

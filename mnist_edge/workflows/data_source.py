@@ -23,11 +23,17 @@ def load_splits(
     progress: Progress = no_progress,
     calibration_images: int = CALIBRATION_IMAGES,
     calibration_seed: int = 0,
+    features: bool = False,
 ) -> Splits:
     """All splits of a data set. Calibration images are drawn only from data that are named by a path.
 
+    Args:
+        source: the data set. progress: called during downloads.
+        calibration_images, calibration_seed: see `mnist_edge.data.load`.
+        features: whether the data may be features, which are no pixels: models are trained and converted for images.
+
     Raises:
-        UsageError: the data are features, which are no pixels: models are trained and exported for images.
+        UsageError: the data are features, and must not be.
         MnistEdgeError: what `mnist_edge.data.load` raises.
     """
     if isinstance(source, Splits):
@@ -35,7 +41,7 @@ def load_splits(
     splits = data.load(
         source, calibration_images=calibration_images, calibration_seed=calibration_seed, progress=progress
     )
-    if splits.preprocessor == FEATURES:
+    if splits.preprocessor == FEATURES and not features:
         raise UsageError(
             f"The images in {source} are {splits.test.images.dtype} {splits.test.images.shape}, not uint8 pixels.",
             "Save pixels from 0 to 255: x_train = (255 * x_train).astype('uint8').",

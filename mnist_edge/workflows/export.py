@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_edge import conversion, models
+from mnist_edge import conversion
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import MnistEdgeError, UsageError, suggest
+from mnist_edge.errors import MnistEdgeError, StageError
 from mnist_edge.parity import Gate
 from mnist_edge.parity.verdict import judge
 from mnist_edge.parity.verify import ParityOptions
@@ -19,16 +19,21 @@ from mnist_edge.results.precision import Precision
 from mnist_edge.results.repair import Advice, Attempt
 from mnist_edge.results.verdicts import Check, Outcome
 from mnist_edge.runtime import engine_names
-from mnist_edge.runtime.selection import exported_in_place, source_model
 from mnist_edge.store import signing
 from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.streams import native_output
-from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, SOURCE_SUFFIXES, folder_of
-from mnist_edge.toolchains import footprint
-from mnist_edge.workflows import repair
+from mnist_edge.toolchains import footprint, host_cc
+from mnist_edge.workflows import repair, without_data
 from mnist_edge.workflows.advice import advise, repeated_words
-from mnist_edge.workflows.data_source import DataSource, load_splits, path_of
+from mnist_edge.workflows.data_source import load_splits, path_of
+from mnist_edge.workflows.export_options import (
+    ExportOptions,
+    optional_formats,
+    requested_formats,
+    takes_features,
+    trained_model,
+)
 from mnist_edge.workflows.held_out import Judging
 from mnist_edge.workflows.judgement import add_selftest, calibrate_confidence, is_faulty, judge_file
 from mnist_edge.workflows.repair import Search
@@ -36,49 +41,6 @@ from mnist_edge.workflows.train import ensure_model
 from mnist_edge.workflows.verify import gate_error, recorded_in, write_page
 
 __all__ = ["ExportOptions", "ExportResult", "FormatFailure", "Gate", "export"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions:
-    """What ``export`` makes, and what it must pass.
-
-    Attributes:
-        model: a built-in name, or a model's folder, name or file: of Keras, a float ``.onnx``, or an int8 ``.tflite``.
-            A folder is exported in place.
-        formats: names of formats; ``all`` stands for all that are made from such a model, except those with
-            ``on_demand`` from a Keras model.
-        precision: of the files besides their float exports.
-        calibration_images, calibration_seed: how many images set the activations' ranges, and which are drawn; they
-            apply to data that are named by a path.
-        reference: the float model of a ``.tflite``, or its ``reference.npz``; None to compare with the file itself.
-        gate: the margins of the verdict.
-        max_flash, max_ram: bytes that a C file may take of a microcontroller; None for no limit.
-        backend: kernels in generated C: ``c99``, ``arm``, ``x86`` or ``all``.
-        build: compile generated C to a shared object too.
-        sign: a private key to sign the folder's manifest with.
-        workspace: the folder that holds models' folders.
-        engine: that verifies the files; ``auto`` for every one installed. threads: that it may use.
-        data: the data set.
-        until_pass: repair int8 files that fail, see `mnist_edge.workflows.repair`.
-    """
-
-    model: str = DEFAULT_MODEL
-    formats: tuple[str, ...] = ("all",)
-    precision: Precision = Precision.INT8
-    reference: Path | None = None
-    calibration_images: int = 512
-    calibration_seed: int = 0
-    gate: Gate = field(default_factory=Gate)
-    max_flash: int | None = None
-    max_ram: int | None = None
-    backend: str = "all"
-    build: bool = False
-    sign: Path | None = None
-    workspace: Path = DEFAULT_WORKSPACE
-    engine: str = "auto"
-    threads: int = 1
-    data: DataSource = None
-    until_pass: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,8 +64,11 @@ class ExportResult:
         signature: of the folder's manifest, if it was signed.
         usable: the first file of the precision asked for that passed and that an engine runs.
         error: the first reason why the export does not count as a success; None if it does. ``page``, ``outcome``
-            and ``usable`` are None if no file was made.
+            and ``usable`` are None if no file was made, and without a verdict.
         attempts: of ``until_pass``. advice: on the int8 files that failed.
+        left_out: files that ``all`` makes if it can, and why it could not.
+        compared: if the file is C without a verdict, because there are no data: the number of random inputs on which
+            its outputs are those of the integer reference engine.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -118,6 +83,8 @@ class ExportResult:
     usable: str | None = None
     attempts: tuple[Attempt, ...] = ()
     advice: tuple[Advice, ...] = ()
+    left_out: tuple[FormatFailure, ...] = ()
+    compared: int | None = None
 
 
 def export(options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
@@ -134,7 +101,11 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     """
     workspace, model = trained_model(options)
     formats = requested_formats(options, workspace, model)
-    splits = load_splits(options.data, progress, options.calibration_images, options.calibration_seed)
+    if without_data.applies(options, model):
+        return _without_verdict(options, workspace, model)
+    splits = load_splits(
+        options.data, progress, options.calibration_images, options.calibration_seed, takes_features(workspace, model)
+    )
     failures: list[FormatFailure] = []
     with locked(workspace, "export"):
         folder, trained = ensure_model(workspace, model, splits, progress, options.reference)
@@ -145,6 +116,8 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         artifacts = _verified_files(run, _wanted(run, formats, known))
         artifacts, searches = _repaired(run, artifacts, known) if options.until_pass else (artifacts, [])
         advice = _advice(run, artifacts)
+        optional, left_out = _optional_files(run, optional_formats(options, workspace, model) if artifacts else ())
+        artifacts += optional
         if artifacts:
             with native_output(folder / conversion.LOG_NAME):
                 page = write_page(folder, splits.test.images)
@@ -168,36 +141,20 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         usable=_usable(artifacts, checks, options),
         attempts=tuple(item for search in searches for item in search.attempts),
         advice=advice,
+        left_out=tuple(left_out),
     )
 
 
-def trained_model(options: ExportOptions) -> tuple[Path, str]:
-    """Check an export's options, and return the workspace and the model that they mean.
-
-    Raises:
-        UsageError: options that contradict each other, or no such backend or model.
-    """
-    if options.build and options.formats != ("c",):
-        raise UsageError("--build compiles generated C.", "Add the format: --format c --build")
-    if options.backend != "all" and options.formats != ("c",):
-        how = f"Add the format: --format c --backend {options.backend}"
-        raise UsageError("--backend chooses kernels of generated C.", how)
-    if options.until_pass and options.precision != Precision.INT8:
-        raise UsageError("--until-pass repairs int8 files.", "Leave out --quantize, or --until-pass.")
-    if options.backend not in conversion.BACKENDS:
-        raise suggest(options.backend, list(conversion.BACKENDS), "backend")
-    source = source_model(options.model, options.workspace, models.names(), SOURCE_SUFFIXES)
-    return exported_in_place(source, options.workspace)
-
-
-def requested_formats(options: ExportOptions, workspace: Path, model: str) -> list[str]:
-    """Names of the formats to make of the model that `trained_model` returned."""
-    named, folder = Path(model), folder_of(workspace, model)
-    if options.reference is not None and named.suffix != ".tflite":
-        how = "Leave it out: other models are compared with themselves."
-        raise UsageError("--reference is for a .tflite file that is named.", how)
-    path = named if named.suffix in SOURCE_SUFFIXES else folder / Manifest.load(folder).source_name
-    return conversion.requested(options.formats, path)
+def _without_verdict(options: ExportOptions, workspace: Path, model: str) -> ExportResult:
+    """Export a TFLite file without data, see `mnist_edge.workflows.without_data`."""
+    with locked(workspace, "export"):
+        artifact = without_data.make(options, workspace, model)
+        signature = signing.sign(Path(artifact.path).parent, options.sign) if options.sign else None
+    sizes = footprint.footprints([artifact])
+    over_budget = footprint.over_budget(sizes, options.max_flash, options.max_ram)
+    return ExportResult(
+        (artifact,), (), None, over_budget, footprints=tuple(sizes), signature=signature, compared=without_data.INPUTS
+    )
 
 
 @dataclass(frozen=True)
@@ -235,7 +192,7 @@ def _verified_files(run: _Run, wanted: Sequence[_Wanted]) -> list[Artifact]:
     """Make and verify files, in their order. After a failure of a file, the others of its format are left out."""
     options, failures, progress = run.options, run.failures, run.progress
     made: list[Artifact] = []
-    ready, judged, broken = [], [], set()
+    broken: set[str] = set()
     for config, splits in wanted:
         path = run.folder / conversion.file_name(run.folder.name, config)
         if config.format in broken:  # its float export failed: the int8 file has nothing to be compared with
@@ -247,6 +204,13 @@ def _verified_files(run: _Run, wanted: Sequence[_Wanted]) -> list[Artifact]:
             if options.build:
                 with _collected(failures, path.with_suffix(".so"), "so"):
                     made.append(conversion.build(made[-1], splits.test))
+    return _judged(run, made)
+
+
+def _judged(run: _Run, made: Sequence[Artifact]) -> list[Artifact]:
+    """Files with self-test, confidence calibration and verdict; failures are appended to ``run.failures``."""
+    options, failures = run.options, run.failures
+    ready, judged = [], []
     margins = ParityOptions(options.gate, options.engine, options.threads)
     with native_output(run.folder / conversion.LOG_NAME):
         for artifact in made:
@@ -256,8 +220,26 @@ def _verified_files(run: _Run, wanted: Sequence[_Wanted]) -> list[Artifact]:
                 ready.append(artifact)
         for artifact in ready:
             with _collected(failures, Path(artifact.path), artifact.format):
-                judged.append(judge_file(artifact, run.splits, margins, progress))
+                judged.append(judge_file(artifact, run.splits, margins, run.progress))
     return judged
+
+
+def _optional_files(run: _Run, formats: Sequence[str]) -> tuple[list[Artifact], list[FormatFailure]]:
+    """Make and verify the formats that ``all`` makes of the int8 TFLite file if it can, which is C.
+
+    Returns:
+        The files, and the reasons why others are left out: an op without a kernel, or no compiler that could judge it.
+    """
+    made: list[Artifact] = []
+    left_out: list[FormatFailure] = []
+    for name in formats:
+        task = _task(run, name)
+        with _collected(left_out, task.path, name):
+            host_cc.find()
+            if conversion.int8_tflite(Manifest.load(run.folder), task.config, run.splits) is None:
+                raise StageError("The int8 TFLite file was repaired or could not be made.", f"Try --format {name}.")
+            made.append(conversion.export(run.folder, task.config, run.splits, run.progress))
+    return _judged(run, made), left_out
 
 
 def _task(run: _Run, format_: str) -> repair.Task:

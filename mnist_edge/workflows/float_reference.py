@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mnist_edge import formats
 from mnist_edge.data import Split, fits
-from mnist_edge.errors import ContentError, ImageShapeError, UsageError
+from mnist_edge.errors import ContentError, ImageShapeError
 from mnist_edge.formats import npz
 from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.int8.quantize import probabilities_of
@@ -91,15 +91,10 @@ def _of_model(path: Path, test: Split, trust: bool, pixel_scale: float | None) -
     if path.suffix == ".tflite":  # an engine runs it as it is, on a device too
         session = open_session(path, trust=trust)
         return as_probabilities(session, answers_to(session, test.images, pixel_scale))
-    from mnist_edge.training.source import open_source
+    from mnist_edge.training.source import open_float
 
-    model = open_source(path)
+    model = open_float(path, test.images)
     taken = model.image_shape
-    if test.images.dtype == np.int8:
-        raise UsageError(
-            f"The data are on the grid of a quantized file, and the float model {path} takes real values.",
-            "Name an .npz file of float32 features, or the answers of the float model: an .npz with probabilities.",
-        )
     if not fits(taken, test.images):
         raise ImageShapeError(
             f"{path} takes {taken}, the test images are {test.images.shape[1:]}.",

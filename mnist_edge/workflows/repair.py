@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_edge import __version__, conversion
-from mnist_edge.conversion import ExportConfig, Quantizer
+from mnist_edge.conversion import ExportConfig, Quantizer, onnx_graph
 from mnist_edge.conversion.export import code_sha256, facts_of
 from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
@@ -36,8 +36,7 @@ from mnist_edge.workflows.judgement import engine_versions
 MORE, SAME = 2048, 512  # calibration images
 ALL, FILES = ("tflite", "onnx", "c"), ("tflite", "onnx")
 # Kinds of ops with weights. A tensor stays in float only if the op that makes it and the next one with weights do.
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "Conv", "ConvTranspose", "Gemm",
-            "MatMul")  # fmt: skip
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", *onnx_graph.WEIGHTED)
 SOURCES = ("workflows/repair.py", "workflows/held_out.py", "parity")
 STORED = "repairs"  # key of the outcome in the manifest's entry of the model
 

@@ -12,13 +12,14 @@ import pytest
 
 from mnist_edge import data, models
 from mnist_edge.cli import main
-from mnist_edge.conversion import ConversionRequest, isolation, onnx, tflite
+from mnist_edge.conversion import ConversionRequest, c, isolation, onnx, tflite
 from mnist_edge.errors import StageError
 from mnist_edge.formats import Contract
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.models.backend import import_keras
 from mnist_edge.results.precision import Precision
+from mnist_edge.toolchains import host_cc
 from mnist_edge.workflows import export, verify
 from tests.conftest import Run, assert_two_lines
 
@@ -137,12 +138,17 @@ def test_formats_succeed_or_fail_one_by_one(
     rows = {Path(line.split()[0]).name: line for line in run.out.splitlines() if line.startswith("out/")}
     assert "FAILED" in rows["net-float32.onnx"]
     assert "FAILED" not in rows["net-int8.tflite"]
+    (reason,) = [line for line in run.err.splitlines() if line.startswith("Without net-int8.c: ")]
+    assert "GELU" in reason
     folder = tmp_path / "out" / "net"
     log = (folder / "export.log").read_text()
     assert "Traceback" in log
     assert "INVALID_GRAPH" in log
 
+    monkeypatch.setattr(host_cc, "COMPILER", "no-compiler")
     whole = run_here(*command, "--json").json
+    left_out = {"path": "out/net/net-int8.c", "format": "c", "reason": "There is no C compiler here."}
+    assert whole["left_out"] == [left_out]
     assert [Path(item["path"]).name for item in whole["artifacts"]] == ["net-float32.tflite", "net-int8.tflite"]
     assert all(report["passed"] for item in whole["artifacts"] for report in item["parity"])
     (failure,) = whole["failures"]
@@ -264,6 +270,12 @@ def test_a_child_process_makes_the_file_that_this_process_makes(tmp_path: Path, 
     assert (child.ops, child.inputs, child.outputs, child.metadata) == (
         here.ops, here.inputs, here.outputs, here.metadata,
     )  # fmt: skip
+
+
+def test_c_of_a_model_is_c_of_the_int8_file_of_the_same_conversion(tmp_path: Path, mnist: data.Splits) -> None:
+    request = _request(mnist.calibration.images[:20], tmp_path, Precision.INT8)
+    model = _chain(*_head())
+    assert c.convert(model, request) == c.convert_int8(tflite.convert(model, request), request)
 
 
 def test_a_model_with_a_layer_as_an_activation_is_not_among_the_models_known_to_convert() -> None:

@@ -27,7 +27,7 @@ def test_answers_are_read_to_the_last_bit() -> None:
 
 @pytest.mark.parametrize("changed", [
     {"probabilities": np.zeros((7, 5))}, {"probabilities": np.zeros(35, np.float32)},
-    {"golden_images": np.zeros((3, 4, 6, 1), np.int8)}, {"golden_images": np.zeros((3, 24), np.uint8)},
+    {"golden_images": np.zeros((3, 4, 6, 1), np.int16)}, {"golden_images": np.zeros((3, 24), np.uint8)},
 ])  # fmt: skip
 def test_arrays_of_another_shape_or_dtype_are_refused(changed: dict[str, np.ndarray]) -> None:
     with pytest.raises(ContentError, match="damaged or not a reference"):

@@ -57,6 +57,8 @@ def exported(pictures: Path, cli: Callable[..., Run]) -> Path:
     for format_ in ("all", "c"):
         run = cli("export", "--model", source, "--data", pictures, "--format", format_, "-o", out, *margins, "--json")
         assert run.code == 0, run.err
+    # ``all`` made the C before.
+    assert [(Path(item["path"]).name, item["fresh"]) for item in run.json["artifacts"]] == [("tint-int8.c", False)]
     return out / "tint"
 
 

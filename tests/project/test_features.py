@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from mnist_edge import runtime
-from mnist_edge.errors import ImageShapeError
+from mnist_edge.errors import ImageShapeError, UsageError
+from mnist_edge.training.source import open_float
 from tests.conftest import Run, assert_two_lines
 
 pytestmark = pytest.mark.slow
@@ -19,7 +20,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``net.tflite`` (int8 in and out), ``data.npz`` (float32), and the float model's ``answers.npz``."""
+    """A folder with ``net.tflite`` (int8 in and out), its float model ``net.keras`` and that model's ``answers.npz``.
+
+    Features are in ``data.npz``, float32.
+    """
     from mnist_edge.models.backend import import_keras, import_tensorflow
 
     keras, tf = import_keras(), import_tensorflow()
@@ -110,6 +114,11 @@ def test_export_refuses_features_with_the_way_to_pixels(files: Path, tmp_path: P
     run = cli("export", "--model", files / "net.keras", "--data", files / "data.npz", "-o", tmp_path)
     assert_two_lines(run, 2)
     assert "are float32 (400, 7, 5, 2), not uint8 pixels" in run.err
+
+
+def test_integers_of_a_quantized_file_are_no_input_of_a_float_model(files: Path) -> None:
+    with pytest.raises(UsageError, match="takes real values"):
+        open_float(files / "net.keras", np.zeros((2, 7, 5, 2), np.int8))
 
 
 def test_logits_are_no_float_answers(files: Path, tmp_path: Path, cli: Callable[..., Run]) -> None:

@@ -49,7 +49,7 @@ def test_a_keras_file_with_strides_and_batch_norm_is_trained_exported_verified_a
     run = cli("export", "--format", "all", "--model", tmp_path / "mine.keras", "-o", tmp_path / "out", "--json")
     assert run.code == 0, run.err
     assert {Path(item["path"]).name for item in run.json["artifacts"]} == {
-        "mine-int8.tflite", "mine-float32.tflite", "mine-int8.onnx", "mine-float32.onnx",
+        "mine-int8.tflite", "mine-float32.tflite", "mine-int8.onnx", "mine-float32.onnx", "mine-int8.c",
     }  # fmt: skip
     assert cli("verify", tmp_path / "out" / "mine").code == 0
     Image.fromarray(mnist.test.images[1, ..., 0]).save(tmp_path / "two.png")

@@ -16,6 +16,8 @@ from PIL import Image
 from mnist_edge import data, runtime
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError
 from mnist_edge.int8.quantize import dequantize, quantize
+from mnist_edge.runtime import session
+from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.vision.pictures import prepare, read_picture
 from tests.conftest import needs_tflite_runtime
 
@@ -63,6 +65,23 @@ def test_answers_are_the_same_for_single_images_batches_and_threads(
     assert np.abs(single - batch).max() <= tolerance
     assert np.abs(threaded - batch).max() <= tolerance
     assert session.predict(images[:0]).shape == (0, 10)
+
+
+def test_calls_of_an_engine_are_limited_in_images_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = runtime.open_session(SHIPPED / "dense" / "dense-int8.tflite", "reference")
+    images = np.random.default_rng(0).integers(0, 256, (150, 28, 28), np.uint8)
+    expected, sizes, run = opened.predict(images), [], opened._program.run
+
+    def counted(batch: NDArray[np.uint8]) -> NDArray[np.int8]:
+        sizes.append(len(batch))
+        return run(batch)
+
+    monkeypatch.setattr(opened._program, "run", counted)
+    for limit, calls in ((1 << 20, [64, 64, 22]), (28 * 28 * 60, [60, 60, 30]), (1, [1] * 150)):
+        monkeypatch.setattr(session, "BATCH_BYTES", limit)
+        assert np.array_equal(opened.predict(images), expected)
+        assert sizes == calls
+        sizes.clear()
 
 
 def test_exported_int8_files_take_pixels_without_conversion(workspace: Path) -> None:

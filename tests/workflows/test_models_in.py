@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from mnist_edge import cli as program
 from mnist_edge import data, models, training
-from mnist_edge.errors import ContentError, UsageError
+from mnist_edge.conversion import c
+from mnist_edge.data.load import ENVIRONMENT_VARIABLE
+from mnist_edge.errors import ContentError, StageError, UsageError
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
@@ -19,12 +22,14 @@ from mnist_edge.parity import Gate
 from mnist_edge.runtime import open_session
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.workflows import calibration_study
+from mnist_edge.workflows import calibration_study, without_data
 from mnist_edge.workflows.advice import advise
 from mnist_edge.workflows.export import ExportOptions, export
 from mnist_edge.workflows.held_out import Judging
 from mnist_edge.workflows.verify import VerifyOptions, verify
 from tests.conftest import ROOT
+from tests.support import int8_nets
+from tests.support.int8_nets import PATTERNS
 
 PYTORCH = ROOT / "tests" / "support" / "pytorch_net.onnx"
 DENSE = SHIPPED / "dense" / "dense-int8.tflite"
@@ -102,6 +107,58 @@ def test_a_tflite_file_becomes_c_that_is_compared_with_it_or_with_its_float_mode
     training.adopt(Path(given), splits, tmp_path / "w" / "given", PYTORCH)
     stored = FloatAnswers.from_bytes((tmp_path / "w" / "given" / REFERENCE_NAME).read_bytes())
     assert np.abs(stored.probabilities - expected).max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "spectrogram", "float ends"])
+def test_without_data_c_of_a_tflite_file_is_compared_with_the_file_itself(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    (tmp_path / "net.tflite").write_bytes(int8_nets.float_ends() if name == "float ends" else PATTERNS[name]())
+    words = ["export", "--model", tmp_path / "net.tflite", "--format", "c", "--backend", "c99", "-o", tmp_path]
+    assert main(*words, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    (artifact,) = result["artifacts"]
+    assert (artifact["path"], artifact["fresh"], artifact["parity"]) == (str(tmp_path / "net/net-int8.c"), True, [])
+    assert result["compared"] == without_data.INPUTS
+    assert (tmp_path / "net" / "net-int8.h").is_file()
+    assert main(*words, "--max-flash", 10) == 1
+    said = capsys.readouterr()
+    assert "bit for bit, on 50 random inputs" in said.out
+    assert "bytes of flash; 10 are allowed" in said.err
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_c_of_a_file_of_features_has_a_verdict_on_its_features(dtype: type, tmp_path: Path) -> None:
+    net = int8_nets.signed(1, 7)
+    net.dense(3, int8_nets.NONE)
+    net.softmax()
+    (tmp_path / "net.tflite").write_bytes(net.content())
+    features, labels = np.random.default_rng(0).normal(0, 30, (90, 7)).astype(dtype), np.arange(90) % 3
+    parts = {"x_train": features[:60], "y_train": labels[:60], "x_test": features[60:], "y_test": labels[60:]}
+    np.savez(tmp_path / "data.npz", **parts)
+    result = export(
+        ExportOptions(
+            model=str(tmp_path / "net.tflite"), formats=("c",), backend="c99", workspace=tmp_path / "w",
+            data=tmp_path / "data.npz",
+        )
+    )  # fmt: skip
+    (artifact,) = result.artifacts
+    (report,) = artifact.parity
+    assert (result.failures, result.compared, report.agreement, report.rule) == ((), None, 1, "undecidable")
+
+
+def test_c_that_differs_from_the_file_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    this, other = (int8_nets.signed(seed, 7) for seed in (1, 2))
+    for net in (this, other):
+        net.dense(5, int8_nets.NONE)
+    (tmp_path / "net.tflite").write_bytes(this.content())
+    text = c.from_tflite(other.content(), "net", backend="c99")
+    monkeypatch.setattr(c, "from_tflite", lambda *_, **__: text)
+    with pytest.raises(StageError, match="output values of the C differ from the integer reference engine's"):
+        export(ExportOptions(model=str(tmp_path / "net.tflite"), formats=("c",), workspace=tmp_path / "w"))
+    assert not list((tmp_path / "w").glob("net/*.c"))
 
 
 def test_a_tflite_file_without_a_contract_is_verified_against_a_float_model_or_answers(

@@ -133,9 +133,10 @@ def test_a_second_export_does_nothing_and_a_changed_option_redoes_its_stages(
     copy: Path, cli: Callable[..., Run]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in artifact_paths(copy)}
-    again = cli("export", "--format", "all", "--model", "cnn", "-o", copy, "--json")
-    assert again.code == 0, again.err
-    assert [item["fresh"] for item in again.json["artifacts"]] == [False] * 4
+    for format_ in ("onnx", "tflite"):
+        again = cli("export", "--format", format_, "--model", "cnn", "-o", copy, "--json")
+        assert again.code == 0, again.err
+        assert [item["fresh"] for item in again.json["artifacts"]] == [False] * 2
     assert before == {path: path.stat().st_mtime_ns for path in artifact_paths(copy)}
     changed = cli("export", "--format", "tflite", "--model", "cnn", "-o", copy, "--calibration-images", "100", "--json")
     fresh = {Path(item["path"]).name: item["fresh"] for item in changed.json["artifacts"]}

@@ -6,6 +6,7 @@ manifest of its own. The bytes whose hash is compared with that manifest are the
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import math
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ContentError, MnistEdgeError, RefusedError, UsageError
+from mnist_edge.errors import ContentError, MnistEdgeError, RefusedError, StageError, UsageError
 from mnist_edge.formats import METADATA_KEY, c
 from mnist_edge.int8.quantize import Port
 from mnist_edge.runtime.engines.interface import DirectAnswers, Engine, One, Program
@@ -166,7 +167,7 @@ def compiled(content: bytes, headers: str | None = None) -> bytes:
     except (UsageError, ContentError):
         pass  # it is missing or was changed: compile again
     made = host_cc.shared_object(content, compiler, headers)
-    with locked(folder, "compile"):
+    with contextlib.suppress(StageError), locked(folder, "compile"):  # another process compiles, too
         Manifest.load(folder).commit({path.name: (made, {})})
     return made
 
