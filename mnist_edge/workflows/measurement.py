@@ -23,6 +23,7 @@ from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import choice, engine_names
 from mnist_edge.store.manifest import Manifest, sha256_of_file
 from mnist_edge.store.model_file import float_export_of
+from mnist_edge.toolchains import host_cc
 
 # Processes for each of two files that are compared in one run. The medians of processes with one file
 # (dense-int8.tflite on LiteRT, AMD EPYC family 23) had two groups 16 % apart, a quarter of them in the slower one. In a
@@ -137,6 +138,8 @@ def _finished(before: Machine, files: Sequence[Path], reports: list[Latency]) ->
     """
     missed = [path for path in files if str(path) not in {item.path for item in reports}]
     if missed:
+        if missed[0].suffix == ".c":
+            host_cc.find()  # raises the error that names the compiler
         raise MissingError(f"No engine for {missed[0].name} is installed.", "pip install 'mnist-edge[litert,onnx]'")
     after = machine()
     if not was_throttled(before, after):
