@@ -24,10 +24,11 @@ HEAD = """# Other people's architectures
 
 `python benchmarks/zoo.py`: each net is trained for seconds on {train:,} images of MNIST's training split (or data sets
 made of them), exported to int8, and compared with Keras on {test:,} validation images. "plain" is the file of
-TensorFlow's or ONNX Runtime's quantizer without any edit of ours; C is compared with the plain TFLite file. |Δp| is the
-mean absolute difference of probabilities, ECE the calibration error. A row is sound if the file is as close to Keras as
-the plain one (|Δp| at most 1.05 times, plus 0.002 / classes; ECE at most 0.5 pp farther from Keras'), or if the export
-is refused with the cause and the remedy that are expected for it (`EXPECTED_REFUSALS` in tests/support/zoo.py).
+TensorFlow's or ONNX Runtime's quantizer without any edit of ours; C is compared with the plain TFLite file on LiteRT's
+reference kernels. |Δp| is the mean absolute difference of probabilities, ECE the calibration error. A row is sound if
+the file is as close to Keras as the plain one (|Δp| at most 1.05 times, plus 0.002 / classes; ECE at most 0.5 pp
+farther from Keras'), or if the export is refused with the cause and the remedy that are expected for it
+(`EXPECTED_REFUSALS` in tests/support/zoo.py).
 `rule` is the gate's verdict. The number of images is small, so the best possible verdict may be "undecidable".
 
 {count} architectures, {files} files, {refused} refusals, {unsound} unsound. {seconds:.0f} s.
