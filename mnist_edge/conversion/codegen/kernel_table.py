@@ -20,6 +20,7 @@ KERNELS: dict[str, Kernel] = {
     "backends.c": Kernel("numbers of the backends"),
     "detect_x86.c": Kernel("whether this is x86-64", ("backends.c",)),
     "detect_arm64.c": Kernel("whether this is 64-bit Arm", ("backends.c",)),
+    "detect_cortex_m.c": Kernel("whether this is a Cortex-M with DSP instructions", ("backends.c",)),
     "placement.c": Kernel("placement and alignment of weights"),
     "clamp.c": Kernel("limits of a number"),
     "fixed_point.c": Kernel("products and quotients, rounded as in LiteRT"),
@@ -33,6 +34,7 @@ KERNELS: dict[str, Kernel] = {
     "avx_vnni.c.in": Kernel("the same with AVX-VNNI", ("detect_x86.c", "conv_dense_vectors.c.in")),
     "neon.c.in": Kernel("convolutions and dense layers with NEON", ("detect_arm64.c", "conv_dense_vectors.c.in")),
     "neon_dot.c.in": Kernel("the same with NEON's dot product", ("detect_arm64.c", "conv_dense_vectors.c.in")),
+    "dsp.c": Kernel("the same with the DSP instructions of Cortex-M", ("detect_cortex_m.c", "conv_dense.c")),
     "dispatch.c": Kernel("one function for each layer, which calls the kernel of a backend", ("conv_dense.c",)),
     "dispatch_x86.c": Kernel(
         "dispatch and choice of the backend on x86-64",
@@ -42,6 +44,7 @@ KERNELS: dict[str, Kernel] = {
         "dispatch and choice of the backend on 64-bit Arm",
         ("neon.c.in", "neon_dot.c.in", "dispatch.c", "choose_backend.c"),
     ),
+    "dispatch_cortex_m.c": Kernel("dispatch on Cortex-M", ("dsp.c", "dispatch.c", "choose_backend.c")),
     "choose_backend.c": Kernel("dispatch and backend on other processors", ("backends.c", "dispatch.c")),
     "depthwise.c": Kernel("depthwise convolutions", ("placement.c", "requantize.c")),
     "pool.c": Kernel("maxima and means of windows", ("clamp.c",)),
@@ -58,9 +61,9 @@ KERNELS: dict[str, Kernel] = {
 # What ``export --backend`` takes: the kernels of convolutions and dense layers. Plain C is always among them, for
 # processors without the vector instructions.
 CONV_DENSE: dict[str, tuple[str, ...]] = {
-    "all": ("dispatch_x86.c", "dispatch_arm64.c"),
+    "all": ("dispatch_x86.c", "dispatch_arm64.c", "dispatch_cortex_m.c"),
     "x86": ("dispatch_x86.c",),
-    "arm": ("dispatch_arm64.c",),
+    "arm": ("dispatch_arm64.c", "dispatch_cortex_m.c"),
     "c99": ("conv_dense.c",),
 }
 # The kernel of each other kind of step, in plain C for every backend.
