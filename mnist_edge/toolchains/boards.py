@@ -35,10 +35,10 @@ class Board:
         return f"{self.compiler_prefix}size"
 
 
-def _cortex_m(core: str, machine: str) -> Board:
-    """A Cortex-M of Arm. QEMU emulates it on a board of the MPS2 series."""
+def _cortex_m(core: str, machine: str, *flags: str) -> Board:
+    """A Cortex-M of Arm. QEMU emulates it on a board of the MPS series. ``flags`` are of the compiler."""
     return Board(
-        f"cortex-{core}", "arm-none-eabi-", (f"-mcpu=cortex-{core}", "-mthumb"), ("--specs=nano.specs",),
+        f"cortex-{core}", "arm-none-eabi-", (f"-mcpu=cortex-{core}", "-mthumb", *flags), ("--specs=nano.specs",),
         ("qemu-system-arm", "-M", machine, "-semihosting"),
         "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
     )  # fmt: skip
@@ -46,5 +46,8 @@ def _cortex_m(core: str, machine: str) -> Board:
 
 BOARDS: dict[str, Board] = {
     board.processor: board
-    for board in (_cortex_m("m3", "mps2-an385"), _cortex_m("m4", "mps2-an386"), _cortex_m("m7", "mps2-an500"))
+    for board in (
+        _cortex_m("m3", "mps2-an385"), _cortex_m("m4", "mps2-an386"), _cortex_m("m7", "mps2-an500"),
+        _cortex_m("m55", "mps3-an547", "-mfloat-abi=hard"),
+    )
 }

@@ -84,6 +84,10 @@ __attribute__((used, naked)) void reset(void) {
 }
 
 __attribute__((used)) void begin(void) {
+#ifdef __ARM_FEATURE_MVE
+    *(volatile uint32_t *)0xE000ED88 |= UINT32_C(0xF) << 20; /* CPACR: vector and floating-point instructions work */
+    __asm__ volatile("dsb\n isb" ::: "memory");
+#endif
     memcpy(&data_start, &data_load, (size_t)((char *)&data_end - (char *)&data_start));
     memset(&bss_start, 0, (size_t)((char *)&bss_end - (char *)&bss_start));
     main();

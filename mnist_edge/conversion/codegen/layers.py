@@ -32,8 +32,9 @@ def conv_dense(made: Plan, step: Step) -> tuple[str, str]:
         "runs": layer.runs, "groups": layer.groups, "run_at": f"{name}_run_at", "channels": layer.channels,
         "blocks": layer.blocks, "weights": f"{name}_weights", "output": _output(layer.requantization, name),
     }  # fmt: skip
+    attributes = f"EDGE_WORDS {_WEIGHTS}" if "cortex_m.c" in made.kernels else _WEIGHTS
     text = (
-        array("int8_t", f"{name}_weights", layer.weights.ravel(), _WEIGHTS) + bias + _arrays(layer.requantization, name)
+        array("int8_t", f"{name}_weights", layer.weights.ravel(), attributes) + bias + _arrays(layer.requantization, name)
         + array("int32_t", f"{name}_run_at", layer.run_at)
         + structure("edge_conv_dense_layer", f"{name}_layer", fields)
     )  # fmt: skip

@@ -8,3 +8,4 @@
 #define EDGE_NEON 6
 #define EDGE_NEON_DOT 7
 #define EDGE_DSP 8
+#define EDGE_HELIUM 9
