@@ -1,12 +1,31 @@
-/* All sums of one pixel, or of two, lie in memory. */
 #ifdef EDGE_CORTEX_M
+#define EDGE_MOST_SUMS 128 /* of one pixel, or 64 of each of two: 512 bytes of stack */
+
+/* Sums of one or two neighbouring pixels, for the channels from `from` to before `end`, multiples of EDGE_BLOCK. */
+typedef struct {
+    int32_t value[EDGE_MOST_SUMS]; /* [channel][pixel] */
+    int32_t pixels;
+    int32_t from;
+    int32_t end;
+    uint32_t raised[2]; /* what the sums of each pixel are too large by */
+} edge_sums;
+
 /* The sums before the first product. */
-static void edge_cortex_m_begin(const int32_t *bias, int32_t channels, int32_t pixels, int32_t *sums) {
-    int32_t *to = sums;
-    for (int32_t c = 0; c < channels; c++) {
-        to[0] = bias[c];
-        to[pixels - 1] = bias[c];
-        to = &to[pixels];
+static void edge_sums_begin(const edge_conv_dense_layer *layer, edge_sums *sums) {
+    const int32_t *bias = &layer->output.bias[sums->from];
+    int32_t *to = sums->value;
+    if (sums->pixels == 2) {
+        for (int32_t left = sums->end - sums->from; left != 0; left--) {
+            const int32_t value = *bias;
+            bias = &bias[1];
+            to[0] = value;
+            to[1] = value;
+            to = &to[2];
+        }
+    } else {
+        (void)memcpy(to, bias, sizeof(int32_t) * (size_t)(sums->end - sums->from));
     }
+    sums->raised[0] = 0;
+    sums->raised[1] = 0;
 }
 #endif

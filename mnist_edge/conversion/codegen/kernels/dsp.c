@@ -91,31 +91,28 @@ static inline void edge_dsp_one(const int8_t *group, int32_t blocks, uint32_t a,
     }
 }
 
-/* Sums of `blocks` blocks of channels from `block` on, for one pixel, or for two that are layer->step_x bytes apart,
- * [channel][pixel]. Returns 0, and no sums, if every input is zero. */
-static int32_t edge_cortex_m_sums(const edge_conv_dense_layer *layer, const uint8_t *in, int32_t pixels, int32_t block,
-                             int32_t blocks, int32_t *sums) {
-    const int8_t *weights = &layer->weights[block * EDGE_BLOCK * EDGE_GROUP];
+/* Returns 0, and no sums, if every input is zero. `next` are the bytes between the inputs of the two pixels. */
+static int32_t edge_sums_add(const edge_conv_dense_layer *layer, const uint8_t *in, int32_t next, edge_sums *sums) {
     const int32_t row = layer->blocks * EDGE_BLOCK * EDGE_GROUP;
+    const int32_t blocks = (sums->end - sums->from) / EDGE_BLOCK;
+    const int8_t *weights = &layer->weights[sums->from * EDGE_GROUP];
     int32_t any = 0;
     for (int32_t run = 0; run < layer->runs; run++) {
         const uint8_t *x = &in[layer->run_at[run]];
         for (int32_t left = layer->groups; left != 0; left--) {
             uint32_t a;
-            uint32_t b = 0;
+            uint32_t b;
             (void)memcpy(&a, x, sizeof a);
-            if (pixels == 2) {
-                (void)memcpy(&b, &x[layer->step_x], sizeof b);
-            }
+            (void)memcpy(&b, &x[next], sizeof b);
             if ((a | b) != 0u) {
                 if (any == 0) {
-                    edge_cortex_m_begin(&layer->output.bias[block * EDGE_BLOCK], blocks * EDGE_BLOCK, pixels, sums);
+                    edge_sums_begin(layer, sums);
                     any = 1;
                 }
-                if (pixels == 2) {
-                    edge_dsp_two(weights, blocks, a, b, sums);
+                if (sums->pixels == 2) {
+                    edge_dsp_two(weights, blocks, a, b, sums->value);
                 } else {
-                    edge_dsp_one(weights, blocks, a, sums);
+                    edge_dsp_one(weights, blocks, a, sums->value);
                 }
             }
             x = &x[EDGE_GROUP];

@@ -7,7 +7,6 @@
 typedef struct {
     uint32_t input[2][EDGE_GATHERED]; /* groups of each pixel */
     uint32_t before[EDGE_GATHERED];   /* addresses EDGE_GROUP bytes before the weights of the first channel */
-    uint32_t total[2];                /* of all inputs of each pixel until now */
     int32_t count;
 } edge_helium_groups;
 
@@ -23,63 +22,58 @@ typedef struct {
     "vldrw.u32 q0, [%1]\n vldrw.u32 q1, [%1, #16]\n vldrw.u32 q3, [%1, #32]\n vmov.i8 q4, #128\n dls lr, %2\n" \
     "1:\n" WORK "le lr, 1b"
 
-/* Add the products of the groups to the sums of `channels` channels, [channel][pixel]. */
-static void edge_helium_add(edge_helium_groups *groups, int32_t channels, int32_t pixels, int32_t *sums) {
-    int32_t *to = sums;
-    groups->count = 0;
-    if (pixels == 2) {
+/* Add the products of the groups to all sums. */
+static void edge_helium_add(edge_helium_groups *groups, edge_sums *sums) {
+    int32_t *to = sums->value;
+    const int32_t fours = (sums->end - sums->from) / 4;
+    if (sums->pixels == 2) {
         __asm__ volatile(EDGE_HELIUM_LOOP(EDGE_HELIUM_TWO_PIXELS EDGE_HELIUM_TWO_PIXELS EDGE_HELIUM_TWO_PIXELS
                                               EDGE_HELIUM_TWO_PIXELS)
                          : "+r"(to)
-                         : "r"(groups), "r"(channels / 4)
+                         : "r"(groups), "r"(fours)
                          : "r4", "r6", "lr", "q0", "q1", "q2", "q3", "q4", "memory");
     } else {
         __asm__ volatile(EDGE_HELIUM_LOOP(EDGE_HELIUM_TWO_CHANNELS EDGE_HELIUM_TWO_CHANNELS)
                          : "+r"(to)
-                         : "r"(groups), "r"(channels / 4)
+                         : "r"(groups), "r"(fours)
                          : "r4", "r6", "lr", "q0", "q1", "q2", "q3", "q4", "memory");
     }
     __asm__ volatile("vldrw.u32 q0, [%2]\n vldrw.u32 q1, [%2, #16]\n vaddva.u8 %0, q0\n vaddva.u8 %1, q1"
-                     : "+Te"(groups->total[0]), "+Te"(groups->total[1])
+                     : "+Te"(sums->raised[0]), "+Te"(sums->raised[1])
                      : "r"(groups)
                      : "q0", "q1", "memory");
+    groups->count = 0;
 }
 
 /* As the function of this name in the DSP kernels. */
-static int32_t edge_cortex_m_sums(const edge_conv_dense_layer *layer, const uint8_t *in, int32_t pixels, int32_t block,
-                                  int32_t blocks, int32_t *sums) {
-    const int8_t *weights = &layer->weights[block * EDGE_BLOCK * EDGE_GROUP];
-    const int32_t row = layer->blocks * EDGE_BLOCK * EDGE_GROUP;
-    const int32_t channels = blocks * EDGE_BLOCK;
+static int32_t edge_sums_add(const edge_conv_dense_layer *layer, const uint8_t *in, int32_t next, edge_sums *sums) {
+    const uint32_t row = (uint32_t)(layer->blocks * EDGE_BLOCK * EDGE_GROUP);
+    uint32_t before = (uint32_t)&layer->weights[sums->from * EDGE_GROUP] - EDGE_GROUP;
     edge_helium_groups groups;
-    groups.total[0] = 0;
-    groups.total[1] = 0;
-    groups.count = 0;
     int32_t any = 0;
+    groups.count = 0;
     for (int32_t run = 0; run < layer->runs; run++) {
         const uint8_t *x = &in[layer->run_at[run]];
         for (int32_t left = layer->groups; left != 0; left--) {
             uint32_t a;
-            uint32_t b = 0;
+            uint32_t b;
             (void)memcpy(&a, x, sizeof a);
-            if (pixels == 2) {
-                (void)memcpy(&b, &x[layer->step_x], sizeof b);
-            }
+            (void)memcpy(&b, &x[next], sizeof b);
             if ((a | b) != 0u) {
                 if (any == 0) {
-                    edge_cortex_m_begin(&layer->output.bias[block * EDGE_BLOCK], channels, pixels, sums);
+                    edge_sums_begin(layer, sums);
                     any = 1;
                 }
                 groups.input[0][groups.count] = a;
                 groups.input[1][groups.count] = b;
-                groups.before[groups.count] = (uint32_t)weights - EDGE_GROUP;
+                groups.before[groups.count] = before;
                 groups.count++;
                 if (groups.count == EDGE_GATHERED) {
-                    edge_helium_add(&groups, channels, pixels, sums);
+                    edge_helium_add(&groups, sums);
                 }
             }
             x = &x[EDGE_GROUP];
-            weights = &weights[row];
+            before += row;
         }
     }
     if (groups.count != 0) {
@@ -88,20 +82,48 @@ static int32_t edge_cortex_m_sums(const edge_conv_dense_layer *layer, const uint
             groups.input[1][i] = 0;
             groups.before[i] = groups.before[0];
         }
-        edge_helium_add(&groups, channels, pixels, sums);
+        edge_helium_add(&groups, sums);
     }
     if (any != 0) {
-        const uint32_t first = 128u * groups.total[0];
-        const uint32_t last = 128u * groups.total[1];
-        uint32_t *to = (uint32_t *)sums;
-        for (int32_t left = channels; left != 0; left--) {
-            to[0] -= first;
-            if (pixels == 2) {
-                to[1] -= last;
-            }
-            to = &to[pixels];
-        }
+        sums->raised[0] *= 128u;
+        sums->raised[1] *= 128u;
     }
     return any;
+}
+
+/* Outputs of four channels after four, if edge_cortex_m_is_simple. Sums lie STRIDE words apart, and at %0; the larger of
+ * two is taken, minus %6 and %7. %8 has the zero point, the upper limit, and the words from one sum to the other. With
+ * EDGE_HELIUM_AGAIN, an output that is there stays if it is larger. */
+#define EDGE_HELIUM_AGAIN "vpst\n vldrbt.u32 q3, [%3]\n vmax.s32 q0, q0, q3\n"
+#define EDGE_HELIUM_FINISH(STRIDE, BYTES, AGAIN)                                                                \
+    __asm__ volatile("ldr %5, [%8]\n vdup.32 q5, %5\n ldr %5, [%8, #4]\n vdup.32 q4, %5\n"                      \
+                     "movs %5, #0\n vidup.u32 q6, %5, #" STRIDE "\n ldr %5, [%8, #8]\n vadd.i32 q7, q6, %5\n"   \
+                     "1:\n vctp.32 %4\n vldrw.u32 q0, [%0, q6, uxtw #2]\n vldrw.u32 q1, [%0, q7, uxtw #2]\n"   \
+                     "vsub.i32 q0, q0, %6\n vsub.i32 q1, q1, %7\n vmax.s32 q0, q0, q1\n"                       \
+                     "vldrw.u32 q2, [%1], #16\n vqrdmulh.s32 q0, q0, q2\n"                                     \
+                     "vldrb.s32 q3, [%2], #4\n vrshl.s32 q0, q0, q3\n vadd.i32 q0, q0, q5\n"                   \
+                     "vmax.s32 q0, q0, q5\n vmin.s32 q0, q0, q4\n" AGAIN "vpst\n vstrbt.32 q0, [%3]\n"        \
+                     "add %3, %3, #4\n add %0, %0, #" BYTES "\n subs %4, %4, #4\n bgt 1b"                      \
+                     : "+r"(sum), "+r"(multiplier), "+l"(shift), "+l"(to), "+r"(left), "=&Te"(work)             \
+                     : "r"(sums->raised[first]), "r"(sums->raised[last]), "r"(fixed)                           \
+                     : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "cc", "memory")
+
+/* Of the sums of pixels `first` and `last`, which may be the same one. */
+static void edge_helium_finish(const edge_requantization *output, const edge_sums *sums, int32_t first, int32_t last,
+                               int32_t again, int32_t count, uint8_t *out) {
+    const int32_t fixed[3] = {output->zero, output->high, last - first};
+    const int32_t *sum = &sums->value[first];
+    const int32_t *multiplier = &output->multiplier[sums->from];
+    const int8_t *shift = &output->shift[sums->from];
+    uint8_t *to = out;
+    int32_t left = count;
+    int32_t work;
+    if (again != 0) {
+        EDGE_HELIUM_FINISH("2", "32", EDGE_HELIUM_AGAIN);
+    } else if (sums->pixels == 2) {
+        EDGE_HELIUM_FINISH("2", "32", "");
+    } else {
+        EDGE_HELIUM_FINISH("1", "16", "");
+    }
 }
 #endif
