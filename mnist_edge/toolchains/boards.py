@@ -14,6 +14,7 @@ class Board:
         compiler_prefix: of the names of its GCC tools: ``<prefix>gcc``, ``<prefix>size``.
         flags: that choose the processor. link_flags: that choose its C library.
         emulator: the command that runs a program for it, without the program; empty if it cannot be emulated.
+        flash, ram: memory of the emulated board in bytes. clock_mhz: of its processor.
         packages: Debian packages with all of these.
     """
 
@@ -22,6 +23,9 @@ class Board:
     flags: tuple[str, ...]
     link_flags: tuple[str, ...] = ()
     emulator: tuple[str, ...] = ()
+    flash: int = 0
+    ram: int = 0
+    clock_mhz: int = 0
     packages: str = ""
 
     @property
@@ -35,11 +39,13 @@ class Board:
         return f"{self.compiler_prefix}size"
 
 
-def _cortex_m(core: str, machine: str, *flags: str) -> Board:
-    """A Cortex-M of Arm. QEMU emulates it on a board of the MPS series. ``flags`` are of the compiler."""
+def _cortex_m(
+    core: str, machine: str, flags: tuple[str, ...] = (), flash: int = 4096, ram: int = 4096, clock_mhz: int = 25
+) -> Board:
+    """A Cortex-M of Arm and the board as which QEMU emulates it; its memory is given in KiB."""
     return Board(
         f"cortex-{core}", "arm-none-eabi-", (f"-mcpu=cortex-{core}", "-mthumb", *flags), ("--specs=nano.specs",),
-        ("qemu-system-arm", "-M", machine, "-semihosting"),
+        ("qemu-system-arm", "-M", machine, "-semihosting"), flash * 1024, ram * 1024, clock_mhz,
         "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
     )  # fmt: skip
 
@@ -47,7 +53,11 @@ def _cortex_m(core: str, machine: str, *flags: str) -> Board:
 BOARDS: dict[str, Board] = {
     board.processor: board
     for board in (
-        _cortex_m("m3", "mps2-an385"), _cortex_m("m4", "mps2-an386"), _cortex_m("m7", "mps2-an500"),
-        _cortex_m("m55", "mps3-an547", "-mfloat-abi=hard"),
+        _cortex_m("m0", "microbit", flash=256, ram=16, clock_mhz=16),
+        _cortex_m("m3", "mps2-an385"),
+        _cortex_m("m4", "mps2-an386"),
+        _cortex_m("m7", "mps2-an500"),
+        # Its vector instructions need the registers of the floating-point unit.
+        _cortex_m("m55", "mps3-an547", ("-mfloat-abi=hard",), flash=512, ram=512, clock_mhz=32),
     )
 }

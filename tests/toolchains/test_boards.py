@@ -31,7 +31,7 @@ def test_the_stack_is_that_of_the_deepest_chain_of_calls() -> None:
     assert footprint._stack_bytes(GRAPH, "wide") == 8
 
 
-ARM = {"cortex-m3", "cortex-m4", "cortex-m7"}
+ARM = {"cortex-m0", "cortex-m3", "cortex-m4", "cortex-m7", "cortex-m55"}
 
 
 def test_a_board_names_its_processor_its_tools_and_its_emulator() -> None:
@@ -43,6 +43,9 @@ def test_a_board_names_its_processor_its_tools_and_its_emulator() -> None:
         if name in ARM:
             assert board.compiler_prefix == "arm-none-eabi-"
             assert f"-mcpu={name}" in board.flags
+            assert board.emulator[0] == "qemu-system-arm"
+            assert 16 * 1024 <= board.ram <= 4096 * 1024
+            assert 16 <= board.clock_mhz <= 32
 
 
 def test_a_compiler_that_is_not_installed_is_reported_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:

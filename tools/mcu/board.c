@@ -77,7 +77,7 @@ __attribute__((used, naked)) void reset(void) {
     __asm__ volatile("ldr r0, =stack_bottom\n"
                      "ldr r1, =stack_top\n"
                      "ldr r2, =0xA5A5A5A5\n"
-                     "1: str r2, [r0], #4\n"
+                     "1: stmia r0!, {r2}\n"
                      "cmp r0, r1\n"
                      "blo 1b\n"
                      "bl begin\n");

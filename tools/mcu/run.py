@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run generated C on an emulated microcontroller, and compare it with the integer reference engine.
 
-    python tools/mcu/run.py artifacts/cnn/cnn-int8.c [--board cortex-m3|cortex-m4|cortex-m7] [--images 200]
+    python tools/mcu/run.py artifacts/cnn/cnn-int8.c [--board cortex-m4] [--images 200]
 
 Needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm. The emulator does not measure time.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import struct
 import subprocess
@@ -31,8 +32,7 @@ from mnist_edge.toolchains import cross_gcc
 from mnist_edge.toolchains.boards import BOARDS, Board
 
 HERE = Path(__file__).parent
-NANOSECONDS_A_TICK = 40  # the clock of the emulated boards has 25 MHz
-MOST_TICKS = 2**24 - 1  # the clock's counter has 24 bits
+MOST_TICKS = 2**24 - 1  # the counter of a board's clock has 24 bits
 WARNINGS = ("-Wall", "-Wextra", "-pedantic")
 
 
@@ -57,7 +57,11 @@ def main() -> int:
     images = data.load_test(options.data)[0].images[: options.images]
     inputs = inputs_of(c.facts_of(text), images)
     with tempfile.TemporaryDirectory() as scratch:
-        report = run(text, inputs, board, Path(scratch), counts=options.instructions)
+        try:
+            report = run(text, inputs, board, Path(scratch), counts=options.instructions)
+        except subprocess.CalledProcessError:  # the linker has said how many bytes are too many
+            print(f"mcu: the program fails on {options.board}.\n  remedy: name another --board", file=sys.stderr)
+            return 5
     expected = expected_answers(options.source, text, images)
     answers = report.pop("answers")
     report["differing"] = None if expected is None else int((expected != answers).any(axis=1).sum())
@@ -68,10 +72,11 @@ def main() -> int:
         print(f"{options.board}: {report['images']} images, {compared}\n"
               f"flash {report['flash_bytes']:,} bytes, of these {report['constant_bytes']:,} constants; "
               f"RAM {report['ram_bytes']:,}, stack {report['stack_bytes']:,}")  # fmt: skip
+        tick = per_tick(board)
         if report["instructions"]:
-            print(f"{report['instructions']:,} instructions for the last image, to the nearest {NANOSECONDS_A_TICK}")
+            print(f"{report['instructions']:,} instructions for the last image, to the nearest {math.ceil(tick)}")
         elif options.instructions:
-            print(f"too many instructions to count: more than {MOST_TICKS * NANOSECONDS_A_TICK:,} for the last image")
+            print(f"too many instructions to count: more than {MOST_TICKS * tick:,.0f} for the last image")
     return 3 if expected is None else int(report["differing"] > 0)
 
 
@@ -100,11 +105,12 @@ def run(
     (folder / "images.raw").write_bytes(images.tobytes())
     compiled = cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *flags))
     program = folder / "net.elf"
-    linker = ["-nostartfiles", "-T", str(HERE / "link.ld"), "-Wl,--gc-sections,--no-warn-rwx-segments"]
+    sizes = f"--defsym=flash_size={board.flash},--defsym=ram_size={board.ram}"
+    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", str(HERE / "link.ld")]
     parts = [HERE / "main.c", HERE / "board.c", compiled]
     cross_gcc.link(board, parts, program, [*WARNINGS, "-I", str(folder), *linker])
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
-    # Each instruction then takes a nanosecond of the emulated time.
+    # Each instruction then takes a nanosecond of the emulated time: see `per_tick`.
     clock = ["-icount", "shift=0"] if counts else []
     command = [*board.emulator, *quiet, *clock, "-kernel", program]
     subprocess.run(command, check=True, cwd=folder, timeout=600, stdin=subprocess.DEVNULL)
@@ -116,9 +122,14 @@ def run(
         "board": board.processor, "images": len(images), "flash_bytes": cross_gcc.flash_bytes(board, compiled),
         "constant_bytes": facts["constant_bytes"], "ram_bytes": facts["scratch"] + ends,
         "stack_bytes": stack,
-        "instructions": ticks * NANOSECONDS_A_TICK if counts and ticks <= MOST_TICKS else None,
+        "instructions": round(ticks * per_tick(board)) if counts and ticks <= MOST_TICKS else None,
         "answers": np.frombuffer(written[:-8], facts["output"]["dtype"]).reshape(-1, classes),
     }  # fmt: skip
+
+
+def per_tick(board: Board) -> float:
+    """Number of instructions in one tick of a board's clock, if instructions are counted."""
+    return 1000 / board.clock_mhz
 
 
 def inputs_of(facts: dict, images: np.ndarray) -> np.ndarray:

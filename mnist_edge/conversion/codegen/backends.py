@@ -50,7 +50,8 @@ def text(files: Sequence[str], steps: int) -> str:
         elif name == "conv_dense_vectors.c.in":
             code = _filled(code, {"STEPS": steps + MOST_STEPS_AT_ONCE})
         elif name == "conv_dense.c" and "dispatch_arm64.c" in files:
-            code = f"#if !defined(EDGE_ARM64) && !defined(EDGE_CORTEX_M) /* which have kernels of their own */\n{code}#endif\n"
+            condition = "!defined(EDGE_ARM64) && !defined(EDGE_CORTEX_M) /* which have kernels of their own */"
+            code = f"#if {condition}\n{code}#endif\n"
         parts.append(f"/* {name.split('.')[0]}: {KERNELS[name].title}. */\n{code}".replace(". */\n/* ", ".\n * ", 1))
     return "\n".join(parts)
 

@@ -34,8 +34,8 @@ def conv_dense(made: Plan, step: Step) -> tuple[str, str]:
     }  # fmt: skip
     attributes = f"EDGE_WORDS {_WEIGHTS}" if "cortex_m.c" in made.kernels else _WEIGHTS
     text = (
-        array("int8_t", f"{name}_weights", layer.weights.ravel(), attributes) + bias + _arrays(layer.requantization, name)
-        + array("int32_t", f"{name}_run_at", layer.run_at)
+        array("int8_t", f"{name}_weights", layer.weights.ravel(), attributes) + bias
+        + _arrays(layer.requantization, name) + array("int32_t", f"{name}_run_at", layer.run_at)
         + structure("edge_conv_dense_layer", f"{name}_layer", fields)
     )  # fmt: skip
     call, source = _padding(made, step)
