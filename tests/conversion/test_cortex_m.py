@@ -108,11 +108,14 @@ def test_every_path_through_the_kernels_is_exact(
 BUFFERS = {"image": "INPUT_BYTES", "scratch": "SCRATCH_BYTES", "answer": "OUTPUT_BYTES"}
 
 
-@pytest.mark.parametrize("processor", ["cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize("backend", ["DSP", "HELIUM"])
 def test_no_kernel_reads_or_writes_behind_a_buffer(
-    processor: str, every_path: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backend: str, every_path: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each buffer in turn ends where the RAM does. An access behind it is a fault, which ends the emulation."""
+    """Each buffer in turn ends where the RAM does. An access behind it is a fault, which ends the emulation.
+
+    The Cortex-M55 has both backends, and on its board nothing lies behind the RAM.
+    """
     program = reference.load(every_path, 1)
     images = images_of(program.input.shape)
     text = converter.from_tflite(every_path, "net", images)
@@ -128,7 +131,7 @@ def test_no_kernel_reads_or_writes_behind_a_buffer(
             assert code.count(old) == 1
             (tools / file).write_text(code.replace(old, new))
         monkeypatch.setattr(emulated, "HERE", tools)
-        return run_on(processor, text, images, tools / "work")["answers"]
+        return run_on("cortex-m55", text, images, tools / "work", f"-DEDGE_BACKEND=EDGE_{backend}")["answers"]
 
     for name, size in BUFFERS.items():
         assert (run_with(name, size) == program.run(images)).all(), name
