@@ -1,5 +1,5 @@
 /* For a linker script: -D'EDGE_WEIGHTS_SECTION=__attribute__((section(".weights")))' places the weights of all layers.
- * Their alignment matters for speed only. With -DEDGE_ALIGNED= they have none. */
+ * Their alignment matters for speed only. With -DEDGE_ALIGNED= they have none, or on Cortex-M that of words. */
 #ifndef EDGE_WEIGHTS_SECTION
 #define EDGE_WEIGHTS_SECTION
 #endif
