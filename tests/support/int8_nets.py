@@ -326,6 +326,18 @@ def first_convolution(kernel: int, stride: int, pad: int, size: tuple[int, int] 
     return ended(net)
 
 
+def deep_convolutions() -> bytes:
+    """Convolutions of 3 x 3 with 16 to 80 input channels and with and without pooling: AVX2 computes them in tiles."""
+    net = begun(9, 14, 14)
+    net.conv(16, (3, 3), (1, 1), VALID)
+    net.conv(32, (3, 3), (1, 1), SAME)
+    net.conv(80, (3, 3), (1, 1), SAME)
+    net.pool("MAX_POOL_2D", (2, 2), (2, 2), VALID)
+    net.conv(48, (3, 3), (1, 1), SAME)
+    net.conv(33, (3, 3), (1, 1), SAME)
+    return ended(net)
+
+
 def first_depthwise(kernel: int, stride: int, pad: int) -> bytes:
     net = begun(kernel, 10, 11)
     net.depthwise(3, (kernel, kernel), (stride, stride), pad)

@@ -29,14 +29,15 @@ KERNELS: dict[str, Kernel] = {
     "conv_dense.c": Kernel("convolutions and dense layers in plain C", ("conv_dense_layer.c",)),
     "conv_dense_vectors.c.in": Kernel("what all vector backends share", ("conv_dense.c",)),
     "avx2.c.in": Kernel("convolutions and dense layers with AVX2", ("detect_x86.c", "conv_dense_vectors.c.in")),
+    "winograd_avx2.c": Kernel("convolutions of 3 x 3 with AVX2 and fewer products", ("avx2.c.in",)),
     "avx512_vnni.c.in": Kernel("the same with AVX512-VNNI", ("detect_x86.c", "conv_dense_vectors.c.in")),
-    "avx_vnni.c.in": Kernel("the same with AVX-VNNI", ("detect_x86.c", "conv_dense_vectors.c.in")),
+    "avx_vnni.c.in": Kernel("the same with AVX-VNNI", ("avx2.c.in",)),
     "neon.c.in": Kernel("convolutions and dense layers with NEON", ("detect_arm64.c", "conv_dense_vectors.c.in")),
     "neon_dot.c.in": Kernel("the same with NEON's dot product", ("detect_arm64.c", "conv_dense_vectors.c.in")),
     "dispatch.c": Kernel("one function for each layer, which calls the kernel of a backend", ("conv_dense.c",)),
     "dispatch_x86.c": Kernel(
         "dispatch and choice of the backend on x86-64",
-        ("avx2.c.in", "avx512_vnni.c.in", "avx_vnni.c.in", "dispatch.c", "choose_backend.c"),
+        ("winograd_avx2.c", "avx512_vnni.c.in", "avx_vnni.c.in", "dispatch.c", "choose_backend.c"),
     ),
     "dispatch_arm64.c": Kernel(
         "dispatch and choice of the backend on 64-bit Arm",

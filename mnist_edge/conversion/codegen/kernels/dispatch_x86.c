@@ -1,4 +1,12 @@
 #ifdef EDGE_X86
+#define EDGE_LAYER_FOR_AVX2(NAME)                                              \
+    EDGE_TARGET_avx2 static void NAME##_avx2(const uint8_t *in, uint8_t *out) { \
+        if (edge_suits_winograd(&NAME##_layer)) {                              \
+            edge_winograd_avx2(&NAME##_layer, in, out);                        \
+        } else {                                                               \
+            edge_conv_dense_avx2(&NAME##_layer, in, out);                      \
+        }                                                                      \
+    }
 #ifdef EDGE_HAS_AVX_VNNI
 #define EDGE_LAYER_FOR_AVX_VNNI(NAME) EDGE_LAYER_FOR(NAME, avxvnni)
 #define EDGE_CASE_AVX_VNNI(NAME) EDGE_CASE(NAME, EDGE_AVX_VNNI, avxvnni)
@@ -7,7 +15,7 @@
 #define EDGE_CASE_AVX_VNNI(NAME)
 #endif
 #define EDGE_LAYER(NAME)                                                                                              \
-    EDGE_LAYER_FOR(NAME, avx2)                                                                                        \
+    EDGE_LAYER_FOR_AVX2(NAME)                                                                                         \
     EDGE_LAYER_FOR(NAME, avx512)                                                                                      \
     EDGE_LAYER_FOR_AVX_VNNI(NAME)                                                                                     \
     EDGE_COMPUTE(NAME,                                                                                                \
