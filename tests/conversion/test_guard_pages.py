@@ -39,7 +39,10 @@ NETS: dict[str, Callable[[], bytes]] = {
 } | {
     f"dense {height} x {width}": functools.partial(int8_nets.only_dense, height, width)
     for height, width in ((1, 1), (3, 5), (5, 7), (27, 27), (28, 28), (31, 33))
-} | {"spectrogram": int8_nets.spectrogram, "deep convolutions": int8_nets.deep_convolutions} | {
+} | {
+    "spectrogram": int8_nets.spectrogram, "deep convolutions": int8_nets.deep_convolutions,
+    "depthwise of 24 channels": int8_nets.depthwise_of_many,
+} | {
     name: functools.partial(int8_nets.pointwise, name, dense=True)
     for name in (
         "MEAN over height and width", "MUL by a number a channel", "SUB from a number a channel",

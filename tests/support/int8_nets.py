@@ -344,6 +344,15 @@ def first_depthwise(kernel: int, stride: int, pad: int) -> bytes:
     return ended(net)
 
 
+def depthwise_of_many() -> bytes:
+    """Depthwise convolutions of 24 channels, with odd and even numbers of weights: AVX2 computes 16 and 8 together."""
+    net = begun(4, 10, 11)
+    net.conv(24, (1, 1), (1, 1), SAME)
+    net.depthwise(1, (3, 3), (2, 2), SAME)
+    net.depthwise(1, (2, 5), (1, 1), VALID)
+    return ended(net)
+
+
 def only_dense(height: int, width: int) -> bytes:
     net = begun(height, height, width)
     net.reshape(height * width)

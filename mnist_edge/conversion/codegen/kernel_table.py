@@ -45,6 +45,7 @@ KERNELS: dict[str, Kernel] = {
     ),
     "choose_backend.c": Kernel("dispatch and backend on other processors", ("backends.c", "dispatch.c")),
     "depthwise.c": Kernel("depthwise convolutions", ("placement.c", "requantize.c")),
+    "depthwise_avx2.c": Kernel("depthwise convolutions with AVX2", ("depthwise.c", "dispatch_x86.c")),
     "pool.c": Kernel("maxima and means of windows", ("clamp.c",)),
     "add.c": Kernel("sums and differences of two tensors", ("clamp.c", "fixed_point.c")),
     "multiply.c": Kernel("products of two tensors", ("clamp.c", "scale.c")),
@@ -101,6 +102,8 @@ def kernels_for(kinds: Iterable[str], pads: bool, backend: str) -> list[str]:
     wanted: set[str] = {"copy_rows.c"} if pads else set()
     for kind in kinds:
         wanted.update(CONV_DENSE[backend] if kind in CONV_DENSE_KINDS else (PLAIN[kind],))
+    if wanted >= {"depthwise.c", "dispatch_x86.c"}:
+        wanted.add("depthwise_avx2.c")
     while missing := {need for name in wanted for need in KERNELS[name].needs} - wanted:
         wanted |= missing
     return [name for name in KERNELS if name in wanted]
