@@ -50,13 +50,13 @@ NETS: dict[str, Callable[[], bytes]] = {
     )
 }  # fmt: skip
 # Programs by processor, and the backends that each is run with.
-X86 = ("C99", "AVX2", "AVX-VNNI", "AVX512-VNNI")
+X86 = ("C99", "SSE2", "AVX2", "AVX-VNNI", "AVX512-VNNI")
 PROGRAMS: dict[str, tuple[Way, tuple[str, ...]]] = {
     "x86-64": (backends.every("AVX-VNNI modelled", "AVX512-VNNI modelled"), X86),
     "arm64": (backends.every("Cortex-A76"), ("NEON", "NEON with dot product")),
 }
 if backends.WAYS.keys() >= {"AVX512-VNNI"}:
-    PROGRAMS["x86-64, the processor's own AVX512"] = (backends.every("AVX-VNNI by AVX512VL"), X86[2:])
+    PROGRAMS["x86-64, the processor's own AVX512"] = (backends.every("AVX-VNNI by AVX512VL"), X86[3:])
 if backends.WAYS.keys() >= {"AVX-VNNI"}:
     PROGRAMS["x86-64, the processor's own AVX-VNNI"] = (backends.every("AVX-VNNI"), ("AVX-VNNI",))
 SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

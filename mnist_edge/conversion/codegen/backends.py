@@ -30,6 +30,7 @@ class Backend:
 
 
 BACKENDS: dict[str, Backend] = {
+    "sse2.c.in": Backend("sse2", 16, (2,), (8, 4)),
     "avx2.c.in": Backend("avx2", 32, (2,), (8, 2), has_one=True),
     "avx512_vnni.c.in": Backend("avx512", 64, (4, 2, 1), (8, 4, 1)),
     "avx_vnni.c.in": Backend("avxvnni", 32, (2,), (8, 2)),

@@ -28,6 +28,7 @@ KERNELS: dict[str, Kernel] = {
     "conv_dense_layer.c": Kernel("type of convolutions and dense layers", ("placement.c", "requantize.c")),
     "conv_dense.c": Kernel("convolutions and dense layers in plain C", ("conv_dense_layer.c",)),
     "conv_dense_vectors.c.in": Kernel("what all vector backends share", ("conv_dense.c",)),
+    "sse2.c.in": Kernel("convolutions and dense layers with SSE2", ("detect_x86.c", "conv_dense_vectors.c.in")),
     "avx2.c.in": Kernel("convolutions and dense layers with AVX2", ("detect_x86.c", "conv_dense_vectors.c.in")),
     "winograd_avx2.c": Kernel("convolutions of 3 x 3 with AVX2 and fewer products", ("avx2.c.in",)),
     "avx512_vnni.c.in": Kernel("the same with AVX512-VNNI", ("detect_x86.c", "conv_dense_vectors.c.in")),
@@ -37,7 +38,14 @@ KERNELS: dict[str, Kernel] = {
     "dispatch.c": Kernel("one function for each layer, which calls the kernel of a backend", ("conv_dense.c",)),
     "dispatch_x86.c": Kernel(
         "dispatch and choice of the backend on x86-64",
-        ("winograd_avx2.c", "avx512_vnni.c.in", "avx_vnni.c.in", "dispatch.c", "choose_backend.c"),
+        (
+            "sse2.c.in",
+            "winograd_avx2.c",
+            "avx512_vnni.c.in",
+            "avx_vnni.c.in",
+            "dispatch.c",
+            "choose_backend.c",
+        ),
     ),
     "dispatch_arm64.c": Kernel(
         "dispatch and choice of the backend on 64-bit Arm",

@@ -7,3 +7,4 @@
 #define EDGE_AVX512_VNNI 5
 #define EDGE_NEON 6
 #define EDGE_NEON_DOT 7
+#define EDGE_SSE2 8

@@ -9,7 +9,8 @@
 #endif
 
 /* From EDGE_C99 on. */
-static const char *const edge_names[] = {"C99", "AVX2", "AVX-VNNI", "AVX512-VNNI", "NEON", "NEON with dot product"};
+static const char *const edge_names[] = {"C99",  "AVX2",                  "AVX-VNNI", "AVX512-VNNI",
+                                         "NEON", "NEON with dot product", "SSE2"};
 
 static int edge_backend(void) {
     return EDGE_BACKEND;

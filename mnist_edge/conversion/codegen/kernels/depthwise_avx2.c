@@ -1,4 +1,4 @@
-/* Depthwise convolutions with AVX2, which every vector backend of x86-64 has: the products of two weights of a channel
+/* Depthwise convolutions with AVX2, which every vector backend of x86-64 but SSE2 has: the products of two weights of a channel
  * are summed up by one instruction. */
 #ifdef EDGE_X86
 #define EDGE_TAPS 50 /* largest number of weights of a channel */
@@ -64,7 +64,7 @@ EDGE_INLINE EDGE_TARGET_avx2 void edge_depthwise_avx2(const edge_depthwise_layer
         edge_depthwise_avx2(&NAME##_layer, in, out);                           \
     }                                                                          \
     static void NAME##_compute(int backend, const uint8_t *in, uint8_t *out) { \
-        if (backend == EDGE_C99) {                                             \
+        if (backend == EDGE_C99 || backend == EDGE_SSE2) {                     \
             edge_depthwise(&NAME##_layer, in, out);                            \
         } else {                                                               \
             NAME##_avx2(in, out);                                              \

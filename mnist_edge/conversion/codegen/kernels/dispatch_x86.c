@@ -15,11 +15,13 @@
 #define EDGE_CASE_AVX_VNNI(NAME)
 #endif
 #define EDGE_LAYER(NAME)                                                                                              \
+    EDGE_LAYER_FOR(NAME, sse2)                                                                                        \
     EDGE_LAYER_FOR_AVX2(NAME)                                                                                         \
     EDGE_LAYER_FOR(NAME, avx512)                                                                                      \
     EDGE_LAYER_FOR_AVX_VNNI(NAME)                                                                                     \
     EDGE_COMPUTE(NAME,                                                                                                \
-                 EDGE_CASE(NAME, EDGE_AVX2, avx2) EDGE_CASE(NAME, EDGE_AVX512_VNNI, avx512) EDGE_CASE_AVX_VNNI(NAME), \
+                 EDGE_CASE(NAME, EDGE_AVX2, avx2) EDGE_CASE(NAME, EDGE_AVX512_VNNI, avx512) EDGE_CASE_AVX_VNNI(NAME)  \
+                     EDGE_CASE(NAME, EDGE_SSE2, sse2),                                                                \
                  edge_conv_dense(&NAME##_layer, in, out))
 
 #ifndef EDGE_BACKEND
@@ -29,7 +31,7 @@ static int edge_best_backend(void) {
         return EDGE_AVX512_VNNI;
     }
     if (!__builtin_cpu_supports("avx2")) {
-        return EDGE_C99;
+        return EDGE_SSE2;
     }
 #ifdef EDGE_HAS_AVX_VNNI
     if (__builtin_cpu_supports("avxvnni")) {
