@@ -52,7 +52,7 @@ FILES = {
 SPECTROGRAMS = "streaming_wakeword/calibration_samples.npz"
 TRAINING = Path("benchmark", "training")
 # Backends that are not the best one here, and the processor feature that each needs.
-BACKENDS = {"C99": "", "AVX2": "avx2", "AVX_VNNI": "avx_vnni", "AVX512_VNNI": "avx512_vnni"}
+BACKENDS = {"C99": "", "SSE2": "sse2", "AVX2": "avx2", "AVX_VNNI": "avx_vnni", "AVX512_VNNI": "avx512_vnni"}
 INPUTS, TRACED, ON_BOARD, ROUNDS, BATCH = 1000, 20, 3, 9, 50
 BOARD = BOARDS["cortex-m4"]
 

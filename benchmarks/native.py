@@ -37,6 +37,7 @@ ROUNDS, IMAGES = 9, {"dense": 3000, "cnn": 600}
 OTHERS = (
     ("AVX_VNNI", "avx_vnni"),
     ("AVX2", "avx2"),
+    ("SSE2", "sse2"),
     ("C99", ""),
 )  # backends, and the processor feature that each needs
 PEERS = (("litert", ".tflite"), ("tflite-runtime", ".tflite"), ("onnxruntime", ".onnx"))

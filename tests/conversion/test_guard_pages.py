@@ -39,7 +39,10 @@ NETS: dict[str, Callable[[], bytes]] = {
 } | {
     f"dense {height} x {width}": functools.partial(int8_nets.only_dense, height, width)
     for height, width in ((1, 1), (3, 5), (5, 7), (27, 27), (28, 28), (31, 33))
-} | {"spectrogram": int8_nets.spectrogram} | {
+} | {
+    "spectrogram": int8_nets.spectrogram, "deep convolutions": int8_nets.deep_convolutions,
+    "depthwise of 24 channels": int8_nets.depthwise_of_many,
+} | {
     name: functools.partial(int8_nets.pointwise, name, dense=True)
     for name in (
         "MEAN over height and width", "MUL by a number a channel", "SUB from a number a channel",
@@ -47,13 +50,13 @@ NETS: dict[str, Callable[[], bytes]] = {
     )
 }  # fmt: skip
 # Programs by processor, and the backends that each is run with.
-X86 = ("C99", "AVX2", "AVX-VNNI", "AVX512-VNNI")
+X86 = ("C99", "SSE2", "AVX2", "AVX-VNNI", "AVX512-VNNI")
 PROGRAMS: dict[str, tuple[Way, tuple[str, ...]]] = {
     "x86-64": (backends.every("AVX-VNNI modelled", "AVX512-VNNI modelled"), X86),
     "arm64": (backends.every("Cortex-A76"), ("NEON", "NEON with dot product")),
 }
 if backends.WAYS.keys() >= {"AVX512-VNNI"}:
-    PROGRAMS["x86-64, the processor's own AVX512"] = (backends.every("AVX-VNNI by AVX512VL"), X86[2:])
+    PROGRAMS["x86-64, the processor's own AVX512"] = (backends.every("AVX-VNNI by AVX512VL"), X86[3:])
 if backends.WAYS.keys() >= {"AVX-VNNI"}:
     PROGRAMS["x86-64, the processor's own AVX-VNNI"] = (backends.every("AVX-VNNI"), ("AVX-VNNI",))
 SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

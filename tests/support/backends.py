@@ -121,7 +121,7 @@ _ALL = {
             (_AVX512_ASM, "((sum) = simde_mm512_dpbusd_epi32(sum, x, weights))"), (_AVX512_TARGET, "avx2,popcnt"),
         ),
     ),
-    "Nehalem": Way("C99", emulator=("qemu-x86_64-static", "-cpu", "Nehalem")),
+    "Nehalem": Way("SSE2", emulator=("qemu-x86_64-static", "-cpu", "Nehalem")),
     "Haswell": Way("AVX2", emulator=("qemu-x86_64-static", "-cpu", "Haswell")),
     "Cortex-A72": Way("NEON", emulator=("qemu-aarch64-static", "-cpu", "cortex-a72"), compiler=_ARM),
     "Cortex-A76": Way("NEON with dot product", emulator=("qemu-aarch64-static", "-cpu", "cortex-a76"), compiler=_ARM),
@@ -129,7 +129,7 @@ _ALL = {
 
 
 # Backends by the number that stands for each in generated C; a program built by `every` takes such a number.
-NUMBERS = {"C99": 2, "AVX2": 3, "AVX-VNNI": 4, "AVX512-VNNI": 5, "NEON": 6, "NEON with dot product": 7}
+NUMBERS = {"C99": 2, "AVX2": 3, "AVX-VNNI": 4, "AVX512-VNNI": 5, "NEON": 6, "NEON with dot product": 7, "SSE2": 8}
 _CHOICE = "static int edge_backend(void) {\n"
 _CHOSEN = f"extern int edge_chosen;\n{_CHOICE}    if (edge_chosen >= 0)\n        return edge_chosen;\n"
 

@@ -326,9 +326,30 @@ def first_convolution(kernel: int, stride: int, pad: int, size: tuple[int, int] 
     return ended(net)
 
 
+def deep_convolutions() -> bytes:
+    """Convolutions of 3 x 3 with 16 to 80 input channels and with and without pooling: AVX2 computes them in tiles."""
+    net = begun(9, 14, 14)
+    net.conv(16, (3, 3), (1, 1), VALID)
+    net.conv(32, (3, 3), (1, 1), SAME)
+    net.conv(80, (3, 3), (1, 1), SAME)
+    net.pool("MAX_POOL_2D", (2, 2), (2, 2), VALID)
+    net.conv(48, (3, 3), (1, 1), SAME)
+    net.conv(33, (3, 3), (1, 1), SAME)
+    return ended(net)
+
+
 def first_depthwise(kernel: int, stride: int, pad: int) -> bytes:
     net = begun(kernel, 10, 11)
     net.depthwise(3, (kernel, kernel), (stride, stride), pad)
+    return ended(net)
+
+
+def depthwise_of_many() -> bytes:
+    """Depthwise convolutions of 24 channels, with odd and even numbers of weights: AVX2 computes 16 and 8 together."""
+    net = begun(4, 10, 11)
+    net.conv(24, (1, 1), (1, 1), SAME)
+    net.depthwise(1, (3, 3), (2, 2), SAME)
+    net.depthwise(1, (2, 5), (1, 1), VALID)
     return ended(net)
 
 

@@ -19,16 +19,19 @@ class Backend:
 
     ``four`` and ``one`` are the numbers of vectors whose sums are held in registers, for four pixels and for one, in
     the order in which they are tried. The last of either must divide 16 channels, to which weights are padded.
+    ``has_one`` tells whether the backend's file has the microkernels for one pixel itself.
     """
 
     name: str
     vector_bytes: int
     four: tuple[int, ...]
     one: tuple[int, ...]
+    has_one: bool = False
 
 
 BACKENDS: dict[str, Backend] = {
-    "avx2.c.in": Backend("avx2", 16, (2,), (8, 4)),
+    "sse2.c.in": Backend("sse2", 16, (2,), (8, 4)),
+    "avx2.c.in": Backend("avx2", 32, (2,), (8, 2), has_one=True),
     "avx512_vnni.c.in": Backend("avx512", 64, (4, 2, 1), (8, 4, 1)),
     "avx_vnni.c.in": Backend("avxvnni", 32, (2,), (8, 2)),
     "neon.c.in": Backend("neon", 8, (4,), (8,)),
@@ -63,7 +66,8 @@ def _microkernels(backend: Backend) -> str:
         lines = []
         for vectors in widths:
             values = {"ISA": backend.name, "P": pixels, "V": vectors, "BYTES": backend.vector_bytes}
-            microkernels.append(_filled((FOLDER / "conv_dense_microkernel.c.in").read_text(), values))
+            if pixels == 4 or not backend.has_one:
+                microkernels.append(_filled((FOLDER / "conv_dense_microkernel.c.in").read_text(), values))
             channels = backend.vector_bytes // 4 * vectors
             call = f"edge_{backend.name}_{pixels}_{vectors}(layer, first, at, input, weights, n, channel, to);"
             lines += [

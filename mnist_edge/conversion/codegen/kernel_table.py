@@ -29,9 +29,11 @@ KERNELS: dict[str, Kernel] = {
     "conv_dense_layer.c": Kernel("type of convolutions and dense layers", ("placement.c", "requantize.c")),
     "conv_dense.c": Kernel("convolutions and dense layers in plain C", ("conv_dense_layer.c",)),
     "conv_dense_vectors.c.in": Kernel("what all vector backends share", ("conv_dense.c",)),
+    "sse2.c.in": Kernel("convolutions and dense layers with SSE2", ("detect_x86.c", "conv_dense_vectors.c.in")),
     "avx2.c.in": Kernel("convolutions and dense layers with AVX2", ("detect_x86.c", "conv_dense_vectors.c.in")),
+    "winograd_avx2.c": Kernel("convolutions of 3 x 3 with AVX2 and fewer products", ("avx2.c.in",)),
     "avx512_vnni.c.in": Kernel("the same with AVX512-VNNI", ("detect_x86.c", "conv_dense_vectors.c.in")),
-    "avx_vnni.c.in": Kernel("the same with AVX-VNNI", ("detect_x86.c", "conv_dense_vectors.c.in")),
+    "avx_vnni.c.in": Kernel("the same with AVX-VNNI", ("avx2.c.in",)),
     "neon.c.in": Kernel("convolutions and dense layers with NEON", ("detect_arm64.c", "conv_dense_vectors.c.in")),
     "neon_dot.c.in": Kernel("the same with NEON's dot product", ("detect_arm64.c", "conv_dense_vectors.c.in")),
     "cortex_m_sums.c": Kernel("sums on Cortex-M before the first product", ("detect_cortex_m.c", "conv_dense.c")),
@@ -41,7 +43,14 @@ KERNELS: dict[str, Kernel] = {
     "dispatch.c": Kernel("one function for each layer, which calls the kernel of a backend", ("conv_dense.c",)),
     "dispatch_x86.c": Kernel(
         "dispatch and choice of the backend on x86-64",
-        ("avx2.c.in", "avx512_vnni.c.in", "avx_vnni.c.in", "dispatch.c", "choose_backend.c"),
+        (
+            "sse2.c.in",
+            "winograd_avx2.c",
+            "avx512_vnni.c.in",
+            "avx_vnni.c.in",
+            "dispatch.c",
+            "choose_backend.c",
+        ),
     ),
     "dispatch_arm64.c": Kernel(
         "dispatch and choice of the backend on 64-bit Arm",
@@ -50,6 +59,7 @@ KERNELS: dict[str, Kernel] = {
     "dispatch_cortex_m.c": Kernel("dispatch on Cortex-M", ("cortex_m.c", "dispatch.c", "choose_backend.c")),
     "choose_backend.c": Kernel("dispatch and backend on other processors", ("backends.c", "dispatch.c")),
     "depthwise.c": Kernel("depthwise convolutions", ("placement.c", "requantize.c")),
+    "depthwise_avx2.c": Kernel("depthwise convolutions with AVX2", ("depthwise.c", "dispatch_x86.c")),
     "pool.c": Kernel("maxima and means of windows", ("clamp.c",)),
     "add.c": Kernel("sums and differences of two tensors", ("clamp.c", "fixed_point.c")),
     "multiply.c": Kernel("products of two tensors", ("clamp.c", "scale.c")),
@@ -106,6 +116,8 @@ def kernels_for(kinds: Iterable[str], pads: bool, backend: str) -> list[str]:
     wanted: set[str] = {"copy_rows.c"} if pads else set()
     for kind in kinds:
         wanted.update(CONV_DENSE[backend] if kind in CONV_DENSE_KINDS else (PLAIN[kind],))
+    if wanted >= {"depthwise.c", "dispatch_x86.c"}:
+        wanted.add("depthwise_avx2.c")
     while missing := {need for name in wanted for need in KERNELS[name].needs} - wanted:
         wanted |= missing
     return [name for name in KERNELS if name in wanted]

@@ -70,6 +70,10 @@ def depthwise(made: Plan, step: Step) -> tuple[str, str]:
         + structure("edge_depthwise_layer", f"{name}_layer", fields)
     )  # fmt: skip
     call, start = _padding(made, step)
+    if "depthwise_avx2.c" in made.kernels:
+        return f"{text}EDGE_DEPTHWISE({name})\n", (
+            f"{call}    {name}_compute(backend, {start}, {address(made, step.target)});\n"
+        )
     return text, f"{call}    edge_depthwise(&{name}_layer, {start}, {address(made, step.target)});\n"
 
 

@@ -9,3 +9,4 @@
 #define EDGE_NEON_DOT 7
 #define EDGE_DSP 8
 #define EDGE_HELIUM 9
+#define EDGE_SSE2 10

@@ -9,8 +9,9 @@
 #endif
 
 /* From EDGE_C99 on. */
-static const char *const edge_names[] = {"C99", "AVX2", "AVX-VNNI", "AVX512-VNNI", "NEON", "NEON with dot product",
-                                         "Cortex-M DSP", "Helium"};
+static const char *const edge_names[] = {"C99",  "AVX2",                  "AVX-VNNI",     "AVX512-VNNI",
+                                         "NEON", "NEON with dot product", "Cortex-M DSP", "Helium",
+                                         "SSE2"};
 
 static int edge_backend(void) {
     return EDGE_BACKEND;
