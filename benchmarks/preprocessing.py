@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Cost of preprocessing one picture: decoding, conversion to grey values, finding the digit, scaling it to 28 x 28.
 
-    python benchmarks/preprocessing.py [--before FOLDER] [--rounds 15]
+    python benchmarks/preprocessing.py [--before FOLDER] [--rounds 15] [--folder 2000]
 
 FOLDER is a checkout of an earlier version. The versions run in separate processes, in turns, and read the same
 pictures: drawings as the page of `mnist-edge serve` sends them (PNG of 280 x 280, black strokes 20 pixels wide on
@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="a checkout of an earlier version, to compare with")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--folder", type=int, default=2000, help="pictures for the command; 0 to leave it out")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -55,12 +56,13 @@ def main() -> None:
         for _ in range(options.rounds):
             for name, path in versions.items():
                 runs[name].append(in_a_process(path, Path(folder)))
-        for kind in FOLDERS:
-            make_folder(Path(folder), kind)
+        for kind in FOLDERS if options.folder else ():
+            make_folder(Path(folder), kind, options.folder)
             for _ in range(COMMAND_ROUNDS):
                 for name, path in versions.items():
                     commands[kind][name].append(predict_time(path, Path(folder) / kind))
     command = "python benchmarks/preprocessing.py" + (" --before FOLDER" if options.before else "")
+    command += "" if options.folder == parser.get_default("folder") else f" --folder {options.folder}"
     lines = [
         "# Time to prepare a picture for the network", "",
         f"`{command} --rounds {options.rounds}`: medians over {options.rounds} processes of each version, in turns, "
@@ -74,13 +76,13 @@ def main() -> None:
         for part in PARTS:
             times = {name: [run[kind][PARTS.index(part)] for run in runs[name]] for name in versions}
             lines.append(row(f"{title} | {part}", times))
-    lines += [
-        "", f"`mnist-edge predict FOLDER --json` of {FOLDER_PICTURES:,} pictures: seconds of processor time from start "
+    lines += [] if not options.folder else [
+        "", f"`mnist-edge predict FOLDER --json` of {options.folder:,} pictures: seconds of processor time from start "
         f"to end, over {COMMAND_ROUNDS} runs of each version, in turns.", "",
         "| pictures | " + " | ".join(versions) + (" | ratio |" if options.before else " |"),
         "|---" * (1 + len(versions) + bool(options.before)) + "|",
+        *[row(title, commands[kind], ".1f") for kind, title in FOLDERS.items()],
     ]  # fmt: skip
-    lines += [row(title, commands[kind], ".1f") for kind, title in FOLDERS.items()]
     print("\n".join(lines))
     RESULTS.write_text("\n".join(lines) + "\n")
 
@@ -95,7 +97,7 @@ PARTS = ("decoding", "finding", "whole")
 LARGE_PICTURES = 4
 # Folders for the command: which pictures are in them, again and again.
 FOLDERS = {"mnist": "PNG of 28 x 28, as MNIST's", "photograph": "photographs, JPEG of 640 x 480"}
-FOLDER_PICTURES, COMMAND_ROUNDS = 2000, 3
+COMMAND_ROUNDS = 3
 
 
 def row(title: str, times: dict[str, list[float]], digits: str = ",.0f") -> str:
@@ -155,11 +157,11 @@ def predict_time(version: Path, folder: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def make_folder(folder: Path, kind: str) -> None:
+def make_folder(folder: Path, kind: str, count: int) -> None:
     """Make a folder of links to the pictures of a kind."""
     pictures = sorted(folder.glob(f"{kind}-*"))
     (folder / kind).mkdir()
-    for number in range(FOLDER_PICTURES):
+    for number in range(count):
         picture = pictures[number % len(pictures)]
         os.link(picture, folder / kind / f"{number:04}{picture.suffix}")
 

@@ -94,7 +94,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     distance = np.abs(differences)
     # Background: pixels whose difference is at most half of the largest difference.
     near = distance <= distance.max() / 2
-    spread = MAD_TO_DEVIATION * _quantile(distance[near], counts[near], 0.5)
+    spread = MAD_TO_DEVIATION * _quantile(distance[near], counts[near], 0.5) if near.any() else 0.0
     # The sign of the third moment is that of the ink, which is rarer and farther from the background than noise.
     sign = 1 if float(counts @ differences**3) > 0 else -1
     amounts, counts = (sign * differences)[::sign], counts[::sign]  # ascending
