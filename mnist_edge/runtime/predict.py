@@ -87,12 +87,12 @@ def predict_picture(
             f"{session.path} takes features of the shape {session.image_shape}, no pictures.",
             f"Measure it on your own arrays: mnist-edge evaluate {shlex.quote(str(session.path))} --data FILE.npz",
         )
+    preprocessor = RAW if raw else session.contract.preprocessor
+    source = Path(name) if content is None else content
     try:
-        colour = len(session.image_shape) == 3
-        picture = read_picture(Path(name) if content is None else content, name, colour=colour)
+        picture = read_picture(source, name, colour=len(session.image_shape) == 3, preprocessor=preprocessor)
     except MnistEdgeError as error:
         return [Seen(Prediction(name, error=error.cause))]
-    preprocessor = RAW if raw else session.contract.preprocessor
     try:
         found = prepare(picture, preprocessor, session.image_shape, multi)
     except NoDigit as reason:

@@ -171,8 +171,9 @@ def _read_picture(job: PictureJob, exclusive: Exclusive) -> Pictures:
 
 def _find_digits(job: PictureJob, content: bytes, max_pixels: int) -> Pictures:
     try:
-        picture = read_picture(content, job.name, colour=job.grid.channels > 1, max_pixels=max_pixels)
-        found = prepare(picture, job.grid.preprocessor, job.grid.image_shape, job.multi)
+        colour, preprocessor = job.grid.channels > 1, job.grid.preprocessor
+        picture = read_picture(content, job.name, colour=colour, max_pixels=max_pixels, preprocessor=preprocessor)
+        found = prepare(picture, preprocessor, job.grid.image_shape, job.multi)
     except NoDigit as reason:
         return Pictures([], str(reason))
     except PictureTooLargeError:

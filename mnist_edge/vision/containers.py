@@ -150,7 +150,8 @@ def _gif(content: bytes) -> Container:
 
 
 def _jpeg(content: bytes) -> Container:
-    kept, at, orientation, frame = [content[:2]], 2, 1, b""
+    kept: list[bytes | memoryview] = [content[:2]]
+    at, orientation, frame = 2, 1, b""
     for _ in range(MAX_PARTS):
         at = content.index(b"\xff", at)
         while content[at + 1] == 0xFF:  # fill bytes
@@ -172,18 +173,18 @@ def _jpeg(content: bytes) -> Container:
         if marker in (0xE0, 0xEE) or not is_metadata:  # JFIF and Adobe segments are needed to decode
             kept.append(segment)
         at = end
-    scans = content.count(b"\xff\xda", at)
-    too_many_scans = scans > MAX_JPEG_SCANS and _has_too_many_scans(content, at)
-    if not frame or sum(map(len, kept)) > MAX_JPEG_HEADER_BYTES or too_many_scans:
+    if not frame or sum(map(len, kept)) > MAX_JPEG_HEADER_BYTES:
         raise UnknownFormatError
     height, width = struct.unpack_from(">HH", frame, 5)
     components = [(sampling >> 4, sampling & 15) for sampling in frame[11 : 10 + 3 * frame[9] : 3]]
     memory = width * height  # one byte per pixel: decoded in grey, and reduced during decoding if it is large
     if frame[1] in _PROGRESSIVE or content[at + 4] < len(components):
-        # The decoder holds two bytes for each coefficient of the picture until it has read all scans.
+        # The decoder reads several scans. Until it has read all of them, it holds two bytes for each coefficient.
+        if content.count(b"\xff\xda", at) > MAX_JPEG_SCANS and _has_too_many_scans(content, at):
+            raise UnknownFormatError
         largest = max(across for across, _ in components) * max(down for _, down in components) or 1
         memory += 2 * width * height * sum(across * down for across, down in components) // largest
-    kept.append(content[at:])
+    kept.append(memoryview(content)[at:])  # joined without another copy
     return Container("JPEG", width, height, b"".join(kept), memory, orientation)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.vision.strokes import FULL, resize
+from mnist_edge.vision.background import local_background
+from mnist_edge.vision.strokes import FULL
 
 # Pictures are reduced to at most this many pixels on their longest side; all lengths below are in these pixels.
 WORK = 320
@@ -16,9 +17,6 @@ WORK = 320
 FLAT = 64
 # The shortest side of a picture that is analysed.
 SMALLEST = 3
-# The local background of a larger picture: medians over windows of WINDOW points, on a grid with GRID points on its
-# longest side.
-GRID, WINDOW = 40, 22
 # Differences from a local background are quantized to 1 / STEPS grey levels.
 STEPS = 8
 # In a drawing at least this share of all pixels have one value; in a photograph noise and light make them differ.
@@ -88,31 +86,27 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
         index: NDArray[np.unsignedinteger[Any]] = values
         levels = np.arange(256) - _flat_background(border, counts)
     else:
-        light = values - _local_background(values)
-        index = np.rint(light * STEPS + 256 * STEPS).astype(np.uint16)
+        index = _differences(values)
         counts = np.bincount(index.ravel(), minlength=512 * STEPS + 1)
         levels = np.arange(512 * STEPS + 1) / STEPS - 256
-    distance, occurs = np.abs(levels), counts > 0
+    occurring = np.flatnonzero(counts)
+    differences, counts = levels[occurring], counts[occurring]
+    distance = np.abs(differences)
     # Background: pixels whose difference is at most half of the largest difference.
-    near = distance <= distance[occurs].max() / 2
-    spread = MAD_TO_DEVIATION * _quantile(distance[near], counts[near], 0.5)
+    near = distance <= distance.max() / 2
+    spread = MAD_TO_DEVIATION * _quantile(distance[near], counts[near], 0.5) if near.any() else 0.0
     # The sign of the third moment is that of the ink, which is rarer and farther from the background than noise.
-    signed = levels if float(counts @ levels**3) > 0 else -levels
-    amounts = np.maximum(signed, 0)
-    count = max(3, round(0.001 * values.size))
-    peak = _mean_of_largest(amounts, counts, count)
+    sign = 1 if float(counts @ differences**3) > 0 else -1
+    amounts, counts = (sign * differences)[::sign], counts[::sign]  # ascending
+    peak = _mean_of_largest(np.maximum(amounts, 0), counts, max(3, round(0.001 * values.size)))
     if peak < max(MIN_CONTRAST, MIN_SIGNAL * spread):
         raise NoDigit("blank" if peak < MIN_CONTRAST else "noise")
     # Full ink: under uneven light a quantile of the large values, so that a few specks do not decide it.
     strong = amounts > 0.35 * peak
     full = peak if flat else _quantile(amounts[strong], counts[strong], 0.6)
-    return Ink(index, _share(amounts, full), scale, _share(np.maximum(-signed, 0), full), is_photograph)
-
-
-def _share(amounts: NDArray[np.float64], full: float) -> NDArray[np.uint8]:
-    """Amounts relative to that of full ink, uint8, 0 to `FULL`."""
-    share: NDArray[np.uint8] = np.rint(np.minimum(amounts / full, 1.0) * FULL).astype(np.uint8)
-    return share
+    share = np.rint(np.minimum(np.abs(levels) / full, 1.0) * FULL).astype(np.uint8)
+    is_ink = sign * levels > 0
+    return Ink(index, share * is_ink, scale, share * ~is_ink, is_photograph)
 
 
 def _quantile(values: NDArray[np.float64], counts: NDArray[np.int64], share: float) -> float:
@@ -123,22 +117,35 @@ def _quantile(values: NDArray[np.float64], counts: NDArray[np.int64], share: flo
 
 
 def _mean_of_largest(values: NDArray[np.float64], counts: NDArray[np.int64], count: int) -> float:
-    """Mean of the ``count`` largest occurrences of values that occur ``counts`` times each."""
-    order = np.argsort(-values, kind="stable")
-    upto = np.minimum(counts[order].cumsum(), count)
-    return float(np.diff(upto, prepend=0) @ values[order]) / count
+    """Mean of the ``count`` largest occurrences of ascending values that occur ``counts`` times each."""
+    upto = np.minimum(counts[::-1].cumsum(), count)
+    upto[1:] -= upto[:-1].copy()
+    return float(upto @ values[::-1]) / count
 
 
 def _reduced(grey: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """The picture, reduced by a factor of at least 1, and the histogram of its 256 grey values."""
     from PIL import Image as Pil
 
-    picture = Pil.fromarray(np.ascontiguousarray(grey))
-    if scale > 1:
+    grey = np.ascontiguousarray(grey)
+    if scale == 2 and grey.shape[0] % 2 == grey.shape[1] % 2 == 0:
+        grey = _halved(grey)
+    picture = Pil.fromarray(grey)
+    if max(grey.shape) > WORK:  # not halved already
         height, width = (max(1, round(size / scale)) for size in grey.shape)
         picture = picture.resize((width, height), Pil.Resampling.BOX)
         grey = np.asarray(picture)
     return grey, np.array(picture.histogram())
+
+
+def _halved(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture of even sides, reduced by 2: the mean of two pixels of a row is rounded, then that of two such means.
+
+    Pillow's filter BOX does the same in a multiple of the time.
+    """
+    pairs = grey.view(np.uint16)
+    means = ((pairs & 0xFF) + (pairs >> 8) + 1) >> 1
+    return ((means[::2] + means[1::2] + 1) >> 1).astype(np.uint8)
 
 
 def _is_flat(values: NDArray[np.uint8], border: NDArray[np.uint8], counts: NDArray[np.int64]) -> bool:
@@ -172,18 +179,10 @@ def _flat_background(border: NDArray[np.uint8], counts: NDArray[np.int64]) -> fl
     return _quantile(np.arange(256.0)[side], counts[side], 0.5)
 
 
-def _local_background(values: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Background of each pixel: the median over a window that is wider than any stroke.
-
-    It follows the light but not the strokes. For speed, medians are taken on a coarse grid, one for each 2 x 2 of its
-    points, and interpolated.
-    """
-    factor = max(values.shape) / GRID
-    rows, columns = (max(4, 2 * round(size / factor / 2)) for size in values.shape)
-    small = resize(values.astype(np.float32), (rows, columns))
-    padded = np.pad(small, WINDOW // 2 - 1, mode="symmetric")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (WINDOW, WINDOW))[::2, ::2]
-    middle = WINDOW * WINDOW // 2
-    flat = windows.reshape(rows // 2, columns // 2, WINDOW * WINDOW)
-    background = resize(np.partition(flat, middle, axis=2)[..., middle], values.shape)
-    return np.clip(background, 0, 255)  # bicubic interpolation overshoots
+def _differences(values: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Difference of each pixel from its local background, in units of 1 / `STEPS` grey level, plus 256 * `STEPS`."""
+    light = local_background(values)
+    np.subtract(values, light, out=light)
+    light *= STEPS
+    light += 256 * STEPS
+    return np.rint(light, out=light).astype(np.uint16)

@@ -40,7 +40,8 @@ def convert(picture: Image, mode: str, factor: int = 1) -> Image:
 
     converted = _converter(picture, mode)
     width, height = picture.size
-    if factor == 1 and width * height <= STRIP_PIXELS:
+    is_converted = picture.mode == mode and not picture.has_transparency_data
+    if factor == 1 and (is_converted or width * height <= STRIP_PIXELS):
         return converted(picture)
     whole = Pil.new(mode, (-(-width // factor), -(-height // factor)))
     for top, part in _strips(picture, factor):

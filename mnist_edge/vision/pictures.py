@@ -17,6 +17,7 @@ from mnist_edge.errors import ContentError, MnistEdgeError, PictureTooLargeError
 from mnist_edge.store.files import read_bytes
 from mnist_edge.vision.containers import Container, inspect
 from mnist_edge.vision.digit import Found, find_digit, find_digits
+from mnist_edge.vision.ink import WORK
 from mnist_edge.vision.modes import convert
 
 if TYPE_CHECKING:
@@ -32,18 +33,26 @@ BYTES_PER_PIXEL = 5
 MAX_FILE_BYTES = 1 << 28
 PREPROCESSORS = ("digit", "resize")
 # A large picture is reduced by an integer factor while it is read. Its longest side then still has at least this many
-# pixels: four times `ink.WORK`, the size at which digits are searched.
+# pixels.
 KEPT = 1280
 # Key of `Image.info`: (width, height) of the picture in the file, if it was reduced.
 ORIGINAL_SIZE = "original_size"
 
 
-def read_picture(source: Path | bytes, name: str = "", *, colour: bool = False, max_pixels: int = MAX_PIXELS) -> Image:
+def read_picture(
+    source: Path | bytes,
+    name: str = "",
+    *,
+    colour: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    preprocessor: str = "resize",
+) -> Image:
     """Read a picture as values from 0 to 255, grey (mode L) or in colour (mode RGB), upright by its EXIF orientation.
 
     Reads the first frame of a PNG, JPEG, WebP, GIF, BMP, TIFF or PNM file. Transparent pictures are put on a background
-    with which their opaque parts contrast. A picture whose longest side is twice `KEPT` or more is reduced; then
-    ``info["original_size"]`` holds its original width and height.
+    with which their opaque parts contrast. A picture whose longest side is twice `KEPT` or more is reduced; for the
+    preprocessor ``digit``, so is a JPEG file whose longest side is `KEPT` or more. Then ``info["original_size"]``
+    holds the original width and height.
 
     Args:
         source: a file, or a file's bytes.
@@ -51,6 +60,7 @@ def read_picture(source: Path | bytes, name: str = "", *, colour: bool = False, 
         colour: whether to return red, green and blue.
         max_pixels: largest number of pixels. A format that takes more than `BYTES_PER_PIXEL` bytes per pixel to decode
             (WebP, some JPEG and TIFF files) is limited to ``max_pixels * BYTES_PER_PIXEL`` bytes, so to fewer pixels.
+        preprocessor: the one that `prepare` will apply.
 
     Raises:
         UsageError: the file does not exist.
@@ -62,7 +72,7 @@ def read_picture(source: Path | bytes, name: str = "", *, colour: bool = False, 
     try:
         container = inspect(content)
         _check_size(container, name, max_pixels)
-        return _decoded(container, "RGB" if colour else "L")
+        return _decoded(container, "RGB" if colour else "L", preprocessor)
     except MnistEdgeError:
         raise
     except MemoryError:
@@ -91,7 +101,7 @@ def import_decoders() -> None:
         importlib.import_module(module)
 
 
-def _decoded(container: Container, mode: str) -> Image:
+def _decoded(container: Container, mode: str, preprocessor: str) -> Image:
     """The picture in mode L or RGB, reduced and upright."""
     from PIL import Image as Pil
 
@@ -100,7 +110,9 @@ def _decoded(container: Container, mode: str) -> Image:
     with Pil.open(io.BytesIO(container.content), formats=(container.format,)) as picture:
         if picture.size != (container.width, container.height):
             raise ValueError
-        scale = next(scale for scale in (8, 4, 2, 1) if max(picture.size) // scale >= KEPT or scale == 1)
+        # The JPEG decoder reduces well: no more pixels are needed than digits are searched in.
+        kept = WORK if preprocessor == "digit" and max(picture.size) >= KEPT else KEPT
+        scale = next(scale for scale in (8, 4, 2, 1) if max(picture.size) // scale >= kept or scale == 1)
         # Only the JPEG decoder heeds this: it decodes to this mode, and to a fraction of the size.
         picture.draft(mode, (max(1, picture.width // scale), max(1, picture.height // scale)) if scale > 1 else None)
         picture.load()

@@ -141,6 +141,7 @@ OTHERS = {
     "noise": (draw().integers(0, 256, (28, 28)).astype(np.uint8), "noise"),
     "weak noise": (np.clip(draw().normal(128, 10, (200, 150)), 0, 255).astype(np.uint8), ""),
     "specks": (np.where(draw().random((100, 100)) < 0.2, 255, 0).astype(np.uint8), ""),
+    "dense specks": (np.where(draw().random((170, 170)) < 0.39, 255, 0).astype(np.uint8), ""),
     "a square": (np.pad(np.full((40, 40), 255, np.uint8), 30), "a filled area"),
     "a dash": (np.pad(np.full((6, 60), 255, np.uint8), 40), "wider than a digit"),
     "one pixel": (np.zeros((1, 1), np.uint8), "a picture of too few pixels"),

@@ -314,8 +314,9 @@ def test_files_of_too_many_parts_are_refused(tmp_path: Path) -> None:
         assert answer.seconds < 20, (name, answer)
 
 
-def test_a_second_picture_behind_a_jpeg_does_not_count_as_its_scans() -> None:
-    content = encoded(GREY, "JPEG")
+@pytest.mark.parametrize("is_progressive", [False, True])
+def test_a_second_picture_behind_a_jpeg_does_not_count_as_its_scans(is_progressive: bool) -> None:
+    content = encoded(GREY, "JPEG", progressive=is_progressive)
     assert read_picture(content + b"\xff\xda\xff\xda" * 1000).size == GREY.size
 
 
