@@ -17,8 +17,8 @@ import platformdirs
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(platformdirs.user_cache_dir("mnist-edge")) / "emulation"
-# Arm's part numbers in /proc/cpuinfo, of the processors of a Raspberry Pi 4 and of a 3.
-PARTS = {"cortex-a72": "0xd08", "cortex-a53": "0xd03"}
+# Arm's part numbers in /proc/cpuinfo, of the processors of a Raspberry Pi 4, a 3 and a 5.
+PARTS = {"cortex-a72": "0xd08", "cortex-a53": "0xd03", "cortex-a76": "0xd0b"}
 QEMU = "qemu-aarch64-static"
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
 # Registration of arm64 ELF executables and shared objects with binfmt_misc (kernel documentation, binfmt-misc). Flag F:
