@@ -11,7 +11,7 @@ from mnist_edge.conversion.codegen.backends import FOLDER
 from mnist_edge.conversion.codegen.kernel_table import CONV_DENSE, KERNELS, PLAIN, kernels_for
 from tests.support import backends, int8_nets
 
-TEMPLATES = {"conv_dense_microkernel.c.in", "conv_dense_loop.c.in"}
+TEMPLATES = {f"{name}_{part}.c.in" for name in ("conv_dense", "arm64") for part in ("microkernel", "loop")}
 
 
 def test_every_kernel_file_is_in_the_table_and_is_used_by_some_plan() -> None:

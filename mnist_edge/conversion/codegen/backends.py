@@ -9,6 +9,11 @@ from pathlib import Path
 from mnist_edge.conversion.codegen.kernel_table import KERNELS
 
 FOLDER = Path(__file__).parent / "kernels"
+# Arguments of a call of a microkernel, before the channel and the output, by the template of its file.
+_ARGUMENTS = {
+    "conv_dense": "layer, first, at, input, weights, n",
+    "arm64": "layer, inputs, weights, n, sums",
+}
 # Largest number of steps (4-byte input groups) that a kernel lists at once: AVX512-VNNI may write beyond the last one.
 MOST_STEPS_AT_ONCE = 16
 
@@ -19,7 +24,8 @@ class Backend:
 
     ``four`` and ``one`` are the numbers of vectors whose sums are held in registers, for four pixels and for one, in
     the order in which they are tried. The last of either must divide 16 channels, to which weights are padded.
-    ``has_one`` tells whether the backend's file has the microkernels for one pixel itself.
+    ``has_one`` tells whether the backend's file has the microkernels for one pixel itself. The files of the microkernel
+    and of the loop that calls it begin with ``template``.
     """
 
     name: str
@@ -27,6 +33,7 @@ class Backend:
     four: tuple[int, ...]
     one: tuple[int, ...]
     has_one: bool = False
+    template: str = "conv_dense"
 
 
 BACKENDS: dict[str, Backend] = {
@@ -34,8 +41,8 @@ BACKENDS: dict[str, Backend] = {
     "avx2.c.in": Backend("avx2", 32, (2,), (8, 2), has_one=True),
     "avx512_vnni.c.in": Backend("avx512", 64, (4, 2, 1), (8, 4, 1)),
     "avx_vnni.c.in": Backend("avxvnni", 32, (2,), (8, 2)),
-    "neon.c.in": Backend("neon", 8, (4,), (8,)),
-    "neon_dot.c.in": Backend("neon_dot", 16, (4,), (16, 4)),
+    "neon.c.in": Backend("neon", 16, (2,), (8, 4), template="arm64"),
+    "neon_dot.c.in": Backend("neon_dot", 16, (4,), (16, 4), template="arm64"),
 }
 
 
@@ -62,22 +69,37 @@ def text(files: Sequence[str], steps: int) -> str:
 def _microkernels(backend: Backend) -> str:
     """The microkernels of a backend, and the loop over the pixels of a layer that calls them."""
     microkernels, calls = [], {}
+    arguments = _ARGUMENTS[backend.template]
     for pixels, widths in ((4, backend.four), (1, backend.one)):
         lines = []
         for vectors in widths:
             values = {"ISA": backend.name, "P": pixels, "V": vectors, "BYTES": backend.vector_bytes}
+            if backend.template == "arm64":
+                values["PRODUCTS"] = _products(backend.name, pixels, vectors)
             if pixels == 4 or not backend.has_one:
-                microkernels.append(_filled((FOLDER / "conv_dense_microkernel.c.in").read_text(), values))
+                template = (FOLDER / f"{backend.template}_microkernel.c.in").read_text()
+                microkernels.append(_filled(template, values))
             channels = backend.vector_bytes // 4 * vectors
-            call = f"edge_{backend.name}_{pixels}_{vectors}(layer, first, at, input, weights, n, channel, to);"
             lines += [
                 f"for (; EDGE_BLOCK * layer->blocks - channel >= {channels}; channel += {channels}) {{",
-                f"    {call}",
+                f"    edge_{backend.name}_{pixels}_{vectors}({arguments}, channel, to);",
                 "}",
             ]
         calls[pixels] = "\n".join(f"{'':16}{line}" for line in lines)
-    loop = (FOLDER / "conv_dense_loop.c.in").read_text()
+    loop = (FOLDER / f"{backend.template}_loop.c.in").read_text()
     return "\n".join([*microkernels, _filled(loop, {"ISA": backend.name, "FOUR": calls[4], "ONE": calls[1]})]).rstrip()
+
+
+def _products(name: str, pixels: int, vectors: int) -> str:
+    """The products of a step, pixel by pixel, since the instructions take the number of the pixel as a constant."""
+    lines = ["const uint32x4_t x = " + ("vld1q_u32(inputs + 4 * i);" if pixels == 4 else "vdupq_n_u32(inputs[i]);")]
+    for p in range(pixels):
+        lines += [
+            f"EDGE_UNROLL for (int v = 0; v < {vectors}; v++) {{",
+            f"    edge_dot_{name}(total[{p}][v], loaded[v], x, {p});",
+            "}",
+        ]
+    return "\n".join(f"{'':8}{line}" for line in lines)
 
 
 def _filled(template: str, values: dict[str, object]) -> str:

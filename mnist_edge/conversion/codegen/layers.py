@@ -24,9 +24,6 @@ def conv_dense(made: Plan, step: Step) -> tuple[str, str]:
     (height, width), (step_y, step_x) = layout.pixels, layout.step
     out_row = (width + step.border[2] + step.border[3]) * layer.channels
     bias = array("int32_t", f"{name}_bias", layer.requantization.bias)
-    if "dispatch_arm64.c" in made.kernels:
-        signed = array("int32_t", f"{name}_bias", layer.signed_bias)
-        bias = f"#ifdef EDGE_ARM64 /* for inputs as signed bytes */\n{signed}#else\n{bias}#endif\n"
     fields = {
         "height": height, "width": width, "out_row": out_row, "step_y": step_y, "step_x": step_x, "pool": step.pool,
         "runs": layer.runs, "groups": layer.groups, "run_at": f"{name}_run_at", "channels": layer.channels,

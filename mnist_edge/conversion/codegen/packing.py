@@ -44,13 +44,11 @@ class PackedLayer:
 
     ``weights`` is int8 (runs, groups, channels padded to a multiple of `BLOCK`, `GROUP`): all weights of a group of
     four inputs are contiguous. ``run_at`` is where each run of inputs begins, in bytes from the first.
-    ``signed_bias`` takes the place of the bias for kernels that multiply inputs as q instead of q + 128.
     """
 
     weights: NDArray[np.int8]
     channels: int
     run_at: list[int]
-    signed_bias: Integers
     requantization: Requantization
 
     @property
@@ -103,7 +101,7 @@ def pack_layer(step: Step, tensors: Tensors, constants: Constants) -> PackedLaye
     requantization = _requantization(step, tensors, bias, padded_channels)
     return PackedLayer(
         filled.reshape(padded_channels, runs, groups, GROUP).transpose(1, 2, 0, 3),
-        channels, layout.run_at, _padded(bias + OFFSET * sums, padded_channels), requantization,
+        channels, layout.run_at, requantization,
     )  # fmt: skip
 
 
