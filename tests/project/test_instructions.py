@@ -123,3 +123,28 @@ def test_the_table_has_the_committed_counts() -> None:
             for kind, functions in kinds.items():
                 where = f"| {cpu} ({instructions.CPUS[cpu]}) | `{model}` | {kind} |"
                 assert f"{where} generated C | | {functions['all']:,} | |" in text
+
+
+def test_other_counts_of_generated_c_change_its_rows_and_the_ratios_alone() -> None:
+    cost = instructions.Cost(1000.0, 1000.0, {"conv_2_neon": 900.0, "hidden_neon": 100.0})
+    own = {
+        cpu: {model: dict.fromkeys(instructions.KINDS, cost) for model in instructions.MODELS}
+        for cpu in instructions.CPUS
+    }
+    own["cortex-m4 -O3"] = own["cortex-a72"]
+    before = (RESULTS / "instructions.md").read_text()
+    after = instructions.with_own(before, own)
+    assert instructions.with_own(after, own) == after
+    assert after.count("generated C | | 1,000 | |") == 12
+    assert after.count("| generated C | `conv_2_neon` | 900 |") == 6
+    assert "| cortex-m4 -O3 | `cnn` | 1,000 | 1,000 |" in after
+    assert "cortex-m7" not in after
+    row = next(
+        line for line in after.splitlines() if line.startswith("| cortex-a72 (Pi 4) | `cnn` | digits | litert |")
+    )
+    *_, engine, ratio = (cell.strip() for cell in row.strip("|").split("|"))
+    assert float(ratio) == pytest.approx(int(engine.replace(",", "")) / 1000, abs=0.005)
+    assert after.partition("## Start and memory")[2] == before.partition("## Start and memory")[2]
+    assert [line for line in after.splitlines() if "litert" in line and "xnn" in line] == [
+        line for line in before.splitlines() if "litert" in line and "xnn" in line
+    ]
