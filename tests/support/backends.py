@@ -129,7 +129,7 @@ _ALL = {
 
 
 # Backends by the number that stands for each in generated C; a program built by `every` takes such a number.
-NUMBERS = {"C99": 2, "AVX2": 3, "AVX-VNNI": 4, "AVX512-VNNI": 5, "NEON": 6, "NEON with dot product": 7, "SSE2": 8}
+NUMBERS = {"C99": 2, "AVX2": 3, "AVX-VNNI": 4, "AVX512-VNNI": 5, "NEON": 6, "NEON with dot product": 7, "SSE2": 10}
 _CHOICE = "static int edge_backend(void) {\n"
 _CHOSEN = f"extern int edge_chosen;\n{_CHOICE}    if (edge_chosen >= 0)\n        return edge_chosen;\n"
 
