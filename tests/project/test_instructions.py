@@ -115,6 +115,12 @@ def test_a_net_without_committed_counts_fails(capsys: pytest.CaptureFixture[str]
     assert "cortex-a53, cnn, digits: no counts in instructions.json" in capsys.readouterr().err
 
 
+def test_a_net_that_was_not_counted_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    before = counts(all=1000)
+    assert instructions.compare(before, {**before, "counts": {}}) == 1
+    assert "cortex-a72, cnn, digits: not counted" in capsys.readouterr().err
+
+
 def test_the_table_has_the_committed_counts() -> None:
     committed = json.loads((RESULTS / "instructions.json").read_text())["counts"]
     text = (RESULTS / "instructions.md").read_text()
