@@ -70,6 +70,26 @@ def test_arrays_that_are_no_image_have_no_answer(program: native.NativeProgram, 
     assert program.direct.one(images) is None
 
 
+def test_an_image_in_colour_has_three_sides(monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("cc") is None:
+        unavailable("A C compiler")
+    net = int8_nets.begun(3, 5, 4, channels=3)
+    net.conv(5, (3, 3), (1, 1), int8_nets.VALID)
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3)).astype(np.uint8)
+    text = source(int8_nets.ended(net), "net", images)
+    for _ in range(2):
+        direct = native.load(text, 1).direct
+        assert direct is not None
+        answer, many = direct.one(images[:1]), np.empty((1, 10), np.float32)
+        direct.batch(images[:1], many)
+        assert answer is not None
+        assert (answer == many).all()
+        assert direct.one(images[:1, ..., None]) is None
+        assert direct.one(images[:1, ..., :1]) is None
+        assert direct.one(images[:1, ..., 0]) is None
+        monkeypatch.setattr(native, "_make_caller", lambda: None)
+
+
 def test_a_program_is_freed_with_its_last_reference(code: bytes) -> None:
     gc.disable()
     try:

@@ -16,16 +16,16 @@ typedef struct {
     Py_ssize_t sides[MOST_SIDES];
 } Caller;
 
-static void forget(PyObject *capsule) {
+static void free_caller(PyObject *capsule) {
     Caller *caller = PyCapsule_GetPointer(capsule, NULL);
     Py_DECREF(caller->copy);
     free(caller);
 }
 
-/* Whether an array is uint8 (1, *sides) or (1, *sides, 1). */
+/* Whether an array is uint8 (1, *sides), or (1, *sides, 1) if an image has two sides. */
 static int fits(const Caller *caller, const Py_buffer *array) {
     int extra = array->ndim - caller->count - 1;
-    if (strcmp(array->format, "B") != 0 || extra < 0 || extra > 1 || array->shape[0] != 1) {
+    if (strcmp(array->format, "B") != 0 || extra < 0 || extra > (caller->count == 2) || array->shape[0] != 1) {
         return 0;
     }
     for (int side = 0; side < caller->count; side++) {
@@ -36,7 +36,7 @@ static int fits(const Caller *caller, const Py_buffer *array) {
     return extra == 0 || array->shape[array->ndim - 1] == 1;
 }
 
-/* The answer to an image: a new float32 array; None if the argument is no image of this shape in one piece. */
+/* The answer to an image: a new float32 array; None if the argument is no contiguous image of this shape. */
 static PyObject *answer(PyObject *self, PyObject *image) {
     const Caller *caller = PyCapsule_GetPointer(self, NULL);
     Py_buffer array;
@@ -59,8 +59,8 @@ static PyObject *answer(PyObject *self, PyObject *image) {
 
 static PyMethodDef method = {"answer", answer, METH_O, "The answer to one image."};
 
-/* Make a Python function of generated C's `run_value`; NULL with an exception if memory is short.
- * sides: of one image, without a last 1. buffer: room for the values, then scratch memory. copy: copies the values. */
+/* Make a Python function of generated C's `run_value`; NULL with an exception if there is no memory.
+ * sides: of one image, without the channel of a grey one. buffer: room for the values, then scratch memory. copy: copies the values. */
 PyObject *make_caller(void *run, void *buffer, PyObject *copy, const Py_ssize_t *sides, int count) {
     Caller *caller = count > MOST_SIDES ? NULL : malloc(sizeof *caller);
     if (caller == NULL) {
@@ -69,7 +69,7 @@ PyObject *make_caller(void *run, void *buffer, PyObject *copy, const Py_ssize_t 
     *caller = (Caller){.buffer = buffer, .copy = copy, .count = count};
     memcpy(&caller->run, &run, sizeof run);
     memcpy(caller->sides, sides, (size_t)count * sizeof *sides);
-    PyObject *capsule = PyCapsule_New(caller, NULL, forget);
+    PyObject *capsule = PyCapsule_New(caller, NULL, free_caller);
     if (capsule == NULL) {
         free(caller);
         return NULL;

@@ -53,7 +53,8 @@ class NativeProgram:
         if self.input.dtype == np.uint8:
             # Functions of the module, not methods: a program that refers to itself would keep its memory until
             # Python's collector runs.
-            sides = self.input.shape[:-1] if self.input.shape[-1] == 1 else self.input.shape
+            shape = self.input.shape
+            sides = shape[:2] if shape[2:] == (1,) else shape
             one = _caller(one_value, buffer, values, sides) or _call_for_one(one_value, buffer, values, sides)
             self.direct = DirectAnswers(functools.partial(_call, many_values, self._scratch), one)
         self._library = library
@@ -111,10 +112,10 @@ def _call_for_one(function: Any, buffer: NDArray[np.uint8], values: NDArray[np.f
 
     Args:
         function: of the generated C. buffer: room for the answer, then scratch memory. values: the answer in it.
-        sides: of one image, without a last 1.
+        sides: of one image, without the channel of a grey one.
     """
     start = ctypes.c_void_p(buffer.ctypes.data)
-    copy, shapes = values.copy, {(1, *sides), (1, *sides, 1)}
+    copy, shapes = values.copy, {(1, *sides), *([(1, *sides, 1)] if len(sides) == 2 else [])}
 
     def call(image: NDArray[np.uint8]) -> NDArray[np.float32] | None:
         if image.shape not in shapes or image.dtype != np.uint8:
