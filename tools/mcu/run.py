@@ -59,8 +59,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         try:
             report = run(text, inputs, board, Path(scratch), counts=options.instructions)
-        except subprocess.CalledProcessError:  # the linker has said how many bytes are too many
-            print(f"mcu: the program fails on {options.board}.\n  remedy: name another --board", file=sys.stderr)
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            tool = Path(error.cmd[0]).name  # the linker has said how many bytes are too many
+            print(f"mcu: {tool} fails for {options.board}.\n"
+                  "  remedy: see above; if the net is too large, name another --board", file=sys.stderr)  # fmt: skip
             return 5
     expected = expected_answers(options.source, text, images)
     answers = report.pop("answers")
