@@ -96,6 +96,8 @@ def test_the_header_declares_names_sizes_and_versions(tmp_path: Path) -> None:
         ("cc", "=0", "EDGE_AVX_VNNI or EDGE_AVX512_VNNI"),
         ("cc", "", "EDGE_AVX_VNNI or EDGE_AVX512_VNNI"),
         ("aarch64-linux-gnu-gcc", "=EDGE_AVX2", "EDGE_C99, EDGE_NEON or EDGE_NEON_DOT"),
+        # Without the macro, the C library's header includes one for big-endian code, which Debian's package lacks.
+        ("aarch64-linux-gnu-gcc -mbig-endian -U__AARCH64EB__", "=EDGE_NEON", "is EDGE_C99"),
         ("arm-none-eabi-gcc", "=EDGE_AVX2", "is EDGE_C99"),
         ("arm-none-eabi-gcc -mcpu=cortex-m3", "=EDGE_DSP", "is EDGE_C99"),
         ("arm-none-eabi-gcc -mcpu=cortex-m4", "=EDGE_HELIUM", "EDGE_C99, EDGE_DSP or, with Helium, EDGE_HELIUM"),
@@ -111,6 +113,18 @@ def test_a_backend_that_the_processor_does_not_have_does_not_compile(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert re.search(rf"#error .*{allowed}", done.stderr), done.stderr
+
+
+def test_the_assembly_is_the_same_in_both_syntaxes(tmp_path: Path) -> None:
+    if platform.machine() != "x86_64" or shutil.which("objdump") is None:
+        unavailable("An x86-64 compiler and objdump (Debian's binutils)")
+    text = backends.source(net(), "net", IMAGES, "x86")
+    listed = [
+        subprocess.check_output(["objdump", "-d", compiled(tmp_path, text, syntax)], text=True)
+        for syntax in ("-masm=att", "-masm=intel")
+    ]
+    assert {"paddd", "vpaddd", "vpdpbusd"} <= set(listed[0].split())
+    assert listed[0] == listed[1]
 
 
 @pytest.mark.parametrize("backend", ["c99", "all"])

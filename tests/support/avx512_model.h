@@ -33,15 +33,6 @@ static inline __m512i model_cvtepi8_epi32(__m128i value) {
     return simde_mm512_loadu_si512(lanes);
 }
 
-static inline __m512i model_srav_epi32(__m512i value, __m512i count) {
-    int32_t lanes[16], by[16];
-    simde_mm512_storeu_si512(lanes, value);
-    simde_mm512_storeu_si512(by, count);
-    for (int i = 0; i < 16; i++)
-        lanes[i] >>= (uint32_t)by[i] > 31 ? 31 : by[i];
-    return simde_mm512_loadu_si512(lanes);
-}
-
 static inline __m512i model_srav_epi64(__m512i value, __m512i count) {
     int64_t lanes[8], by[8];
     simde_mm512_storeu_si512(lanes, value);
@@ -51,23 +42,11 @@ static inline __m512i model_srav_epi64(__m512i value, __m512i count) {
     return simde_mm512_loadu_si512(lanes);
 }
 
-static inline __m512i model_maskz_srai_epi32(__mmask16 mask, __m512i value, int count) {
-    int32_t lanes[16];
-    simde_mm512_storeu_si512(lanes, value);
-    for (int i = 0; i < 16; i++)
-        lanes[i] = mask >> i & 1 ? lanes[i] >> count : 0;
-    return simde_mm512_loadu_si512(lanes);
-}
-
 #undef _mm512_maskz_loadu_epi32
 #define _mm512_maskz_loadu_epi32 model_maskz_loadu_epi32
 #undef _mm512_mask_cvtepi32_storeu_epi8
 #define _mm512_mask_cvtepi32_storeu_epi8 model_mask_cvtepi32_storeu_epi8
 #undef _mm512_cvtepi8_epi32
 #define _mm512_cvtepi8_epi32 model_cvtepi8_epi32
-#undef _mm512_srav_epi32
-#define _mm512_srav_epi32 model_srav_epi32
 #undef _mm512_srav_epi64
 #define _mm512_srav_epi64 model_srav_epi64
-#undef _mm512_maskz_srai_epi32
-#define _mm512_maskz_srai_epi32 model_maskz_srai_epi32

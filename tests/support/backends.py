@@ -98,8 +98,8 @@ class Way:
 
 _ARM = "aarch64-linux-gnu-gcc"
 _MODEL = "avx512_model.h"
-_VNNI_ASM = '__asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum) : "x"(x), "x"(weights))'
-_AVX512_ASM = '__asm__("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights))'
+_VNNI_ASM = '__asm__("%{vex%} vpdpbusd {%2, %1, %0|%0, %1, %2}" : "+x"(sum) : "x"(x), "x"(weights))'
+_AVX512_ASM = '__asm__("vpdpbusd {%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(x), "v"(weights))'
 _AVX512_TARGET = "avx512f,avx512bw,avx512vl,avx512vnni,popcnt"
 # Every backend is executed on every machine. For AVX-VNNI and AVX512-VNNI, SIMDe's C functions replace the instructions
 # in the same code; if the processor has the instructions, they are executed too.

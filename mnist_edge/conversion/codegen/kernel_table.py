@@ -19,7 +19,7 @@ class Kernel:
 KERNELS: dict[str, Kernel] = {
     "backends.c": Kernel("numbers of the backends"),
     "detect_x86.c": Kernel("whether this is x86-64", ("backends.c",)),
-    "detect_arm64.c": Kernel("whether this is 64-bit Arm", ("backends.c",)),
+    "detect_arm64.c": Kernel("whether this is little-endian 64-bit Arm", ("backends.c",)),
     "detect_cortex_m.c": Kernel("whether this is a Cortex-M with DSP instructions", ("backends.c",)),
     "placement.c": Kernel("placement and alignment of weights"),
     "clamp.c": Kernel("limits of a number"),
