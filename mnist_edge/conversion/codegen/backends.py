@@ -14,7 +14,8 @@ _ARGUMENTS = {
     "conv_dense": "layer, first, at, input, weights, n",
     "arm64": "layer, inputs, weights, n, sums",
 }
-# Largest number of steps (4-byte input groups) that a kernel lists at once: AVX512-VNNI may write beyond the last one.
+# Largest number of steps (4-byte input groups) that a kernel lists at once: AVX512-VNNI may write beyond the last one,
+# and NEON clears the one behind it.
 MOST_STEPS_AT_ONCE = 16
 
 

@@ -62,8 +62,8 @@ def source(
 
 
 _SELECTION = (
-    " * The compiler's target macros select the vector kernels: for other processors, such as microcontrollers, only",
-    " * plain C is compiled, and the vector kernels take no flash.",
+    " * The compiler's target macros select the kernels: vector kernels of other processors are not compiled and take",
+    " * no flash. On a Cortex-M, only one set of kernels is compiled: DSP, Helium or plain C.",
 )
 _SECTIONS = ("Interface", "Kernels", "Constants of the layers", "The net", "For shared objects")
 

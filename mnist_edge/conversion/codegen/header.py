@@ -6,6 +6,7 @@ import json
 import math
 import re
 import string
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,16 @@ from mnist_edge.formats import Contract
 from mnist_edge.formats.c import MAGIC
 
 LICENCE = "/* SPDX-License-Identifier: Apache-2.0 */"  # of the code that mnist-edge writes
+_CORTEX_M = "DSP and Helium of Cortex-M, chosen by the compiler"
 _KERNELS = {
-    "all": "plain C, x86 and ARM vectors, chosen when the code runs",
-    "x86": "plain C and x86 vectors, chosen when the code runs",
-    "arm": "plain C and ARM vectors, chosen when the code runs",
+    "all": f"plain C; vectors of x86-64 and 64-bit Arm, chosen when the code runs; {_CORTEX_M}",
+    "x86": "plain C; vectors of x86-64, chosen when the code runs",
+    "arm": f"plain C; vectors of 64-bit Arm, chosen when the code runs; {_CORTEX_M}",
     "c99": "plain C",
 }
+_AVX2_STACK = "With AVX2, a convolution of 3 x 3 takes up to 100 KB of stack in one frame."
+_NEON_STACK = "With NEON, a layer takes 20 bytes of stack for each group of four inputs of the longest sum."
+_STACK = {"all": f"{_AVX2_STACK} {_NEON_STACK}", "x86": _AVX2_STACK, "arm": _NEON_STACK, "c99": ""}
 
 
 def prefix(contract: Contract) -> str:
@@ -84,12 +89,14 @@ def header(facts: dict[str, Any]) -> str:
     )
     sizes_of = f"{facts['parameters']:,} weights and biases, {facts['constant_bytes']:,} bytes of constants"
     measured = facts["accuracy"]
+    backend = facts.get("backend", "all")
+    kernels = f"Kernels: {_KERNELS[backend]}. They skip zeros: run time depends on the {item}. {_STACK[backend]}"
     accuracy = f"{measured['top1']:.2%} of {measured['images']:,} test images" if measured else "not measured"
     return f"""{LICENCE}
 /* {about} whose SHA-256 is below.
  * Its outputs are bit for bit those of LiteRT's reference kernels. Accuracy: {accuracy}.
  * {sizes_of}, {facts["scratch"]:,} of scratch. C99, no malloc, re-entrant.
- * Kernels: {_KERNELS[facts.get("backend", "all")]}. They skip zeros: run time depends on the {item}. */
+{textwrap.fill(kernels, 117, initial_indent=" * ", subsequent_indent=" * ", break_on_hyphens=False)} */
 #ifndef {upper}_H
 #define {upper}_H
 #include <stddef.h>

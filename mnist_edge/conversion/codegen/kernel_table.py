@@ -80,7 +80,7 @@ CONV_DENSE: dict[str, tuple[str, ...]] = {
     "arm": ("dispatch_arm64.c", "dispatch_cortex_m.c"),
     "c99": ("conv_dense.c",),
 }
-# The kernel of each other kind of step, in plain C for every backend.
+# The kernel of each other kind of step: plain C, next to which `kernels_for` puts AVX2 for depthwise convolutions.
 PLAIN: dict[str, str] = {
     "ADD": "add.c",
     "AVERAGE_POOL_2D": "pool.c",

@@ -1,6 +1,7 @@
-/* A backend is a set of kernels with vector instructions. It is chosen when the net runs, by what the processor has, or
- * when this file is compiled: -DEDGE_BACKEND=EDGE_AVX2. Vectors need GCC or Clang; other compilers get plain C. No
- * backend is 0 or 1: the preprocessor takes an unknown name for 0, and -DEDGE_BACKEND without a value defines 1. */
+/* A backend is a set of kernels with vector instructions. On x86-64 and 64-bit Arm it is chosen when the net runs, by
+ * what the processor has; on Cortex-M when this file is compiled: DSP or Helium, by the compiler's target. An option
+ * selects one in advance: -DEDGE_BACKEND=EDGE_AVX2. Vectors need GCC or Clang; other compilers get plain C. No backend
+ * is 0 or 1: the preprocessor takes an unknown name for 0, and -DEDGE_BACKEND without a value defines 1. */
 #define EDGE_C99 2
 #define EDGE_AVX2 3
 #define EDGE_AVX_VNNI 4

@@ -42,8 +42,8 @@ static void edge_cortex_m_finish(const edge_conv_dense_layer *layer, int32_t sim
 #endif
     const int32_t *sum = sums->value;
     for (int32_t c = 0; c < count; c++) {
-        const int32_t first = (int32_t)((uint32_t)sum[0] - sums->raised[0]);
-        const int32_t last = (int32_t)((uint32_t)sum[two] - sums->raised[two]);
+        const int32_t first = (int32_t)((uint32_t)sum[0] - sums->excess[0]);
+        const int32_t last = (int32_t)((uint32_t)sum[two] - sums->excess[two]);
         sum = &sum[sums->pixels];
         if (row != -1) {
             const uint8_t value = edge_cortex_m_output(&output, simple, edge_larger(first, last), sums->from + c);
@@ -58,23 +58,23 @@ static void edge_cortex_m_finish(const edge_conv_dense_layer *layer, int32_t sim
 }
 
 /* The same for all channels of pixels whose inputs are all zero, from the outputs of another such pixel. */
-static void edge_cortex_m_copy(const uint8_t *blank, int32_t channels, int32_t pixels, int32_t row, uint8_t *to) {
+static void edge_cortex_m_copy(const uint8_t *of_zeros, int32_t channels, int32_t pixels, int32_t row, uint8_t *to) {
     if (row == 1) {
-        for (int32_t c = 0; (c < channels) && (to != blank); c++) {
-            to[c] = (uint8_t)edge_larger(to[c], blank[c]);
+        for (int32_t c = 0; (c < channels) && (to != of_zeros); c++) {
+            to[c] = (uint8_t)edge_larger(to[c], of_zeros[c]);
         }
     } else {
-        (void)memcpy(to, blank, (size_t)channels);
+        (void)memcpy(to, of_zeros, (size_t)channels);
         if ((row == -1) && (pixels == 2)) {
-            (void)memcpy(&to[channels], blank, (size_t)channels);
+            (void)memcpy(&to[channels], of_zeros, (size_t)channels);
         }
     }
 }
 
-/* Outputs of all channels of one or two pixels; `row` as in edge_cortex_m_finish. `blank` are the outputs of a pixel
+/* Outputs of all channels of one or two pixels; `row` as in edge_cortex_m_finish. `of_zeros` are the outputs of a pixel
  * whose inputs are all zero, or NULL. Returns whether any input is non-zero. */
 static int32_t edge_cortex_m_outputs(const edge_conv_dense_layer *layer, int32_t simple, const uint8_t *in,
-                                     int32_t pixels, int32_t row, const uint8_t *blank, uint8_t *to) {
+                                     int32_t pixels, int32_t row, const uint8_t *of_zeros, uint8_t *to) {
     const int32_t next = (pixels == 2) ? layer->step_x : 0;
     const int32_t padded = EDGE_BLOCK * layer->blocks;
     int32_t any = 0;
@@ -83,8 +83,8 @@ static int32_t edge_cortex_m_outputs(const edge_conv_dense_layer *layer, int32_t
     for (sums.from = 0; sums.from < padded; sums.from = sums.end) {
         sums.end = edge_clamp(sums.from + ((pixels == 2) ? (EDGE_MOST_SUMS / 2) : EDGE_MOST_SUMS), 0, padded);
         any = edge_sums_add(layer, in, next, &sums);
-        if ((any == 0) && (blank != NULL)) {
-            edge_cortex_m_copy(blank, layer->channels, pixels, row, to);
+        if ((any == 0) && (of_zeros != NULL)) {
+            edge_cortex_m_copy(of_zeros, layer->channels, pixels, row, to);
             break;
         }
         if (any == 0) {
@@ -97,7 +97,7 @@ static int32_t edge_cortex_m_outputs(const edge_conv_dense_layer *layer, int32_t
 
 static void edge_conv_dense_cortex_m(const edge_conv_dense_layer *layer, const uint8_t *in, uint8_t *out) {
     const int32_t simple = edge_cortex_m_is_simple(layer);
-    const uint8_t *blank = NULL;
+    const uint8_t *of_zeros = NULL;
     for (int32_t y = 0; y < layer->height; y++) {
         int32_t pixels;
         for (int32_t x = 0; x < layer->width; x += (layer->pool == 2) ? 1 : pixels) {
@@ -106,14 +106,14 @@ static void edge_conv_dense_cortex_m(const edge_conv_dense_layer *layer, const u
             int32_t any;
             if (layer->pool == 2) {
                 pixels = 2;
-                any = edge_cortex_m_outputs(layer, simple, first, pixels, 0, blank, to);
-                const uint8_t *const above = (any == 0) ? to : blank;
+                any = edge_cortex_m_outputs(layer, simple, first, pixels, 0, of_zeros, to);
+                const uint8_t *const above = (any == 0) ? to : of_zeros;
                 any |= edge_cortex_m_outputs(layer, simple, &first[layer->step_y], pixels, 1, above, to);
             } else {
                 pixels = ((x + 1) < layer->width) ? 2 : 1;
-                any = edge_cortex_m_outputs(layer, simple, first, pixels, -1, blank, to);
+                any = edge_cortex_m_outputs(layer, simple, first, pixels, -1, of_zeros, to);
             }
-            blank = (any == 0) ? to : blank;
+            of_zeros = (any == 0) ? to : of_zeros;
         }
     }
 }

@@ -7,7 +7,7 @@ typedef struct {
     int32_t pixels;
     int32_t from;
     int32_t end;
-    uint32_t raised[2]; /* what the sums of each pixel are too large by */
+    uint32_t excess[2]; /* what is to be subtracted from all sums of each pixel */
 } edge_sums;
 
 /* The sums before the first product. */
@@ -25,7 +25,7 @@ static void edge_sums_begin(const edge_conv_dense_layer *layer, edge_sums *sums)
     } else {
         (void)memcpy(to, bias, sizeof(int32_t) * (size_t)(sums->end - sums->from));
     }
-    sums->raised[0] = 0;
-    sums->raised[1] = 0;
+    sums->excess[0] = 0;
+    sums->excess[1] = 0;
 }
 #endif

@@ -1,5 +1,5 @@
-/* Depthwise convolutions with AVX2, which every vector backend of x86-64 but SSE2 has: the products of two weights of a channel
- * are summed up by one instruction. */
+/* Depthwise convolutions with AVX2, which every vector backend of x86-64 but SSE2 has: the products of two weights of a
+ * channel are summed up by one instruction. */
 #ifdef EDGE_X86
 #define EDGE_TAPS 50 /* largest number of weights of a channel */
 

@@ -1,11 +1,12 @@
 /* The sums of one or two pixels lie in memory, and every group of inputs adds its products to those of all channels:
  * nothing is listed in advance. Each group with a non-zero input takes, for two pixels and two channels, one load of
- * weights and two of sums. Bytes are widened to pairs of 16 bits, inputs 0 and 2 (even) and 1 and 3 (odd). If the inputs
- * of a pair are all zero, it is left out. */
+ * weights and two of sums. Bytes are widened to pairs of 16 bits, inputs 0 and 2 (even) and 1 and 3 (odd). A pair whose
+ * inputs are all zero is left out. */
 #if defined(EDGE_CORTEX_M) && !defined(EDGE_MVE)
 #define EDGE_EVEN UINT32_C(0x00FF00FF)
 
-/* The registers are named, since lists of registers must ascend. r7 is left to compilers, for the stack's frame. */
+/* The registers are named, since lists of registers must ascend. r7 is left to compilers, for the stack's frame. r9 is
+ * used: builds that reserve it need -DEDGE_BACKEND=EDGE_C99. */
 #define EDGE_DSP_ADD(SUM, INPUT) "smlad " SUM ", " INPUT ", r11, " SUM "\n"
 #define EDGE_DSP_TWO(WEIGHTS, PART, A, B, INPUT_A, INPUT_B) \
     "sxtb16 r11, " WEIGHTS PART "\n" EDGE_DSP_ADD(A, INPUT_A) EDGE_DSP_ADD(B, INPUT_B)
@@ -83,7 +84,8 @@ static inline void edge_dsp_one(const int8_t *group, int32_t blocks, uint32_t a,
         } while (--left != 0);
     } else {
         do {
-            __asm__ volatile(EDGE_DSP_BLOCK_OF_ONE(EDGE_DSP_ONE_OF_EACH("", "%2") EDGE_DSP_ONE_OF_EACH(", ror #8", "%3"))
+            __asm__ volatile(EDGE_DSP_BLOCK_OF_ONE(EDGE_DSP_ONE_OF_EACH("", "%2")
+                                                       EDGE_DSP_ONE_OF_EACH(", ror #8", "%3"))
                              : "+r"(weights), "+r"(to)
                              : "r"(even), "r"(odd)
                              : "r2", "r3", "r4", "r5", "r6", "r8", "r9", "r10", "r11", "memory");

@@ -1,6 +1,6 @@
-/* Four groups with a non-zero input are collected, wherever they lie. For each channel, their 16 weights are gathered and
- * multiplied with the 16 inputs of one or two pixels. Both must be unsigned: the weights are made so by adding 128, and
- * 128 times the sum of the inputs is subtracted in the end. */
+/* Four groups with a non-zero input are collected, wherever they lie. For each channel, their 16 weights are gathered
+ * and multiplied with the 16 inputs of one or two pixels. Both must be unsigned: the weights are made so by adding 128,
+ * and 128 times the sum of the inputs is subtracted in the end. */
 #ifdef EDGE_MVE
 #define EDGE_GATHERED 4
 
@@ -39,7 +39,7 @@ static void edge_helium_add(edge_helium_groups *groups, edge_sums *sums) {
                          : "r4", "r6", "lr", "q0", "q1", "q2", "q3", "q4", "memory");
     }
     __asm__ volatile("vldrw.u32 q0, [%2]\n vldrw.u32 q1, [%2, #16]\n vaddva.u8 %0, q0\n vaddva.u8 %1, q1"
-                     : "+Te"(sums->raised[0]), "+Te"(sums->raised[1])
+                     : "+Te"(sums->excess[0]), "+Te"(sums->excess[1])
                      : "r"(groups)
                      : "q0", "q1", "memory");
     groups->count = 0;
@@ -85,15 +85,16 @@ static int32_t edge_sums_add(const edge_conv_dense_layer *layer, const uint8_t *
         edge_helium_add(&groups, sums);
     }
     if (any != 0) {
-        sums->raised[0] *= 128u;
-        sums->raised[1] *= 128u;
+        sums->excess[0] *= 128u;
+        sums->excess[1] *= 128u;
     }
     return any;
 }
 
-/* Outputs of four channels after four, if edge_cortex_m_is_simple. Sums lie STRIDE words apart, and at %0; the larger of
- * two is taken, minus %6 and %7. %8 has the zero point, the upper limit, and the words from one sum to the other. With
- * EDGE_HELIUM_AGAIN, an output that is there stays if it is larger. */
+/* Outputs of a layer if edge_cortex_m_is_simple, four channels at a time. Sums lie STRIDE words apart, from %0 on; the
+ * output is that of the larger of two sums, after %6 and %7 are subtracted. %8 has the zero point, the upper limit, and
+ * the words from one sum to the other. With EDGE_HELIUM_AGAIN, an output that is there stays if it is larger. The
+ * predicate register changes too, but compilers accept no "vpr" in the list of changed registers. */
 #define EDGE_HELIUM_AGAIN "vpst\n vldrbt.u32 q3, [%3]\n vmax.s32 q0, q0, q3\n"
 #define EDGE_HELIUM_FINISH(STRIDE, BYTES, AGAIN)                                                                \
     __asm__ volatile("ldr %5, [%8]\n vdup.32 q5, %5\n ldr %5, [%8, #4]\n vdup.32 q4, %5\n"                      \
@@ -105,7 +106,7 @@ static int32_t edge_sums_add(const edge_conv_dense_layer *layer, const uint8_t *
                      "vmax.s32 q0, q0, q5\n vmin.s32 q0, q0, q4\n" AGAIN "vpst\n vstrbt.32 q0, [%3]\n"        \
                      "add %3, %3, #4\n add %0, %0, #" BYTES "\n subs %4, %4, #4\n bgt 1b"                      \
                      : "+r"(sum), "+r"(multiplier), "+l"(shift), "+l"(to), "+r"(left), "=&Te"(work)             \
-                     : "r"(sums->raised[first]), "r"(sums->raised[last]), "r"(fixed)                           \
+                     : "r"(sums->excess[first]), "r"(sums->excess[last]), "r"(fixed)                           \
                      : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "cc", "memory")
 
 /* Of the sums of pixels `first` and `last`, which may be the same one. */

@@ -1,13 +1,14 @@
 /* Convolutions of 3 x 3 with stride 1, by Winograd's F(2 x 2, 3 x 3): the four outputs of a tile come from 16 products
  * for each input and output channel instead of 36. Weights are transformed times 4, so that all numbers are integers,
  * and the sums, which are 4 times those of a convolution, are exact. As in other kernels, zeros are skipped. This takes
- * 100 KB of stack. */
+ * 100 KB of stack in one frame. */
 #ifdef EDGE_X86
-#define EDGE_TILES 4      /* that are computed together, so that weights stay in the first cache */
-#define EDGE_DEPTH 128    /* largest number of input channels */
-#define EDGE_PACKED 2048  /* largest number of input channels times output channels that are computed together */
+#define EDGE_TILES 4     /* that are computed together, so that weights stay in the first cache */
+#define EDGE_DEPTH 128   /* largest number of input channels, since each pair of them has one of 64 bits */
+#define EDGE_PACKED 2048 /* largest number of input channels times output channels that are computed together */
 
-/* The convolution's input has `step_x` channels if it has 3 x 3 weights and stride 1. */
+/* Whether the layer is a convolution of 3 x 3 with stride 1, or is equivalent to such a convolution, as one of 3 x 6
+ * with a stride of 2 along rows is. `step_x` is the number of input channels of that convolution. */
 EDGE_INLINE int edge_suits_winograd(const edge_conv_dense_layer *layer) {
     const int32_t pool = layer->pool, tiles = layer->height * layer->width * pool * pool / 4;
     return layer->runs == 3 && EDGE_GROUP * layer->groups == 3 * layer->step_x && layer->run_at[0] == 0 &&
@@ -59,9 +60,9 @@ EDGE_INLINE EDGE_TARGET_avx2 void edge_pack_winograd(const edge_conv_dense_layer
 
 /* The 4 x 4 inputs of a tile: [16][pairs][2]; and a bit for each pair that is not zero. */
 EDGE_INLINE EDGE_TARGET_avx2 void edge_transform_input(const edge_conv_dense_layer *layer, const uint8_t *in,
-                                                       int16_t *to, uint64_t *taken) {
+                                                       int16_t *to, uint64_t *non_zero) {
     const __m128i low = _mm_set1_epi16(255);
-    memset(taken, 0, 16 * sizeof taken[0]);
+    memset(non_zero, 0, 16 * sizeof non_zero[0]);
     for (int32_t c = 0; c < layer->step_x; c += 16) {
         __m256i half[4][4];
         EDGE_UNROLL for (int x = 0; x < 4; x++) {
@@ -84,7 +85,7 @@ EDGE_INLINE EDGE_TARGET_avx2 void edge_transform_input(const edge_conv_dense_lay
             EDGE_UNROLL for (int j = 0; j < 4; j++) {
                 const __m256i zero = _mm256_cmpeq_epi32(whole[j], _mm256_setzero_si256());
                 const uint32_t some = ~(uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(zero)) & 255u;
-                taken[4 * i + j] |= (uint64_t)some << (c / 2);
+                non_zero[4 * i + j] |= (uint64_t)some << (c / 2);
                 _mm256_storeu_si256((__m256i *)(void *)(to + (4 * i + j) * layer->step_x + c), whole[j]);
             }
         }
@@ -93,14 +94,14 @@ EDGE_INLINE EDGE_TARGET_avx2 void edge_transform_input(const edge_conv_dense_lay
 
 /* Sums of 8 * `vectors` channels over the inputs of one place in a tile. */
 #define EDGE_WINOGRAD_SUM(VECTORS)                                                                            \
-    EDGE_INLINE EDGE_TARGET_avx2 void edge_winograd_sum_##VECTORS(const int16_t *input, uint64_t taken,        \
-                                                                  const int16_t *packed, int32_t *sums) {      \
+    EDGE_INLINE EDGE_TARGET_avx2 void edge_winograd_sum_##VECTORS(const int16_t *input, uint64_t non_zero,    \
+                                                                  const int16_t *packed, int32_t *sums) {     \
         __m256i total[VECTORS];                                                                               \
         EDGE_UNROLL for (int v = 0; v < VECTORS; v++) {                                                       \
             total[v] = _mm256_setzero_si256();                                                                \
         }                                                                                                     \
-        for (; taken; taken &= taken - 1) {                                                                   \
-            const int32_t pair = __builtin_ctzll(taken);                                                      \
+        for (; non_zero; non_zero &= non_zero - 1) {                                                          \
+            const int32_t pair = __builtin_ctzll(non_zero);                                                   \
             const int16_t *const weights = packed + pair * 16 * VECTORS;                                      \
             int32_t both;                                                                                     \
             memcpy(&both, input + 2 * pair, sizeof both);                                                     \
@@ -158,7 +159,7 @@ EDGE_INLINE EDGE_TARGET_avx2 void edge_winograd_avx2(const edge_conv_dense_layer
     __attribute__((aligned(64))) int16_t packed[16 * EDGE_PACKED];
     __attribute__((aligned(64))) int16_t input[EDGE_TILES][16 * EDGE_DEPTH];
     __attribute__((aligned(64))) int32_t sums[EDGE_TILES][16 * 64];
-    uint64_t taken[EDGE_TILES][16];
+    uint64_t non_zero[EDGE_TILES][16];
     uint8_t *to[EDGE_TILES];
     const int32_t depth = layer->step_x, together = 2 / layer->pool; /* outputs along an edge of a tile */
     const int32_t across = layer->width / together, tiles = layer->height / together * across;
@@ -171,7 +172,7 @@ EDGE_INLINE EDGE_TARGET_avx2 void edge_winograd_avx2(const edge_conv_dense_layer
             const int32_t n = tiles - first < EDGE_TILES ? tiles - first : EDGE_TILES;
             for (int32_t t = 0; t < n; t++) {
                 const int32_t y = (first + t) / across, x = (first + t) % across;
-                edge_transform_input(layer, in + 2 * y * layer->step_y + 2 * x * depth, input[t], taken[t]);
+                edge_transform_input(layer, in + 2 * y * layer->step_y + 2 * x * depth, input[t], non_zero[t]);
                 to[t] = out + together * (y * layer->out_row + x * layer->channels);
             }
             for (int32_t at = 0; at < 16; at++) {
@@ -180,11 +181,11 @@ EDGE_INLINE EDGE_TARGET_avx2 void edge_winograd_avx2(const edge_conv_dense_layer
                     const int16_t *const x = input[t] + at * depth;
                     int32_t *const sum = sums[t] + at * count;
                     if (count == 64) {
-                        edge_winograd_sum_8(x, taken[t][at], weights, sum);
+                        edge_winograd_sum_8(x, non_zero[t][at], weights, sum);
                     } else if (count == 32) {
-                        edge_winograd_sum_4(x, taken[t][at], weights, sum);
+                        edge_winograd_sum_4(x, non_zero[t][at], weights, sum);
                     } else {
-                        edge_winograd_sum_2(x, taken[t][at], weights, sum);
+                        edge_winograd_sum_2(x, non_zero[t][at], weights, sum);
                     }
                 }
             }
