@@ -40,12 +40,14 @@ def every_path() -> bytes:
     """A net with every path through the kernels.
 
     It has odd numbers of pixels, more channels than are summed together, numbers of channels that are no multiple of 4,
-    dilation, and pooling as part of convolutions, each with and without outputs below zero.
+    dilation, and pooling as part of convolutions, each with and without outputs below zero, and sums close to 2**31.
     """
     net = int8_nets.begun(3, 14, 22)
     net.conv(9, (3, 3), (1, 1), int8_nets.SAME)
+    net.largest_bias(4)
     net.pool("MAX_POOL_2D", (2, 2), (2, 2), int8_nets.VALID)
     net.conv(70, (3, 3), (1, 1), int8_nets.SAME, act=int8_nets.NONE)
+    net.largest_bias(65)
     net.conv(37, (2, 2), (1, 1), int8_nets.SAME, dilation=2)
     net.conv(70, (3, 3), (1, 1), int8_nets.SAME, act=int8_nets.NONE)
     net.pool("MAX_POOL_2D", (2, 2), (2, 2), int8_nets.VALID)
