@@ -8,6 +8,7 @@ first, then for a path (`source_model`). Parameters called ``word`` are such arg
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from mnist_edge.store.workspace import (
     model_name,
     name_and_workspace,
 )
+from mnist_edge.toolchains import host_cc
 
 # Description of an argument, in messages.
 MODEL = "file, folder or model"
@@ -52,7 +54,8 @@ class Selection:
     Attributes:
         files: to use.
         not_by_engine: left out because the named engine does not run them.
-        no_engine: files of the package that are left out because no installed engine runs them.
+        no_engine: left out because nothing installed here runs them: the package's own files without an engine, and C
+            without a compiler.
     """
 
     files: tuple[Path, ...]
@@ -109,6 +112,8 @@ def _selected(located: Located, word: str, workspace: Path, engine: str) -> Sele
     run, others = _runnable(files, engine, word, workspace)
     # If no engine is installed, no file is left out: opening one raises the error that names the missing engine.
     by_engine = [path for path in run if SHIPPED not in path.parents or is_installed(path.suffix)] or run
+    if engine == "auto" and shutil.which(host_cc.COMPILER) is None:
+        by_engine = [path for path in by_engine if path.suffix != ".c"] or by_engine
     return Selection(tuple(by_engine), tuple(others), tuple(path for path in run if path not in by_engine))
 
 
@@ -220,7 +225,8 @@ def source_model(
         return word
     if path.suffix or not _is_name(word):
         raise UsageError(f"There is no file or folder {word}.", "Check the path.")
-    raise suggest(word, sorted({*built_in, *(folder.name for folder in model_folders(workspace))}), MODEL)
+    known = {folder.name for folder in model_folders(workspace) if _sources([folder], suffixes)}
+    raise suggest(word, sorted({*built_in, *known}), MODEL)
 
 
 def _sources(folders: Sequence[Path], suffixes: tuple[str, ...]) -> list[Path]:

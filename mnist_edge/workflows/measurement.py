@@ -138,7 +138,7 @@ def _finished(before: Machine, files: Sequence[Path], reports: list[Latency]) ->
     """
     missed = [path for path in files if str(path) not in {item.path for item in reports}]
     if missed:
-        if missed[0].suffix == ".c":
+        if any(path.suffix == ".c" for path in missed):
             host_cc.find()  # raises the error that names the compiler
         raise MissingError(f"No engine for {missed[0].name} is installed.", "pip install 'mnist-edge[litert,onnx]'")
     after = machine()

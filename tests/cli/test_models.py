@@ -20,6 +20,7 @@ from PIL import Image
 from mnist_edge import cli as program
 from mnist_edge import training
 from mnist_edge.cli import options
+from mnist_edge.conversion import c
 from mnist_edge.errors import UsageError
 from mnist_edge.formats import foreign
 from mnist_edge.runtime.exported import nothing_exported
@@ -189,6 +190,26 @@ def test_the_option_shipped_accepts_only_names_of_shipped_models(own: Path, caps
     assert "cnn-int8.tflite" in capsys.readouterr().out
     assert main("verify", "w", "--shipped", "--selftest") == 2
     assert "no shipped model 'w'" in capsys.readouterr().err
+
+
+def test_c_in_a_folder_is_left_out_if_there_is_no_compiler(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest, name = Manifest.load(own / "mine"), "dense-int8.c"
+    text = c.from_tflite((own / "mine" / DENSE).read_bytes(), "dense", backend="c99")
+    manifest.commit({name: (text, {"format": "c", "quantization": "int8", "model": "dense"})})
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for word in ("mine", "w/mine", "w"):
+        assert main("verify", word, "--selftest", "-o", "w") == 0
+        said = capsys.readouterr()
+        assert f"Left out, no engine installed here runs them: {name}." in said.err
+        assert DENSE in said.out
+    for words in ([own / "mine" / name], ["mine", "--engine", "native"]):
+        assert main("verify", *words, "--selftest", "-o", "w") == 3
+        assert "There is no C compiler here." in capsys.readouterr().err
+    manifest.files = {name: manifest.files[name]}
+    manifest.save()
+    assert select(["mine"], own).files == (own / "mine" / name,)  # there is no other file
 
 
 def test_a_missing_picture_is_a_usage_error(picture: str, cli: Callable[..., Run], tmp_path: Path) -> None:
@@ -361,6 +382,17 @@ def test_a_model_of_the_workspace_is_trained_further_by_its_name(
     assert begun == ["w/mine/model.keras"]
     assert model_name(begun[0]) == "mine"
     assert folder_of(Path("w"), begun[0]) == Path("w/model")  # the model that it starts from is not replaced
+
+
+def test_only_models_that_can_be_trained_or_exported_are_suggested(own: Path) -> None:
+    for word in ("mine", "mines"):  # the folder has no model that its files are made from
+        with pytest.raises(UsageError, match=f"There is no file, folder or model '{word}'") as caught:
+            source_model(word, own, ["cnn", "dense"])
+        assert caught.value.remedy == "Known: cnn, dense."
+    Manifest.load(own / "mine").commit({"model.keras": (b"weights", {"key": ""})})
+    with pytest.raises(UsageError) as caught:
+        source_model("mines", own, ["cnn", "dense"])
+    assert caught.value.remedy == "Did you mean 'mine'? Known: cnn, dense, mine."
 
 
 def test_in_training_a_built_in_name_comes_before_a_folder_of_that_name(unexported: Path) -> None:

@@ -28,7 +28,7 @@ from mnist_edge.results import Latency, Machine, Ratio
 from mnist_edge.runtime import choice, engine_names, open_session
 from mnist_edge.store.manifest import sha256_of_file
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.toolchains import host
+from mnist_edge.toolchains import host, host_cc
 from mnist_edge.workflows import measurement
 from mnist_edge.workflows.measurement import Plan, measure_pair
 from tests.conftest import Run, assert_two_lines
@@ -341,6 +341,21 @@ def test_every_round_measures_every_contender_once_and_the_order_rotates(
     assert all(len(item.process_p50_us) == 4 for item in reports)
     with pytest.raises(MissingError):
         measurement.measure(files[:1], Plan(BenchConfig(""), "tflite-runtime"))
+
+
+def test_a_missing_compiler_is_named_after_another_file_without_an_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_engine(config: BenchConfig) -> ProcessReport:
+        raise MissingError("It is not installed.", "Install it.")
+
+    files = [tmp_path / name for name in ("a.onnx", "b.c")]
+    monkeypatch.setattr(measurement, "_in_a_process", no_engine)
+    monkeypatch.setattr(host_cc, "COMPILER", "no-compiler")
+    with pytest.raises(MissingError, match="There is no C compiler here"):
+        measurement.measure(files, Plan(BenchConfig("")))
+    with pytest.raises(MissingError, match=r"No engine for a\.onnx is installed"):
+        measurement.measure(files[:1], Plan(BenchConfig("")))
 
 
 @pytest.mark.parametrize(("contenders", "rounds"), [(1, 7), (2, 20), (5, 10)])
