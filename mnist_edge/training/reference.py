@@ -19,6 +19,10 @@ from mnist_edge.store.workspace import SOURCE_SUFFIXES, source_name
 from mnist_edge.training.source import content_of, open_float, open_source, require_fit
 
 
+class UnfitError(ContentError):
+    """A model's file is whole, but the model does not classify these data."""
+
+
 def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None = None) -> tuple[FloatAnswers, str]:
     """Float answers of a model, and the kind of its output: ``probabilities``, ``logits`` or ``sigmoid``.
 
@@ -63,30 +67,22 @@ def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = Non
 
     Raises:
         UsageError: the folder holds a model of another kind, or the float answers were made on other images.
-        ContentError: not an image classifier for these data.
+        UnfitError: not an image classifier for these data.
+        ContentError: the file is damaged, or a float TFLite file.
     """
     manifest, name = Manifest.load(folder), source_name(path)
-    others = [other for other in SOURCE_NAMES if other in manifest.files and other != name]
-    if others:
-        raise UsageError(
-            f"{folder} holds a model of another kind, {others[0]}.",
-            "Rename the file, after which its folder is named, or name another workspace with -o.",
-        )
+    require_no_other(manifest, name)
     given = {} if reference is None else {"reference": sha256_of(content_of(reference))}
     key = fingerprint({"source": sha256_of(content_of(path)), "data": splits.sha256, **given})
     if manifest.is_current(name, key) and manifest.is_current(REFERENCE_NAME, key):
         return
     model = open_source(path)
-    if path.suffix == ".tflite" and not any(item.dtype == "int8" for item in tflite.read(model.content).tensors):
-        raise ContentError(
-            f"{path} is a float TFLite file; C is made from int8 files.",
-            "Name the Keras model that it was made from, which can be exported to int8.",
-        )
+    if path.suffix == ".tflite":
+        require_int8(path, model.content)
     try:
         answers, output = reference_of(model, splits)
     except ContentError as error:
-        without = " Without --data, C of a TFLite file is compared with the file itself."
-        raise ContentError(error.cause, error.remedy + without) if path.suffix == ".tflite" else error from error
+        raise UnfitError(error.cause, error.remedy) from error
     if reference is not None:
         answers = _answers_of(reference, splits, model.pixel_scale if model.pixel_scale == 1 else None)
     facts = {
@@ -96,6 +92,38 @@ def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = Non
         "made_by": {"adopted": path.name},
     }  # fmt: skip
     manifest.commit({name: (model.content, facts), REFERENCE_NAME: (answers.to_bytes(), {"key": key})})
+
+
+def require_no_other(manifest: Manifest, name: str, sha256: str | None = None) -> None:
+    """Check that a model's folder holds no other model than the one whose files are written to it.
+
+    Args:
+        manifest: of the folder. name: of that model's file in the folder.
+        sha256: of its content; None if the file in the folder may be replaced.
+
+    Raises:
+        UsageError: the folder holds a model of another kind, or with another content.
+    """
+    for other in SOURCE_NAMES:
+        if other in manifest.files and (other != name or sha256 not in (None, manifest.files[other]["sha256"])):
+            kind = "another model" if other == name else "a model of another kind"
+            raise UsageError(
+                f"{manifest.folder} holds {kind}, {other}.",
+                "Rename the file, after which its folder is named, or name another workspace with -o.",
+            )
+
+
+def require_int8(path: Path, content: bytes) -> None:
+    """Check that a TFLite file has int8 tensors.
+
+    Raises:
+        ContentError: it is a float file, or damaged.
+    """
+    if not any(item.dtype == "int8" for item in tflite.read(content).tensors):
+        raise ContentError(
+            f"{path} is a float TFLite file; C is made from int8 files.",
+            "Name the Keras model that it was made from, which can be exported to int8.",
+        )
 
 
 def _answers_of(path: Path, splits: Splits, pixel_scale: float | None) -> FloatAnswers:

@@ -24,6 +24,7 @@ from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.streams import native_output
 from mnist_edge.toolchains import footprint, host_cc
+from mnist_edge.training import UnfitError
 from mnist_edge.workflows import repair, without_data
 from mnist_edge.workflows.advice import advise, repeated_words
 from mnist_edge.workflows.data_source import load_splits, path_of
@@ -108,7 +109,10 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     )
     failures: list[FormatFailure] = []
     with locked(workspace, "export"):
-        folder, trained = ensure_model(workspace, model, splits, progress, options.reference)
+        try:
+            folder, trained = ensure_model(workspace, model, splits, progress, options.reference)
+        except UnfitError as error:
+            raise without_data.with_remedy(error, options, model) from error
         run = _Run(folder, splits, options, failures, progress)
         (folder / conversion.LOG_NAME).write_bytes(b"")
         asked = formats if options.until_pass else ()

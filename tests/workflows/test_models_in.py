@@ -6,9 +6,11 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mnist_edge import cli as program
 from mnist_edge import data, models, training
@@ -18,10 +20,13 @@ from mnist_edge.errors import ContentError, StageError, UsageError
 from mnist_edge.formats import onnx as onnx_format
 from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
+from mnist_edge.int8.program import IntegerProgram
 from mnist_edge.parity import Gate
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import open_session
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.training import UnfitError
 from mnist_edge.workflows import calibration_study, without_data
 from mnist_edge.workflows.advice import advise
 from mnist_edge.workflows.export import ExportOptions, export
@@ -114,6 +119,13 @@ def test_without_data_c_of_a_tflite_file_is_compared_with_the_file_itself(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    run, sizes = IntegerProgram.run, []
+
+    def counted(self: IntegerProgram, batch: NDArray[Any]) -> NDArray[Any]:
+        sizes.append(len(batch))
+        return run(self, batch)
+
+    monkeypatch.setattr(IntegerProgram, "run", counted)
     (tmp_path / "net.tflite").write_bytes(int8_nets.float_ends() if name == "float ends" else PATTERNS[name]())
     words = ["export", "--model", tmp_path / "net.tflite", "--format", "c", "--backend", "c99", "-o", tmp_path]
     assert main(*words, "--json") == 0
@@ -121,6 +133,7 @@ def test_without_data_c_of_a_tflite_file_is_compared_with_the_file_itself(
     (artifact,) = result["artifacts"]
     assert (artifact["path"], artifact["fresh"], artifact["parity"]) == (str(tmp_path / "net/net-int8.c"), True, [])
     assert result["compared"] == without_data.INPUTS
+    assert sizes == [1] * without_data.INPUTS  # one at a time, which takes little memory
     assert (tmp_path / "net" / "net-int8.h").is_file()
     assert main(*words, "--max-flash", 10) == 1
     said = capsys.readouterr()
@@ -146,6 +159,82 @@ def test_c_of_a_file_of_features_has_a_verdict_on_its_features(dtype: type, tmp_
     (artifact,) = result.artifacts
     (report,) = artifact.parity
     assert (result.failures, result.compared, report.agreement, report.rule) == ((), None, 1, "undecidable")
+
+
+@pytest.fixture
+def no_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An int8 TFLite file that does not classify MNIST's images, which is exported without data."""
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    net = int8_nets.signed(1, 7)
+    net.dense(5, int8_nets.NONE)
+    (tmp_path / "net.tflite").write_bytes(net.content())
+    return tmp_path / "net.tflite"
+
+
+def test_without_data_c_of_another_model_is_not_replaced(no_classifier: Path, tmp_path: Path) -> None:
+    options = ExportOptions(model=str(no_classifier), formats=("c",), backend="c99", workspace=tmp_path / "w")
+    content = no_classifier.read_bytes()
+    for name, source, cause in (
+        ("model.keras", b"weights", "holds a model of another kind, model.keras"),
+        ("model.tflite", b"another file", "holds another model, model.tflite"),
+        ("model.tflite", content, None),
+    ):
+        manifest = Manifest(tmp_path / "w" / "net")
+        manifest.commit({name: (source, {"key": ""}), "net-int8.c": (b"int x;", {"key": ""})})
+        if cause is None:
+            assert export(options).error is None
+            continue
+        with pytest.raises(UsageError, match=cause) as caught:
+            export(options)
+        assert caught.value.remedy.startswith("Rename the file, after which its folder is named, or name another")
+        assert (manifest.folder / "net-int8.c").read_bytes() == b"int x;"
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["--engine", "nonsense"], "There is no engine 'nonsense'."),
+        (["--engine", "native"], "Without data there is no verdict, for which --engine would be used."),
+        (["--until-pass"], "Without data there is no verdict, for which --until-pass would be used."),
+        (["--max-drop-pp", 1], "Without data there is no verdict, for which a margin of the gate would be used."),
+        (["--min-agreement", 0.9], "Without data there is no verdict, for which a margin of the gate would be used."),
+    ],
+)
+def test_without_data_options_for_a_verdict_are_exit_2(
+    words: list[object], cause: str, no_classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main("export", "--model", no_classifier, "-o", tmp_path / "w", *words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == f"mnist-edge: {cause}"
+    if "nonsense" not in words:
+        assert lines[1:] == ["  remedy: Leave the option out, or name labelled data with --data."]
+    assert not list((tmp_path / "w").glob("net/*.c"))
+
+
+def test_export_without_data_is_a_remedy_only_if_nothing_but_the_data_prevents_it(
+    splits: data.Splits, no_classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ExportOptions(model=str(no_classifier), formats=("c",), workspace=tmp_path / "w", data=splits)
+    digits = shutil.copy(DENSE, tmp_path / "digits.tflite")
+    sentence = "Without --data, C of a TFLite file is compared with the file itself."
+    without_options = (
+        {"data": None, "build": True}, {"build": True}, {"reference": PYTORCH}, {"precision": Precision.FLOAT16},
+    )  # fmt: skip
+
+    def remedy(options: ExportOptions) -> str:
+        return without_data.with_remedy(UnfitError("No.", "Name others."), options, options.model).remedy
+
+    with pytest.raises(UnfitError, match="the data are") as caught:
+        export(options)
+    assert caught.value.remedy == f"Name the model's own data set with --data. {sentence}"
+    with pytest.raises(UnfitError, match="the data are") as caught:
+        export(replace(options, build=True))
+    assert sentence not in caught.value.remedy
+    assert remedy(options) == f"Name others. {sentence}"
+    for changes in ({"model": str(digits)}, *without_options):
+        assert remedy(replace(options, **changes)) == "Name others."
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(tmp_path))
+    assert remedy(options) == "Name others."
 
 
 def test_c_that_differs_from_the_file_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,13 +334,19 @@ def test_what_cannot_be_made_of_a_model_is_exit_2_and_names_the_way_round(
     assert "Traceback" not in said
 
 
-def test_c_is_not_made_from_a_float_tflite_file(splits: data.Splits, tmp_path: Path) -> None:
+def test_c_is_not_made_from_a_float_tflite_file(
+    splits: data.Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     keras = models.backend.import_keras()
     import tensorflow as tf
 
-    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
     path = tmp_path / "float.tflite"
-    path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-    assert not any(item.dtype == "int8" for item in tflite.read(path.read_bytes()).tensors)
-    with pytest.raises(ContentError, match="is a float TFLite file"):
-        training.adopt(path, splits, tmp_path / "float")
+    for classes in (10, 3):  # the second one is no classifier of MNIST's images, and is exported without data
+        model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(classes)])
+        path.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+        assert not any(item.dtype == "int8" for item in tflite.read(path.read_bytes()).tensors)
+        options = ExportOptions(model=str(path), workspace=tmp_path / "w", data=splits if classes == 10 else None)
+        with pytest.raises(ContentError, match=r"float\.tflite is a float TFLite file") as caught:
+            export(options)
+        assert caught.value.remedy.startswith("Name the Keras model that it was made from")
