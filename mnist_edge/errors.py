@@ -89,6 +89,10 @@ class StageError(MnistEdgeError):
     """A stage failed, for instance because of the disk, a permission or a converter."""
 
 
+class UnsupportedOpError(StageError):
+    """A format cannot compute an op of the model, or not with its types and shapes."""
+
+
 class ImageShapeError(UsageError):
     """Images do not have the shape or dtype that the model takes."""
 

@@ -102,13 +102,16 @@ def command(
         output.note(
             f"There was no trained {trained.model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%})."
         )
-    left_out = [{"path": item.path, "format": item.format, "reason": item.error.cause} for item in result.left_out]
+    left_out = [
+        {"path": item.path, "format": item.format, "reason": item.error.cause, "remedy": item.error.remedy}
+        for item in result.left_out
+    ]
     failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in result.failures]
     files = _file_lines(result.artifacts, result.failures)
     for sentence in _advice(result):
         output.note(sentence)
     for item in left_out:
-        output.note(f"Without {Path(item['path']).name}: {item['reason']}")
+        output.note(f"Without {Path(item['path']).name}: {item['reason']} {with_program(item['remedy'])}")
     if not result.artifacts:
         return output.result({"artifacts": [], "failures": failed}, *(files if failed[1:] else []), error=result.error)
     payload = {

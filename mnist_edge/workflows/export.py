@@ -10,7 +10,7 @@ from pathlib import Path
 from mnist_edge import conversion
 from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import MnistEdgeError, StageError
+from mnist_edge.errors import MissingError, MnistEdgeError, RefusedError, StageError, UnsupportedOpError
 from mnist_edge.parity import Gate
 from mnist_edge.parity.verdict import judge
 from mnist_edge.parity.verify import ParityOptions
@@ -136,7 +136,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         tuple(artifacts),
         tuple(failures),
         trained,
-        worst or gate_error(checks, path_of(options.data)) or over_budget,
+        worst or gate_error(checks, path_of(options.data)) or over_budget or _unmeasured(options, left_out),
         checks=tuple(checks),
         footprints=tuple(sizes),
         page=page,
@@ -233,16 +233,22 @@ def _optional_files(run: _Run, formats: Sequence[str]) -> tuple[list[Artifact], 
 
     Returns:
         The files, and the reasons why others are left out: an op without a kernel, or no compiler that could judge it.
+        Other errors are appended to ``run.failures``.
     """
     made: list[Artifact] = []
     left_out: list[FormatFailure] = []
     for name in formats:
         task = _task(run, name)
-        with _collected(left_out, task.path, name):
-            host_cc.find()
+        with _collected(run.failures, task.path, name):
             if conversion.int8_tflite(Manifest.load(run.folder), task.config, run.splits) is None:
-                raise StageError("The int8 TFLite file was repaired or could not be made.", f"Try --format {name}.")
-            made.append(conversion.export(run.folder, task.config, run.splits, run.progress))
+                error = StageError("The int8 TFLite file was repaired or could not be made.", f"Try --format {name}.")
+                left_out.append(FormatFailure(str(task.path), name, error))
+                continue
+            try:
+                host_cc.find()
+                made.append(conversion.export(run.folder, task.config, run.splits, run.progress))
+            except (MissingError, RefusedError, UnsupportedOpError) as reason:
+                left_out.append(FormatFailure(str(task.path), name, reason))
     return _judged(run, made), left_out
 
 
@@ -287,6 +293,13 @@ def _advice(run: _Run, artifacts: Sequence[Artifact]) -> tuple[Advice, ...]:
     with contextlib.suppress(MnistEdgeError), native_output(run.folder / conversion.LOG_NAME):
         return advise(paths, run.splits, run.judging, words, run.progress) if paths else ()
     return ()
+
+
+def _unmeasured(options: ExportOptions, left_out: Sequence[FormatFailure]) -> MnistEdgeError | None:
+    """Why there is no C whose size could be compared with the budgets; None if there is C, or no budget."""
+    if options.max_flash is None and options.max_ram is None:
+        return None
+    return next((item.error for item in left_out if item.format == "c"), None)
 
 
 def _usable(artifacts: Sequence[Artifact], checks: Sequence[Check], options: ExportOptions) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mnist_edge import data, models
+from mnist_edge import conversion, data, models
 from mnist_edge.cli import main
 from mnist_edge.conversion import ConversionRequest, c, isolation, onnx, tflite
 from mnist_edge.errors import StageError
@@ -121,6 +121,10 @@ def test_a_model_that_cannot_be_converted_is_an_error_with_a_remedy(
     assert not list(tmp_path.glob("out/net/*.tflite")) + list(tmp_path.glob("out/net/*.onnx"))
 
 
+def full_disk() -> str:
+    raise StageError("The disk is full.", "Make room.")
+
+
 def test_formats_succeed_or_fail_one_by_one(
     tmp_path: Path, slice_npz: Path, run_here: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,7 +152,7 @@ def test_formats_succeed_or_fail_one_by_one(
     monkeypatch.setattr(host_cc, "COMPILER", "no-compiler")
     whole = run_here(*command, "--json").json
     left_out = {"path": "out/net/net-int8.c", "format": "c", "reason": "There is no C compiler here."}
-    assert whole["left_out"] == [left_out]
+    assert whole["left_out"] == [{**left_out, "remedy": "Install one: sudo apt install gcc libc6-dev"}]
     assert [Path(item["path"]).name for item in whole["artifacts"]] == ["net-float32.tflite", "net-int8.tflite"]
     assert all(report["passed"] for item in whole["artifacts"] for report in item["parity"])
     (failure,) = whole["failures"]
@@ -160,6 +164,19 @@ def test_formats_succeed_or_fail_one_by_one(
     made = {path.name for path in folder.iterdir()} - {"manifest.json", "export.log"}
     assert made == set(entries)
     assert not [name for name in made if "onnx" in name]
+
+    # Without the format that fails, C that is left out is an error only if its size is to be judged.
+    monkeypatch.delitem(conversion.CONVERTERS, "onnx")
+    unmeasured = run_here(*command, "--max-flash", 10**6)
+    assert unmeasured.code == 3
+    last = unmeasured.err.splitlines()[-2:]
+    assert last == ["mnist-edge: There is no C compiler here.", "  remedy: Install one: sudo apt install gcc libc6-dev"]
+    assert "Without net-int8.c: There is no C compiler here. Install one: sudo apt install gcc" in unmeasured.err
+    # What is neither an op without a kernel nor missing here is a failure of the format.
+    monkeypatch.setattr(host_cc, "find", full_disk)
+    full = run_here(*command, "--json")
+    assert (full.code, full.json["left_out"]) == (5, [])
+    assert [(item["format"], item["message"]) for item in full.json["failures"]] == [("c", "The disk is full.")]
 
 
 def test_an_op_that_stays_float_is_traced_to_its_layer(

@@ -16,7 +16,7 @@ from mnist_edge.conversion.codegen.kernel_table import CONV_DENSE_KINDS, kernels
 from mnist_edge.conversion.codegen.order import GROUP, reorder
 from mnist_edge.conversion.codegen.packing import PackedDepthwise, PackedLayer, pack_depthwise, pack_layer
 from mnist_edge.conversion.codegen.step import Buffer, Step, layer_input, place, stored_offset
-from mnist_edge.errors import StageError
+from mnist_edge.errors import StageError, UnsupportedOpError
 from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo, tflite
 from mnist_edge.int8 import graph
 from mnist_edge.int8.graph import padding
@@ -84,7 +84,7 @@ def plan(content: bytes, inputs: NDArray[Any] | None, pixel_scale: float | None,
     constants = tflite.constants(content)
     why = graph.problem(whole, constants)
     if why:
-        raise StageError(f"C code cannot compute this model: {why}.", "Export it with --format tflite or onnx.")
+        raise UnsupportedOpError(f"C code cannot compute this model: {why}.", "Export it with --format tflite or onnx.")
     _widen_groups(file, tensors, constants)
     first = file.inputs[0]
     lookup = None
@@ -101,7 +101,7 @@ def plan(content: bytes, inputs: NDArray[Any] | None, pixel_scale: float | None,
     answer = alias.get(file.outputs[0].name, file.outputs[0].name)
     buffers = _buffers(tensors, steps, answer)
     if answer not in buffers:
-        raise StageError("C code cannot compute this model: its output is its input.", "Export another model.")
+        raise UnsupportedOpError("C code cannot compute this model: its output is its input.", "Export another model.")
     scratch = place(list(buffers.values()))
     packed = [step for step in steps if step.kind in CONV_DENSE_KINDS]
     layers = {step.target: pack_layer(step, tensors, constants) for step in packed}
