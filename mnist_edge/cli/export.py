@@ -98,28 +98,12 @@ def command(
             rows = calibration_study.calibration_study(chosen, progress)
             return output.result({"study": rows}, study_table(rows))
         result = export.export(chosen, progress)
-    if (trained := result.trained) is not None:
-        output.note(
-            f"There was no trained {trained.model}: trained it ({trained.recipe}, {trained.test_accuracy:.2%})."
-        )
-    left_out = [
-        {"path": item.path, "format": item.format, "reason": item.error.cause, "remedy": item.error.remedy}
-        for item in result.left_out
-    ]
-    failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in result.failures]
-    files = _file_lines(result.artifacts, result.failures)
-    for sentence in _advice(result):
+    for sentence in _notes(result):
         output.note(sentence)
-    for item in left_out:
-        output.note(f"Without {Path(item['path']).name}: {item['reason']} {with_program(item['remedy'])}")
+    files, payload = _file_lines(result.artifacts, result.failures), _payload(result)
     if not result.artifacts:
+        failed = payload["failures"]
         return output.result({"artifacts": [], "failures": failed}, *(files if failed[1:] else []), error=result.error)
-    payload = {
-        "artifacts": result.artifacts, "failures": failed, "footprints": result.footprints,
-        "signature": str(result.signature) if result.signature else None, "attempts": result.attempts,
-        "advice": result.advice or None,
-        "left_out": left_out, "compared": result.compared,
-    }  # fmt: skip
     if result.page is None:
         return output.result(payload, *files, *_without_verdict(result), error=result.error)
     shown = (verdict_table(result.checks), *verdict_lines(result.checks), *_summary(result, result.page))
@@ -128,13 +112,32 @@ def command(
     return code
 
 
-def _advice(result: ExportResult) -> list[str]:
-    """For each file that failed: sentences about the likely cause, and the command that tries repairs."""
+def _notes(result: ExportResult) -> list[str]:
+    """Sentences on what was trained, on the files that failed, and on C that was left out."""
     sentences: list[str] = []
+    if (trained := result.trained) is not None:
+        accuracy = f"{trained.test_accuracy:.2%}"
+        sentences.append(f"There was no trained {trained.model}: trained it ({trained.recipe}, {accuracy}).")
     for advice in result.advice:
         sentences += advice.sentences
         sentences += [] if advice.command is None else [f"To try repairs: {with_program(advice.command)}"]
+    for item in result.left_out:
+        sentences.append(f"Without {Path(item.path).name}: {item.error.cause} {with_program(item.error.remedy)}")
     return sentences
+
+
+def _payload(result: ExportResult) -> dict[str, Any]:
+    """The JSON object, without the error."""
+    left_out = [
+        {"path": item.path, "format": item.format, "reason": item.error.cause, "remedy": item.error.remedy}
+        for item in result.left_out
+    ]
+    failed = [{"path": item.path, "format": item.format, **error_facts(item.error)} for item in result.failures]
+    return {
+        "artifacts": result.artifacts, "failures": failed, "footprints": result.footprints,
+        "signature": str(result.signature) if result.signature else None, "attempts": result.attempts,
+        "advice": result.advice or None, "left_out": left_out, "compared": result.compared,
+    }  # fmt: skip
 
 
 def _file_lines(artifacts: Sequence[Any], failures: Sequence[Any]) -> list[Any]:
