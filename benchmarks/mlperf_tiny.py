@@ -264,8 +264,9 @@ def microcontroller(models: list[Model]) -> list[str]:
     """Table of flash, RAM, stack and instructions on an emulated Cortex-M4."""
     lines = [
         "## On an emulated Cortex-M4", "",
-        f"By {BOARD.compiler}, with DSP kernels. Flash, RAM (scratch buffer, input and output) and stack with `-Os`, in",
-        f"bytes; executed instructions of one random input, counted by QEMU (`-icount`). {ON_BOARD} inputs are compared with",
+        f"By {BOARD.compiler}, with DSP kernels. Flash, RAM (scratch buffer, input, output) and stack with `-Os`, in",
+        "bytes; executed instructions of one random input, counted by QEMU (`-icount`).",
+        f"{ON_BOARD} inputs are compared with",
         "LiteRT's reference kernels.", "",
         "The last column is another thing: the time of one input on a real board, as published for the reference",
         "submission to MLPerf Tiny v0.5, TensorFlow Lite for Microcontrollers on a Nucleo-L4R5ZI with a Cortex-M4",
