@@ -269,7 +269,7 @@ def test_a_token_is_required_if_other_machines_can_connect(tmp_path: Path) -> No
 
 def test_a_full_queue_refuses_requests_and_accepted_ones_are_answered(tmp_path: Path, test: data.Split) -> None:
     body = json.dumps({"instances": test.images[:1000].tolist()}).encode()
-    with running("--threads", 1, "--queue", 1, "--model", "cnn", folder=tmp_path) as server:
+    with running("--threads", 1, "--queue", 1, "--timeout", 50, "--model", "cnn", folder=tmp_path) as server:
 
         def ask(_: int) -> httpx.Response:
             return httpx.post(f"{server.url}v1/models/cnn:predict", content=body, timeout=60)
