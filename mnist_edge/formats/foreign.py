@@ -5,9 +5,7 @@ A file is recognized by its suffix, a SavedModel by a file that every SavedModel
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
-import sys
 from pathlib import Path
 
 from mnist_edge.errors import UsageError
@@ -61,10 +59,9 @@ def unknown_file(path: Path) -> UsageError:
     export = f"mnist-edge export --format onnx --model {_quoted(onnx)}"
     if is_saved_model(path):
         return UsageError(
-            f"{path} is a SavedModel folder of TensorFlow.",
-            f"Save the Keras model where it was made, model.save({str(converted)!r}), then: {then}; or make ONNX of "
-            f"the folder: {_python()} -m tf2onnx.convert --opset 17 --saved-model {_quoted(path)} "
-            f"--output {_quoted(onnx)} && {export}",
+            f"{path} is a SavedModel folder of TensorFlow, which no engine here runs.",
+            f"Export it to ONNX first: mnist-edge export --format onnx --model {_quoted(path)}; or, where it was made, "
+            f"save the Keras model, model.save({str(converted)!r}), for every format: {then}",
         )
     if path.suffix in _PYTORCH:
         code = f"torch.onnx.export(model.eval(), (images,), {str(onnx)!r}, dynamo=False)"
@@ -73,11 +70,6 @@ def unknown_file(path: Path) -> UsageError:
             f"Export it there with {code}, images of the shape (1, channels, height, width); then: {export}",
         )
     return UsageError(f"{path} has no known model suffix.", f"Known: {', '.join(KNOWN_SUFFIXES)}.")
-
-
-def _python() -> str:
-    """A Python that has tf2onnx: this one if it is installed here, else the ``python`` on the user's path."""
-    return shlex.quote(sys.executable) if importlib.util.find_spec("tf2onnx") else "python"
 
 
 def _quoted(path: Path) -> str:

@@ -20,6 +20,16 @@ from mnist_edge.formats.structure import MAX_FILE_BYTES
 from mnist_edge.store.files import read_bytes
 
 SCOPES = "pkg.torch.onnx.name_scopes"  # under which PyTorch's exporter writes the modules that a node comes from
+# A net that takes pixels from 0 to 1 does not begin with a sum or a product beyond these.
+_LARGEST_SHIFT, _LEAST_FACTOR = 8.0, 1 / 32
+_MOVES = (
+    "Cast",
+    "Identity",
+    "Reshape",
+    "Squeeze",
+    "Transpose",
+    "Unsqueeze",
+)  # ops that leave pixels' values as they are
 EXPORT_AGAIN = "Export it again, see 'From PyTorch' in docs/your-own-model.md."
 
 
@@ -79,9 +89,35 @@ def shape_of(value: Any) -> tuple[int, ...]:
 
 
 def pixel_scale(model: Any) -> float:
-    """The factor between a uint8 pixel and the model's input: that of its contract, 1/255 without one."""
+    """The factor between a uint8 pixel and the model's input: that of its contract, if it has one.
+
+    Without a contract it is 1/255, or 1 if the model itself begins with the scaling of pixels from 0 to 255, as a Keras
+    model with a Rescaling layer does.
+
+    Args:
+        model: an ``onnx.ModelProto`` that `onnx_preparation.prepare` has prepared.
+    """
     found = [item.value for item in model.metadata_props if item.key == METADATA_KEY]
-    return Contract.from_text(found[0]).pixel_scale if found else 1 / 255
+    if found:
+        return Contract.from_text(found[0]).pixel_scale
+    return 1.0 if _scales_pixels(model.graph) else 1 / 255
+
+
+def _scales_pixels(graph: Any) -> bool:
+    """Whether a graph's first arithmetic op fits pixels from 0 to 255, as times 1/255 or minus 128 do."""
+    constants = {item.name: item for item in graph.initializer}
+    name = graph.input[0].name
+    for node in graph.node:
+        if name not in node.input:
+            continue
+        name = node.output[0]
+        constant = next((constants[item] for item in node.input if item in constants), None)
+        if node.op_type in ("Add", "Mul") and constant is not None:
+            largest = float(np.abs(import_onnx().numpy_helper.to_array(constant)).max())
+            return largest > _LARGEST_SHIFT if node.op_type == "Add" else 0 < largest < _LEAST_FACTOR
+        if node.op_type not in _MOVES:
+            return False
+    return False
 
 
 def serialized(model: Any) -> bytes:

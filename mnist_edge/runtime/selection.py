@@ -200,7 +200,8 @@ def source_model(
         suffixes: of the files that the command takes.
 
     Returns:
-        The name of a built-in model, or the path of a file with one of the suffixes.
+        The name of a built-in model, or the path of a file with one of the suffixes, or of a SavedModel folder if
+        the command takes ONNX, to which it can be converted.
 
     Raises:
         UsageError: there is no such file, folder or model, or it is a file of another kind.
@@ -217,6 +218,8 @@ def source_model(
         if found:
             return str(found[0])
         if foreign.is_saved_model(path):
+            if ".onnx" in suffixes:
+                return word
             raise foreign.unknown_file(path)
         raise UsageError(f"There is no {KERAS_NAME} in {path}, nor in a folder in it.", "Name a .keras file.")
     if path.exists():

@@ -47,7 +47,7 @@ def calibration_study(options: ExportOptions, progress: Progress = no_progress) 
         UsageError: the model is a TFLite file, which is calibrated already, or ``until_pass`` is asked for too.
         MnistEdgeError: what loading the data, training and converting raise.
     """
-    workspace, model = trained_model(options)
+    workspace, model = trained_model(options, progress)
     if options.until_pass:
         raise UsageError(
             "--calibration-study exports no file that --until-pass could repair.", "Leave out one of them."

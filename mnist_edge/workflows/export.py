@@ -100,7 +100,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         StageError: another process works in this workspace, or a file cannot be written.
         MnistEdgeError: what training raises. A failed format and a failed verdict are not raised: see ``error``.
     """
-    workspace, model = trained_model(options)
+    workspace, model = trained_model(options, progress)
     formats = requested_formats(options, workspace, model)
     if without_data.applies(options, model):
         return _without_verdict(options, workspace, model)

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_edge import conversion, models
+from mnist_edge.data.fetch import Progress
 from mnist_edge.errors import UsageError, suggest
+from mnist_edge.formats import foreign
 from mnist_edge.parity import Gate
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.selection import exported_in_place, source_model
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, SOURCE_SUFFIXES, folder_of
+from mnist_edge.training import saved_model
 from mnist_edge.workflows.data_source import DataSource
 
 
@@ -20,8 +23,8 @@ class ExportOptions:
     """What ``export`` makes, and what it must pass.
 
     Attributes:
-        model: a built-in name, or a model's folder, name or file: of Keras, a float ``.onnx``, or an int8 ``.tflite``.
-            A folder is exported in place.
+        model: a built-in name, or a model's folder, name or file: of Keras, a float ``.onnx``, an int8 ``.tflite``, or
+            a SavedModel folder. A model's folder is exported in place.
         formats: names of formats; ``all`` stands for all that are made from such a model, C of a Keras model only if
             it has kernels for all ops of the int8 TFLite file.
         precision: of the files besides their float exports.
@@ -58,11 +61,14 @@ class ExportOptions:
     until_pass: bool = False
 
 
-def trained_model(options: ExportOptions) -> tuple[Path, str]:
+def trained_model(options: ExportOptions, progress: Progress) -> tuple[Path, str]:
     """Check an export's options, and return the workspace and the model that they mean.
+
+    A SavedModel is converted to a float ONNX file first, which is then the model.
 
     Raises:
         UsageError: options that contradict each other, or no such backend or model.
+        ContentError, MissingError: see `saved_model.to_onnx`.
     """
     if options.build and options.formats != ("c",):
         raise UsageError("--build compiles generated C.", "Add the format: --format c --build")
@@ -74,6 +80,8 @@ def trained_model(options: ExportOptions) -> tuple[Path, str]:
     if options.backend not in conversion.BACKENDS:
         raise suggest(options.backend, list(conversion.BACKENDS), "backend")
     source = source_model(options.model, options.workspace, models.names(), SOURCE_SUFFIXES)
+    if foreign.is_saved_model(Path(source)):
+        source = str(saved_model.to_onnx(Path(source), options.workspace, progress))
     return exported_in_place(source, options.workspace)
 
 

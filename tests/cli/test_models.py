@@ -241,14 +241,16 @@ def test_a_table_shows_the_short_name_of_a_shipped_file_and_the_path_of_others(o
 
 FOREIGN = {
     "flat.h5": ("HDF5", "mnist-edge export --model flat.h5"),
-    "saved": ("SavedModel", "model.save('saved.keras')"),
+    "saved": ("SavedModel", "mnist-edge export --format onnx --model saved"),
     "net.pt": ("PyTorch", "torch.onnx.export"),
     "net.pth": ("PyTorch", "torch.onnx.export"),
     "net.onnx": (".onnx file", "mnist-edge evaluate net.onnx"),
     "net.tflite": (".tflite file", "mnist-edge verify net.tflite --reference"),
 }
 # The commands that take the file; what they say of one that is damaged is tested where its format is.
-TAKEN_BY = {"flat.h5": ("export", "train"), "net.onnx": ("export",), "net.tflite": ("export",)}
+TAKEN_BY = {
+    "flat.h5": ("export", "train"), "saved": ("export",), "net.onnx": ("export",), "net.tflite": ("export",)
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -305,10 +307,9 @@ def test_commands_for_files_of_other_tools_are_quoted_for_a_shell(tmp_path: Path
     name = 'my "best" model\'s weights'
     (tmp_path / name).mkdir()
     (tmp_path / name / "saved_model.pb").touch()
-    remedy = foreign.unknown_file(Path(name)).remedy
-    convert, _, export = remedy.partition("of the folder: ")[2].partition(" && ")
-    assert shlex.split(convert)[-3:] == [name, "--output", f"{name}.onnx"]
-    assert shlex.split(export)[-1] == f"{name}.onnx"
+    export, _, save = foreign.unknown_file(Path(name)).remedy.partition("; or")
+    assert shlex.split(export)[-1] == name
+    assert shlex.split(save.rpartition(": ")[2])[-1] == f"{name}.keras"
     remedy = foreign.unknown_file(Path(f"{name}.h5")).remedy
     assert shlex.split(remedy.partition(": ")[2])[-1] == f"{name}.h5"
 
@@ -409,14 +410,17 @@ def test_suggested_commands_begin_with_what_called_the_program_and_work_when_pas
     script.write_text(f"#!{sys.executable}\nimport sys\nfrom mnist_edge.cli import main\nsys.exit(main())\n")
     script.chmod(0o755)
     root = Path(program.__file__).parent.parent.parent
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+    # Without the environment's own folder, as for a user who has not activated it.
+    own, folders = str(Path(sys.executable).parent), os.environ["PATH"].split(os.pathsep)
+    path_outside = os.pathsep.join(folder for folder in folders if folder != own)
+    environment = {**os.environ, "PYTHONPATH": str(root), "PATH": path_outside}
     module = [sys.executable, "-m", "mnist_edge"]
     for called, shown, path in (
         ([str(script)], shlex.quote(str(script)), ""),
         (["mnist-edge"], "mnist-edge", f"{script.parent}:"),
         (module, shlex.join(module), ""),
     ):
-        with_path = {**environment, "PATH": f"{path}{os.environ['PATH']}"}
+        with_path = {**environment, "PATH": f"{path}{path_outside}"}
         words = [*called, "verify", "dense", "--selftest"]
         done = subprocess.run(words, env=with_path, capture_output=True, text=True, check=False)
         assert done.returncode == 2
