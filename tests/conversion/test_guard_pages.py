@@ -24,7 +24,7 @@ from tests.support.backends import Way
 pytestmark = pytest.mark.slow
 # MNIST_EDGE_NETS=200 pytest tests/conversion/test_guard_pages.py
 RANDOM_NETS = int(os.environ.get("MNIST_EDGE_NETS", "20"))
-IMAGES = 6
+IMAGES, MANY = 6, 21  # read, and answered in one call: more than are answered together, and some that are left
 PADS = {"same": int8_nets.SAME, "valid": int8_nets.VALID}
 NETS: dict[str, Callable[[], bytes]] = {
     f"conv {kernel} x {kernel} by {stride} {pad}": functools.partial(
@@ -70,8 +70,9 @@ MAIN = """
 #include "net.h"
 
 /* argv: the backend's number. Images on stdin; on stdout the answers with all buffers right before an unreadable page,
- * and once more with all of them right behind one. */
+ * and once more with all of them right behind one. Exit code 5: many images in one call have other answers. */
 int edge_chosen;
+void prefix_run_values(const void *, float *, size_t, void *);
 
 static unsigned char *guarded(size_t size, int behind) {
     const size_t page = (size_t)sysconf(_SC_PAGESIZE), whole = (size + page - 1) / page * page;
@@ -96,11 +97,23 @@ int main(int argc, char **argv) {
             prefix_run((void *)image, (int8_t *)answer, scratch);
             fwrite(answer, PREFIX_OUTPUT_BYTES, 1, stdout);
         }
+        unsigned char *const all = guarded(MANY * PREFIX_INPUT_BYTES, behind);
+        float *const values = (float *)guarded(MANY * sizeof(float[PREFIX_OUTPUT_BYTES]), behind);
+        for (int i = 0; i < MANY; i++) {
+            memcpy(all + i * PREFIX_INPUT_BYTES, images + i % IMAGES * PREFIX_INPUT_BYTES, PREFIX_INPUT_BYTES);
+        }
+        prefix_run_values(all, values, MANY, scratch);
+        for (int i = 0; i < MANY; i++) {
+            float one[PREFIX_OUTPUT_BYTES];
+            prefix_run_values(all + i * PREFIX_INPUT_BYTES, one, 1, scratch);
+            if (memcmp(one, values + i * PREFIX_OUTPUT_BYTES, sizeof one))
+                return 5;
+        }
     }
     fputs(prefix_backend(), stderr);
     return 0;
 }
-""".replace("IMAGES", str(IMAGES))
+""".replace("IMAGES", str(IMAGES)).replace("MANY", str(MANY))
 EXACT = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,7 +152,9 @@ def pictures(content: bytes) -> NDArray[Any]:
     return images.view(tensor.dtype)
 
 
-def check(content: bytes, program: str, folder: Path, main: str = MAIN, flags: tuple[str, ...] = ("-O1",)) -> None:
+def check(
+    content: bytes, program: str, folder: Path, main: str = MAIN, flags: tuple[str, ...] = ("-O1", "-DEDGE_SHARED")
+) -> None:
     """Assert that every backend of a program has the outputs of the reference kernels, and no fault."""
     way, names = PROGRAMS[program]
     images, times = pictures(content), 2 if main is MAIN else 1
@@ -203,6 +218,6 @@ def test_a_read_behind_the_image_ends_the_program(tmp_path: Path) -> None:
     assert text.count(f"_compute(backend, {target}") == 1
     careless = text.replace(copied, "").replace(declared, "")
     careless = careless.replace(f"_compute(backend, {target}", "_compute(backend, image")
-    built = backends.build(careless.encode(), way, tmp_path, "-O1", main=MAIN)
+    built = backends.build(careless.encode(), way, tmp_path, "-O1", "-DEDGE_SHARED", main=MAIN)
     with pytest.raises(AssertionError, match="exit -11"):
         backends.answers(built, way, images, 0, times=2, backend="C99")

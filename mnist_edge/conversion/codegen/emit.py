@@ -8,7 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from mnist_edge.conversion.codegen import backends, layers, misra, pointwise, rearrange
+from mnist_edge.conversion.codegen import backends, layers, misra, pointwise, rearrange, tiles
 from mnist_edge.conversion.codegen.expressions import address
 from mnist_edge.conversion.codegen.header import LICENCE, facts_line, header, parameters, prefix, sizes_check
 from mnist_edge.conversion.codegen.plan import Plan, plan
@@ -56,7 +56,7 @@ def source(
         sizes_check(facts),
         _net(made, facts, "".join(calls)),
         _title(5),
-        _shared_object(facts),
+        _shared_object(facts, tiles.text(made, calls, facts, _answer(made, facts))),
     ]
     return "\n".join(sections)
 
@@ -94,10 +94,7 @@ def _contents(made: Plan, name: str) -> str:
 def _net(made: Plan, facts: dict[str, Any], calls: str) -> str:
     """The functions of the header."""
     name, upper, ends = facts["prefix"], facts["prefix"].upper(), parameters(facts)
-    taken, offset = ends.input, stored_offset(made.file.outputs[0])
-    stored = f"{address(made, made.answer)}[i]"
-    value = f"({ends.output_type})((int32_t){stored} - {offset})" if offset else stored
-    note = "    /* Activations are stored plus 128. */\n" if offset else ""
+    taken = ends.input
     pointers = "".join(
         f"    uint8_t *const {item.pointer} = &memory[{item.at}]; /* {item.size} bytes */\n"
         for item in made.buffers.values()
@@ -108,10 +105,7 @@ def _net(made: Plan, facts: dict[str, Any], calls: str) -> str:
     /* Buffers share memory if they are not needed at the same time. Kernels read groups of 4 bytes: each buffer has 4
      * bytes more than its tensor. */
 {pointers}
-{calls}{note}    for (int32_t i = 0; i < {upper}_OUTPUT_BYTES; i++) {{
-        answer[i] = {value};
-    }}
-}}
+{calls}{_answer(made, facts)}}}
 
 void {name}_run_many({ends.many}, size_t count, void *scratch) {{
     for (size_t i = 0; i < count; i++) {{
@@ -125,22 +119,51 @@ const char *{name}_backend(void) {{
 """
 
 
-def _shared_object(facts: dict[str, Any]) -> str:
-    """What a shared object has and firmware has not: a description of itself, and outputs as real numbers."""
+def _answer(made: Plan, facts: dict[str, Any]) -> str:
+    """The C code that writes the answer of one image."""
+    offset = stored_offset(made.file.outputs[0])
+    stored = f"{address(made, made.answer)}[c]"
+    value = f"({parameters(facts).output_type})((int32_t){stored} - {offset})" if offset else stored
+    note = "    /* Activations are stored plus 128. */\n" if offset else ""
+    return f"""{note}    for (int32_t c = 0; c < {facts["prefix"].upper()}_OUTPUT_BYTES; c++) {{
+        answer[c] = {value};
+    }}
+"""
+
+
+def _shared_object(facts: dict[str, Any], tile: str) -> str:
+    """What a shared object has and firmware has not: a description of itself, and outputs as real numbers.
+
+    Args:
+        facts: see `mnist_edge.formats.c`. tile: the function that answers several images at once, or nothing.
+    """
     name, upper, ends = facts["prefix"], facts["prefix"].upper(), parameters(facts)
     taken = ends.input
+    tiles_first = f"""    for (; count >= {tiles.IMAGES}; count -= {tiles.IMAGES}) {{
+        {ends.output_type} answers[{tiles.IMAGES} * {upper}_OUTPUT_BYTES];
+        {name}_run_tile({taken}s, answers, scratch);
+        {name}_real(answers, values, {tiles.IMAGES} * {upper}_OUTPUT_BYTES);
+        {taken}s += {tiles.IMAGES} * {upper}_INPUT_BYTES;
+        values += {tiles.IMAGES} * {upper}_OUTPUT_BYTES;
+    }}
+"""
     return f"""#ifdef EDGE_SHARED
 /* Describes the net to the program that loads the shared object. */
 {facts_line(facts)}
 
+{tile}/* `n` outputs as real numbers. */
+static void {name}_real(const {ends.output_type} *answers, float *values, int32_t n) {{
+    for (int32_t i = 0; i < n; i++) {{
+        values[i] = (float)(answers[i] - {upper}_OUTPUT_ZERO) * {upper}_OUTPUT_SCALE;
+    }}
+}}
+
 /* The outputs as real numbers, of `count` {taken}s. */
 void {name}_run_values(const {ends.input_type} *{taken}s, float *values, size_t count, void *scratch) {{
-    for (size_t i = 0; i < count; i++) {{
+{tiles_first if tile else ""}    for (size_t i = 0; i < count; i++) {{
         {ends.output_type} answer[{upper}_OUTPUT_BYTES];
         {name}_run(&{taken}s[i * {upper}_INPUT_BYTES], answer, scratch);
-        for (int32_t c = 0; c < {upper}_OUTPUT_BYTES; c++) {{
-            *values++ = (float)(answer[c] - {upper}_OUTPUT_ZERO) * {upper}_OUTPUT_SCALE;
-        }}
+        {name}_real(answer, &values[i * {upper}_OUTPUT_BYTES], {upper}_OUTPUT_BYTES);
     }}
 }}
 

@@ -20,15 +20,9 @@ _WEIGHTS = "EDGE_ALIGNED EDGE_WEIGHTS_SECTION "  # attributes of arrays of weigh
 
 def conv_dense(made: Plan, step: Step) -> tuple[str, str]:
     """C code of a convolution or dense layer: its constants, and its call."""
-    name, layer, layout = step.name, made.layers[step.target], layer_input(step, made.tensors)
-    (height, width), (step_y, step_x) = layout.pixels, layout.step
-    out_row = (width + step.border[2] + step.border[3]) * layer.channels
+    name, layer = step.name, made.layers[step.target]
+    fields = _conv_dense_fields(made, step)
     bias = array("int32_t", f"{name}_bias", layer.requantization.bias)
-    fields = {
-        "height": height, "width": width, "out_row": out_row, "step_y": step_y, "step_x": step_x, "pool": step.pool,
-        "runs": layer.runs, "groups": layer.groups, "run_at": f"{name}_run_at", "channels": layer.channels,
-        "blocks": layer.blocks, "weights": f"{name}_weights", "output": _output(layer.requantization, name),
-    }  # fmt: skip
     attributes = f"EDGE_WORDS {_WEIGHTS}" if "cortex_m.c" in made.kernels else _WEIGHTS
     text = (
         array("int8_t", f"{name}_weights", layer.weights.ravel(), attributes) + bias
@@ -41,11 +35,33 @@ def conv_dense(made: Plan, step: Step) -> tuple[str, str]:
         # The border that the next layer reads is set before the output is written inside it.
         size = made.buffers[step.target].size - GROUP
         call += f"    (void)memset({target}, {layer.requantization.zero}, {size}); /* padding of the next layer */\n"
-        target = address(made, step.target, step.border[0] * out_row + step.border[2] * layer.channels)
+        inside = step.border[0] * fields["out_row"] + step.border[2] * layer.channels
+        target = address(made, step.target, inside)
     if made.has_backends:
         text += f"EDGE_LAYER({name})\n"
         return text, f"{call}    {name}_compute(backend, {source}, {target});\n"
     return text, f"{call}    edge_conv_dense(&{name}_layer, {source}, {target});\n"
+
+
+def dense_tile(made: Plan, step: Step, images: int, source: str, target: str) -> tuple[str, str]:
+    """C code of a dense layer for several images, one after the other in memory: its constants, and its call."""
+    name = f"{step.name}_tile"
+    text = structure("edge_conv_dense_layer", f"{name}_layer", {**_conv_dense_fields(made, step), "width": images})
+    if made.has_backends:
+        return f"{text}EDGE_LAYER({name})\n", f"    {name}_compute(backend, {source}, {target});\n"
+    return text, f"    edge_conv_dense(&{name}_layer, {source}, {target});\n"
+
+
+def _conv_dense_fields(made: Plan, step: Step) -> dict[str, Any]:
+    """Initializers of an ``edge_conv_dense_layer`` structure in C, by field."""
+    name, layer, layout = step.name, made.layers[step.target], layer_input(step, made.tensors)
+    (height, width), (step_y, step_x) = layout.pixels, layout.step
+    return {
+        "height": height, "width": width, "out_row": (width + step.border[2] + step.border[3]) * layer.channels,
+        "step_y": step_y, "step_x": step_x, "pool": step.pool, "runs": layer.runs, "groups": layer.groups,
+        "run_at": f"{name}_run_at", "channels": layer.channels, "blocks": layer.blocks,
+        "weights": f"{name}_weights", "output": _output(layer.requantization, name),
+    }  # fmt: skip
 
 
 def depthwise(made: Plan, step: Step) -> tuple[str, str]:

@@ -23,6 +23,7 @@ from mnist_edge.int8.graph import padding
 from mnist_edge.int8.program import bounds
 from mnist_edge.int8.quantize import Port, pixel_lookup
 
+_REMEDY = "Run it as TFLite or ONNX, or replace the op: docs/microcontrollers.md lists the ops that have kernels."
 _MACROS = ("linux", "unix", "i386", "mips", "sparc", "sun")  # of compilers, in lower case
 # Names of the input as it is stored, if that is not what the caller passes, and of the table from pixels to it.
 STORED_INPUT, PIXELS_TABLE = "stored input", "pixels table"
@@ -84,7 +85,7 @@ def plan(content: bytes, inputs: NDArray[Any] | None, pixel_scale: float | None,
     constants = tflite.constants(content)
     why = graph.problem(whole, constants)
     if why:
-        raise UnsupportedOpError(f"C code cannot compute this model: {why}.", "Export it with --format tflite or onnx.")
+        raise UnsupportedOpError(f"C code cannot compute this model: {why}.", _REMEDY)
     _widen_groups(file, tensors, constants)
     first = file.inputs[0]
     lookup = None
