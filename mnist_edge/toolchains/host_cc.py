@@ -30,8 +30,8 @@ def version(compiler: str) -> bytes:
     return subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
 
 
-def shared_object(source: bytes, compiler: str, headers: str | None = None) -> bytes:
-    """A shared object compiled from C code, which may include headers of the folder ``headers``.
+def shared_object(source: bytes, compiler: str, headers: tuple[str, ...] = ()) -> bytes:
+    """A shared object compiled from C code, which may include headers of the folders ``headers``.
 
     Raises:
         RefusedError: the code does not compile.
@@ -39,7 +39,14 @@ def shared_object(source: bytes, compiler: str, headers: str | None = None) -> b
     with tempfile.TemporaryDirectory() as folder:
         path, target = Path(folder) / "net.c", Path(folder) / "net.so"
         path.write_bytes(source)
-        words = [compiler, *FLAGS, *(["-I", headers] if headers else []), "-o", str(target), str(path)]
+        words = [
+            compiler,
+            *FLAGS,
+            *(word for folder in headers for word in ("-I", folder)),
+            "-o",
+            str(target),
+            str(path),
+        ]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             first = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0]

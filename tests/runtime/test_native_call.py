@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mnist_edge.errors import RefusedError
+from mnist_edge.formats.c import facts_of
 from mnist_edge.runtime.engines import native
 from mnist_edge.toolchains import host_cc
 from tests.conftest import unavailable
@@ -31,7 +32,7 @@ def code() -> bytes:
     return source(int8_nets.ended(net), "net", IMAGES)
 
 
-@pytest.fixture(params=["compiled", "ctypes"])
+@pytest.fixture(params=["compiled", "compiled, releases the lock", "ctypes"])
 def program(
     code: bytes, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[native.NativeProgram]:
@@ -40,6 +41,8 @@ def program(
         monkeypatch.setattr(sysconfig, "get_path", lambda _: str(Path("/nowhere")))
     elif not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
         unavailable("Python.h")
+    if "lock" in request.param:
+        monkeypatch.setattr(native, "_QUICK", 0)
     loaded = native.load(code, 1)
     assert isinstance(loaded, native.NativeProgram)
     assert (native._make_caller() is None) == (request.param == "ctypes")
@@ -58,6 +61,10 @@ def test_one_image_has_the_answer_that_it_has_in_a_batch(program: native.NativeP
     without_channel = program.direct.one(IMAGES[2:3, ..., 0])
     assert without_channel is not None
     assert (without_channel == many[2]).all()
+
+
+def test_the_facts_tell_the_products_of_a_small_net(code: bytes) -> None:
+    assert 0 < facts_of(code)["products"] == 7 * 5 * 9 * 5 + 7 * 5 * 5 * 10 <= native._QUICK
 
 
 @pytest.mark.parametrize("images", [
@@ -113,4 +120,4 @@ def test_a_source_with_headers_that_are_missing_does_not_compile() -> None:
         unavailable("A C compiler")
     text = (Path(native.__file__).with_name("caller.c")).read_bytes()
     with pytest.raises(RefusedError, match=r"Python\.h"):
-        host_cc.shared_object(text, host_cc.find(), "/nowhere")
+        host_cc.shared_object(text, host_cc.find(), ("/nowhere",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -197,8 +198,15 @@ def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
     return {
         "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
         "backend": made.backend, "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
-        "parameters": sum(item.size for key, item in made.constants.items() if key in used), **ends,
+        "parameters": sum(item.size for key, item in made.constants.items() if key in used),
+        "products": sum(_products(made, step) for step in made.steps if step.kind in _WEIGHTED), **ends,
     }  # fmt: skip
+
+
+def _products(made: Plan, step: Step) -> int:
+    """Number of multiplications of weights for one input: each weight is used once for every output pixel."""
+    pixels = made.tensors[step.op.outputs[0]].shape[1:-1]
+    return int(made.constants[step.op.inputs[1]].size) * math.prod(pixels)
 
 
 def _end(tensor: TensorInfo) -> dict[str, Any]:
