@@ -81,9 +81,8 @@ class Session:
         self.contract = _contract(program, path.stem)
         is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in CHANNELS)
         self.takes_images = is_image and self.contract.preprocessor != FEATURES
-        features = (
-            () if self.takes_images and self.contract.quantization != UNKNOWN else (_FLOAT32, program.input.dtype)
-        )
+        pixels_only = self.takes_images and self.contract.quantization != UNKNOWN
+        features = () if pixels_only else (_FLOAT32, program.input.dtype)
         # The dtypes that `predict` takes: pixels, and real values or integers on the input's own grid.
         self._dtypes = (*((_UINT8,) if self.takes_images else ()), *features)
         self._is_sigmoid = self.contract.output == "sigmoid"
@@ -133,11 +132,15 @@ class Session:
         if self._threads == 1 or len(images) < 2 * BATCH:
             self._fill(self._program, images, answers)
         else:
-            pool, programs = self._workers()
-            bounds = np.linspace(0, len(images), len(programs) + 1).astype(int)
-            parts = [slice(low, high) for low, high in itertools.pairwise(bounds)]
-            list(pool.map(lambda part, program: self._fill(program, images[part], answers[part]), parts, programs))
+            self._fill_by_threads(images, answers)
         return answers
+
+    def _fill_by_threads(self, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
+        # The lambda would make every call of `predict` slower if it were there.
+        pool, programs = self._workers()
+        bounds = np.linspace(0, len(images), len(programs) + 1).astype(int)
+        parts = itertools.starmap(slice, itertools.pairwise(bounds))
+        list(pool.map(lambda part, program: self._fill(program, images[part], answers[part]), parts, programs))
 
     def _fill(self, program: Program, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
         direct = self._direct_answers(program)
@@ -184,12 +187,10 @@ def engine_names(suffix: str | None = None, kernels_only: bool = False) -> list[
         kernels_only: return the engines that are only another set of kernels, which ``auto`` never uses.
     """
     wanted = [
-        engine
-        for engine in ENGINES.values()
-        if not engine.on_demand
-        and engine.kernels_only == kernels_only
+        engine for engine in ENGINES.values()
+        if not engine.on_demand and engine.kernels_only == kernels_only
         and (suffix is None or suffix in engine.suffixes)
-    ]
+    ]  # fmt: skip
     return [engine.name for engine in sorted(wanted, key=lambda engine: engine.rank)]
 
 

@@ -25,14 +25,16 @@ class Backend:
 
     ``four`` and ``one`` are the numbers of vectors whose sums are held in registers, for four pixels and for one, in
     the order in which they are tried. The last of either must divide 16 channels, to which weights are padded.
-    ``has_one`` tells whether the backend's file has the microkernels for one pixel itself. The files of the microkernel
-    and of the loop that calls it begin with ``template``.
+    ``sums`` is how many sums the last of ``one`` has for each channel: with few channels, a product would wait for the
+    sum of the one before it. ``has_one`` tells whether the backend's file has the microkernels for one pixel itself.
+    The files of the microkernel and of the loop that calls it begin with ``template``.
     """
 
     name: str
     vector_bytes: int
     four: tuple[int, ...]
     one: tuple[int, ...]
+    sums: int = 1
     has_one: bool = False
     template: str = "conv_dense"
 
@@ -40,8 +42,8 @@ class Backend:
 BACKENDS: dict[str, Backend] = {
     "sse2.c.in": Backend("sse2", 16, (2,), (8, 4)),
     "avx2.c.in": Backend("avx2", 32, (2,), (8, 2), has_one=True),
-    "avx512_vnni.c.in": Backend("avx512", 64, (4, 2, 1), (8, 4, 1)),
-    "avx_vnni.c.in": Backend("avxvnni", 32, (2,), (8, 2)),
+    "avx512_vnni.c.in": Backend("avx512", 64, (4, 2, 1), (8, 4, 1), sums=4),
+    "avx_vnni.c.in": Backend("avxvnni", 32, (2,), (8, 2), sums=2),
     "neon.c.in": Backend("neon", 16, (2,), (8, 4), template="arm64"),
     "neon_dot.c.in": Backend("neon_dot", 16, (4,), (16, 4), template="arm64"),
 }
@@ -74,7 +76,8 @@ def _microkernels(backend: Backend) -> str:
     for pixels, widths in ((4, backend.four), (1, backend.one)):
         lines = []
         for vectors in widths:
-            values = {"ISA": backend.name, "P": pixels, "V": vectors, "BYTES": backend.vector_bytes}
+            sums = backend.sums if pixels == 1 and vectors == widths[-1] else 1
+            values = {"ISA": backend.name, "P": pixels, "V": vectors, "A": sums, "BYTES": backend.vector_bytes}
             if backend.template == "arm64":
                 values["PRODUCTS"] = _products(backend.name, pixels, vectors)
             if pixels == 4 or not backend.has_one:
