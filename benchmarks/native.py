@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generated C against the interpreters on one instruction set after the other: `Session.predict` on 1 and 10,000 images.
+"""Generated C against the interpreters, on one instruction set after the other.
 
     python benchmarks/native.py [WORKSPACE]
 
@@ -7,7 +7,8 @@ The workspace holds cnn and dense as tflite, onnx and c files; without one, the 
 that is generated from them. Each instruction set is measured in a process in which no library sees the features of the
 processor beyond it (`cpuid_mask.c`), so that generated C and interpreters choose among the same instructions.
 
-The rows "directly" show the interpreters without `Session` and without their own Python API (`contenders.barest`).
+Measured is `Session.predict` on one image, and on 10,000. The rows "directly" show the interpreters without `Session`
+and without their own Python API (`contenders.barest`), "by ctypes" C without the compiled call from Python.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from mnist_edge import data
 from mnist_edge.conversion import codegen
 from mnist_edge.measure.machine import described_processor, machine
 from mnist_edge.runtime import open_session
+from mnist_edge.runtime.engines import native
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.toolchains import host_cc
@@ -86,15 +88,18 @@ def processor_flags() -> set[str]:
 
 
 def contenders(folder: Path, model: str, level: Level, threads: int, alone: bool) -> dict[str, Predict]:
-    """Functions to compare, by their names in the table; with ``alone`` also functions that take one image only."""
+    """Functions to compare, by their names in the table; with ``alone`` also those for one image."""
     own = open_session(folder / f"{model}-int8.c", threads=threads)
     found: dict[str, Predict] = {own.delegate: own.predict}
+    if alone:
+        make, native._make_caller = native._make_caller, lambda: None
+        found[f"{own.delegate}, by ctypes"] = open_session(folder / f"{model}-int8.c").predict
+        native._make_caller = make
     fast, flags = host_cc.FLAGS, processor_flags() - set(level.hidden)
-    for backend, flag in BACKENDS:
+    for backend, flag in BACKENDS if alone else ():
         if flag in ("", *flags):
             host_cc.FLAGS = (*fast, f"-DEDGE_BACKEND=EDGE_{backend}")
             session = open_session(folder / f"{model}-int8.c", threads=threads)
-            session.predict(np.zeros((1000, 28, 28), np.uint8))  # loads the programs of all its threads beforehand
             found.setdefault(session.delegate, session.predict)
     host_cc.FLAGS = fast
     for engine, suffix in PEERS:
@@ -129,7 +134,7 @@ def rows(found: dict[str, Predict], measure: Callable[..., float], images: NDArr
     taken: dict[str, list[float]] = {name: [] for name in found}
     own = next(iter(taken))
     for predict in found.values():
-        measure(predict, images, 50)  # warm
+        measure(predict, images, 50)  # warm, and loads the programs of all threads
     for _ in range(ROUNDS):
         for name, predict in found.items():
             taken[name].append(measure(predict, images, n))
@@ -205,10 +210,10 @@ def write(workspace: Path, scratch: Path) -> None:
         f"`python benchmarks/native.py` on {described_processor(machine())}, load {os.getloadavg()[0]:.1f} when",
         f"it began: {ROUNDS} rounds, interleaved in one process; medians in microseconds an image, and the ratio of",
         "the time to that of the C in the first row of the table (median, smallest to largest).", "",
-        "Each section is a process of its own, in which no library sees the processor's features beyond those that the",
-        "section names (`benchmarks/cpuid_mask.c`): C and interpreters choose among the same instructions. Further rows",
-        "of C are limited to fewer. C and interpreters are called through `Session.predict`, rows \"directly\" without it",
-        "and without the engine's Python API.", "",
+        "Each section is a process of its own, in which no library sees features of the processor beyond those that",
+        "the section names (`benchmarks/cpuid_mask.c`): C and interpreters choose among the same instructions. Further",
+        "rows of C are limited to fewer. C and interpreters are called through `Session.predict`, rows \"directly\"",
+        "without it and without the engine's Python API, \"by ctypes\" without the compiled call.", "",
     ]  # fmt: skip
     mask = scratch / "mask.so"
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", str(MASK), "-o", str(mask)], check=True)
