@@ -49,16 +49,14 @@ NETS: dict[str, Callable[[], bytes]] = {
         "CONCATENATION of rows", "CONCATENATION of channels", "LOGISTIC", "LEAKY_RELU in five dimensions",
     )
 }  # fmt: skip
-# Programs by processor, and the backends that each is run with.
+# Programs by processor, and the backends that each is run with. Instructions that this processor lacks are modelled.
 X86 = ("C99", "SSE2", "AVX2", "AVX-VNNI", "AVX512-VNNI")
+VNNI = next(name for name in ("AVX-VNNI", "AVX-VNNI by AVX512VL", "AVX-VNNI modelled") if name in backends.WAYS)
+AVX512 = next(name for name in ("AVX512-VNNI", "AVX512-VNNI modelled") if name in backends.WAYS)
 PROGRAMS: dict[str, tuple[Way, tuple[str, ...]]] = {
-    "x86-64": (backends.every("AVX-VNNI modelled", "AVX512-VNNI modelled"), X86),
+    "x86-64": (backends.every(VNNI, AVX512), X86),
     "arm64": (backends.every("Cortex-A76"), ("NEON", "NEON with dot product")),
 }
-if backends.WAYS.keys() >= {"AVX512-VNNI"}:
-    PROGRAMS["x86-64, the processor's own AVX512"] = (backends.every("AVX-VNNI by AVX512VL"), X86[3:])
-if backends.WAYS.keys() >= {"AVX-VNNI"}:
-    PROGRAMS["x86-64, the processor's own AVX-VNNI"] = (backends.every("AVX-VNNI"), ("AVX-VNNI",))
 SANITIZED = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 MAIN = """
 #define _DEFAULT_SOURCE
