@@ -104,19 +104,8 @@ def run(
         + "".join(f"#define {name}_BYTES {upper}_{name}_BYTES\n" for name in ("INPUT", "OUTPUT", "SCRATCH"))
         + f"#define RUN {facts['prefix']}_run\n"
     )
-    (folder / "images.raw").write_bytes(images.tobytes())
     compiled = cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *flags))
-    program = folder / "net.elf"
-    sizes = f"--defsym=flash_size={board.flash},--defsym=ram_size={board.ram}"
-    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", str(HERE / "link.ld")]
-    parts = [HERE / "main.c", HERE / "board.c", compiled]
-    cross_gcc.link(board, parts, program, [*WARNINGS, "-I", str(folder), *linker])
-    quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
-    # Each instruction then takes a nanosecond of the emulated time: see `per_tick`.
-    clock = ["-icount", "shift=0"] if counts else []
-    command = [*board.emulator, *quiet, *clock, "-kernel", program]
-    subprocess.run(command, check=True, cwd=folder, timeout=600, stdin=subprocess.DEVNULL)
-    written = (folder / "answers.raw").read_bytes()
+    written = emulate([compiled], images, board, folder, counts)
     stack, ticks = struct.unpack("<II", written[-8:])
     classes = int(np.prod(facts["output"]["shape"]))
     ends = classes + int(np.prod(facts["input"]["shape"]))
@@ -127,6 +116,30 @@ def run(
         "instructions": round(ticks * per_tick(board)) if counts and ticks <= MOST_TICKS else None,
         "answers": np.frombuffer(written[:-8], facts["output"]["dtype"]).reshape(-1, classes),
     }  # fmt: skip
+
+
+def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Path, counts: bool = False) -> bytes:
+    """Link a net with the program that gives it images, and emulate the board.
+
+    Args:
+        parts: object files of the net; ``folder`` has its net.h. images, board, folder, counts: see `run`.
+
+    Returns:
+        The answers, and two numbers of 32 bits: bytes of stack, and ticks of the last call.
+    """
+    (folder / "images.raw").write_bytes(images.tobytes())
+    program = folder / "net.elf"
+    sizes = f"--defsym=flash_size={board.flash},--defsym=ram_size={board.ram}"
+    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", str(HERE / "link.ld")]
+    cross_gcc.link(
+        board, [HERE / "main.c", HERE / "board.c", *parts], program, [*WARNINGS, "-I", str(folder), *linker]
+    )
+    quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
+    # Each instruction then takes a nanosecond of the emulated time: see `per_tick`.
+    clock = ["-icount", "shift=0"] if counts else []
+    command = [*board.emulator, *quiet, *clock, "-kernel", program]
+    subprocess.run(command, check=True, cwd=folder, timeout=600, stdin=subprocess.DEVNULL)
+    return (folder / "answers.raw").read_bytes()
 
 
 def per_tick(board: Board) -> float:
