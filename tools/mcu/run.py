@@ -104,7 +104,7 @@ def run(
         + "".join(f"#define {name}_BYTES {upper}_{name}_BYTES\n" for name in ("INPUT", "OUTPUT", "SCRATCH"))
         + f"#define RUN {facts['prefix']}_run\n"
     )
-    compiled = cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *flags))
+    compiled = cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *library(board), *flags))
     written = emulate([compiled], images, board, folder, counts)
     stack, ticks = struct.unpack("<II", written[-8:])
     classes = int(np.prod(facts["output"]["shape"]))
@@ -130,16 +130,22 @@ def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Pat
     (folder / "images.raw").write_bytes(images.tobytes())
     program = folder / "net.elf"
     sizes = f"--defsym=flash_size={board.flash},--defsym=ram_size={board.ram}"
-    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", str(HERE / "link.ld")]
-    cross_gcc.link(
-        board, [HERE / "main.c", HERE / "board.c", *parts], program, [*WARNINGS, "-I", str(folder), *linker]
-    )
+    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", str(HERE / f"{board.start_up}.ld")]
+    sources = [HERE / "main.c", HERE / "host.c", HERE / f"{board.start_up}.c"]
+    include = ["-I", str(folder), *library(board)]
+    cross_gcc.link(board, [*sources, *parts], program, [*WARNINGS, *include, *linker])
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
     # Each instruction then takes a nanosecond of the emulated time: see `per_tick`.
     clock = ["-icount", "shift=0"] if counts else []
     command = [*board.emulator, *quiet, *clock, "-kernel", program]
     subprocess.run(command, check=True, cwd=folder, timeout=600, stdin=subprocess.DEVNULL)
     return (folder / "answers.raw").read_bytes()
+
+
+def library(board: Board) -> tuple[str, ...]:
+    """Options of the compiler with which a board without a C library finds the functions of its start-up code."""
+    folder = HERE / board.start_up
+    return ("-I", str(folder), "-fno-tree-loop-distribute-patterns") if folder.is_dir() else ()
 
 
 def per_tick(board: Board) -> float:
