@@ -72,6 +72,10 @@ static void quantize(const uint8_t *from, int8_t *to, int32_t words) {
 """
 
 
+class NoRepositoryError(Exception):
+    """A folder is no repository of CMSIS-NN."""
+
+
 @dataclass(frozen=True)
 class Sources:
     """CMSIS-NN: the folder with its files, and the commit that they are of."""
@@ -88,9 +92,11 @@ class Net:
     constants: dict[str, NDArray[Any]]
 
     def source(self, op: OpInfo) -> TensorInfo:
+        """Tensor of an op's input."""
         return self.tensors[op.inputs[0]]
 
     def target(self, op: OpInfo) -> TensorInfo:
+        """Tensor of an op's output."""
         return self.tensors[op.outputs[0]]
 
 
@@ -101,12 +107,15 @@ def sources(repository: Path, folder: Path) -> Sources:
         repository: a checkout of CMSIS-NN, or its bare git directory. folder: for the files.
 
     Raises:
-        subprocess.CalledProcessError: it is no repository of CMSIS-NN.
+        NoRepositoryError: it is neither.
     """
     git = ["git", "-C", str(repository)]
-    found = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    try:
+        found = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        archive = subprocess.run([*git, "archive", "HEAD", "Include", "Source"], capture_output=True, check=True)
+    except subprocess.CalledProcessError as error:
+        raise NoRepositoryError(f"{repository} is no repository of CMSIS-NN.") from error
     folder.mkdir(exist_ok=True)
-    archive = subprocess.run([*git, "archive", "HEAD", "Include", "Source"], capture_output=True, check=True)
     subprocess.run(["tar", "x", "-C", folder], input=archive.stdout, check=True)
     return Sources(folder, found.stdout.strip())
 
@@ -121,7 +130,7 @@ def library(board: Board, cmsis: Sources, folder: Path) -> list[Path]:
 
 
 def program(board: Board, cmsis: Sources, content: bytes, folder: Path) -> Path:
-    """Object file that calls CMSIS-NN for each layer of a TFLite file; writes net.h next to it, for tools/mcu/main.c."""
+    """Object file that calls CMSIS-NN for each layer of a TFLite file; writes the net.h of tools/mcu/main.c."""
     text, header = source(content)
     (folder / "net.h").write_text(header)
     (folder / "net.c").write_text(text)
@@ -211,9 +220,9 @@ def _conv(net: Net, op: OpInfo, number: int, ends: tuple[str, str]) -> Layer:
     )
     size = f"arm_convolve_wrapper_s8_get_buffer_size(&params_{number}, &in_{number}, &kernel_{number}, &out_{number})"
     call = f"""    {{
-        const cmsis_nn_per_channel_quant_params by_channel = {{(int32_t *)multiplier_{number}, (int32_t *)shift_{number}}};
+        const cmsis_nn_per_channel_quant_params scale = {{(int32_t *)multiplier_{number}, (int32_t *)shift_{number}}};
         const cmsis_nn_context space = context({size});
-        check(arm_convolve_wrapper_s8(&space, &params_{number}, &by_channel, &in_{number}, {ends[0]}, &kernel_{number},
+        check(arm_convolve_wrapper_s8(&space, &params_{number}, &scale, &in_{number}, {ends[0]}, &kernel_{number},
                                       weights_{number}, &depth_{number}, bias_{number}, &out_{number}, {ends[1]}));
     }}
 """

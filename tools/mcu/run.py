@@ -96,6 +96,22 @@ def run(
         Flash of the net alone, RAM (scratch buffer, image and answer) and stack in bytes, the answers, and the number
         of instructions that the last call executed, or None if they were not counted, or are too many to count.
     """
+    facts, part = c.facts_of(text), compiled(text, board, folder, flags)
+    written = emulate([part], images, board, folder, counts)
+    stack, ticks = struct.unpack("<II", written[-8:])
+    classes = int(np.prod(facts["output"]["shape"]))
+    ends = classes + int(np.prod(facts["input"]["shape"]))
+    return {
+        "board": board.processor, "images": len(images), "flash_bytes": cross_gcc.flash_bytes(board, part),
+        "constant_bytes": facts["constant_bytes"], "ram_bytes": facts["scratch"] + ends,
+        "stack_bytes": stack,
+        "instructions": round(ticks * per_tick(board)) if counts and ticks <= MOST_TICKS else None,
+        "answers": np.frombuffer(written[:-8], facts["output"]["dtype"]).reshape(-1, classes),
+    }  # fmt: skip
+
+
+def compiled(text: bytes, board: Board, folder: Path, flags: Sequence[str] = ()) -> Path:
+    """Object file of generated C, with the net.h that main.c includes next to it; arguments as of `run`."""
     facts = c.facts_of(text)
     upper = facts["prefix"].upper()
     (folder / "net.c").write_bytes(text)
@@ -104,18 +120,7 @@ def run(
         + "".join(f"#define {name}_BYTES {upper}_{name}_BYTES\n" for name in ("INPUT", "OUTPUT", "SCRATCH"))
         + f"#define RUN {facts['prefix']}_run\n"
     )
-    compiled = cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *library(board), *flags))
-    written = emulate([compiled], images, board, folder, counts)
-    stack, ticks = struct.unpack("<II", written[-8:])
-    classes = int(np.prod(facts["output"]["shape"]))
-    ends = classes + int(np.prod(facts["input"]["shape"]))
-    return {
-        "board": board.processor, "images": len(images), "flash_bytes": cross_gcc.flash_bytes(board, compiled),
-        "constant_bytes": facts["constant_bytes"], "ram_bytes": facts["scratch"] + ends,
-        "stack_bytes": stack,
-        "instructions": round(ticks * per_tick(board)) if counts and ticks <= MOST_TICKS else None,
-        "answers": np.frombuffer(written[:-8], facts["output"]["dtype"]).reshape(-1, classes),
-    }  # fmt: skip
+    return cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *library(board), *flags))
 
 
 def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Path, counts: bool = False) -> bytes:
@@ -130,8 +135,9 @@ def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Pat
     (folder / "images.raw").write_bytes(images.tobytes())
     program = folder / "net.elf"
     sizes = f"--defsym=flash_size={board.flash},--defsym=ram_size={board.ram}"
-    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", str(HERE / f"{board.start_up}.ld")]
-    sources = [HERE / "main.c", HERE / "host.c", HERE / f"{board.start_up}.c"]
+    start_up = HERE / board.start_up
+    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", f"{start_up}.ld"]
+    sources = [HERE / "main.c", HERE / "host.c", start_up.with_suffix(".c")]
     include = ["-I", str(folder), *library(board)]
     cross_gcc.link(board, [*sources, *parts], program, [*WARNINGS, *include, *linker])
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
