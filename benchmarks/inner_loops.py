@@ -70,6 +70,7 @@ def hottest(counts: Counts, files: str, prefix: str) -> Loop:
     ((_, name),) = counter.by_function(Counter({(path, first): 1}), prefix)
     total = sum(executed for place, executed in counts.items() if files in place[0])
     lines = counter.disassembly(path, (first, end), prefix).values()
+    name = name.partition("<")[0].removeprefix("void ")
     return Loop(name, sum(executed for _, executed in block) / total, tuple(lines))
 
 

@@ -10,6 +10,7 @@ CPUS = {"cortex-a53": "Pi 3", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
 # Processors whose cycles llvm-mca estimates, and the counted processor that executes the same code.
 LOOP_CPUS = {cpu: cpu for cpu in CPUS} | {"cortex-a55": "cortex-a76"}
 START_CPU = "cortex-a72"
+NO_SYMBOL = "no symbol"
 SHORT_COMMIT = 12
 
 Results = dict[str, Any]
@@ -28,23 +29,24 @@ def _head(results: Results) -> list[str]:
     lines = [
         "# Executed instructions for one image",
         "",
-        "`python benchmarks/instructions.py --cmsis-nn FOLDER` makes this file and instructions.json, on two cores in",
-        f"{results['minutes']} minutes. It builds a plug-in for QEMU's user mode and for its emulated boards.",
-        f"Means of {results['images']} validation images of MNIST (boards: {results['board_images']}), and of as many",
-        "images of noise, where no input is zero.",
+        "`python benchmarks/instructions.py --cmsis-nn FOLDER` makes this file and instructions.json: the last time in",
+        f"{results['minutes']} minutes, on two cores with other work. It builds a plug-in for QEMU's user mode and for",
+        f"its emulated boards. Means of {results['images']} validation images of MNIST (boards:",
+        f"{results['board_images']}), and of as many images of noise, where no input is zero.",
         "",
         "**These are counts, and no times.** A processor executes several instructions in one cycle, or waits many",
         "cycles for one, so a smaller count does not prove a shorter time. They show what work a kernel does, and",
         "whether a change adds to it. Counts of generated C and of CMSIS-NN are the same in every run; those of ONNX",
-        "Runtime vary by some per cent.",
+        "Runtime vary, for `dense` by up to a quarter.",
         "",
-        f"- Generated C: counted on {results['date']}. Compilers: {'; '.join(results['compilers'].values())}.",
+        f"- Generated C: counted on {results['date']}. Compilers:",
+        *(f"  - {version}" for version in results["compilers"].values()),
         f"- Generated C for 64-bit Arm: `{results['flags']}`, but as a program.",
         f"- Emulator: {results['emulator']}.",
-        f"- Engines: counted on {engines['date']}. {wheels}: their own wheels for Python 3.11",
-        "  on arm64, one thread, the barest call from Python (`contenders.barest`). The emulated system has the",
-        "  /proc/cpuinfo and the features of the board's processor, by which the engines choose their kernels. QEMU's",
-        "  models also have cryptography instructions, which a Raspberry Pi 3 and 4 lack.",
+        f"- Engines: counted on {engines['date']}. {wheels}:",
+        "  their own wheels for Python 3.11 on arm64, one thread, the barest call from Python (`contenders.barest`).",
+        "  The emulated system has the /proc/cpuinfo and the features of the board's processor, by which the engines",
+        "  choose their kernels. QEMU's models also have cryptography instructions, which a Raspberry Pi 3 and 4 lack.",
     ]
     if "cmsis_nn" in results:
         lines.append(f"- CMSIS-NN: counted on {results['cmsis_nn']['date']}, commit {results['cmsis_nn']['commit']}.")
@@ -99,7 +101,8 @@ def _loops(results: Results) -> list[str]:
     else:
         lines += [
             f"Cycles are an estimate of llvm-mca, LLVM {loops['llvm']}, and no measurement: all loads are in the first",
-            "cache. LLVM's model of the A72 and of the A76 is that of an A57, which has fewer units than an A76.",
+            "cache. LLVM's model of the A72 and of the A76 is that of an A57, which has fewer units than an A76. The",
+            "products that generated C skips because their inputs are zero are not in a loop's figures.",
         ]
     lines += [
         "",
@@ -111,8 +114,9 @@ def _loops(results: Results) -> list[str]:
             if row["cpu"] == cpu:
                 cycles = row["cycles"]
                 rate = f"{row['products'] / cycles:.1f}" if cycles and row["products"] else ""
+                function = row["function"] if row["function"] == NO_SYMBOL else f"`{row['function']}`"
                 lines.append(
-                    f"| {cpu} | `{row['model']}` | {row['engine']} | `{row['function']}` | {row['share']:.0%} | "
+                    f"| {cpu} | `{row['model']}` | {row['engine']} | {function} | {row['share']:.0%} | "
                     f"{row['instructions']} | {row['products'] or ''} | {f'{cycles:.1f}' if cycles else ''} | {rate} |"
                 )
     return lines
