@@ -217,7 +217,7 @@ def measured(bench: Bench, before: dict[str, Any], only_own: bool, cmsis: cmsis_
     Args:
         only_own: whether the engines are not counted. cmsis: CMSIS-NN; None if it is not counted.
     """
-    kept = [row for row in before.get("loops", {}).get("rows", []) if row["engine"] != "generated C"]
+    kept = [row for row in before["loops"]["rows"] if row["engine"] != "generated C"]
     own = generated(bench, short=False)
     results = {**before, **as_json(own), "images": IMAGES, "board_images": BOARD_IMAGES, "date": today()}
     results |= {"flags": " ".join(host_cc.FLAGS), "emulator": version_of(QEMU)}

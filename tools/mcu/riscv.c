@@ -19,18 +19,29 @@ __attribute__((noinline, aligned(16))) int32_t host(int32_t operation, const voi
     return a0;
 }
 
-/* The lower 32 bits of the counter of cycles: QEMU counts instructions if it is told to. */
-static uint32_t begun;
+/* The counter of cycles, of 64 bits in two registers: QEMU counts instructions in it if it is told to. */
+static uint64_t begun;
 
-static uint32_t cycles(void) {
-    uint32_t now;
-    __asm__ volatile(".option push\n .option arch, +zicsr\n csrr %0, mcycle\n .option pop" : "=r"(now));
-    return now;
+static uint64_t cycles(void) {
+    uint32_t high, low, again;
+    do
+        __asm__ volatile(".option push\n"
+                         ".option arch, +zicsr\n"
+                         "csrr %0, mcycleh\n"
+                         "csrr %1, mcycle\n"
+                         "csrr %2, mcycleh\n"
+                         ".option pop\n"
+                         : "=r"(high), "=r"(low), "=r"(again));
+    while (high != again);
+    return (uint64_t)high << 32 | low;
 }
 
 void ticks_begin(void) { begun = cycles(); }
 
-uint32_t ticks_end(void) { return cycles() - begun; }
+uint32_t ticks_end(void) {
+    const uint64_t ticks = cycles() - begun;
+    return ticks < UINT32_MAX ? (uint32_t)ticks : UINT32_MAX;
+}
 
 __attribute__((used, naked, section(".vectors"))) void reset(void) {
     /* Fill the stack with a pattern, before it is used: stack_used looks for the first word that has changed. */
