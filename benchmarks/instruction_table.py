@@ -112,7 +112,7 @@ def _loops(results: Results) -> list[str]:
     for cpu in LOOP_CPUS:
         for row in loops["rows"]:
             if row["cpu"] == cpu:
-                cycles = row["cycles"]
+                cycles = row["cycles"] if loops["llvm"] else None
                 rate = f"{row['products'] / cycles:.1f}" if cycles and row["products"] else ""
                 function = row["function"] if row["function"] == NO_SYMBOL else f"`{row['function']}`"
                 lines.append(

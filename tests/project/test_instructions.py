@@ -131,6 +131,14 @@ def test_the_table_is_that_of_the_committed_counts() -> None:
     assert (RESULTS / "instructions.md").read_text() == instruction_table.table(committed())
 
 
+def test_the_table_says_that_cycles_were_not_estimated() -> None:
+    results = committed()
+    results["loops"]["llvm"] = None
+    text = instruction_table.table(results)
+    assert "llvm-mca was not installed" in text
+    assert "| cortex-a72 | `cnn` | generated C | `conv_2_neon` | 76% | 49 | 128 |  |  |" in text
+
+
 def test_every_board_is_in_the_table_with_every_optimization() -> None:
     boards = {f"{name} {level}" for name in BOARDS for level in instructions.LEVELS}
     assert committed()["counts"].keys() == boards | set(instructions.CPUS)
