@@ -20,7 +20,10 @@ typedef struct {
     cmsis_nn_activation activation;
 } cmsis_nn_conv_params;
 typedef struct { cmsis_nn_tile stride, padding; cmsis_nn_activation activation; } cmsis_nn_pool_params;
-typedef struct { int32_t input_offset, filter_offset, output_offset; cmsis_nn_activation activation; } cmsis_nn_fc_params;
+typedef struct {
+    int32_t input_offset, filter_offset, output_offset;
+    cmsis_nn_activation activation;
+} cmsis_nn_fc_params;
 
 static int8_t clamped(int64_t value, cmsis_nn_activation range) {
     return (int8_t)(value < range.min ? range.min : value > range.max ? range.max : value);
@@ -56,15 +59,16 @@ static arm_cmsis_nn_status arm_convolve_wrapper_s8(
             for (int channel = 0; channel < out->c; channel++) {
                 int64_t sum = bias[channel];
                 for (int i = 0; i < kernel->h * kernel->w * kernel->c; i++) {
-                    const int row = y * params->stride.h - params->padding.h + i / kernel->c / kernel->w * params->dilation.h;
+                    const int row =
+                        y * params->stride.h - params->padding.h + i / kernel->c / kernel->w * params->dilation.h;
                     const int column =
                         x * params->stride.w - params->padding.w + i / kernel->c % kernel->w * params->dilation.w;
                     if (row >= 0 && row < in->h && column >= 0 && column < in->w)
                         sum += (input[(row * in->w + column) * in->c + i % kernel->c] + params->input_offset) *
                                weights[channel * kernel->h * kernel->w * kernel->c + i];
                 }
-                *output++ = clamped(twice(sum, scale->multiplier[channel], scale->shift[channel]) + params->output_offset,
-                                    params->activation);
+                const int64_t scaled = twice(sum, scale->multiplier[channel], scale->shift[channel]);
+                *output++ = clamped(scaled + params->output_offset, params->activation);
             }
     return ARM_CMSIS_NN_SUCCESS;
 }
@@ -113,7 +117,8 @@ static arm_cmsis_nn_status arm_fully_connected_wrapper_s8(
         int64_t sum = ((const int32_t *)context->buf)[row];
         for (int column = 0; column < kernel->n; column++)
             sum += input[column] * weights[row * kernel->n + column];
-        output[row] = clamped(once(sum, scale->multiplier[row], scale->shift[row]) + params->output_offset, params->activation);
+        const int64_t scaled = once(sum, scale->multiplier[row], scale->shift[row]);
+        output[row] = clamped(scaled + params->output_offset, params->activation);
     }
     return ARM_CMSIS_NN_SUCCESS;
 }
