@@ -186,8 +186,8 @@ def regions_without_symbols(counts: Counts, path: str, prefix: str) -> list[tupl
     return sorted(((total, first, last) for total, first, last in regions), reverse=True)
 
 
-def mnemonics(counts: Counts, path: str, region: tuple[int, int], prefix: str) -> Counter[str]:
-    """Counts of a region of a file by the instruction's mnemonic.
+def disassembly(path: str, region: tuple[int, int], prefix: str) -> dict[int, str]:
+    """Instructions of a file in assembler, by address.
 
     Args:
         region: first and last address.
@@ -195,11 +195,15 @@ def mnemonics(counts: Counts, path: str, region: tuple[int, int], prefix: str) -
     first, last = region
     words = [f"{prefix}objdump", "-d", "--no-show-raw-insn", f"--start-address={first:#x}", path]
     shown = subprocess.run([*words, f"--stop-address={last + 4:#x}"], capture_output=True, text=True, check=True)
+    lines = (re.match(r"\s*([0-9a-f]+):\s+(\S.*)", line) for line in shown.stdout.splitlines())
+    return {int(found[1], 16): found[2] for found in lines if found}
+
+
+def mnemonics(counts: Counts, path: str, region: tuple[int, int], prefix: str) -> Counter[str]:
+    """Counts of a region of a file by the instruction's mnemonic; arguments as of `disassembly`."""
     found: Counter[str] = Counter()
-    for line in shown.stdout.splitlines():
-        matched = re.match(r"\s*([0-9a-f]+):\s+(\S+)", line)
-        if matched:
-            found[matched[2]] += counts[path, int(matched[1], 16)]
+    for address, instruction in disassembly(path, region, prefix).items():
+        found[instruction.split()[0]] += counts[path, address]
     return +found
 
 

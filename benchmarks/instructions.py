@@ -1,31 +1,36 @@
 #!/usr/bin/env python3
-"""Executed instructions for one image on Arm, under emulation: generated C and the interpreters, by function.
+"""Executed instructions for one image on Arm and RISC-V, under emulation: generated C and its peers, by function.
 
-    python benchmarks/instructions.py            writes results/instructions.md and instructions.json
-    python benchmarks/instructions.py --short    generated C alone, against instructions.json: exit code 1 if a kernel
-                                                 executes 5 % more than there
-    python benchmarks/instructions.py --update   writes the counts of generated C to both, and keeps the others
+    python benchmarks/instructions.py            counts everything: writes results/instructions.json and instructions.md
+    python benchmarks/instructions.py --update   counts generated C alone, and keeps the peers' counts of the last run
+    python benchmarks/instructions.py --short    counts a part of generated C, and compares it with instructions.json:
+                                                 exit code 1 if a kernel executes 5 % more than there
+    --cmsis-nn FOLDER                            counts CMSIS-NN too, with the first two. FOLDER is a checkout of
+                                                 github.com/ARM-software/CMSIS-NN, or its bare git directory
 
 Counts are no times: a processor executes several instructions in one cycle, or waits many cycles for one. Start-up is
 left out: generated C runs twice, the second time with each image twice, and the difference is counted; in the engines'
 program, a second pass over the images is counted alone.
 
-Needs gcc-aarch64-linux-gnu, qemu-user, gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm. The interpreters
-run in the root file system of tools/emulation.py, with the wheels that pip downloads for it; llvm-mca is optional.
+Needs gcc-aarch64-linux-gnu, qemu-user, gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm, and for RISC-V
+gcc-riscv64-unknown-elf and qemu-system-misc. The interpreters run in the root file system of tools/emulation.py, with
+the wheels that pip downloads for it. llvm-mca (llvm) is optional.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,14 +39,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests import this fi
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools" / "mcu"))
 
+import cmsis_nn
 import emulation
+import inner_loops
 import instruction_counter as counter
+import instruction_table
 import run as mcu
 from instruction_counter import Counts, MissingProgramError
 
 from mnist_edge import data
 from mnist_edge.conversion import codegen
 from mnist_edge.formats import c, tflite
+from mnist_edge.runtime.engines import reference
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.toolchains import host_cc
 from mnist_edge.toolchains.boards import BOARDS, Board
@@ -52,20 +61,22 @@ TABLE, BASELINE = RESULTS / "instructions.md", RESULTS / "instructions.json"
 # Largest growth of a count that --short accepts, and the smallest share of a net's instructions that it looks at.
 GROWTH, SMALLEST_SHARE = 0.05, 0.02
 IMAGES = 10
-MODELS = ("cnn", "dense")
-KINDS = ("digits", "noise")
-CPUS = {"cortex-a53": "Pi 3", "cortex-a72": "Pi 4", "cortex-a76": "Pi 5"}
+MODELS, KINDS = instruction_table.MODELS, instruction_table.KINDS
+CPUS = tuple(instruction_table.CPUS)
 # What CI compares. A Cortex-A53 executes the same code as a Cortex-A72; a Cortex-M3 and -M7 nearly that of a Cortex-M4.
 SHORT_CPUS = ("cortex-a72", "cortex-a76")
 SHORT_BOARDS = ("cortex-m0", "cortex-m4", "cortex-m55")
 LEVELS, SHORT_LEVELS = ("-O3", "-Os"), ("-O3",)
 BOARD_IMAGES = 4
+# Boards on which CMSIS-NN is counted: it has kernels for each. Its answers are compared for more images.
+CMSIS_BOARDS = ("cortex-m4", "cortex-m55")
+COMPARED_IMAGES = 100
 ARM64, ARM64_GCC, QEMU = "aarch64-linux-gnu-", "aarch64-linux-gnu-gcc", "qemu-aarch64"
 PEERS = {"litert": ".tflite", "tflite-runtime": ".tflite", "onnxruntime": ".onnx"}
 PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnxruntime"}
 FOLDERS = {"litert": "ai_edge_litert", "tflite-runtime": "tflite_runtime", "onnxruntime": "onnxruntime"}
 # Functions of the programs around the net.
-DRIVER = frozenset(("main", "host", "host_read", "host_write", "ticks_begin", "ticks_end"))
+DRIVER = frozenset(("main", "host", "host_read", "host_write", "ticks_begin", "ticks_end", "cycles"))
 MAIN = """
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,12 +166,13 @@ class Cost:
 
     Attributes:
         total: all, without the program around the net. engine: those in the files of the engine's package; for
-            generated C the same as ``total``. functions: by function, the largest first.
+            generated C the same as ``total``. functions: by function, the largest first. counts: of all images.
     """
 
     total: float
     engine: float
     functions: dict[str, float]
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -179,21 +191,63 @@ class Bench:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--short", action="store_true", help="compare generated C with the committed counts")
-    parser.add_argument("--update", action="store_true", help="write the counts of generated C, and keep the others")
+    parser.add_argument("--update", action="store_true", help="count generated C, and keep the counts of the engines")
+    parser.add_argument("--cmsis-nn", type=Path, metavar="FOLDER", help="count CMSIS-NN too, from this repository")
     options = parser.parse_args()
     try:
         with tempfile.TemporaryDirectory() as scratch:
             bench = prepare(Path(scratch))
-            own = generated(bench, options.short)
+            before = json.loads(BASELINE.read_text())
             if options.short:
-                return compare(json.loads(BASELINE.read_text()), as_json(own))
-            BASELINE.write_text(json.dumps(as_json(own), indent=1) + "\n")
-            TABLE.write_text(with_own(TABLE.read_text(), own) if options.update else report(bench, own))
+                return compare(before, as_json(generated(bench, short=True)))
+            cmsis = cmsis_nn.sources(options.cmsis_nn, bench.folder / "cmsis-nn") if options.cmsis_nn else None
+            results = measured(bench, before, options.update, cmsis)
+            BASELINE.write_text(json.dumps(results, indent=1) + "\n")
+            TABLE.write_text(instruction_table.table(results))
             print(TABLE.read_text())
-    except (MissingProgramError, emulation.NotHereError) as error:
+    except (MissingProgramError, emulation.NotHereError, cmsis_nn.NoRepositoryError) as error:
         print(f"instructions: {error}", file=sys.stderr)
         return 3
     return 0
+
+
+def measured(bench: Bench, before: dict[str, Any], only_own: bool, cmsis: cmsis_nn.Sources | None) -> dict[str, Any]:
+    """All results: those counted now, and of those that are not, the results before.
+
+    Args:
+        only_own: whether the engines are not counted. cmsis: CMSIS-NN; None if it is not counted.
+    """
+    kept = [row for row in before["loops"]["rows"] if row["engine"] != "generated C"]
+    own = generated(bench, short=False)
+    results = {**before, **as_json(own), "images": IMAGES, "board_images": BOARD_IMAGES, "date": today()}
+    results |= {"flags": " ".join(host_cc.FLAGS), "emulator": version_of(QEMU)}
+    loops = own_loops(own)
+    if cmsis is not None:
+        results["cmsis_nn"] = peer_on_boards(bench, cmsis)
+    if not only_own:
+        there = guest(bench)
+        peers = {cpu: {engine: peer(bench, there, engine, cpu) for engine in PEERS} for cpu in CPUS}
+        results["engines"] = engines_as_json(peers, there)
+        results["starts"] = starts(bench, there)
+        kept = [
+            loop_row(peers[cpu][engine][model]["digits"], (cpu, model, engine), FOLDERS[engine])
+            for cpu in CPUS for model in MODELS for engine in PEERS
+        ]  # fmt: skip
+        results["minutes"] = round((time.monotonic() - BEGUN) / 60, 1)
+    results["loops"] = {"llvm": inner_loops.version(), "rows": [*loops, *kept]}
+    return results
+
+
+BEGUN = time.monotonic()
+
+
+def step(what: str) -> None:
+    """Print what is counted next, after how many seconds."""
+    print(f"[{time.monotonic() - BEGUN:4.0f} s] {what}", file=sys.stderr, flush=True)
+
+
+def today() -> str:
+    return datetime.now(tz=UTC).date().isoformat()
 
 
 def prepare(folder: Path) -> Bench:
@@ -217,11 +271,12 @@ Costs = dict[str, dict[str, dict[str, Cost]]]
 
 def generated(bench: Bench, short: bool) -> Costs:
     """Costs of generated C on 64-bit Arm and on emulated microcontrollers; with ``short`` those that CI compares."""
-    cpus = SHORT_CPUS if short else tuple(CPUS)
+    cpus = SHORT_CPUS if short else CPUS
     found: Costs = {cpu: {} for cpu in cpus}
     for model in MODELS:
         program = build_arm64(bench, model)
         for cpu in cpus:
+            step(f"generated C: {cpu}, {model}")
             found[cpu][model] = {kind: on_arm64(bench, program, cpu, kind) for kind in KINDS}
     for board in BOARDS.values():
         if not board.emulator or (short and board.processor not in SHORT_BOARDS):
@@ -230,11 +285,12 @@ def generated(bench: Bench, short: bool) -> Costs:
             print(f"instructions: {board.processor} is left out: sudo apt install {board.packages}", file=sys.stderr)
             continue
         for level in SHORT_LEVELS if short else LEVELS:
-            costs: dict[str, dict[str, Cost]] = {}
-            for model in MODELS:
-                with contextlib.suppress(subprocess.CalledProcessError):  # the net does not fit on the board
-                    costs[model] = {kind: on_board(bench, model, (board, level), kind) for kind in KINDS}
-            found[f"{board.processor} {level}"] = costs
+            step(f"generated C: {board.processor} {level}")
+            found[f"{board.processor} {level}"] = {
+                model: {kind: on_board(bench, model, (board, level), kind) for kind in KINDS}
+                for model in MODELS
+                if c.facts_of(bench.model(model, ".c").read_bytes())["constant_bytes"] < board.flash
+            }
     return found
 
 
@@ -285,7 +341,7 @@ def cost(counts: Counts, prefix: str, images: int, engine: str) -> Cost:
             functions[name.partition(".")[0] if path.endswith(("net", "net.elf")) else name] += executed
             inside += executed if engine in path else 0
     ordered = {name: executed / images for name, executed in functions.most_common() if executed}
-    return Cost(sum(ordered.values()), inside / images, ordered)
+    return Cost(sum(ordered.values()), inside / images, ordered, counts)
 
 
 def on_board(bench: Bench, model: str, compiled: tuple[Board, str], kind: str) -> Cost:
@@ -295,15 +351,53 @@ def on_board(bench: Bench, model: str, compiled: tuple[Board, str], kind: str) -
         compiled: the board, and the optimization level of the compiler.
     """
     board, level = compiled
-    folder, written = bench.folder / "board", bench.folder / "board" / "counts.bin"
+    folder = bench.folder / "board"
     folder.mkdir(exist_ok=True)
+    part = mcu.compiled(bench.model(model, ".c").read_bytes(), board, folder, (level,))
+    return twice_on_board(bench, [part], board, bench.images[kind][:BOARD_IMAGES])
+
+
+def twice_on_board(bench: Bench, parts: list[Path], board: Board, images: NDArray[np.uint8]) -> Cost:
+    """Cost of a net on an emulated microcontroller: the difference between all images twice and once.
+
+    Args:
+        parts: object files of the net.
+    """
+    folder, found = bench.folder / "board", []
+    written = folder / "counts.bin"
     emulated = replace(board, emulator=(*board.emulator, *counter.plugin_options(bench.plugin, written)))
-    text, found = bench.model(model, ".c").read_bytes(), []
     for times in (1, 2):
-        mcu.run(text, np.tile(bench.images[kind][:BOARD_IMAGES], (times, 1, 1, 1)), emulated, folder, (level,))
+        mcu.emulate(parts, np.tile(images, (times, 1, 1, 1)), emulated, folder)
         found.append(counter.located(counter.read(written), counter.program(folder / "net.elf")))
     counter.symbols.cache_clear()  # the next program has the same path
-    return cost(difference(found[1], found[0]), board.compiler_prefix, BOARD_IMAGES, "net.elf")
+    return cost(difference(found[1], found[0]), board.compiler_prefix, len(images), "net.elf")
+
+
+def peer_on_boards(bench: Bench, cmsis: cmsis_nn.Sources) -> dict[str, Any]:
+    """Costs of CMSIS-NN, how many of its outputs are those of the integer reference engine, and what was compiled."""
+    costs: Costs = {}
+    equal: dict[str, dict[str, dict[str, int]]] = {}
+    splits, draw = data.load(), np.random.default_rng(0)
+    digits = splits.validation.images[:COMPARED_IMAGES]
+    compared = {"digits": digits, "noise": draw.integers(0, 256, digits.shape).astype(np.uint8)}
+    for board in (BOARDS[name] for name in CMSIS_BOARDS):
+        compiled = cmsis_nn.library(board, cmsis, bench.folder / f"cmsis-nn-{board.processor}")
+        costs[board.processor], equal[board.processor] = {}, {}
+        for model in MODELS:
+            step(f"CMSIS-NN: {board.processor}, {model}")
+            content, folder = bench.model(model, ".tflite").read_bytes(), bench.folder / "board"
+            parts = [cmsis_nn.program(board, cmsis, content, folder), *compiled]
+            costs[board.processor][model] = {
+                kind: twice_on_board(bench, parts, board, bench.images[kind][:BOARD_IMAGES]) for kind in KINDS
+            }
+            exact = reference.load(content, 1)
+            for kind, images in compared.items():
+                answers = np.frombuffer(mcu.emulate(parts, images, board, folder)[:-8], np.int8)
+                same = (answers.reshape(len(images), -1) == exact.run(images)).all(axis=1)
+                equal[board.processor].setdefault(model, {})[kind] = int(same.sum())
+    compiler = version_of(BOARDS[CMSIS_BOARDS[0]].compiler)
+    made = {"commit": cmsis.commit, "flags": cmsis_nn.FLAGS[0], "compiler": compiler, "date": today()}
+    return {**made, "counts": counts_of(costs), "equal": equal, "compared": COMPARED_IMAGES}
 
 
 @dataclass(frozen=True)
@@ -340,6 +434,7 @@ class Guest:
 
 def guest(bench: Bench) -> Guest:
     """Unpack the engines' wheels for Python 3.11 on arm64, next to a system of Raspberry Pi OS's packages."""
+    step("root file system and wheels for arm64")
     system = emulation.make_root("bookworm")
     root, wheels, packages = bench.folder / "root", bench.folder / "wheels", bench.folder / "packages"
     root.mkdir()
@@ -357,12 +452,13 @@ def guest(bench: Bench) -> Guest:
     return Guest(root, system / "usr" / "bin" / "python3.11", packages, found)
 
 
-def peer(bench: Bench, there: Guest, engine: str, cpu: str) -> dict[str, dict[str, tuple[Cost, Counts]]]:
-    """Costs of an engine by model and kind of images, and its counts for all images.
+def peer(bench: Bench, there: Guest, engine: str, cpu: str) -> dict[str, dict[str, Cost]]:
+    """Costs of an engine by model and kind of images.
 
     Raises:
         RuntimeError: a label of a digit differs from that of the generated C.
     """
+    step(f"{engine}: {cpu}")
     images, written = bench.folder / "images.npz", bench.folder / "guest.npz"
     np.savez(images, **bench.images)
     there.run(bench, cpu, GUEST, engine, images, written, *(bench.model(model, PEERS[engine]) for model in MODELS))
@@ -371,14 +467,14 @@ def peer(bench: Bench, there: Guest, engine: str, cpu: str) -> dict[str, dict[st
             counter.mapped(str(found["maps"])),
             found["answers"].reshape(len(MODELS), len(KINDS), IMAGES, -1),
         )
-    costs: dict[str, dict[str, tuple[Cost, Counts]]] = {model: {} for model in MODELS}
+    costs: dict[str, dict[str, Cost]] = {model: {} for model in MODELS}
     for at, model in enumerate(MODELS):
         labels = answers[at, KINDS.index("digits")].argmax(axis=1)
         if (labels != own_labels(bench, model)).any():
             raise RuntimeError(f"{engine} on {cpu}: other labels than those of the generated C: {labels}")
         for number, kind in enumerate(KINDS, 1 + at * len(KINDS)):
             counts = counter.located(counter.read(there.written(bench, number)), files)
-            costs[model][kind] = cost(counts, ARM64, IMAGES, FOLDERS[engine]), counts
+            costs[model][kind] = cost(counts, ARM64, IMAGES, FOLDERS[engine])
     return costs
 
 
@@ -395,9 +491,15 @@ def own_labels(bench: Bench, model: str) -> NDArray[np.intp]:
 AsJson = dict[str, dict[str, dict[str, dict[str, int]]]]
 
 
-def as_json(own: Costs) -> dict[str, object]:
-    """The versions of the compilers, and the counts of generated C by function, without those that matter little."""
-    counts = {
+def as_json(own: Costs) -> dict[str, Any]:
+    """The versions of the compilers, and the counts of generated C."""
+    compilers = sorted({ARM64_GCC, *(board.compiler for board in BOARDS.values())})
+    return {"compilers": {name: version_of(name) for name in compilers if shutil.which(name)}, "counts": counts_of(own)}
+
+
+def counts_of(costs: Costs) -> AsJson:
+    """Counts by function, without those that matter little."""
+    return {
         name: {
             model: {
                 kind: {"all": round(cost.total)}
@@ -406,10 +508,64 @@ def as_json(own: Costs) -> dict[str, object]:
             }
             for model, kinds in models.items()
         }
-        for name, models in own.items()
+        for name, models in costs.items()
     }
-    compilers = sorted({ARM64_GCC, *(board.compiler for board in BOARDS.values())})
-    return {"compilers": {name: version_of(name) for name in compilers if shutil.which(name)}, "counts": counts}
+
+
+def engines_as_json(peers: dict[str, dict[str, dict[str, dict[str, Cost]]]], there: Guest) -> dict[str, Any]:
+    """Versions of the engines, their counts for a whole call and in their own files, and their largest functions."""
+    return {
+        "date": today(),
+        "versions": {engine: there.wheels[PACKAGES[engine]][0] for engine in PEERS},
+        "counts": {
+            cpu: {
+                model: {
+                    kind: {
+                        engine: {"call": round(cost.total), "engine": round(cost.engine)}
+                        for engine in PEERS
+                        for cost in (peers[cpu][engine][model][kind],)
+                    }
+                    for kind in KINDS
+                }
+                for model in MODELS
+            }
+            for cpu in CPUS
+        },
+        "functions": {
+            cpu: {
+                model: {
+                    engine: dict(largest(peers[cpu][engine][model]["digits"].counts, FOLDERS[engine])[:3])
+                    for engine in PEERS
+                }
+                for model in MODELS
+            }
+            for cpu in CPUS
+        },
+    }
+
+
+def own_loops(own: Costs) -> list[dict[str, Any]]:
+    """The inner loop of generated C for each net and processor. A Cortex-A55 executes the code of a Cortex-A76."""
+    step("inner loops")
+    return [
+        loop_row(own[counted][model]["digits"], (cpu, model, "generated C"), "net")
+        for cpu, counted in instruction_table.LOOP_CPUS.items()
+        for model in MODELS
+    ]
+
+
+def loop_row(cost: Cost, names: tuple[str, str, str], files: str) -> dict[str, Any]:
+    """A row of the table of inner loops.
+
+    Args:
+        names: of the processor, the model and the engine. files: text in the paths of the engine's files.
+    """
+    loop = inner_loops.hottest(cost.counts, files, ARM64)
+    return {
+        "cpu": names[0], "model": names[1], "engine": names[2], "function": loop.function,
+        "share": round(loop.share, 3), "instructions": len(loop.instructions), "products": loop.products,
+        "cycles": inner_loops.cycles(loop, names[0]) if inner_loops.version() else None,
+    }  # fmt: skip
 
 
 def version_of(program: str) -> str:
@@ -423,7 +579,7 @@ def short_names() -> set[str]:
     return {*SHORT_CPUS, *boards}
 
 
-def compare(before: dict[str, object], now: dict[str, object]) -> int:
+def compare(before: dict[str, Any], now: dict[str, Any]) -> int:
     """Print each count of ``now`` that has grown too much, and each net without counts; returns the exit code.
 
     A net that ``--short`` counts, that has committed counts, and that was not counted now is one without counts too.
@@ -433,15 +589,15 @@ def compare(before: dict[str, object], now: dict[str, object]) -> int:
     earlier, counts, compared = before["counts"], now["counts"], 0
     grown = [
         f"{name}, {model}, {kind}: not counted"
-        for name in sorted(short_names() & earlier.keys())  # type: ignore[attr-defined]
-        for model, kinds in earlier[name].items()  # type: ignore[index]
+        for name in sorted(short_names() & earlier.keys())
+        for model, kinds in earlier[name].items()
         for kind in kinds
-        if kind not in counts.get(name, {}).get(model, {})  # type: ignore[attr-defined]
+        if kind not in counts.get(name, {}).get(model, {})
     ]
-    for name, models in counts.items():  # type: ignore[attr-defined]
+    for name, models in counts.items():
         for model, kinds in models.items():
             for kind, functions in kinds.items():
-                old = earlier.get(name, {}).get(model, {}).get(kind, {})  # type: ignore[attr-defined]
+                old = earlier.get(name, {}).get(model, {}).get(kind, {})
                 if not old:
                     grown.append(f"{name}, {model}, {kind}: no counts in {BASELINE.name}")
                 for key in old.keys() & functions.keys():
@@ -462,92 +618,6 @@ def compare(before: dict[str, object], now: dict[str, object]) -> int:
     return 0
 
 
-def report(bench: Bench, own: Costs) -> str:
-    """Text of the results file."""
-    there = guest(bench)
-    peers = {cpu: {engine: peer(bench, there, engine, cpu) for engine in PEERS} for cpu in CPUS}
-    wheels = ", ".join(f"{name} {there.wheels[name][0]}" for name in PACKAGES.values())
-    lines = [
-        "# Executed instructions for one image",
-        "",
-        "`python benchmarks/instructions.py`, which builds a plug-in for QEMU's user mode and for its emulated boards.",
-        f"Means of {IMAGES} validation images of MNIST (boards: {BOARD_IMAGES}), and of as many images of noise,",
-        "where no input is zero.",
-        "",
-        "**These are counts, and no times.** A processor executes several instructions in one cycle, or waits many",
-        "cycles for one, so a smaller count does not prove a shorter time. They show what work a kernel does, and",
-        "whether a change adds to it. Counts of generated C are the same in every run; those of ONNX Runtime vary by",
-        "some per cent.",
-        "",
-        f"- Compilers: {'; '.join(version_of(name) for name in (ARM64_GCC, 'arm-none-eabi-gcc'))}.",
-        f"- Generated C for 64-bit Arm: `{' '.join(host_cc.FLAGS)}`, but as a program.",
-        f"- Emulator: {version_of(QEMU)}.",
-        f"- Engines: {wheels}: their own wheels for Python 3.11 on arm64, one thread,",
-        "  the barest call from Python (`contenders.barest`). The emulated system has the /proc/cpuinfo and the",
-        "  features of the board's processor, by which the engines choose their kernels. QEMU's models also have",
-        "  cryptography instructions, which a Raspberry Pi 3 and 4 lack.",
-        "",
-        "## 64-bit Arm",
-        "",
-        '"Whole call" is everything from Python\'s call to its return; "engine" only the files of the engine\'s',
-        "package, without Python, NumPy and the C library. Generated C is called from C.",
-        "",
-        "| processor | model | images | engine | whole call | engine | over generated C |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for cpu, board in CPUS.items():
-        for model in MODELS:
-            for kind in KINDS:
-                ours = own[cpu][model][kind]
-                where = f"| {cpu} ({board}) | `{model}` | {kind} |"
-                lines.append(f"{where} generated C | | {ours.total:,.0f} | |")
-                for engine in PEERS:
-                    one, _ = peers[cpu][engine][model][kind]
-                    counts = f"{one.total:,.0f} | {one.engine:,.0f}"
-                    lines.append(f"{where} {engine} | {counts} | {one.engine / ours.total:.2f} |")
-    lines += ["", "## Functions", "", "Of generated C, and the three largest of each engine, for one digit.", ""]
-    lines += ["| processor | model | engine | function | instructions |", "|---|---|---|---|---|"]
-    for cpu in CPUS:
-        for model in MODELS:
-            where = f"| {cpu} | `{model}` |"
-            lines += own_functions(own, cpu, model)
-            for engine in PEERS:
-                for name, executed in largest(peers[cpu][engine][model]["digits"][1], FOLDERS[engine])[:3]:
-                    lines.append(f"{where} {engine} | {name} | {executed:,.0f} |")
-    lines += ["", *boards(own), "", *starts(bench, there)]
-    return "\n".join(lines) + "\n"
-
-
-def own_functions(own: Costs, cpu: str, model: str) -> list[str]:
-    """Rows of the largest functions of generated C."""
-    found = list(own[cpu][model]["digits"].functions.items())[:4]
-    return [f"| {cpu} | `{model}` | generated C | `{name}` | {executed:,.0f} |" for name, executed in found]
-
-
-def with_own(table: str, own: Costs) -> str:
-    """The text of the results file with other counts of generated C, and with the ratios to them."""
-    head, found = table.partition("\n## Microcontrollers\n")[0], []
-    for line in head.splitlines():
-        cells = [cell.strip(" `") for cell in line.split("|")[1:-1]]
-        cpu = cells[0].partition(" ")[0] if cells else ""
-        if cpu not in CPUS:
-            found.append(line)
-        elif len(cells) == 5 and cells[2] == "generated C":
-            rows = own_functions(own, cpu, cells[1])
-            found += [] if found[-1] == rows[-1] else rows  # in place of the first of them
-        elif len(cells) == 7:
-            total = own[cpu][cells[1]][cells[2]].total
-            before = line.rsplit("|", 3)[0]
-            if cells[3] == "generated C":
-                found.append(f"{before}| {total:,.0f} | |")
-            else:
-                found.append(f"{before}| {cells[5]} | {int(cells[5].replace(',', '')) / total:.2f} |")
-        else:
-            found.append(line)
-    start = table.index("## Start and memory\n")
-    return "\n".join([*found, "", *boards(own), "", table[start:]])
-
-
 def largest(counts: Counts, engine: str) -> list[tuple[str, float]]:
     """Functions of an engine and their counts, the largest first. If it has no symbols, what the code consists of."""
     found = [
@@ -563,38 +633,20 @@ def largest(counts: Counts, engine: str) -> list[tuple[str, float]]:
     return sorted(found, key=lambda item: -item[1])
 
 
-def boards(own: Costs) -> list[str]:
-    """Table of the emulated microcontrollers."""
-    lines = ["## Microcontrollers", "", "| processor and optimization | model | digits | noise |", "|---|---|---|---|"]
-    for name, models in own.items():
-        if name not in CPUS:
-            for model in MODELS:
-                kinds = models.get(model)
-                shown = " | ".join(f"{kinds[kind].total:,.0f}" for kind in KINDS) if kinds else "does not fit | "
-                lines.append(f"| {name} | `{model}` | {shown} |")
-    return lines
-
-
-def starts(bench: Bench, there: Guest) -> list[str]:
-    """Table of what each engine costs besides the images: start, memory, download."""
-    cpu = "cortex-a72"
-    lines = [
-        "## Start and memory", "",
-        f"A program that imports NumPy and the engine, opens the shipped cnn, and classifies one image, on {cpu}:",
-        "instructions of the whole program, and its resident memory at the end, without the emulator's. Bytecode is in",
-        "the cache. The first row imports NumPy alone.", "",
-        "| engine | instructions, millions | resident memory, MB | wheel, MB |", "|---|---|---|---|",
-    ]  # fmt: skip
+def starts(bench: Bench, there: Guest) -> dict[str, dict[str, int | None]]:
+    """What each engine costs besides the images: instructions of the start, resident memory, and bytes of the wheel."""
+    found: dict[str, dict[str, int | None]] = {}
     for engine in ("none", *PEERS):
+        step(f"start: {engine}")
         written = bench.folder / "start.npz"
         for _ in range(2):  # the first run writes the bytecode
             words = (bench.model("cnn", PEERS.get(engine, ".tflite")), engine, written)
-            executed = sum(there.run(bench, cpu, START, *words).values())
-        with np.load(written) as found:
-            resident = int(found["resident"])
-        size = f"{there.wheels[PACKAGES[engine]][1] / 1e6:.1f}" if engine in PACKAGES else ""
-        lines.append(f"| {engine} | {executed / 1e6:,.0f} | {resident / 1e6:.1f} | {size} |")
-    return lines
+            executed = sum(there.run(bench, instruction_table.START_CPU, START, *words).values())
+        with np.load(written) as files:
+            resident = int(files["resident"])
+        wheel = there.wheels[PACKAGES[engine]][1] if engine in PACKAGES else None
+        found[engine] = {"instructions": executed, "resident": resident, "wheel": wheel}
+    return found
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ class Board:
         emulator: the command that runs a program for it, without the program; empty if it cannot be emulated.
         flash, ram: memory of the emulated board in bytes. clock_mhz: of its processor.
         packages: Debian packages with all of these.
+        start_up: name of the emulated board's start-up code and linker script in tools/mcu.
     """
 
     processor: str
@@ -27,6 +28,7 @@ class Board:
     ram: int = 0
     clock_mhz: int = 0
     packages: str = ""
+    start_up: str = ""
 
     @property
     def compiler(self) -> str:
@@ -46,9 +48,16 @@ def _cortex_m(
     return Board(
         f"cortex-{core}", "arm-none-eabi-", (f"-mcpu=cortex-{core}", "-mthumb", *flags), ("--specs=nano.specs",),
         ("qemu-system-arm", "-M", machine, "-semihosting"), flash * 1024, ram * 1024, clock_mhz,
-        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm",
+        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm", "cortex_m",
     )  # fmt: skip
 
+
+# Its clock is QEMU's: one instruction in a nanosecond, if instructions are counted.
+_RISC_V = Board(
+    "rv32imac", "riscv64-unknown-elf-", ("-march=rv32imac", "-mabi=ilp32"), ("-nostdlib", "-lgcc"),
+    ("qemu-system-riscv32", "-M", "virt", "-bios", "none", "-semihosting"), 4096 * 1024, 4096 * 1024, 1000,
+    "gcc-riscv64-unknown-elf qemu-system-misc", "riscv",
+)  # fmt: skip
 
 BOARDS: dict[str, Board] = {
     board.processor: board
@@ -59,5 +68,6 @@ BOARDS: dict[str, Board] = {
         _cortex_m("m7", "mps2-an500"),
         # Its vector instructions need the registers of the floating-point unit.
         _cortex_m("m55", "mps3-an547", ("-mfloat-abi=hard",), flash=512, ram=512, clock_mhz=32),
+        _RISC_V,
     )
 }

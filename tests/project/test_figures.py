@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,29 @@ def test_the_page_about_c_tells_the_ratios_of_the_results() -> None:
         for (model, kind), column in columns.items():
             assert numbers(row[column]) == [pytest.approx(ratios[model, f"{name} {kind}"], abs=0.0501)], (name, column)
     assert f"takes LiteRT {ratios['cnn', 'litert session']:.1f} times as long" in (ROOT / "README.md").read_text()
+
+
+def counts() -> dict[str, Any]:
+    return json.loads((ROOT / "benchmarks" / "results" / "instructions.json").read_text())
+
+
+def test_the_pages_counts_of_instructions_are_those_of_the_results() -> None:
+    found, columns = counts(), {"LiteRT": "litert", "tflite-runtime": "tflite-runtime", "ONNX Runtime": "onnxruntime"}
+    for row in table(PERFORMANCE, ("processor", "model", "generated C", "LiteRT")):
+        cpu, model = row["processor"].partition(" ")[0].lower(), row["model"]
+        expected = {"generated C": found["counts"][cpu][model]["digits"]["all"]}
+        peers = found["engines"]["counts"][cpu][model]["digits"]
+        expected |= {column: peers[engine]["engine"] for column, engine in columns.items()}
+        for column, count in expected.items():
+            assert row[column] == f"{count / 1000:,.{0 if model == 'cnn' else 1}f}", (cpu, model, column)
+
+
+def test_the_pages_comparison_with_cmsis_nn_is_that_of_the_results() -> None:
+    found = counts()
+    for row in table(ROOT / "docs" / "microcontrollers.md", ("processor", "model", "generated C", "CMSIS-NN", "ratio")):
+        name, model = row["processor"].lower(), row["model"]
+        own = [found["counts"][f"{name} -O3"][model][kind]["all"] for kind in ("digits", "noise")]
+        peer = [found["cmsis_nn"]["counts"][name][model][kind]["all"] for kind in ("digits", "noise")]
+        assert numbers(row["generated C"]) == [round(count / 1000) for count in own]
+        assert numbers(row["CMSIS-NN"]) == [round(count / 1000) for count in peer]
+        assert numbers(row["ratio"]) == [round(theirs / ours, 2) for ours, theirs in zip(own, peer, strict=True)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import instruction_counter, instructions
+from benchmarks import cmsis_nn, inner_loops, instruction_counter, instruction_table, instructions
+from mnist_edge.toolchains.boards import BOARDS
 from tests.conftest import ROOT, unavailable
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -121,36 +123,79 @@ def test_a_net_that_was_not_counted_fails(capsys: pytest.CaptureFixture[str]) ->
     assert "cortex-a72, cnn, digits: not counted" in capsys.readouterr().err
 
 
-def test_the_table_has_the_committed_counts() -> None:
-    committed = json.loads((RESULTS / "instructions.json").read_text())["counts"]
-    text = (RESULTS / "instructions.md").read_text()
-    for cpu in instructions.CPUS:
-        for model, kinds in committed[cpu].items():
-            for kind, functions in kinds.items():
-                where = f"| {cpu} ({instructions.CPUS[cpu]}) | `{model}` | {kind} |"
-                assert f"{where} generated C | | {functions['all']:,} | |" in text
+def committed() -> dict[str, Any]:
+    return json.loads((RESULTS / "instructions.json").read_text())
 
 
-def test_other_counts_of_generated_c_change_its_rows_and_the_ratios_alone() -> None:
-    cost = instructions.Cost(1000.0, 1000.0, {"conv_2_neon": 900.0, "hidden_neon": 100.0})
-    own = {
-        cpu: {model: dict.fromkeys(instructions.KINDS, cost) for model in instructions.MODELS}
-        for cpu in instructions.CPUS
-    }
-    own["cortex-m4 -O3"] = own["cortex-a72"]
-    before = (RESULTS / "instructions.md").read_text()
-    after = instructions.with_own(before, own)
-    assert instructions.with_own(after, own) == after
-    assert after.count("generated C | | 1,000 | |") == 12
-    assert after.count("| generated C | `conv_2_neon` | 900 |") == 6
-    assert "| cortex-m4 -O3 | `cnn` | 1,000 | 1,000 |" in after
-    assert "cortex-m7" not in after
-    row = next(
-        line for line in after.splitlines() if line.startswith("| cortex-a72 (Pi 4) | `cnn` | digits | litert |")
+def test_the_table_is_that_of_the_committed_counts() -> None:
+    assert (RESULTS / "instructions.md").read_text() == instruction_table.table(committed())
+
+
+def test_the_table_says_that_cycles_were_not_estimated() -> None:
+    results = committed()
+    results["loops"]["llvm"] = None
+    text = instruction_table.table(results)
+    assert "llvm-mca was not installed" in text
+    assert "| cortex-a72 | `cnn` | generated C | `conv_2_neon` | 76% | 49 | 128 |  |  |" in text
+
+
+def test_every_board_is_in_the_table_with_every_optimization() -> None:
+    boards = {f"{name} {level}" for name in BOARDS for level in instructions.LEVELS}
+    assert committed()["counts"].keys() == boards | set(instructions.CPUS)
+
+
+def test_an_update_changes_the_counts_of_generated_c_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = committed()
+    cost = instructions.Cost(1000.0, 1000.0, {"conv_2_neon": 900.0, "hidden_neon": 10.0}, Counter())
+    kinds = dict.fromkeys(instructions.KINDS, cost)
+    own = {name: dict.fromkeys(models, kinds) for name, models in before["counts"].items()}
+    loop = {**before["loops"]["rows"][0], "engine": "generated C", "function": "another"}
+    monkeypatch.setattr(instructions, "generated", lambda bench, short: own)
+    monkeypatch.setattr(instructions, "own_loops", lambda costs: [loop])
+    monkeypatch.setattr(instructions, "version_of", lambda program: f"{program} 1.0")
+    bench = instructions.Bench(tmp_path, tmp_path / "count.so", {})
+    after = instructions.measured(bench, before, only_own=True, cmsis=None)
+    assert {key for key in before if after[key] != before[key]} <= {"compilers", "counts", "date", "emulator", "loops"}
+    assert after["counts"]["cortex-a72"]["cnn"]["digits"] == {"all": 1000, "conv_2_neon": 900}
+    engines = [row for row in before["loops"]["rows"] if row["engine"] != "generated C"]
+    assert after["loops"]["rows"] == [loop, *engines]
+    text = instruction_table.table(after)
+    assert text.count("generated C | | 1,000 | |") == 12
+    assert (
+        text.partition("## Start and memory")[2] == instruction_table.table(before).partition("## Start and memory")[2]
     )
+    row = next(line for line in text.splitlines() if line.startswith("| cortex-a72 (Pi 4) | `cnn` | digits | litert |"))
     *_, engine, ratio = (cell.strip() for cell in row.strip("|").split("|"))
     assert float(ratio) == pytest.approx(int(engine.replace(",", "")) / 1000, abs=0.005)
-    assert after.partition("## Start and memory")[2] == before.partition("## Start and memory")[2]
-    assert [line for line in after.splitlines() if "litert" in line and "xnn" in line] == [
-        line for line in before.splitlines() if "litert" in line and "xnn" in line
-    ]
+
+
+def test_the_inner_loop_is_the_block_with_the_most_instructions(counted: tuple[Path, Path]) -> None:
+    program, written = counted
+    counts = instruction_counter.located(instruction_counter.read(written), instruction_counter.program(program))
+    loop = inner_loops.hottest(counts, program.name, "aarch64-linux-gnu-")
+    assert loop.function == "turns"
+    assert [line.split()[0] for line in loop.instructions] == ["subs", "nop", "b.ne"]
+    assert loop.share > 0.9
+    assert loop.products == 0
+
+
+def test_products_are_those_of_the_vectors_lanes() -> None:
+    lines = (
+        "umull2 v3.8h, v1.16b, v2.16b",
+        "uadalp v4.4s, v3.8h",
+        "smlal v0.4s, v1.4h, v2.h[1]",
+        "udot v0.4s, v1.16b, v2.4b[0]",
+    )
+    assert inner_loops.Loop("f", 1.0, lines).products == 8 + 4 + 16
+
+
+def test_cycles_are_those_of_a_chain_of_dependent_instructions() -> None:
+    if inner_loops.version() is None:
+        pytest.skip("llvm-mca is optional")
+    loop = inner_loops.Loop("f", 1.0, ("add x0, x0, x1", "b.ne\t401f98 <f+0x358>  // b.any"))
+    assert inner_loops.cycles(loop, "cortex-a72") == pytest.approx(1, abs=0.1)
+
+
+def test_a_folder_that_is_no_repository_of_cmsis_nn_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(cmsis_nn.NoRepositoryError, match="no repository of CMSIS-NN"):
+        cmsis_nn.sources(tmp_path, tmp_path / "files")

@@ -3,7 +3,8 @@
 
     python tools/mcu/run.py artifacts/cnn/cnn-int8.c [--board cortex-m4] [--images 200]
 
-Needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm. The emulator does not measure time.
+Needs gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm; for RISC-V, gcc-riscv64-unknown-elf and
+qemu-system-misc. The emulator does not measure time.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from mnist_edge.toolchains import cross_gcc
 from mnist_edge.toolchains.boards import BOARDS, Board
 
 HERE = Path(__file__).parent
-MOST_TICKS = 2**24 - 1  # the counter of a board's clock has 24 bits
+# Largest number of a clock's ticks that a program counts, by the start-up code: a Cortex-M's counter has 24 bits.
+MOST_TICKS = {"cortex_m": 2**24 - 1, "riscv": 2**32 - 2}
 WARNINGS = ("-Wall", "-Wextra", "-pedantic")
 
 
@@ -78,7 +80,9 @@ def main() -> int:
         if report["instructions"]:
             print(f"{report['instructions']:,} instructions for the last image, to the nearest {math.ceil(tick)}")
         elif options.instructions:
-            print(f"too many instructions to count: more than {MOST_TICKS * tick:,.0f} for the last image")
+            print(
+                f"too many instructions to count: more than {MOST_TICKS[board.start_up] * tick:,.0f} for the last image"
+            )
     return 3 if expected is None else int(report["differing"] > 0)
 
 
@@ -96,6 +100,22 @@ def run(
         Flash of the net alone, RAM (scratch buffer, image and answer) and stack in bytes, the answers, and the number
         of instructions that the last call executed, or None if they were not counted, or are too many to count.
     """
+    facts, part = c.facts_of(text), compiled(text, board, folder, flags)
+    written = emulate([part], images, board, folder, counts)
+    stack, ticks = struct.unpack("<II", written[-8:])
+    classes = int(np.prod(facts["output"]["shape"]))
+    ends = classes + int(np.prod(facts["input"]["shape"]))
+    return {
+        "board": board.processor, "images": len(images), "flash_bytes": cross_gcc.flash_bytes(board, part),
+        "constant_bytes": facts["constant_bytes"], "ram_bytes": facts["scratch"] + ends,
+        "stack_bytes": stack,
+        "instructions": round(ticks * per_tick(board)) if counts and ticks <= MOST_TICKS[board.start_up] else None,
+        "answers": np.frombuffer(written[:-8], facts["output"]["dtype"]).reshape(-1, classes),
+    }  # fmt: skip
+
+
+def compiled(text: bytes, board: Board, folder: Path, flags: Sequence[str] = ()) -> Path:
+    """Object file of generated C, with the net.h that main.c includes next to it; arguments as of `run`."""
     facts = c.facts_of(text)
     upper = facts["prefix"].upper()
     (folder / "net.c").write_bytes(text)
@@ -104,29 +124,38 @@ def run(
         + "".join(f"#define {name}_BYTES {upper}_{name}_BYTES\n" for name in ("INPUT", "OUTPUT", "SCRATCH"))
         + f"#define RUN {facts['prefix']}_run\n"
     )
+    return cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *library(board), *flags))
+
+
+def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Path, counts: bool = False) -> bytes:
+    """Link a net with the program that gives it images, and emulate the board.
+
+    Args:
+        parts: object files of the net; ``folder`` has its net.h. images, board, folder, counts: see `run`.
+
+    Returns:
+        The answers, and two numbers of 32 bits: bytes of stack, and ticks of the last call.
+    """
     (folder / "images.raw").write_bytes(images.tobytes())
-    compiled = cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *flags))
     program = folder / "net.elf"
     sizes = f"--defsym=flash_size={board.flash},--defsym=ram_size={board.ram}"
-    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", str(HERE / "link.ld")]
-    parts = [HERE / "main.c", HERE / "board.c", compiled]
-    cross_gcc.link(board, parts, program, [*WARNINGS, "-I", str(folder), *linker])
+    start_up = HERE / board.start_up
+    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", f"{start_up}.ld"]
+    sources = [HERE / "main.c", HERE / "host.c", start_up.with_suffix(".c")]
+    include = ["-I", str(folder), *library(board)]
+    cross_gcc.link(board, [*sources, *parts], program, [*WARNINGS, *include, *linker])
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
     # Each instruction then takes a nanosecond of the emulated time: see `per_tick`.
     clock = ["-icount", "shift=0"] if counts else []
     command = [*board.emulator, *quiet, *clock, "-kernel", program]
     subprocess.run(command, check=True, cwd=folder, timeout=600, stdin=subprocess.DEVNULL)
-    written = (folder / "answers.raw").read_bytes()
-    stack, ticks = struct.unpack("<II", written[-8:])
-    classes = int(np.prod(facts["output"]["shape"]))
-    ends = classes + int(np.prod(facts["input"]["shape"]))
-    return {
-        "board": board.processor, "images": len(images), "flash_bytes": cross_gcc.flash_bytes(board, compiled),
-        "constant_bytes": facts["constant_bytes"], "ram_bytes": facts["scratch"] + ends,
-        "stack_bytes": stack,
-        "instructions": round(ticks * per_tick(board)) if counts and ticks <= MOST_TICKS else None,
-        "answers": np.frombuffer(written[:-8], facts["output"]["dtype"]).reshape(-1, classes),
-    }  # fmt: skip
+    return (folder / "answers.raw").read_bytes()
+
+
+def library(board: Board) -> tuple[str, ...]:
+    """Options of the compiler with which a board without a C library finds the functions of its start-up code."""
+    folder = HERE / board.start_up
+    return ("-I", str(folder), "-fno-tree-loop-distribute-patterns") if folder.is_dir() else ()
 
 
 def per_tick(board: Board) -> float:

@@ -1,0 +1,11 @@
+/* The functions of the C library that riscv.c has. */
+#ifndef STRING_H
+#define STRING_H
+
+#include <stddef.h>
+
+void *memcpy(void *restrict to, const void *restrict from, size_t size);
+void *memset(void *to, int value, size_t size);
+size_t strlen(const char *text);
+
+#endif
