@@ -67,8 +67,9 @@ _SELECTION = (
     " * The compiler's target macros select the kernels: vector kernels of other processors are not compiled and take",
     " * no flash. On a Cortex-M, only one set of kernels is compiled: DSP, Helium or plain C.",
 )
-_MARK = """/* EDGE_MARK(0) is before the first layer, and EDGE_MARK(n) after the n-th. Nothing by default: to measure the layers,
- * define it as a call that reads a clock. */
+_MARK = """\
+/* EDGE_MARK(0) is before the first layer, EDGE_MARK(n) after the n-th. Nothing happens there unless the compiler is
+ * given another definition, such as a call that reads a clock. */
 #ifndef EDGE_MARK
 #define EDGE_MARK(number) ((void)0)
 #endif
