@@ -47,7 +47,7 @@ def command(
     ] = None,
     samples: Annotated[bool, typer.Option("--samples", help="With --json: the time of every call.")] = False,
     layers: Annotated[
-        bool, typer.Option("--layers", help="Also the time of each layer, on the engines native and onnxruntime.")
+        bool, typer.Option("--layers", help="Also the time of each layer, on native, litert and onnxruntime.")
     ] = False,
     compare: Annotated[
         tuple[Path, Path] | None,

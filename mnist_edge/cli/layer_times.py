@@ -9,7 +9,8 @@ from typing import Any
 from mnist_edge.cli.output import table
 from mnist_edge.store.workspace import shown_path
 
-_WIDTHS = (22, 22, 14)  # of op, name and shape
+_NAME, _OUTPUT = 22, 14  # widths of columns
+_TEXTS = 56  # width of the three columns with text; what the other two do not need is left to the op
 
 
 def layer_tables(reports: Sequence[Any]) -> list[Any]:
@@ -35,10 +36,12 @@ def _title(item: Any) -> str:
 
 def _table(layers: Sequence[Any]) -> Any:
     made = table("", ">#", "op", "name", "output", ">us", ">%")
-    for number, layer in enumerate(layers, 1):
-        shape = "" if layer.shape is None else " x ".join(map(str, layer.shape))
-        texts = (_cut(text, width) for text, width in zip((layer.op, layer.node, shape), _WIDTHS, strict=True))
-        made.add_row(str(number), *texts, f"{layer.us:.2f}", f"{100 * layer.share:.1f}")
+    rows = [(item.op, item.node, "" if item.shape is None else " x ".join(map(str, item.shape))) for item in layers]
+    name, output = (min(max(len(row[at]) for row in rows), width) for at, width in ((1, _NAME), (2, _OUTPUT)))
+    widths = (_TEXTS - name - max(output, len("output")), name, output)
+    for number, (row, item) in enumerate(zip(rows, layers, strict=True), 1):
+        texts = (_cut(text, width) for text, width in zip(row, widths, strict=True))
+        made.add_row(str(number), *texts, f"{item.us:.2f}", f"{100 * item.share:.1f}")
     return made
 
 
@@ -50,7 +53,7 @@ def _notes(item: Any) -> list[str]:
     """The sum against a whole call, and what the clock costs."""
     total = sum(layer.us for layer in item.layers)
     cost = (
-        "The engine's profiler counts whole us, and its own time is in them."
+        "The engine's profiler counts whole us. What it costs itself is unknown."
         if item.layer_clock_us is None
         else f"The clock took {item.layer_clock_us:.3f} us a layer, which is subtracted."
     )

@@ -136,7 +136,7 @@ class OpTime(Op):
 
     Attributes:
         us: interquartile mean in microseconds: the mean of the middle half of the calls. Medians would be too coarse,
-            because ONNX Runtime's profiler counts whole microseconds.
+            because the engines' profilers count whole microseconds.
         share: of the sum of the times of all ops, from 0 to 1.
     """
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mnist_edge.errors import RefusedError
 from mnist_edge.measure.latency import op_samples
 from mnist_edge.parity.stored import stored_verdict
 from mnist_edge.results import Int8Worth, Latency, OpTime
@@ -87,10 +88,13 @@ def _explained(made: Int8Worth, int8: Latency) -> Int8Worth:
     if times[0] is None or times[1] is None:
         silent = made.engine if times[0] is None else made.float_engine
         return replace(made, why=f"{runs} {silent} does not tell the times of ops here.")
-    ops, float_ops = (
-        _longest_first(open_session(Path(path), engine, made.threads, trust=True), made.threads)
-        for path, engine in ((made.path, made.engine), (made.float_path, made.float_engine))
-    )  # the files were opened before, with the user's own choice of trust
+    try:  # the files were opened before, with the user's own choice of trust
+        ops, float_ops = (
+            _longest_first(open_session(Path(path), engine, made.threads, trust=True), made.threads)
+            for path, engine in ((made.path, made.engine), (made.float_path, made.float_engine))
+        )
+    except RefusedError as error:
+        return replace(made, why=f"{runs} {error.cause}")
     return replace(made, why=runs, ops=ops, float_ops=float_ops)
 
 

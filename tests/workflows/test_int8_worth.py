@@ -88,7 +88,8 @@ def test_if_int8_is_slower_the_kernels_and_the_times_of_the_ops_are_shown(
     assert lines[-1] == worth.sentence
     assert max(map(len, lines)) <= 80
 
-    tflite = [timed(model / "net-int8.tflite", "litert", 50), timed(model / "net-float32.tflite", "litert", 20)]
+    silent = "tflite-runtime"
+    tflite = [timed(model / "net-int8.tflite", silent, 50), timed(model / "net-float32.tflite", silent, 20)]
     (worth,) = int8_worth(tflite)
-    assert worth.why == "litert ran the int8 file by: own kernels. litert does not tell the times of ops here."
+    assert worth.why == f"{silent} ran the int8 file by: own kernels. {silent} does not tell the times of ops here."
     assert worth.ops == ()

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.resources import files as files_of
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from mnist_edge.errors import RefusedError
 from mnist_edge.formats.c import facts_of
 from mnist_edge.results import OpTime
 from mnist_edge.runtime import open_session
-from mnist_edge.runtime.engines import ENGINES, native, onnxruntime
+from mnist_edge.runtime.engines import ENGINES, litert_profiler, native, onnxruntime
 from mnist_edge.runtime.engines.interface import PROFILED_CALLS, interquartile_mean
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
@@ -32,19 +33,24 @@ from tests.support.backends import source
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 12, 10, 1)).astype(np.uint8)
 ONE = ("--processes", 1, "--seconds", 0, "--count", 20)
-ONNX = SHIPPED / "dense" / "dense-int8.onnx"
+ONNX, DENSE = (SHIPPED / "dense" / f"dense-int8.{suffix}" for suffix in ("onnx", "tflite"))
 
 
 @pytest.fixture(scope="module")
-def code() -> bytes:
-    """C of two convolutions, of which the second pools, a dense layer and a softmax."""
-    if shutil.which("cc") is None:
-        unavailable("A C compiler")
+def net() -> bytes:
+    """Two convolutions, of which the second pools, a dense layer and a softmax."""
     net = int8_nets.begun(1, 12, 10)
     net.conv(5, (3, 3), (1, 1), int8_nets.SAME)
     net.conv(4, (3, 3), (1, 1), int8_nets.SAME)
     net.pool("MAX_POOL_2D", (2, 2), (2, 2), int8_nets.VALID)
-    return source(int8_nets.ended(net), "net", IMAGES)
+    return int8_nets.ended(net)
+
+
+@pytest.fixture(scope="module")
+def code(net: bytes) -> bytes:
+    if shutil.which("cc") is None:
+        unavailable("A C compiler")
+    return source(net, "net", IMAGES)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +99,8 @@ def test_the_mean_of_the_middle_half_leaves_out_interrupted_calls() -> None:
     assert interquartile_mean(samples).tolist() == [2.5]
 
 
-def test_c_has_no_clock_and_its_marks_are_nothing(code: bytes, tmp_path: Path) -> None:
+def test_c_has_no_clock_and_its_marks_are_nothing(net: bytes, tmp_path: Path) -> None:
+    code = source(net, "net", IMAGES, "c99")  # one backend, because compilers take long
     text = code.decode()
     assert not re.search(r"clock|#include <time", text.replace("that reads a clock", ""))
     marks = re.findall(r"^    EDGE_MARK\((\d+)\);\n", text, re.MULTILINE)
@@ -141,31 +148,54 @@ def test_the_command_shows_the_layers_of_c(folder: Path, cli: Callable[..., Run]
     assert "zeros" in shown.out
 
 
-def test_engines_that_do_not_tell_have_a_reason_in_their_row(cli: Callable[..., Run]) -> None:
-    run = cli("bench", SHIPPED / "dense", "--layers", "--json", *ONE)
+def test_litert_tells_its_ops_by_its_own_profiler(cli: Callable[..., Run]) -> None:
+    if not version("ai-edge-litert").startswith("2.3."):
+        pytest.skip("another version of LiteRT, which is refused")
+    run = cli("bench", DENSE, "--engine", "litert", "--layers", "--json", *ONE)
     assert run.code == 0, run.err
-    by_engine = {item["engine"]: item for item in run.json["results"]}
-    assert by_engine["onnxruntime"]["layers"]
-    assert by_engine["onnxruntime"]["layer_clock_us"] is None
-    assert by_engine["litert"]["layers"] is None
-    assert by_engine["litert"]["no_layers"] == "litert does not tell the times of layers."
+    (item,) = run.json["results"]
+    kinds = [layer["op"] for layer in item["layers"]]
+    assert (kinds[0], kinds[-1]) == ("QUANTIZE", "SOFTMAX")
+    assert sum("Fully Connected" in kind for kind in kinds) == 2
+    assert {layer["kernel"] for layer in item["layers"]} == {"delegate (XNNPACK)", "own kernels"}
+    assert item["layer_clock_us"] is None
+    assert sum(layer["us"] for layer in item["layers"]) > 0
+
+
+def test_a_version_of_litert_with_another_c_api_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(litert_profiler, "version", lambda _: "2.9.0")
+    with pytest.raises(RefusedError, match=r"in 2\.3\.x only"):
+        litert_profiler.op_times(DENSE.read_bytes(), 1, np.zeros((1, 28, 28, 1), np.uint8))
+
+
+def test_a_file_that_litert_refuses_is_refused_by_its_profiler() -> None:
+    with pytest.raises(RefusedError, match="CreateModelFromBuffer returns"):
+        litert_profiler.op_times(b"no model" * 8, 1, np.zeros((1, 28, 28, 1), np.uint8))
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "cause"),
+    ("words", "cause"),
     [
-        ([ONNX.with_suffix(".tflite"), "--engine", "litert"], 2, "The engine litert does not tell the times"),
-        ([ONNX.with_suffix(".tflite")], 4, "litert does not tell the times of layers."),
-        ([ONNX, "--batch", 2], 2, "--layers is for one image a call"),
-        (["--compare", ONNX, ONNX], 2, "--layers is for one image a call"),
+        ([DENSE, "--engine", "reference"], "The engine reference does not tell the times"),
+        ([ONNX, "--batch", 2], "--layers is for one image a call"),
+        (["--compare", ONNX, ONNX], "--layers is for one image a call"),
     ],
 )
-def test_layers_that_cannot_be_measured_are_refused(
-    words: list[object], code: int, cause: str, cli: Callable[..., Run]
+def test_options_with_which_layers_cannot_be_measured_are_wrong_usage(
+    words: list[object], cause: str, cli: Callable[..., Run]
 ) -> None:
     run = cli("bench", *words, "--layers", *ONE)
-    assert_two_lines(run, code)
+    assert_two_lines(run, 2)
     assert cause in run.err
+
+
+def test_a_row_without_times_says_why(folder: Path, cli: Callable[..., Run]) -> None:
+    run = cli("bench", folder / "net-int8.c", folder / "net-int8.so", "--layers", "--json", *ONE)
+    assert run.code == 0, run.err
+    marked, shared = run.json["results"]
+    assert marked["layers"]
+    assert (shared["layers"], shared["layer_clock_us"]) == (None, None)
+    assert shared["no_layers"] == "A shared object has no clock between its layers."
 
 
 @pytest.mark.parametrize(
@@ -193,7 +223,7 @@ def test_long_names_are_cut_to_the_width_of_the_table(capsys: pytest.CaptureFixt
 
 def test_the_engines_that_tell_are_those_that_the_help_names(cli: Callable[..., Run]) -> None:
     tell = {name for name, engine in ENGINES.items() if engine.op_times is not None}
-    assert tell == {"native", "onnxruntime"}
+    assert tell == {"litert", "native", "onnxruntime"}
     text = " ".join(cli("bench", "--help", env={"COLUMNS": "200"}).out.split())
-    assert "on the engines native and onnxruntime" in text
+    assert "on native, litert and onnxruntime" in text
     assert "--layers" in text
