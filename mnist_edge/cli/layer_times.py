@@ -18,7 +18,7 @@ def layer_tables(reports: Sequence[Any]) -> list[Any]:
     shown: list[Any] = []
     for item in reports:
         if item.layers is not None:
-            shown += [_title(item), _table(item.layers), *_notes(item), ""]
+            shown += [_title(item), _table(item), *_notes(item), ""]
         elif item.no_layers is not None:
             shown += [_title(item), f"  None: {item.no_layers}", ""]
     if shown:
@@ -34,14 +34,15 @@ def _title(item: Any) -> str:
     return f"Layers of {shown_path(Path(item.path))} on {item.engine}, {threads}"
 
 
-def _table(layers: Sequence[Any]) -> Any:
-    made = table("", ">#", "op", "name", "output", ">us", ">%")
+def _table(report: Any) -> Any:
+    made, layers = table("", ">#", "op", "name", "output", ">us", ">%"), report.layers
+    digits = 1 if report.layer_clock_us is None else 2  # the engines' profilers count whole microseconds
     rows = [(item.op, item.node, "" if item.shape is None else " x ".join(map(str, item.shape))) for item in layers]
     name, output = (min(max(len(row[at]) for row in rows), width) for at, width in ((1, _NAME), (2, _OUTPUT)))
     widths = (_TEXTS - name - max(output, len("output")), name, output)
     for number, (row, item) in enumerate(zip(rows, layers, strict=True), 1):
         texts = (_cut(text, width) for text, width in zip(row, widths, strict=True))
-        made.add_row(str(number), *texts, f"{item.us:.2f}", f"{100 * item.share:.1f}")
+        made.add_row(str(number), *texts, f"{item.us:.{digits}f}", f"{100 * item.share:.1f}")
     return made
 
 

@@ -100,6 +100,8 @@ def test_the_mean_of_the_middle_half_leaves_out_interrupted_calls() -> None:
 
 
 def test_c_has_no_clock_and_its_marks_are_nothing(net: bytes, tmp_path: Path) -> None:
+    if shutil.which("cc") is None:
+        unavailable("A C compiler")
     code = source(net, "net", IMAGES, "c99")  # one backend, because compilers take long
     text = code.decode()
     assert not re.search(r"clock|#include <time", text.replace("that reads a clock", ""))
@@ -113,6 +115,25 @@ def test_c_has_no_clock_and_its_marks_are_nothing(net: bytes, tmp_path: Path) ->
         subprocess.run(command, cwd=tmp_path, check=True)
         objects.append((tmp_path / "net.o").read_bytes())
     assert objects[0] == objects[1]
+
+
+def test_a_header_of_the_user_can_follow_the_layers(net: bytes, tmp_path: Path) -> None:
+    if shutil.which("cc") is None:
+        unavailable("A C compiler")
+    code = source(net, "net", IMAGES, "c99")
+    (tmp_path / "net.c").write_bytes(code)
+    (tmp_path / "marks.h").write_text("void passed(int number);\n#define EDGE_MARK(number) passed(number)\n")
+    (tmp_path / "main.c").write_text(
+        "#include <stdint.h>\n#include <stdio.h>\n"
+        "void net_int8_run(const uint8_t *image, int8_t *answer, void *scratch);\n"
+        'void passed(int number) { printf("%d ", number); }\n'
+        "int main(void) {\n    static uint8_t image[120], scratch[65536];\n    int8_t answer[10];\n"
+        "    net_int8_run(image, answer, scratch);\n    return 0;\n}\n"
+    )
+    for words in (["-include", "marks.h", "-c", "net.c"], ["-o", "main", "main.c", "net.o"]):
+        subprocess.run(["cc", "-std=c99", "-O1", *words], cwd=tmp_path, check=True)
+    shown = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+    assert shown.split() == [str(number) for number in range(len(facts_of(code)["layers"]) + 1)]
 
 
 def test_onnx_runtime_tells_its_ops_in_the_order_of_execution() -> None:

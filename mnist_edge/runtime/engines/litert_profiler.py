@@ -1,7 +1,7 @@
 """Times of the ops of a TFLite file by LiteRT's own profiler.
 
 The profiler is part of the C API of LiteRT's compiled models, which is in the same package as the interpreter that
-`mnist_edge.runtime.engines.litert` uses. Python's API does not offer it. Both run the same kernels of XNNPACK.
+`mnist_edge.runtime.engines.litert` uses. Python's API does not offer it. Both compute with XNNPACK.
 """
 
 from __future__ import annotations
