@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mnist_edge.cli import options
+from mnist_edge.cli.layer_times import layer_tables
 from mnist_edge.cli.output import Output, table
 from mnist_edge.store.workspace import DEFAULT_WORKSPACE, shown_path
 
@@ -45,6 +46,9 @@ def command(
         ),
     ] = None,
     samples: Annotated[bool, typer.Option("--samples", help="With --json: the time of every call.")] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also the time of each layer, on native, litert and onnxruntime.")
+    ] = False,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
@@ -70,6 +74,8 @@ def command(
     Every configuration is measured in several new processes. The delegate that the engine was seen to use is shown.
 
     Example: mnist-edge bench artifacts/cnn --threads 1 --threads 2
+
+    Example: mnist-edge bench artifacts/cnn/cnn-int8.c --layers
     """
     from mnist_edge.workflows import bench
 
@@ -77,8 +83,8 @@ def command(
     chosen = bench.BenchOptions(
         models=tuple(models or ()), model=model, shipped=shipped_, workspace=workspace, engine=engine, trust=trust,
         threads=tuple(threads or (1,)), batches=tuple(batch or (1,)), seconds=seconds, count=count, warmup=warmup,
-        processes=processes, samples=samples and as_json, compare=compare, gate=gate, markdown=markdown, plot=plot,
-        strict=strict, command_line=output.command_line(),
+        processes=processes, samples=samples and as_json, layers=layers, compare=compare, gate=gate, markdown=markdown,
+        plot=plot, strict=strict, command_line=output.command_line(),
     )  # fmt: skip
     with output.progress() as progress:
         result = bench.bench(chosen, progress, output.note)
@@ -89,7 +95,7 @@ def command(
         "machine": {"before": before, "after": after}, "throttled": result.throttled, "results": reports,
         "notes": result.notes,
     }  # fmt: skip
-    shown = [*_machine(before), "", *_tables(reports)]
+    shown = [*_machine(before), "", *_tables(reports), *layer_tables(reports)]
     if result.ratios is not None:
         payload["ratios"] = result.ratios
         shown += ["", *_comparison(result.ratios)]

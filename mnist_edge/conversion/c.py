@@ -17,7 +17,7 @@ from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.formats import Contract, ModelStructure, TensorInfo, c, structure
 from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.formats.model_structure import CHANNELS, FEATURES
-from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, quantize
+from mnist_edge.int8.quantize import Port, as_inputs, dequantize
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
 from mnist_edge.runtime.session import default_contract
@@ -57,7 +57,7 @@ def convert_given(content: bytes, request: ConversionRequest) -> bytes:
     inputs = request.calibration
     if not takes_pixels and source.scale:
         port = Port(np.dtype(source.dtype), source.shape[1:], source.scale[0], source.zero_point[0])
-        inputs = as_inputs(inputs, port, request.contract)
+        inputs = as_inputs(inputs, port, request.contract.pixel_scale)
     try:
         return codegen.source(content, request.contract, inputs, request.backend, takes_pixels).encode()
     except StageError as error:
@@ -67,19 +67,6 @@ def convert_given(content: bytes, request: ConversionRequest) -> bytes:
 def _takes_pixels(source: TensorInfo, contract: Contract) -> bool:
     """Whether code takes uint8 pixels: the file's input does, and is an image."""
     return source.dtype == "uint8" and contract.preprocessor != FEATURES
-
-
-def as_inputs(images: NDArray[Any], port: Port, contract: Contract) -> NDArray[Any]:
-    """Pixels, uint8 (n, h, w, c), or features, float32 or int8 (n, ...), as the values that an input takes.
-
-    Features that are integers are such values already.
-    """
-    if images.dtype == np.float32 and port.scale is not None:
-        return quantize(images, port.scale, port.zero_point, port.dtype)
-    if images.dtype != np.uint8:
-        return images
-    lookup = pixel_lookup(port, contract.pixel_scale)
-    return images if lookup is None else lookup.take(images)
 
 
 def from_tflite(content: bytes, name: str, inputs: NDArray[Any] | None = None, backend: str = "all") -> bytes:
@@ -122,7 +109,7 @@ def finish(content: bytes, test: Split) -> bytes:
     except MissingError:
         return content
     facts = c.facts_of(content)
-    answers = program.run(as_inputs(test.images, program.input, Contract.from_text(facts["contract"])))
+    answers = program.run(as_inputs(test.images, program.input, Contract.from_text(facts["contract"]).pixel_scale))
     if answers.shape[1] == 1:  # a sigmoid: the second class, if it is above one half
         step = program.output.scale or 1.0
         labels = (dequantize(answers[:, 0], step, program.output.zero_point) > 0.5).astype(np.int64)

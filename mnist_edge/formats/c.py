@@ -1,7 +1,7 @@
 """Parser of generated C: the facts in its text, or in a shared object compiled from it.
 
 One line of the text defines ``mnist_edge_facts``: JSON with the prefix of its functions, its input and output, the size
-of its scratch buffer, and the contract.
+of its scratch buffer, its layers, and the contract.
 """
 
 from __future__ import annotations
@@ -68,6 +68,10 @@ def parse_facts(text: str) -> dict[str, Any]:
         for end in ends:
             numbers = isinstance(end["scale"], float) and isinstance(end["zero_point"], int)
             if not numbers or end["dtype"] not in ("int8", "uint8") or not 0 < end["scale"] < math.inf:
+                raise ValueError
+        for layer in facts.get("layers", ()):  # files of older versions have none
+            texts = isinstance(layer["name"], str) and isinstance(layer["op"], str)
+            if not texts or not all(isinstance(size, int) and size > 0 for size in layer["shape"]):
                 raise ValueError
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError from error

@@ -98,3 +98,16 @@ def pixel_lookup(port: Port, pixel_scale: float) -> NDArray[np.generic] | None:
     else:
         lookup = quantize(pixels * np.float32(pixel_scale), port.scale, port.zero_point, port.dtype)
     return None if port.dtype == np.uint8 and bool((lookup == pixels).all()) else lookup
+
+
+def as_inputs(images: NDArray[Any], port: Port, pixel_scale: float) -> NDArray[Any]:
+    """Pixels, uint8 (n, h, w, c), or features, float32 or int8 (n, ...), as the values that an input takes.
+
+    Features that are integers are such values already. ``pixel_scale`` is the factor from a pixel to the real input.
+    """
+    if images.dtype == np.float32 and port.scale is not None:
+        return quantize(images, port.scale, port.zero_point, port.dtype)
+    if images.dtype != np.uint8:
+        return images
+    lookup = pixel_lookup(port, pixel_scale)
+    return images if lookup is None else lookup.take(images)

@@ -19,14 +19,19 @@ from typing import Any  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from mnist_edge.errors import MnistEdgeError  # noqa: E402
+from mnist_edge.errors import MnistEdgeError, RefusedError  # noqa: E402
+from mnist_edge.int8.quantize import as_inputs  # noqa: E402
+from mnist_edge.results import Op  # noqa: E402
+from mnist_edge.results.serialization import from_json  # noqa: E402
 from mnist_edge.runtime import open_session  # noqa: E402
 from mnist_edge.runtime.engines import ENGINES  # noqa: E402
+from mnist_edge.runtime.engines.interface import OpSamples  # noqa: E402
 from mnist_edge.runtime.selftest import Golden, golden_path  # noqa: E402
 from mnist_edge.runtime.session import Session  # noqa: E402
 
 KIB = 1024
 CLOCK_READINGS = 2000
+TELLING = f"Engines that do: {', '.join(name for name, engine in ENGINES.items() if engine.op_times is not None)}."
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class BenchConfig:
     processes: int = 7
     trust: bool = False
     samples: bool = False
+    layers: bool = False
     # Time at which the parent started this process, by the system's monotonic clock; 0 if there is no parent.
     started_ns: int = 0
 
@@ -69,15 +75,24 @@ class ProcessReport:
     # Wall time of the timed loop, from before the first call to after the last.
     wall_ns: int
     calls_ns: NDArray[np.int64]
+    # If the configuration asks for them: the times of the layers, or why the engine does not tell them.
+    layers: OpSamples | None = None
+    no_layers: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON value for `from_json`; ``calls_ns`` is base64 of little-endian int64."""
-        return {**vars(self), "calls_ns": base64.b64encode(self.calls_ns.astype("<i8").tobytes()).decode()}
+        layers = None if self.layers is None else {**asdict(self.layers), "us": self.layers.us.round(4).tolist()}
+        calls_ns = base64.b64encode(self.calls_ns.astype("<i8").tobytes()).decode()
+        return {**vars(self), "calls_ns": calls_ns, "layers": layers}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ProcessReport:
         """Inverse of `to_json`."""
-        return cls(**{**value, "calls_ns": np.frombuffer(base64.b64decode(value["calls_ns"]), "<i8")})
+        layers = value["layers"]
+        if layers is not None:
+            layers = OpSamples(from_json(tuple[Op, ...], layers["ops"]), np.array(layers["us"]), layers["clock_us"])
+        calls_ns = np.frombuffer(base64.b64decode(value["calls_ns"]), "<i8")
+        return cls(**{**value, "calls_ns": calls_ns, "layers": layers})
 
 
 def measure(session: Session, images: NDArray[np.uint8], config: BenchConfig) -> tuple[NDArray[np.int64], int]:
@@ -141,7 +156,7 @@ def report(config: BenchConfig) -> ProcessReport:
     first = time.monotonic_ns()
     calls_ns, wall_ns = measure(session, images, config)
     began = config.started_ns or STARTED
-    return ProcessReport(
+    made = ProcessReport(
         engine=session.engine,
         delegate=session.delegate,
         version=version(ENGINES[session.engine].package),
@@ -154,6 +169,30 @@ def report(config: BenchConfig) -> ProcessReport:
         wall_ns=wall_ns,
         calls_ns=calls_ns,
     )
+    return _with_layers(made, session, config.threads) if config.layers else made
+
+
+def _with_layers(made: ProcessReport, session: Session, threads: int) -> ProcessReport:
+    try:
+        return replace(made, layers=op_samples(session, threads))
+    except RefusedError as error:
+        return replace(made, no_layers=error.cause)
+
+
+def op_samples(session: Session, threads: int) -> OpSamples:
+    """Times of the ops of an open file, in calls with one image each of `inputs`.
+
+    Raises:
+        RefusedError: the engine does not tell them.
+    """
+    op_times = ENGINES[session.engine].op_times
+    if op_times is None:
+        raise RefusedError(f"{session.engine} does not tell the times of layers.", TELLING)
+    images = inputs(session, 1)
+    port = ENGINES[session.engine].load(session.file.content, 1).input
+    if session.takes_images or images.dtype != port.dtype:
+        images = as_inputs(images, port, session.contract.pixel_scale)
+    return op_times(session.file.content, threads, images.reshape(-1, *port.shape))
 
 
 def inputs(session: Session, batch: int) -> NDArray[Any]:

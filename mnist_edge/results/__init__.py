@@ -7,7 +7,7 @@ decibels, ``_bytes`` bytes; ``seconds`` are seconds.
 
 from mnist_edge.results.artifact import Artifact, Footprint
 from mnist_edge.results.health import Finding
-from mnist_edge.results.measurements import Int8Worth, Latency, Machine, OpTime, Ratio
+from mnist_edge.results.measurements import Int8Worth, Latency, Machine, Op, OpTime, Ratio
 from mnist_edge.results.parity import (
     Changes,
     ClassChange,
@@ -42,6 +42,7 @@ __all__ = [
     "LayerError",
     "Machine",
     "Mistake",
+    "Op",
     "OpTime",
     "ParityReport",
     "Prediction",

@@ -38,6 +38,11 @@ class Latency:
         process_p50_us: median of each process, in the order of the rounds; files of older versions have none.
         design_effect: variance between processes, divided by what it would be if all calls were independent. With 100,
             an interval computed from single calls is 10 times too narrow. None for one process.
+        layers: with ``--layers``, the times of the ops in the order of execution, measured in calls of their own; None
+            without it, or if the engine does not tell.
+        layer_clock_us: what reading the clock for one layer costs, which was subtracted from its time; None if the
+            engine does not tell, and the times contain it.
+        no_layers: why ``--layers`` found none.
     """
 
     path: str
@@ -65,6 +70,9 @@ class Latency:
     samples_us: tuple[float, ...] = ()
     process_p50_us: tuple[float, ...] = ()
     design_effect: float | None = None
+    layers: tuple[OpTime, ...] | None = None
+    layer_clock_us: float | None = None
+    no_layers: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,18 +116,32 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class OpTime:
-    """Time of one op in a call of the engine.
+class Op:
+    """An op or layer as the engine runs it.
 
     Attributes:
-        node: the op's name in the graph. op: its kind as the engine runs it, after fusions. us: mean time in
-            microseconds. kernel: what runs it, such as an execution provider.
+        node: its name in the graph or in generated C. op: its kind, after fusions. kernel: what runs it, such as an
+            execution provider. shape: of its output for one image; None if the engine does not tell.
     """
 
     node: str
     op: str
-    us: float
     kernel: str
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class OpTime(Op):
+    """Time of one op in a call of the engine with one image.
+
+    Attributes:
+        us: interquartile mean in microseconds: the mean of the middle half of the calls. Medians would be too coarse,
+            because the engines' profilers count whole microseconds.
+        share: of the sum of the times of all ops, from 0 to 1.
+    """
+
+    us: float
+    share: float
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import GateError
-from mnist_edge.measure.latency import BenchConfig
+from mnist_edge.errors import GateError, MnistEdgeError, RefusedError, UsageError
+from mnist_edge.measure.latency import TELLING, BenchConfig
 from mnist_edge.measure.machine import was_throttled
 from mnist_edge.results import Int8Worth, Ratio
+from mnist_edge.runtime.engines import ENGINES
 from mnist_edge.store.files import check_target
 from mnist_edge.workflows.comparison import are_models, compare_runs, comparison_error, write_comparison
 from mnist_edge.workflows.file_choice import FileOptions, Note, choose_files, no_note
@@ -35,6 +36,7 @@ class BenchOptions(FileOptions):
             them that are not counted.
         processes: new processes per configuration; None for 7, or 20 for ``compare``.
         samples: whether to keep the time of every call.
+        layers: whether to measure the layers too, of files whose engine can tell.
         compare: two model files to measure in the same rounds, or two outputs of ``bench --json``.
         gate: largest ratio of ``compare`` that passes; None for no gate.
         markdown, plot: where to write the comparison as a table and as an SVG picture.
@@ -50,6 +52,7 @@ class BenchOptions(FileOptions):
     warmup: int = BenchConfig.warmup
     processes: int | None = None
     samples: bool = False
+    layers: bool = False
     compare: tuple[Path, Path] | None = None
     gate: float | None = None
     markdown: Path | None = None
@@ -66,7 +69,7 @@ class BenchResult:
         throttled: whether the processor was throttled during the run.
         notes: sentences about what makes the figures doubtful or surprising.
         ratios: of a comparison; None without one.
-        error: why ``gate`` or ``strict`` fails; None if neither does.
+        error: why ``gate`` or ``strict`` fails, or why there are no times of ``layers``; None if nothing fails.
         int8: for each model of which int8 files and float exports were measured, how they compare.
     """
 
@@ -74,7 +77,7 @@ class BenchResult:
     throttled: bool
     notes: tuple[str, ...]
     ratios: tuple[Ratio, ...] | None
-    error: GateError | None
+    error: MnistEdgeError | None
     int8: tuple[Int8Worth, ...] = ()
 
 
@@ -86,7 +89,7 @@ def bench(options: BenchOptions, progress: Progress = no_progress, note: Note = 
         note: called with a sentence for each group of files that are left out.
 
     Raises:
-        UsageError: no such file, or nothing to compare.
+        UsageError: no such file, nothing to compare, or ``layers`` of an engine that does not tell them.
         MissingError: no engine for a file, or no matplotlib for a plot.
         ContentError: a file that is corrupt, or no output of ``bench --json``.
         StageError: a measuring process ended without an answer, or a report cannot be written.
@@ -94,6 +97,8 @@ def bench(options: BenchOptions, progress: Progress = no_progress, note: Note = 
     for target in (options.markdown, options.plot):
         if target is not None:
             check_target(target)
+    if options.layers:
+        _check_layers(options)
     ratios: tuple[Ratio, ...] | None = None
     pair = options.compare
     if pair is not None and not are_models(pair):
@@ -104,13 +109,14 @@ def bench(options: BenchOptions, progress: Progress = no_progress, note: Note = 
     config = BenchConfig(
         "", seconds=options.seconds, count=options.count, warmup=options.warmup,
         processes=options.processes or default, trust=options.trust, samples=options.samples,
+        layers=options.layers,
     )  # fmt: skip
     plan = Plan(config, options.engine, options.threads, options.batches)
     if pair is not None:
         run, ratios = measure_pair(pair, plan, progress)
     else:
         run = measure(choose_files(options, note).files, plan, progress)
-    error = None
+    error: MnistEdgeError | None = _without_layers(run) if options.layers else None
     if ratios is not None:
         write_comparison(ratios, options.markdown, options.plot)
         error = comparison_error(ratios, options.gate)
@@ -119,6 +125,29 @@ def bench(options: BenchOptions, progress: Progress = no_progress, note: Note = 
         error = GateError("The processor was throttled during the run.", "Cool it, and give it a better power supply.")
     compared = int8_worth(run.reports) if pair is None else ()
     return BenchResult(run, throttled, _notes(run, throttled), ratios, error, compared)
+
+
+def _check_layers(options: BenchOptions) -> None:
+    """Refuse options with which layers cannot be measured.
+
+    Raises:
+        UsageError: there are such options.
+    """
+    if options.compare is not None or options.batches != (1,):
+        raise UsageError("--layers is for one image a call, without --compare.", "Leave out --compare and --batch.")
+    engine = ENGINES.get(options.engine)
+    if engine is not None and engine.op_times is None:
+        raise UsageError(f"The engine {engine.name} does not tell the times of layers.", TELLING)
+
+
+def _without_layers(run: BenchRun) -> RefusedError | None:
+    """The error for a run in which no file has times of layers."""
+    if any(item.layers is not None for item in run.reports):
+        return None
+    return RefusedError(
+        " ".join(dict.fromkeys(item.no_layers for item in run.reports if item.no_layers)),
+        "Name a .onnx file, or a .c that this version exports: mnist-edge export MODEL --format c",
+    )
 
 
 def _notes(run: BenchRun, throttled: bool) -> tuple[str, ...]:

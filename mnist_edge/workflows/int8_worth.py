@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from mnist_edge.errors import RefusedError
+from mnist_edge.measure.latency import op_samples
 from mnist_edge.parity.stored import stored_verdict
-from mnist_edge.results import Int8Worth, Latency
+from mnist_edge.results import Int8Worth, Latency, OpTime
 from mnist_edge.results.precision import Precision
+from mnist_edge.runtime import Session, open_session
 from mnist_edge.runtime.engines import ENGINES
-from mnist_edge.store.files import read_bytes
 from mnist_edge.store.manifest import Manifest
 
 
@@ -86,6 +88,15 @@ def _explained(made: Int8Worth, int8: Latency) -> Int8Worth:
     if times[0] is None or times[1] is None:
         silent = made.engine if times[0] is None else made.float_engine
         return replace(made, why=f"{runs} {silent} does not tell the times of ops here.")
-    ops = tuple(times[0](read_bytes(Path(made.path)), made.threads))
-    float_ops = tuple(times[1](read_bytes(Path(made.float_path)), made.threads))
+    try:  # the files were opened before, with the user's own choice of trust
+        ops, float_ops = (
+            _longest_first(open_session(Path(path), engine, made.threads, trust=True), made.threads)
+            for path, engine in ((made.path, made.engine), (made.float_path, made.float_engine))
+        )
+    except RefusedError as error:
+        return replace(made, why=f"{runs} {error.cause}")
     return replace(made, why=runs, ops=ops, float_ops=float_ops)
+
+
+def _longest_first(session: Session, threads: int) -> tuple[OpTime, ...]:
+    return tuple(sorted(op_samples(session, threads).times(), key=lambda item: -item.us))

@@ -18,7 +18,7 @@ from mnist_edge.errors import MissingError, StageError
 from mnist_edge.measure import latency_ratios
 from mnist_edge.measure.latency import BenchConfig, ProcessReport, arguments
 from mnist_edge.measure.machine import machine, was_throttled
-from mnist_edge.results import Latency, Machine, Ratio
+from mnist_edge.results import Latency, Machine, OpTime, Ratio
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import choice, engine_names
 from mnist_edge.store.manifest import Manifest, sha256_of_file
@@ -188,6 +188,7 @@ def combined(config: BenchConfig, processes: Sequence[ProcessReport]) -> Latency
         config: that was measured.
         processes: their reports, at least one, in the order of the rounds.
     """
+    layers, layer_clock_us, no_layers = _layers(processes)
     microseconds = np.concatenate([item.calls_ns for item in processes]) / 1e3
     p25, p50, p75, p90, p99, p999 = np.percentile(microseconds, [25, 50, 75, 90, 99, 99.9])
     wall_s = sum(item.wall_ns for item in processes) / 1e9
@@ -218,7 +219,20 @@ def combined(config: BenchConfig, processes: Sequence[ProcessReport]) -> Latency
         samples_us=tuple(microseconds.round(3).tolist()) if config.samples else (),
         process_p50_us=tuple(float(np.median(item.calls_ns)) / 1e3 for item in processes),
         design_effect=latency_ratios.design_effect([item.calls_ns for item in processes]),
+        layers=layers,
+        layer_clock_us=layer_clock_us,
+        no_layers=no_layers,
     )
+
+
+def _layers(processes: Sequence[ProcessReport]) -> tuple[tuple[OpTime, ...] | None, float | None, str | None]:
+    """``layers``, ``layer_clock_us`` and ``no_layers`` of `Latency`, from the calls of all processes."""
+    found = [item.layers for item in processes if item.layers is not None]
+    if not found:
+        return None, None, processes[0].no_layers
+    clocks = [item.clock_us for item in found if item.clock_us is not None]
+    whole = replace(found[0], us=np.concatenate([item.us for item in found]))
+    return whole.times(), float(np.median(clocks)) if clocks else None, None
 
 
 def slower_than_float(reports: Sequence[Latency]) -> list[str]:

@@ -19,7 +19,7 @@ from mnist_edge.data.load import ENVIRONMENT_VARIABLE
 from mnist_edge.errors import ContentError, StageError, UsageError, suggest
 from mnist_edge.formats import Contract
 from mnist_edge.formats.c import facts_of
-from mnist_edge.int8.quantize import Port, dequantize
+from mnist_edge.int8.quantize import Port, as_inputs, dequantize
 from mnist_edge.parity import Gate
 from mnist_edge.results import Artifact
 from mnist_edge.results.precision import Precision
@@ -130,7 +130,7 @@ def _compare(text: bytes, content: bytes) -> None:
         inputs = draw.integers(limits.min, limits.max, (1, *code.input.shape), code.input.dtype, endpoint=True)
         given = inputs
         if takes_pixels(facts):
-            given = c.as_inputs(inputs, engine.input, Contract.from_text(facts["contract"]))
+            given = as_inputs(inputs, engine.input, Contract.from_text(facts["contract"]).pixel_scale)
         elif engine.input.scale is None:  # the file's own input is float
             given = _real(inputs, code.input)
         answers, expected = code.run(inputs), engine.run(given)

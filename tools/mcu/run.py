@@ -24,9 +24,8 @@ import numpy as np
 
 from mnist_edge import data
 from mnist_edge.conversion import codegen
-from mnist_edge.conversion.c import as_inputs
 from mnist_edge.formats import Contract, c
-from mnist_edge.int8.quantize import Port
+from mnist_edge.int8.quantize import Port, as_inputs
 from mnist_edge.runtime.engines import reference
 from mnist_edge.store.manifest import sha256_of
 from mnist_edge.toolchains import cross_gcc
@@ -169,7 +168,7 @@ def inputs_of(facts: dict, images: np.ndarray) -> np.ndarray:
     if facts.get("takes_pixels", True):
         return images
     port = Port(np.dtype(end["dtype"]), tuple(end["shape"]), end["scale"], end["zero_point"])
-    return as_inputs(images, port, Contract.from_text(facts["contract"]))
+    return as_inputs(images, port, Contract.from_text(facts["contract"]).pixel_scale)
 
 
 def expected_answers(path: Path, text: bytes, images: np.ndarray) -> np.ndarray | None:
@@ -182,7 +181,7 @@ def expected_answers(path: Path, text: bytes, images: np.ndarray) -> np.ndarray 
     for original in (path.with_suffix(".tflite"), path.with_name("model.tflite")):
         if original.is_file() and sha256_of(original.read_bytes()) == facts["source_sha256"]:
             program = reference.load(original.read_bytes(), 1)
-            return program.run(as_inputs(images, program.input, Contract.from_text(facts["contract"])))
+            return program.run(as_inputs(images, program.input, Contract.from_text(facts["contract"]).pixel_scale))
     print(
         f"mcu: neither {path.stem}.tflite nor model.tflite next to {path} is the file that the C was made from.\n"
         f"  remedy: copy that file to {path.with_suffix('.tflite')}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -55,7 +55,8 @@ def source(
         "".join(constants).rstrip("\n") + "\n",
         _title(4),
         sizes_check(facts),
-        _net(made, facts, "".join(calls)),
+        _MARK,
+        _net(made, facts, calls),
         _title(5),
         _shared_object(facts, tiles.text(made, calls, facts, _answer(made, facts))),
     ]
@@ -66,6 +67,13 @@ _SELECTION = (
     " * The compiler's target macros select the kernels: vector kernels of other processors are not compiled and take",
     " * no flash. On a Cortex-M, only one set of kernels is compiled: DSP, Helium or plain C.",
 )
+_MARK = """\
+/* EDGE_MARK(0) is before the first layer, EDGE_MARK(n) after the n-th. Nothing happens there unless the compiler is
+ * given another definition, such as a call that reads a clock. */
+#ifndef EDGE_MARK
+#define EDGE_MARK(number) ((void)0)
+#endif
+"""
 _SECTIONS = ("Interface", "Kernels", "Constants of the layers", "The net", "For shared objects")
 
 
@@ -92,7 +100,7 @@ def _contents(made: Plan, name: str) -> str:
     return "\n".join([*lines, *notes, " */"])
 
 
-def _net(made: Plan, facts: dict[str, Any], calls: str) -> str:
+def _net(made: Plan, facts: dict[str, Any], calls: Sequence[str]) -> str:
     """The functions of the header."""
     name, upper, ends = facts["prefix"], facts["prefix"].upper(), parameters(facts)
     taken = ends.input
@@ -100,13 +108,15 @@ def _net(made: Plan, facts: dict[str, Any], calls: str) -> str:
         f"    uint8_t *const {item.pointer} = &memory[{item.at}]; /* {item.size} bytes */\n"
         for item in made.buffers.values()
     )
+    marked = "".join(f"{call.rstrip()}\n    EDGE_MARK({number});\n\n" for number, call in enumerate(calls, 1))
     choice = "    const int backend = edge_backend();\n" if made.has_backends else ""
     return f"""void {name}_run({ends.one}, void *scratch) {{
 {choice}    uint8_t *const memory = (uint8_t *)scratch;
     /* Buffers share memory if they are not needed at the same time. Kernels read groups of 4 bytes: each buffer has 4
      * bytes more than its tensor. */
-{pointers}
-{calls}{_answer(made, facts)}}}
+{pointers}    EDGE_MARK(0);
+
+{marked}{_answer(made, facts)}}}
 
 void {name}_run_many({ends.many}, size_t count, void *scratch) {{
     for (size_t i = 0; i < count; i++) {{
@@ -199,7 +209,10 @@ def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
         "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
         "backend": made.backend, "scratch": max(made.scratch, 1), "constant_bytes": constant_bytes(made),
         "parameters": sum(item.size for key, item in made.constants.items() if key in used),
-        "products": sum(_products(made, step) for step in made.steps if step.kind in _WEIGHTED), **ends,
+        "products": sum(_products(made, step) for step in made.steps if step.kind in _WEIGHTED),
+        "layers": [
+            {"name": step.name, "op": step.ops, "shape": made.tensors[step.target].shape[1:]} for step in made.steps
+        ], **ends,
     }  # fmt: skip
 
 

@@ -52,6 +52,11 @@ class Step:
     name: str = ""
 
     @property
+    def ops(self) -> str:
+        """The ops that the kernel computes."""
+        return f"{self.kind}, MAX_POOL_2D" if self.pool > 1 else self.kind
+
+    @property
     def pads(self) -> bool:
         """Whether the input is copied with a border."""
         return self.padded is not None and any(self.pad)

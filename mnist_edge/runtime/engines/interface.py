@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mnist_edge.errors import MissingError, missing_extra
 from mnist_edge.int8.quantize import Port
-from mnist_edge.results import OpTime
+from mnist_edge.results import Op, OpTime
 
 # Answers one image, see `DirectAnswers`.
 One = Callable[[NDArray[Any]], NDArray[np.float32] | None]
@@ -68,6 +68,41 @@ class Program(Protocol):
         """
 
 
+# Calls with which an engine's `Engine.op_times` measures, after calls that are not counted.
+PROFILED_CALLS, PROFILED_WARMUP = 300, 100
+
+
+@dataclass(frozen=True)
+class OpSamples:
+    """Times of a file's ops in several calls of an engine, one input each.
+
+    Attributes:
+        ops: in the order of execution.
+        us: microseconds, float64 (calls, ops).
+        clock_us: what reading the clock for one op costs, which was subtracted from every time; None if the engine's
+            profiler does not tell, and the times contain it.
+    """
+
+    ops: tuple[Op, ...]
+    us: NDArray[np.float64]
+    clock_us: float | None
+
+    def times(self) -> tuple[OpTime, ...]:
+        """The time of each op over all calls."""
+        means = interquartile_mean(self.us)
+        shares = means / (means.sum() or 1.0)
+        return tuple(
+            OpTime(item.node, item.op, item.kernel, item.shape, float(us), float(share))
+            for item, us, share in zip(self.ops, means, shares, strict=True)
+        )
+
+
+def interquartile_mean(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean of the middle half of samples (n, ...), over the first axis."""
+    cut = len(samples) // 4
+    return np.asarray(np.sort(samples, axis=0)[cut : len(samples) - cut].mean(axis=0))
+
+
 @dataclass(frozen=True)
 class Engine:
     """An inference engine.
@@ -82,7 +117,8 @@ class Engine:
         kernels_only: another engine with other kernels: ``verify`` compares the two, ``auto`` never uses it.
         on_demand: the engine runs only if the user names it.
         runs_code: its files are code; they are opened only if a manifest names their hash.
-        op_times: takes a file's bytes and a number of threads, and measures the ops; None if the engine cannot tell.
+        op_times: takes a file's bytes, a number of threads and inputs (n, *input.shape), and measures the ops with one
+            input after the other; None if the engine cannot tell. It raises `RefusedError` if it cannot for this file.
     """
 
     name: str
@@ -94,7 +130,7 @@ class Engine:
     kernels_only: bool = False
     on_demand: bool = False
     runs_code: bool = False
-    op_times: Callable[[bytes, int], list[OpTime]] | None = None
+    op_times: Callable[[bytes, int, NDArray[Any]], OpSamples] | None = None
 
 
 def missing_engine(error: ImportError, what: str, extra: str, newest: int, machines: Sequence[str]) -> MissingError:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mnist_edge.runtime import interpreter
+from mnist_edge.runtime.engines import litert_profiler
 from mnist_edge.runtime.engines.interface import Engine, Program, missing_engine
 
 SUFFIXES = (".tflite",)
@@ -39,4 +40,4 @@ def load(content: bytes, threads: int) -> Program:
     return interpreter.load(content, constructor(threads))
 
 
-ENGINE = Engine("litert", SUFFIXES, PACKAGE, EXTRA, rank=1, load=load)
+ENGINE = Engine("litert", SUFFIXES, PACKAGE, EXTRA, rank=1, load=load, op_times=litert_profiler.op_times)

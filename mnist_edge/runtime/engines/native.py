@@ -23,7 +23,17 @@ from numpy.typing import NDArray
 from mnist_edge.errors import ContentError, MnistEdgeError, RefusedError, StageError, UsageError
 from mnist_edge.formats import METADATA_KEY, c
 from mnist_edge.int8.quantize import Port
-from mnist_edge.runtime.engines.interface import DirectAnswers, Engine, One, Program
+from mnist_edge.results import Op
+from mnist_edge.runtime.engines.interface import (
+    PROFILED_CALLS,
+    PROFILED_WARMUP,
+    DirectAnswers,
+    Engine,
+    One,
+    OpSamples,
+    Program,
+    interquartile_mean,
+)
 from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import Manifest, fingerprint, read_verified, sha256_of
 from mnist_edge.toolchains import host_cc
@@ -146,6 +156,28 @@ def load(content: bytes, threads: int) -> Program:
         raise RefusedError("The compiled code does not have the facts of its source.", "Export it again.") from error
 
 
+def op_times(content: bytes, threads: int, inputs: NDArray[Any]) -> OpSamples:
+    """See `Engine.op_times`: by a build of the code that reads the clock after each layer. One thread runs an image."""
+    if content.startswith(_ELF):
+        raise RefusedError("A shared object has no clock between its layers.", "Name the .c that it is made from.")
+    facts = c.facts_of(content)
+    if "layers" not in facts:
+        raise RefusedError("The C is of a version that does not mark its layers.", "Export it again: --format c")
+    marks = len(facts["layers"]) + 2  # one for the cost of the clock, one before the first layer
+    clock = Path(__file__).with_name("layer_clock.c").read_bytes()
+    library = _open(compiled(b"#define EDGE_MARK_COUNT %d\n%b\n%b" % (marks, clock, content)))
+    program = NativeProgram(library, facts)
+    stored = np.ctypeslib.as_array((ctypes.c_int64 * marks).in_dll(library, "edge_marks"))
+    read = np.empty((PROFILED_WARMUP + PROFILED_CALLS, marks), np.int64)
+    for at in range(len(read)):
+        program.run(inputs[at % len(inputs)][None])
+        read[at] = stored
+    gaps = np.diff(read[PROFILED_WARMUP:]) / 1e3
+    cost = float(interquartile_mean(gaps[:, 0]))
+    ops = tuple(Op(item["name"], item["op"], program.delegate, tuple(item["shape"])) for item in facts["layers"])
+    return OpSamples(ops, np.maximum(gaps[:, 1:] - cost, 0), cost)
+
+
 def _port(end: dict[str, Any]) -> Port:
     return Port(np.dtype(end["dtype"]), tuple(end["shape"]), float(end["scale"]), int(end["zero_point"]))
 
@@ -199,4 +231,4 @@ def _open(shared: bytes, kind: type[ctypes.CDLL] = ctypes.CDLL) -> ctypes.CDLL:
         ) from error
 
 
-ENGINE = Engine("native", (".c", ".so"), "mnist-edge", "litert", rank=3, load=load, runs_code=True)
+ENGINE = Engine("native", (".c", ".so"), "mnist-edge", "litert", rank=3, load=load, runs_code=True, op_times=op_times)

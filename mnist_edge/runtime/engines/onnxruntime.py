@@ -13,11 +13,17 @@ from numpy.typing import NDArray
 from mnist_edge.errors import RefusedError
 from mnist_edge.formats import ModelStructure, onnx, structure
 from mnist_edge.int8.quantize import Port
-from mnist_edge.results import OpTime
-from mnist_edge.runtime.engines.interface import Engine, Program, missing_engine
+from mnist_edge.results import Op
+from mnist_edge.runtime.engines.interface import (
+    PROFILED_CALLS,
+    PROFILED_WARMUP,
+    Engine,
+    OpSamples,
+    Program,
+    missing_engine,
+)
 
 _FATAL = 4  # log level: errors are raised as exceptions with the same text
-_PROFILED = 200  # calls, of which the second half is averaged
 
 
 class _OnnxProgram:
@@ -60,39 +66,38 @@ def load(content: bytes, threads: int) -> Program:
     return _OnnxProgram(file, session)
 
 
-def op_times(content: bytes, threads: int) -> list[OpTime]:
-    """Mean times of a file's ops by ONNX Runtime's profiler, for one image of random pixels, longest first.
+def op_times(content: bytes, threads: int, inputs: NDArray[Any]) -> OpSamples:
+    """See `Engine.op_times`: by ONNX Runtime's profiler, which counts whole microseconds.
 
     The profiler itself takes a few microseconds an op, so the sum is larger than the time of a call.
-
-    Args:
-        content: a file that `load` accepts. threads: number of threads.
     """
     import onnxruntime
 
     source = onnx.read(content).inputs[0]
-    pixels = np.random.default_rng(0).integers(0, 256, (1, *source.shape[1:]))
-    image = (pixels if source.dtype == "uint8" else pixels / 255).astype(source.dtype)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, _FATAL
     with tempfile.TemporaryDirectory() as folder:
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        for _ in range(_PROFILED):
-            session.run(None, {source.name: image})
+        for at in range(PROFILED_WARMUP + PROFILED_CALLS):
+            session.run(None, {source.name: inputs[at % len(inputs)][None]})
         events = json.loads(Path(session.end_profiling()).read_text())
     found: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            found.setdefault(event["name"].removesuffix("_kernel_time"), []).append(event)
-    ops = [
-        OpTime(
-            node, each[0]["args"]["op_name"], float(np.mean([item["dur"] for item in each[len(each) // 2 :]])),
-            str(each[0]["args"].get("provider", "unknown")),
-        )
-        for node, each in found.items()
-    ]  # fmt: skip
-    return sorted(ops, key=lambda item: -item.us)
+            found.setdefault(event["args"]["node_index"], []).append(event)  # nodes may have no names
+    times = [[event["dur"] for event in each[-PROFILED_CALLS:]] for each in found.values()]
+    return OpSamples(tuple(_op(each[0]) for each in found.values()), np.array(times, np.float64).T, None)
+
+
+def _op(event: dict[str, Any]) -> Op:
+    """The op of an event, in which the shape is such as ``"output_type_shape": [{"float": [1, 10]}]``."""
+    facts = event["args"]
+    shapes = [tuple(shape) for output in facts.get("output_type_shape", ()) for shape in output.values()]
+    return Op(
+        event["name"].removesuffix("_kernel_time"), facts["op_name"], facts.get("provider", "unknown"),
+        shapes[0][1:] if shapes else None,
+    )  # fmt: skip
 
 
 ENGINE = Engine("onnxruntime", (".onnx",), "onnxruntime", "onnx", rank=1, load=load, op_times=op_times)
