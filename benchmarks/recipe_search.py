@@ -2,11 +2,11 @@
 
     python benchmarks/recipe_search.py prepare --mnist FOLDER --pendigits FOLDER -o inputs.npz
     python benchmarks/recipe_search.py search inputs.npz --stage first --seconds 330 -o results [--teachers FOLDER]
-    python benchmarks/recipe_search.py report results/first.jsonl results/first.npz
+    python benchmarks/recipe_search.py report results/first.jsonl results/second.jsonl
 
 ``prepare`` needs this project and writes one file: the 60,000 training images and pen trajectories rendered as images.
 The 10,000 test images are never read. ``search`` needs PyTorch and NumPy only (PyTorch is not a dependency of the
-project); it trains the variants of a table and appends a line for each to a file. ``report`` prints tables.
+project); it trains the variants of a table and appends a line for each to a file. ``report`` prints a table.
 
 Held-out images: the training images are permuted as the project's split does with seed 0. Fold 0, the first 5,000, is
 the project's validation split; folds 1 to 3 are the next three times 5,000. A net is trained without the images of its
@@ -20,6 +20,7 @@ import argparse
 import functools
 import gzip
 import hashlib
+import itertools
 import json
 import math
 import time
@@ -110,6 +111,7 @@ class Variant:
         model: a key of `ARCHITECTURES`.
         changes: ranges of augmentation.
         epochs, batch, rate, warmup: of training; the warm-up in epochs.
+        dropout: share of the hidden units that are dropped, in nets with convolutions.
         schedule: ``cosine``, ``constant``, or ``late``: constant, then linear to 0 in the last quarter.
         optimizer: ``adam`` or ``muon`` (for the matrices of hidden layers; Adam for the rest).
         decay: decoupled weight decay per step, as a fraction of the rate.
@@ -181,7 +183,8 @@ PENS = ((160, 15), (160, 60), (160, 120), (20, 50))
 
 def trajectories(path: Path) -> Iterator[tuple[int, Strokes]]:
     """Digits of a UNIPEN file: label and strokes."""
-    label, strokes, down = -1, [], False
+    label, down = -1, False
+    strokes: Strokes = []
     for line in gzip.decompress(path.read_bytes()).decode("latin-1").splitlines():
         words = line.split()
         if line.startswith(".SEGMENT DIGIT"):
@@ -192,7 +195,7 @@ def trajectories(path: Path) -> Iterator[tuple[int, Strokes]]:
             down = line.startswith(".PEN_DOWN") or (down and not line.startswith(".PEN_UP"))
             if line.startswith(".PEN_DOWN"):
                 strokes.append([])
-        elif down and len(words) == 2:  # noqa: PLR2004
+        elif down and len(words) == 2:
             strokes[-1].append((int(words[0]), -int(words[1])))
     if strokes:
         yield label, strokes
@@ -231,7 +234,7 @@ def elastic_matrix() -> Any:
     distance = np.abs(at[:, None] - np.arange(ELASTIC_GRID))
     near = 1.5 * distance**3 - 2.5 * distance**2 + 1
     far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-    weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0))  # noqa: PLR2004
+    weights = np.where(distance <= 1, near, np.where(distance < 2, far, 0))
     weights /= weights.sum(axis=1, keepdims=True)
     return np.einsum("yi,xj->ijyx", weights, weights).reshape(ELASTIC_GRID**2, PIXELS).astype(np.float32)
 
@@ -368,8 +371,8 @@ def changed_kinds(images: Any) -> dict[str, Any]:
         "broader": slanted(0, -0.35),
         "low contrast": images * 0.5,
         "high contrast": ((images - 0.5) * 4 + 0.5).clamp(0, 1),
-        "binary": (images > 0.5).float(),  # noqa: PLR2004
-        "binary 14 x 14": (resampled(images, 14, False) > 0.4).float(),  # noqa: PLR2004
+        "binary": (images > 0.5).float(),
+        "binary 14 x 14": (resampled(images, 14, False) > 0.4).float(),
     }
 
 
@@ -409,6 +412,7 @@ class Layout:
 
     @property
     def sizes(self) -> list[int]:
+        """Number of elements of each parameter."""
         return [math.prod(shape) for shape in self.shapes]
 
     def initial(self, seeds: list[int], device: Any) -> Any:
@@ -492,7 +496,7 @@ def cross_entropy(logits: Any, targets: Any, temperature: Any) -> Any:
 
 
 def orthogonal(matrix: Any) -> Any:
-    """Nearest matrices with orthogonal rows, about: the Newton-Schulz iteration of the optimizer Muon (Jordan, 2024)."""
+    """Approximately the nearest matrices with orthogonal rows: Newton-Schulz iteration, as Muon does (Jordan, 2024)."""
     values = matrix.bfloat16() if matrix.is_cuda else matrix
     values = values / (values.flatten(1).norm(dim=1)[:, None, None] + 1e-7)
     for _ in range(5):
@@ -505,7 +509,7 @@ def orthogonal(matrix: Any) -> Any:
 
 
 @dataclass
-class World:
+class Setup:
     """Everything that all runs share: device, images, folds, teachers, and the clock."""
 
     device: Any
@@ -520,6 +524,7 @@ class World:
 
     @property
     def dtype(self) -> Any:
+        """Arithmetic of the hidden layers: bfloat16 on a GPU."""
         import torch
 
         return torch.bfloat16 if self.device.type == "cuda" else torch.float32
@@ -545,21 +550,19 @@ class Stack:
         with torch.no_grad():
             if not self.layout.architecture.convolutions:
                 return dense(self.layout, self.flat[net : net + 1], images[None])[0]
-            return torch.cat(
-                [convolutional(self.layout, self.flat[net], part, norm) for part in images.split(chunk)]
-            )
+            return torch.cat([convolutional(self.layout, self.flat[net], part, norm) for part in images.split(chunk)])
 
-    def estimate(self, world: World, batches: int = 20) -> Stack:
+    def estimate(self, setup: Setup, batches: int = 20) -> Stack:
         """Set batch norm's statistics to their averages over batches of training images without augmentation."""
         import torch
 
         self.statistics = []
         for net, fold in enumerate(self.folds if self.layout.architecture.convolutions else []):
             found: dict[int, list[Any]] = {}
-            rows = world.train[fold]
+            rows = setup.train[fold]
             size = min(500, len(rows))
             for count in range(min(batches, len(rows) // size)):
-                images = world.images[rows[count * size : (count + 1) * size]].flatten(1).to(world.dtype)
+                images = setup.images[rows[count * size : (count + 1) * size]].flatten(1).to(setup.dtype)
 
                 def norm(values: Any, at: int, gamma: Any, beta: Any, weight: float = 1 / (count + 1)) -> Any:
                     zeros = torch.zeros(values.shape[1], device=values.device)
@@ -581,42 +584,44 @@ class Trainer:
     recorded as one CUDA graph, because its many small kernels would take longer to launch than to run.
     """
 
-    def __init__(self, variants: list[Variant], world: World, first_seed: int = 0) -> None:
+    def __init__(self, variants: list[Variant], setup: Setup) -> None:
         import torch
 
-        self.variants, self.world, first = variants, world, variants[0]
+        self.variants, self.setup, first = variants, setup, variants[0]
         self.layout = Layout(ARCHITECTURES[first.model])
         # Variant, fold and seed of each net.
         self.nets = [
             (at, fold, seed)
             for at, variant in enumerate(variants)
-            for fold in range(len(world.held))
-            for seed in range(first_seed, first_seed + variant.seeds)
+            for fold in range(len(setup.held))
+            for seed in range(variant.seeds)
         ]
         self.folds = [fold for _, fold, _ in self.nets]
-        device = world.device
+        device = setup.device
         self.flat = self.layout.initial([1000 * fold + seed for _, fold, seed in self.nets], device)
         self.mean, self.square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.average = self.flat.clone()
         self.gradient = torch.zeros_like(self.flat)
-        self.steps = min(len(rows) for rows in world.train) // first.batch
+        self.steps = min(len(rows) for rows in setup.train) // first.batch
         # Pools of augmented images, one for each different way of making them; and targets by variant and fold.
         self.pools = list(dict.fromkeys(map(self._pool_key, variants)))
-        count = len(world.images)
-        self.pool = torch.zeros(len(self.pools), count, PIXELS, device=device, dtype=world.dtype)
-        self.targets = torch.zeros(len(variants), len(world.held), count, CLASSES, device=device)
+        count = len(setup.images)
+        self.pool = torch.zeros(len(self.pools), count, PIXELS, device=device, dtype=setup.dtype)
+        self.targets = torch.zeros(len(variants), len(setup.held), count, CLASSES, device=device)
         self.order = torch.zeros(len(self.nets), self.steps, first.batch, dtype=torch.int64, device=device)
         self.at = torch.zeros(1, dtype=torch.int64, device=device)
         self.step = torch.zeros(1, dtype=torch.int64, device=device)
-        self.offset_pool = self._column([self.pools.index(self._pool_key(variants[v])) * count for v, _, _ in self.nets])
-        self.offset_target = self._column([(v * len(world.held) + fold) * count for v, fold, _ in self.nets])
+        self.offset_pool = self._column(
+            [self.pools.index(self._pool_key(variants[v])) * count for v, _, _ in self.nets]
+        )
+        self.offset_target = self._column([(v * len(setup.held) + fold) * count for v, fold, _ in self.nets])
         rates = np.stack([self._rates(variants[v]) for v, _, _ in self.nets], axis=1)
         self.rates = torch.as_tensor(rates, dtype=torch.float32, device=device)
         self.ema = self._column([variants[v].ema for v, _, _ in self.nets], torch.float32)
         self.decay = self._column([variants[v].decay for v, _, _ in self.nets], torch.float32)
         self.temperature = self._column([variants[v].temperature for v, _, _ in self.nets], torch.float32)[..., None]
         starts = np.cumsum([0, *self.layout.sizes]).tolist()
-        self.parts = [slice(start, end) for start, end in zip(starts, starts[1:], strict=False)]
+        self.parts = [slice(start, end) for start, end in itertools.pairwise(starts)]
         # Weight decay is for matrices alone.
         self.is_matrix = torch.zeros(self.flat.shape[1], device=device)
         for part, shape in zip(self.parts, self.layout.shapes, strict=True):
@@ -627,7 +632,7 @@ class Trainer:
     def _column(self, values: list[Any], dtype: Any = None) -> Any:
         import torch
 
-        return torch.tensor(values, device=self.world.device, dtype=dtype or torch.int64)[:, None]
+        return torch.tensor(values, device=self.setup.device, dtype=dtype or torch.int64)[:, None]
 
     @staticmethod
     def _pool_key(variant: Variant) -> tuple[Any, ...]:
@@ -650,30 +655,30 @@ class Trainer:
         """Make an epoch's augmented images, targets and order."""
         import torch
 
-        world, first = self.world, self.variants[0]
-        count = len(world.images)
-        truth = torch.nn.functional.one_hot(world.labels, CLASSES).float()
+        setup, first = self.setup, self.variants[0]
+        count = len(setup.images)
+        truth = torch.nn.functional.one_hot(setup.labels, CLASSES).float()
         mixes = {}
         for at, (changes, clean, final, plain, mixup) in enumerate(self.pools):
-            images = world.images
+            images = setup.images
             if epoch < first.epochs - clean:
                 strength = 1 + (final - 1) * epoch / max(1, first.epochs - 1)
                 images = changed_at_random(images, changes.scaled(strength))
                 if plain:
-                    same = torch.rand(count, device=world.device) < plain
-                    images = torch.where(same[:, None, None], world.images, images)
+                    same = torch.rand(count, device=setup.device) < plain
+                    images = torch.where(same[:, None, None], setup.images, images)
                 if mixup:
-                    weight = torch.distributions.Beta(mixup, mixup).sample((count, 1)).to(world.device)
-                    other = torch.randperm(count, device=world.device)
+                    weight = torch.distributions.Beta(mixup, mixup).sample((count, 1)).to(setup.device)
+                    other = torch.randperm(count, device=setup.device)
                     mixes[at] = weight, other
                     images = weight[..., None] * images + (1 - weight[..., None]) * images[other]
-            self.pool[at] = images.reshape(count, PIXELS).to(world.dtype)
+            self.pool[at] = images.reshape(count, PIXELS).to(setup.dtype)
         answers: dict[tuple[Any, ...], Any] = {}
         for at, variant in enumerate(self.variants):
             pool = self.pools.index(self._pool_key(variant))
             if epoch and variant.teacher == "none" and not variant.mixup:
                 continue  # the targets are those of the first epoch
-            for fold in range(len(world.held)):
+            for fold in range(len(setup.held)):
                 targets = truth
                 if variant.teacher != "none":
                     key = pool, fold, variant.teacher
@@ -687,8 +692,8 @@ class Trainer:
                     weight, other = mixes[pool]
                     targets = weight * targets + (1 - weight) * targets[other]
                 self.targets[at, fold] = targets
-        rows = torch.stack([world.train[fold] for fold in self.folds])
-        order = torch.rand(rows.shape, device=world.device).argsort(1)[:, : self.steps * first.batch]
+        rows = torch.stack([setup.train[fold] for fold in self.folds])
+        order = torch.rand(rows.shape, device=setup.device).argsort(1)[:, : self.steps * first.batch]
         self.order.copy_(rows.gather(1, order).view(self.order.shape))
         self.at.zero_()
 
@@ -696,10 +701,8 @@ class Trainer:
         """Logits of a fold's teachers on a pool's images, (teachers, n, 10)."""
         import torch
 
-        stack = self.world.teachers[name]
-        return torch.stack(
-            [stack.logits(net, self.pool[pool]) for net, its in enumerate(stack.folds) if its == fold]
-        )
+        stack = self.setup.teachers[name]
+        return torch.stack([stack.logits(net, self.pool[pool]) for net, its in enumerate(stack.folds) if its == fold])
 
     # One step of all nets. Everything that changes from step to step lies on the device.
 
@@ -730,7 +733,7 @@ class Trainer:
             loss = cross_entropy(logits, targets[net], self.temperature[net]).mean()
             self.gradient[net].copy_(torch.autograd.grad(loss, leaf)[0])
 
-        if self.world.device.type != "cuda":
+        if self.setup.device.type != "cuda":
             for net in range(len(self.nets)):
                 gradient(net)
             return
@@ -757,7 +760,7 @@ class Trainer:
         change = self.mean / (self.square.sqrt().add_(ADAM_EPSILON)) * scale
         if self.variants[0].optimizer == "muon":
             for part, shape in zip(self.parts, self.layout.shapes, strict=True):
-                if len(shape) == 1 or shape[0] == CLASSES or math.prod(shape[1:]) <= 9:  # noqa: PLR2004
+                if len(shape) == 1 or shape[0] == CLASSES or math.prod(shape[1:]) <= 9:
                     continue
                 matrix = (0.1 * self.gradient[:, part] + 0.9 * self.mean[:, part]).view(len(self.nets), shape[0], -1)
                 size = 0.2 * math.sqrt(max(matrix.shape[1:]))
@@ -776,7 +779,7 @@ class Trainer:
         """
         import torch
 
-        cuda = self.world.device.type == "cuda"
+        cuda = self.setup.device.type == "cuda"
         started = now = time.monotonic()
         epochs = self.variants[0].epochs
         for epoch in range(epochs):
@@ -792,9 +795,9 @@ class Trainer:
                 if cuda:
                     torch.cuda.synchronize()
                 now, since = time.monotonic(), now
-            if epoch == 2:  # noqa: PLR2004
+            if epoch == 2:
                 needed = (now - since) / 2 * (epochs - 3)
-                if now + needed > self.world.deadline:
+                if now + needed > self.setup.deadline:
                     raise TimeoutError(f"would take another {needed:.0f} s")
         if cuda:
             torch.cuda.synchronize()
@@ -826,7 +829,7 @@ class Trainer:
     def stack(self, averaged: bool) -> Stack:
         """The nets as they are now, or their moving averages."""
         flat = self.average if averaged else self.flat
-        return Stack(self.layout, flat.clone(), self.folds).estimate(self.world)
+        return Stack(self.layout, flat.clone(), self.folds).estimate(self.setup)
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------
@@ -836,33 +839,33 @@ class Trainer:
 class Judge:
     """Measures nets on the held-out images of their folds, on changed held-out images, and on pen trajectories."""
 
-    world: World
+    setup: Setup
     changed: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for rows in self.world.held:
-            kinds = changed_kinds(self.world.images[rows])
-            self.changed.append({name: images.flatten(1).to(self.world.dtype) for name, images in kinds.items()})
+        for rows in self.setup.held:
+            kinds = changed_kinds(self.setup.images[rows])
+            self.changed.append({name: images.flatten(1).to(self.setup.dtype) for name, images in kinds.items()})
 
     def plain(self, stack: Stack, net: int) -> tuple[Any, float]:
         """Whether each held-out image is classified correctly, and the cross-entropy."""
         import torch
 
-        rows = self.world.held[stack.folds[net]]
-        logits = stack.logits(net, self.world.images[rows].flatten(1).to(self.world.dtype))
-        loss = torch.nn.functional.cross_entropy(logits, self.world.labels[rows]).item()
-        return (logits.argmax(1) == self.world.labels[rows]).cpu().numpy(), loss
+        rows = self.setup.held[stack.folds[net]]
+        logits = stack.logits(net, self.setup.images[rows].flatten(1).to(self.setup.dtype))
+        loss = torch.nn.functional.cross_entropy(logits, self.setup.labels[rows]).item()
+        return (logits.argmax(1) == self.setup.labels[rows]).cpu().numpy(), loss
 
     def others(self, stack: Stack, net: int) -> dict[str, float]:
         """Accuracy by kind of changed images, and by rendering of the pen trajectories."""
         fold = stack.folds[net]
-        labels = self.world.labels[self.world.held[fold]]
+        labels = self.setup.labels[self.setup.held[fold]]
         found = {
             name: (stack.logits(net, images).argmax(1) == labels).float().mean().item()
             for name, images in self.changed[fold].items()
         }
-        for pen, images in zip(PENS, self.world.pens, strict=True):
-            right = stack.logits(net, images).argmax(1) == self.world.pen_labels
+        for pen, images in zip(PENS, self.setup.pens, strict=True):
+            right = stack.logits(net, images).argmax(1) == self.setup.pen_labels
             found[f"pen {pen[0]}/{pen[1]}"] = right.float().mean().item()
         return found
 
@@ -882,7 +885,7 @@ def run_group(variants: list[Variant], judge: Judge, correct: dict[str, Any]) ->
     import torch
 
     torch.manual_seed(1)
-    trainer = Trainer(variants, judge.world)
+    trainer = Trainer(variants, judge.setup)
     tails: list[list[float]] = [[] for _ in trainer.nets]
 
     def after(epoch: int) -> None:
@@ -903,7 +906,7 @@ def run_group(variants: list[Variant], judge: Judge, correct: dict[str, Any]) ->
             per_net = [float(np.mean([*(tails[net] if kind == "last" else []), found[net][0].mean()])) for net in nets]
             by_fold = [
                 np.mean([found[net][0] for net in nets if stack.folds[net] == fold], 0)
-                for fold in range(len(judge.world.held))
+                for fold in range(len(judge.setup.held))
             ]
             correct[f"{variant.name}|{kind}"] = np.concatenate(by_fold).astype(np.float16)
             means = {name: float(np.mean([other[name] for other in others])) for name in others[0]}
@@ -926,16 +929,16 @@ def run_group(variants: list[Variant], judge: Judge, correct: dict[str, Any]) ->
     return rows, trainer
 
 
-def ensemble(world: World, stack: Stack, members: int) -> float:
+def ensemble(setup: Setup, stack: Stack, members: int) -> float:
     """Held-out accuracy of the averaged probabilities of the first nets of each fold."""
     import torch
 
     shares = []
-    for fold, rows in enumerate(world.held):
-        images = world.images[rows].flatten(1).to(world.dtype)
+    for fold, rows in enumerate(setup.held):
+        images = setup.images[rows].flatten(1).to(setup.dtype)
         nets = [net for net, its in enumerate(stack.folds) if its == fold][:members]
         mean = torch.stack([torch.softmax(stack.logits(net, images), -1) for net in nets]).mean(0)
-        shares.append((mean.argmax(1) == world.labels[rows]).float().mean().item())
+        shares.append((mean.argmax(1) == setup.labels[rows]).float().mean().item())
     return float(np.mean(shares))
 
 
@@ -1005,7 +1008,10 @@ def first_table() -> list[list[Variant]]:
             replace(d, name="dense, muon, rate 2e-3", optimizer="muon", rate=2e-3),
             replace(d, name="dense, muon, rate 1e-2", optimizer="muon", rate=1e-2),
         ],
-        [replace(c, name="cnn, muon", optimizer="muon"), replace(c, name="cnn, muon, 1e-3", optimizer="muon", rate=1e-3)],
+        [
+            replace(c, name="cnn, muon", optimizer="muon"),
+            replace(c, name="cnn, muon, 1e-3", optimizer="muon", rate=1e-3),
+        ],
         [
             replace(c, name="cnn 180", epochs=180),
             replace(c, name="cnn 180, three teachers", epochs=180, teacher="cnn"),
@@ -1045,7 +1051,9 @@ def second_table() -> list[list[Variant]]:
         [replace(annealed, name="cnn 180, strokes, strength 1 to 0.5, muon", optimizer="muon")],
         [
             replace(d, name="dense 480, strokes and photographs", changes=photographed),
-            replace(d, name="dense 480, strokes, strength 1.5 to 0.5", changes=stroked.scaled(1.5), final_strength=1 / 3),
+            replace(
+                d, name="dense 480, strokes, strength 1.5 to 0.5", changes=stroked.scaled(1.5), final_strength=1 / 3
+            ),
         ],
         [replace(d, name="dense 480, strokes, one teacher", teacher="cnn", teachers=1)],
     ]
@@ -1074,7 +1082,7 @@ def search(options: argparse.Namespace) -> None:
     if options.trial:
         images, labels, pens, pen_labels = images[:300], labels[:300], pens[:, :50], pen_labels[:50]
     order = np.random.default_rng(0).permutation(len(labels))
-    world = World(
+    setup = Setup(
         device=device,
         images=torch.as_tensor(images, device=device).float() / 255,
         labels=torch.as_tensor(labels, device=device).long(),
@@ -1084,13 +1092,13 @@ def search(options: argparse.Namespace) -> None:
         pen_labels=torch.as_tensor(pen_labels, device=device).long(),
         deadline=started + options.seconds,
     )
-    world.pens = (torch.as_tensor(pens, device=device).float() / 255).flatten(2).to(world.dtype)
+    setup.pens = (torch.as_tensor(pens, device=device).float() / 255).flatten(2).to(setup.dtype)
     held = 50 if options.trial else HELD_OUT
     for fold in range(FOLDS):
-        rows = order[fold * held : (fold + 1) * held]
-        world.held.append(torch.as_tensor(np.sort(rows), device=device))
-        world.train.append(torch.as_tensor(np.setdiff1d(order, rows), device=device))
-    judge = Judge(world)
+        held_rows = order[fold * held : (fold + 1) * held]
+        setup.held.append(torch.as_tensor(np.sort(held_rows), device=device))
+        setup.train.append(torch.as_tensor(np.setdiff1d(order, held_rows), device=device))
+    judge = Judge(setup)
     options.output.mkdir(parents=True, exist_ok=True)
     correct: dict[str, Any] = {}
     for kind, path in [(kind, options.teachers / f"{kind}.npz") for kind in ARCHITECTURES] if options.teachers else []:
@@ -1098,24 +1106,23 @@ def search(options: argparse.Namespace) -> None:
             with np.load(path) as file:
                 flat = torch.as_tensor(file["flat"], device=device).float()
                 stack = Stack(Layout(ARCHITECTURES[kind]), flat, file["folds"].tolist())
-            world.teachers[kind] = stack.estimate(world)
+            setup.teachers[kind] = stack.estimate(setup)
     for group in TABLES[options.stage]():
-        small = [replace(v, epochs=3, batch=50, seeds=min(v.seeds, 2), clean_epochs=min(v.clean_epochs, 1)) for v in group]
-        variants = small if options.trial else group
+        variants = [shortened(variant) for variant in group] if options.trial else group
         began = time.monotonic()
         try:
             rows, trainer = run_group(variants, judge, correct)
-        except Exception as error:  # one failed group must not waste the rest of the lease
+        except Exception as error:  # a failed group must not stop the others
             print(f"left out: {', '.join(v.name for v in group)}: {error}", flush=True)
             if not isinstance(error, TimeoutError):
                 traceback.print_exc()
             continue
-        kind = TEACHERS.get(group[0].name)
-        if kind:
-            world.teachers[kind] = trainer.stack(averaged=False)
+        if group[0].name in TEACHERS:
+            kind = TEACHERS[group[0].name]
+            setup.teachers[kind] = trainer.stack(averaged=False)
             for members in range(2, variants[0].seeds + 1):
-                rows[0][f"ensemble_{members}"] = ensemble(world, world.teachers[kind], members)
-            flat = world.teachers[kind].flat.cpu().numpy().astype(np.float16)
+                rows[0][f"ensemble_{members}"] = ensemble(setup, setup.teachers[kind], members)
+            flat = setup.teachers[kind].flat.cpu().numpy().astype(np.float16)
             np.savez_compressed(options.output / f"{kind}.npz", flat=flat, folds=np.array(trainer.folds))
         with (options.output / f"{options.stage}.jsonl").open("a") as stream:
             for row in rows:
@@ -1124,6 +1131,12 @@ def search(options: argparse.Namespace) -> None:
         np.savez_compressed(options.output / f"{options.stage}.npz", **correct)
         del trainer
         print(f"-- {time.monotonic() - began:.1f} s, total {time.monotonic() - started:.1f} s", flush=True)
+
+
+def shortened(variant: Variant) -> Variant:
+    """Variant for a trial."""
+    clean, seeds = min(variant.clean_epochs, 1), min(variant.seeds, 2)
+    return replace(variant, epochs=3, batch=50, seeds=seeds, clean_epochs=clean)
 
 
 def line(row: dict[str, Any]) -> str:
@@ -1141,7 +1154,8 @@ BASES = {"cnn": "cnn best", "dense": "dense, no teacher"}
 
 def report(results: list[Path]) -> None:
     """Print a Markdown table: each variant against its net's base, paired image by image."""
-    rows, correct = [], {}
+    rows: list[dict[str, Any]] = []
+    correct: dict[str, Any] = {}
     for path in results:
         rows += [json.loads(text) for text in path.read_text().splitlines()]
         with np.load(path.with_suffix(".npz")) as file:
