@@ -1153,27 +1153,30 @@ BASES = {"cnn": "cnn best", "dense": "dense, no teacher"}
 
 
 def report(results: list[Path]) -> None:
-    """Print a Markdown table: each variant against its net's base, paired image by image."""
+    """Print a Markdown table: each variant against its net's base, paired image by image. ``large`` against ``cnn``."""
     rows: list[dict[str, Any]] = []
     correct: dict[str, Any] = {}
     for path in results:
         rows += [json.loads(text) for text in path.read_text().splitlines()]
         with np.load(path.with_suffix(".npz")) as file:
             correct |= {key: file[key].astype(float) for key in file.files}
-    print("| variant | weights | nets | validation % | minus base, pp | cross-entropy | changed % | pendigits % |")
+    print("| variant | nets | held out, % | minus base, pp | fold 0, % | cross-entropy | changed, % | pendigits, % |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
-        base = correct.get(f"{BASES.get(row['recipe']['model'])}|last")
-        difference = ""
-        if base is not None:
-            by_image = correct[f"{row['variant']}|{row['weights']}"] - base
-            error = by_image.std() / math.sqrt(len(by_image))
-            difference = f"{100 * by_image.mean():+.3f} ± {100 * error:.3f}"
+        base = correct.get(f"{BASES.get(row['recipe']['model'], BASES['cnn'])}|last")
+        if row["weights"] != "last" or base is None:
+            continue
+        by_image = correct[f"{row['variant']}|last"] - base
+        error = by_image.std() / math.sqrt(len(by_image))
         print(
-            f"| {row['variant']} | {row['weights']} | {row['nets']} | {100 * row['validation']:.3f} ± "
-            f"{100 * row['deviation']:.3f} | {difference} | {row['cross_entropy']:.4f} | {100 * row['changed']:.2f} | "
-            f"{100 * row['pendigits']:.2f} |"
+            f"| {row['variant']} | {row['nets']} | {100 * row['validation']:.3f} ± {100 * row['deviation']:.3f} | "
+            f"{100 * by_image.mean():+.3f} ± {100 * error:.3f} | {100 * row['project_validation']:.2f} | "
+            f"{row['cross_entropy']:.4f} | {100 * row['changed']:.2f} | {100 * row['pendigits']:.2f} |"
         )
+    for model in BASES:
+        names = {row["variant"] for row in rows if row["recipe"]["model"] == model}
+        gains = [np.mean(correct[f"{name}|average"] - correct[f"{name}|last"]) for name in sorted(names)]
+        print(f"\n{model}: averaged weights minus the last, pp: " + ", ".join(f"{100 * gain:+.3f}" for gain in gains))
 
 
 def main() -> None:
