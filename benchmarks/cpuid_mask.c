@@ -1,4 +1,5 @@
-/* Hides features of an x86-64 processor from every library of a process: for `native.py`, on Linux.
+/* Hides features of an x86-64 processor from all libraries of a process but the C library, which reads them before this
+ * one is loaded: for `native.py`, on Linux.
  *
  * Loaded by LD_PRELOAD. The kernel is asked to stop the process at each `cpuid` instruction; a handler executes it,
  * clears the features that CPUID_MASK names, and goes on behind it. The kernel offers this only on processors with

@@ -4,8 +4,8 @@
     python benchmarks/native.py [WORKSPACE]
 
 The workspace holds cnn and dense as tflite, onnx and c files; without one, the shipped files are measured, and the C
-that is generated from them. Each instruction set is measured in a process in which no library sees the features of the
-processor beyond it (`cpuid_mask.c`), so that generated C and interpreters choose among the same instructions.
+that is generated from them. Each instruction set is measured in a process in which no library but the C library sees
+the processor's features beyond it (`cpuid_mask.c`): generated C and interpreters choose among the same instructions.
 
 Measured is `Session.predict` on one image, and on 10,000. The rows "directly" show the interpreters without `Session`
 and without their own Python API (`contenders.barest`), "by ctypes" C without the compiled call from Python.
@@ -149,9 +149,13 @@ def rows(found: dict[str, Predict], measure: Callable[..., float], images: NDArr
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workspace", type=Path, nargs="?")
-    parser.add_argument("--level", choices=[level.name for level in LEVELS], help="one instruction set, to stdout")
+    parser.add_argument(
+        "--level", choices=[level.name for level in LEVELS], help=argparse.SUPPRESS
+    )  # its child process
     options = parser.parse_args()
     if options.level:
+        if options.workspace is None:
+            parser.error("--level is for the processes that this script starts")
         print(section(options.workspace, next(level for level in LEVELS if level.name == options.level)))
         return
     with tempfile.TemporaryDirectory() as scratch:
@@ -210,10 +214,10 @@ def write(workspace: Path, scratch: Path) -> None:
         f"`python benchmarks/native.py` on {described_processor(machine())}, load {os.getloadavg()[0]:.1f} when",
         f"it began: {ROUNDS} rounds, interleaved in one process; medians in microseconds an image, and the ratio of",
         "the time to that of the C in the first row of the table (median, smallest to largest).", "",
-        "Each section is a process of its own, in which no library sees features of the processor beyond those that",
-        "the section names (`benchmarks/cpuid_mask.c`): C and interpreters choose among the same instructions. Further",
-        "rows of C are limited to fewer. C and interpreters are called through `Session.predict`, rows \"directly\"",
-        "without it and without the engine's Python API, \"by ctypes\" without the compiled call.", "",
+        "Each section is a process of its own, in which no library but the C library sees features of the processor",
+        "beyond those that the section names (`benchmarks/cpuid_mask.c`): C and interpreters choose among the same",
+        "instructions. Further rows of C are limited to fewer. They are called through `Session.predict`,",
+        "rows \"directly\" without it and without its Python API, \"by ctypes\" without the compiled call.", "",
     ]  # fmt: skip
     mask = scratch / "mask.so"
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", str(MASK), "-o", str(mask)], check=True)

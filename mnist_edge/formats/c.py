@@ -69,6 +69,8 @@ def parse_facts(text: str) -> dict[str, Any]:
             numbers = isinstance(end["scale"], float) and isinstance(end["zero_point"], int)
             if not numbers or end["dtype"] not in ("int8", "uint8") or not 0 < end["scale"] < math.inf:
                 raise ValueError
+        if not isinstance(facts.get("products", 0), int):
+            raise ValueError
         for layer in facts.get("layers", ()):  # files of older versions have none
             texts = isinstance(layer["name"], str) and isinstance(layer["op"], str)
             if not texts or not all(isinstance(size, int) and size > 0 for size in layer["shape"]):

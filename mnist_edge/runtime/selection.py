@@ -209,6 +209,8 @@ def source_model(
     path = Path(word)
     if word in built_in:
         return word
+    if ".onnx" in suffixes and foreign.is_saved_model(path):  # before a model of its name, which may be made of it
+        return word
     if _is_name(word) and (named := _sources([workspace / word], suffixes)):
         return str(named[0])
     if path.is_dir():
@@ -218,8 +220,6 @@ def source_model(
         if found:
             return str(found[0])
         if foreign.is_saved_model(path):
-            if ".onnx" in suffixes:
-                return word
             raise foreign.unknown_file(path)
         raise UsageError(f"There is no {KERAS_NAME} in {path}, nor in a folder in it.", "Name a .keras file.")
     if path.exists():

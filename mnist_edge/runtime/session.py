@@ -136,7 +136,7 @@ class Session:
         return answers
 
     def _fill_by_threads(self, images: NDArray[np.uint8], answers: NDArray[np.float32]) -> None:
-        # The lambda would make every call of `predict` slower if it were there.
+        # A closure in `predict` would slow every call of it.
         pool, programs = self._workers()
         bounds = np.linspace(0, len(images), len(programs) + 1).astype(int)
         parts = itertools.starmap(slice, itertools.pairwise(bounds))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge.data.fetch import Progress
-from mnist_edge.errors import ContentError, MnistEdgeError, UsageError, one_line
+from mnist_edge.errors import ContentError, MnistEdgeError, UsageError, missing_extra, one_line
 from mnist_edge.models import onnx_model
-from mnist_edge.models.backend import import_tensorflow
+from mnist_edge.models.backend import import_tensorflow, installed_versions
 from mnist_edge.models.onnx_preparation import INPUT_NAME, OPSET
 from mnist_edge.store.files import write_bytes
 from mnist_edge.store.manifest import fingerprint, sha256_of_file
@@ -33,15 +33,17 @@ def to_onnx(folder: Path, workspace: Path, progress: Progress) -> Path:
         Path of the float ONNX file.
 
     Raises:
-        UsageError: the file exists and was not made of a SavedModel.
-        ContentError: the folder is damaged, has another signature, or has ops that ONNX has not.
+        UsageError: the file exists and was not made of a SavedModel, or the folder is the model's in the workspace.
+        ContentError: the folder is damaged, takes no images, has another signature, or has ops that ONNX has not.
         MissingError: TensorFlow or tf2onnx is not installed.
     """
-    target = workspace / f"{folder.resolve().name}.onnx"
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    key = fingerprint({"opset": OPSET, **{path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files}})
+    name = folder.resolve().name
+    target = workspace / f"{name}.onnx"
+    if (workspace / name).resolve() == folder.resolve():
+        raise UsageError(f"{folder} would be the folder of the exported files, too.", "Name another workspace with -o.")
+    key = _key(folder)
     if target.exists():
-        made_of = {item.key: item.value for item in onnx_model.read(target).metadata_props}.get(_MADE_OF)
+        made_of = _made_of(target)
         if made_of == key:
             return target
         if made_of is None:
@@ -59,10 +61,42 @@ def to_onnx(folder: Path, workspace: Path, progress: Progress) -> Path:
     return target
 
 
+def _key(folder: Path) -> str:
+    """Fingerprint of what the ONNX file depends on: the folder's files, this code, and the packages that convert it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return fingerprint(
+        {
+            "files": {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files},
+            "code": sha256_of_file(Path(__file__)),
+            "versions": installed_versions(("tensorflow", "tf2onnx", "onnx")),
+        }
+    )
+
+
+def _made_of(path: Path) -> str | None:
+    """The key of the SavedModel that an ONNX file was made of; None if it was not made of one.
+
+    Raises:
+        ContentError: the file is damaged.
+    """
+    try:
+        model = onnx_model.read(path)
+    except ContentError as error:
+        raise ContentError(
+            error.cause, "Delete it, after which it is made again, or name another workspace."
+        ) from error
+    return {item.key: str(item.value) for item in model.metadata_props}.get(_MADE_OF)
+
+
 def _converted(folder: Path) -> Any:
     """The ``onnx.ModelProto`` of a SavedModel's signature."""
     tensorflow = import_tensorflow()
-    import tf2onnx
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise missing_extra("tf2onnx", "train") from error
+    # The function by which TensorFlow's own converters turn variables and captured tensors into constants.
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     try:
         with quiet():
@@ -75,9 +109,14 @@ def _converted(folder: Path) -> Any:
                 counts = f"{len(inputs)} inputs and {len(outputs)} outputs"
                 raise ContentError(f"{folder} has {counts}, which is no image classifier.", _REMEDY)
             (name, taken), (answer,) = next(iter(inputs.items())), outputs
+            if taken.dtype != tensorflow.float32 or taken.shape.rank != 4 or None in taken.shape[1:]:
+                shape = f"{taken.dtype.name} {taken.shape}"
+                raise ContentError(f"{folder} takes {shape}, not float32 (n, height, width, channels).", _REMEDY)
             spec = tensorflow.TensorSpec(taken.shape, taken.dtype, name=INPUT_NAME)
             called = tensorflow.function(lambda image: function(**{name: image})[answer])
-            model, _ = tf2onnx.convert.from_function(called, input_signature=[spec], opset=OPSET)
+            frozen = convert_variables_to_constants_v2(called.get_concrete_function(spec))
+            names = ([tensor.name for tensor in tensors] for tensors in (frozen.inputs, frozen.outputs))
+            model, _ = tf2onnx.convert.from_graph_def(frozen.graph.as_graph_def(), None, *names, opset=OPSET)
     except MnistEdgeError:
         raise
     except Exception as error:  # TensorFlow and tf2onnx raise exceptions of many classes

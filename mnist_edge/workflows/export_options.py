@@ -80,7 +80,7 @@ def trained_model(options: ExportOptions, progress: Progress) -> tuple[Path, str
     if options.backend not in conversion.BACKENDS:
         raise suggest(options.backend, list(conversion.BACKENDS), "backend")
     source = source_model(options.model, options.workspace, models.names(), SOURCE_SUFFIXES)
-    if foreign.is_saved_model(Path(source)):
+    if source not in models.names() and foreign.is_saved_model(Path(source)):
         source = str(saved_model.to_onnx(Path(source), options.workspace, progress))
     return exported_in_place(source, options.workspace)
 

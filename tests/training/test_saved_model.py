@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from mnist_edge.data.fetch import no_progress
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.models import onnx_model, onnx_preparation, source
 from mnist_edge.models.backend import import_keras, import_tensorflow
+from mnist_edge.store.manifest import Manifest
 from mnist_edge.training import saved_model
 from mnist_edge.workflows.export import ExportOptions, export
+from mnist_edge.workflows.export_options import trained_model
 
 
 def keras_net(*first: Any) -> Any:
@@ -40,10 +44,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(keras_net(), tmp_path_factory.mktemp("saved") / "my net")
 
 
-@pytest.mark.parametrize("scales", [False, True])
-def test_the_onnx_file_answers_as_the_model_does(scales: bool, tmp_path: Path, mnist: data.Splits) -> None:
-    keras = import_keras()
-    model = keras_net(*[keras.layers.Rescaling(1 / 127.5, offset=-1)] * scales)
+def no_layers() -> list[Any]:
+    return []
+
+
+def rescaling() -> list[Any]:
+    return [import_keras().layers.Rescaling(1 / 127.5, offset=-1)]
+
+
+def normalization() -> list[Any]:
+    """A layer whose constants are no variables."""
+    return [import_keras().layers.Normalization(mean=0.13, variance=0.09)]
+
+
+@pytest.mark.parametrize(("first", "scales"), [(no_layers, False), (rescaling, True), (normalization, False)])
+def test_the_onnx_file_answers_as_the_model_does(
+    first: Callable[[], list[Any]], scales: bool, tmp_path: Path, mnist: data.Splits
+) -> None:
+    model = keras_net(*first())
     path = saved_model.to_onnx(written(model, tmp_path / "net"), tmp_path / "w", no_progress)
     found = source.of_onnx(onnx_model.free_batch(onnx_preparation.prepare(onnx_model.read(path), path)))
     assert found.pixel_scale == (1.0 if scales else 1 / 255)
@@ -79,9 +97,16 @@ def test_other_signatures_and_damaged_folders_are_refused_in_one_line(folder: Pa
     two.call = tensorflow.function(lambda a, b: {"sum": a + b}, input_signature=[spec, spec])
     for name, module, signatures in (("two", two, {"serving_default": two.call}), ("none", none, {})):
         tensorflow.saved_model.save(module, str(tmp_path / name), signatures=signatures)
+    bytes_in = tensorflow.Module()
+    pixels = tensorflow.TensorSpec((None, 4, 4, 1), tensorflow.uint8)
+    bytes_in.call = tensorflow.function(lambda a: tensorflow.cast(a[:, 0, 0], "float32"), input_signature=[pixels])
+    tensorflow.saved_model.save(bytes_in, str(tmp_path / "bytes"), signatures={"serving_default": bytes_in.call})
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "saved_model.pb").write_bytes((folder / "saved_model.pb").read_bytes()[:100])
-    for name, cause in (("two", "2 inputs and 1 outputs"), ("none", "no signature"), ("cut", "cannot be converted")):
+    for name, cause in (
+        ("two", "2 inputs and 1 outputs"), ("none", "no signature"), ("cut", "cannot be converted"),
+        ("bytes", "takes uint8"),
+    ):  # fmt: skip
         with pytest.raises(ContentError, match=cause) as caught:
             saved_model.to_onnx(tmp_path / name, tmp_path / "w", no_progress)
         assert "\n" not in caught.value.cause
@@ -95,6 +120,33 @@ def test_a_saved_model_is_exported_and_found_again(folder: Path, mnist: data.Spl
     assert (result.failures, result.trained) == ((), None)
     assert {Path(item.path).name for item in result.artifacts} == {"my net-float32.onnx", "my net-int8.onnx"}
     assert [item.fresh for item in export(options).artifacts] == [False, False]
+
+
+def test_a_changed_saved_model_is_exported_though_a_model_of_its_name_is_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ExportOptions(model="net")
+    for layers, converted in (([], "artifacts/net.onnx"), (rescaling(), "artifacts/net.onnx")):
+        shutil.rmtree("net", ignore_errors=True)
+        written(keras_net(*layers), Path("net"))
+        before = Path(converted).read_bytes() if Path(converted).exists() else b""
+        assert trained_model(options, no_progress) == (Path("artifacts"), converted)
+        assert Path(converted).read_bytes() != before
+        Manifest.load(Path("artifacts/net")).commit({"model.onnx": (b"made of it", {"key": ""})})
+    assert trained_model(ExportOptions(model="dense"), no_progress) == (Path("artifacts"), "dense")
+    shutil.copytree("net", "dense")
+    assert trained_model(ExportOptions(model="dense"), no_progress) == (Path("artifacts"), "dense")
+    with pytest.raises(UsageError, match="would be the folder of the exported files"):
+        trained_model(ExportOptions(model="./net", workspace=Path()), no_progress)
+
+
+def test_a_damaged_onnx_file_of_ours_is_to_be_deleted(folder: Path, tmp_path: Path) -> None:
+    path = saved_model.to_onnx(folder, tmp_path, no_progress)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ContentError) as caught:
+        saved_model.to_onnx(folder, tmp_path, no_progress)
+    assert "Delete it" in caught.value.remedy
 
 
 def test_a_format_that_is_not_made_of_it_is_refused_with_the_way_round(

@@ -24,18 +24,18 @@ _STACK = 1 << 16  # bytes that the activations of these images may take
 def dense_steps(made: Plan) -> range:
     """Positions of the net's last dense layers that follow each other directly.
 
-    Empty if there are none, if the activations of `IMAGES` images are too large for the stack, or if another step reads
-    what is between these layers.
+    Empty if there are none, if the activations of `IMAGES` images are too large for the stack, or if a later step reads
+    more than their output: what other steps have computed of an image is overwritten by that of the next one.
     """
     steps = made.steps
     stop = next((at + 1 for at in reversed(range(len(steps))) if _takes_one_row(made, steps[at])), 0)
     start = stop
     while start and _takes_one_row(made, steps[start - 1]) and (start == stop or _follows(steps, start)):
         start -= 1
-    inside = {step.target for step in steps[start : stop - 1]}
-    is_read = any(name in inside for step in steps[stop:] for name in step.sources)
+    known = {step.target for step in steps[max(stop - 1, 0) :]}
+    reads_more = any(name not in known for step in steps[stop:] for name in step.sources)
     size = sum(_width(made, step) + made.layers[step.target].channels for step in steps[start:stop])
-    return range(start, stop) if IMAGES * size <= _STACK and not is_read else range(0)
+    return range(start, stop) if IMAGES * size <= _STACK and not reads_more else range(0)
 
 
 def text(made: Plan, calls: Sequence[str], facts: dict[str, Any], answer: str) -> str:

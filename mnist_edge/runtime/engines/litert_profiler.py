@@ -89,7 +89,7 @@ class _Library:
 def op_times(content: bytes, threads: int, inputs: NDArray[Any]) -> OpSamples:
     """See `Engine.op_times`. The profiler counts whole microseconds, rounded down, and does not name XNNPACK's ops."""
     library = _Library()
-    with contextlib.closing(library), quiet():  # LiteRT logs what it loads
+    with quiet(), contextlib.closing(library):  # LiteRT logs what it loads and destroys
         return _samples(library, content, threads, inputs)
 
 
