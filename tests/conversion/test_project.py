@@ -16,7 +16,8 @@ from mnist_edge.conversion import project
 from mnist_edge.conversion.project import ProjectModel
 from mnist_edge.runtime.engines import native
 from mnist_edge.store.workspace import SHIPPED
-from tests.conftest import unavailable
+from mnist_edge.toolchains.boards import BOARDS
+from tests.conftest import ROOT, unavailable
 from tests.support import int8_nets
 from tests.support.backends import STRICT
 
@@ -58,12 +59,12 @@ def made(folder: Path, models: list[ProjectModel]) -> Path:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with both shipped models, in plain C, which compiles in a second."""
+    """A project with both shipped models. Without the kernels for x86 they compile in a second."""
     if shutil.which("cc") is None:
         unavailable("A C compiler")
     contents = {name: (SHIPPED / name / f"{name}-int8.tflite").read_bytes() for name in ("cnn", "dense")}
     models = [
-        ProjectModel(f"{name}-int8", converter.from_tflite(content, name, backend="c99"))
+        ProjectModel(f"{name}-int8", converter.from_tflite(content, name, backend="arm"))
         for name, content in contents.items()
     ]
     return made(tmp_path_factory.mktemp("of") / "digits", models)
@@ -186,8 +187,7 @@ def test_another_cmake_project_adds_the_folder_and_includes_the_headers_from_cpp
     ran(built(tmp_path, tmp_path / "b", CMAKE_CXX_FLAGS="-Wall -Wextra") / "firmware", folder=tmp_path)
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4"])
-def test_a_cmake_project_for_a_cortex_m_links_both_models(core: str, digits: Path, tmp_path: Path) -> None:
+def test_a_cmake_project_for_a_cortex_m_links_both_models(digits: Path, tmp_path: Path) -> None:
     if shutil.which("arm-none-eabi-gcc") is None:
         unavailable("arm-none-eabi-gcc")
     (tmp_path / "CMakeLists.txt").write_text(f"""
@@ -197,8 +197,39 @@ def test_a_cmake_project_for_a_cortex_m_links_both_models(core: str, digits: Pat
         add_executable(firmware {digits}/examples/program/main.c)
         target_link_libraries(firmware digits)
     """)
-    built(tmp_path, tmp_path / core, **CROSS, CMAKE_C_FLAGS=f"-mcpu={core} -mthumb -Wall -Wextra")
-    assert (tmp_path / core / "firmware").stat().st_size > 500_000
+    built(tmp_path, tmp_path / "b", **CROSS, CMAKE_C_FLAGS="-mcpu=cortex-m0plus -mthumb -Wall -Wextra")
+    assert (tmp_path / "b" / "firmware").stat().st_size > 500_000
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m4"])
+def test_both_models_answer_as_expected_in_one_firmware(core: str, digits: Path, tmp_path: Path) -> None:
+    """On an emulated Cortex-M4, which also runs code for a Cortex-M0+, without a C library's files."""
+    if shutil.which("arm-none-eabi-gcc") is None or shutil.which("qemu-system-arm") is None:
+        unavailable("A compiler or an emulator of microcontrollers")
+    (tmp_path / "firmware.c").write_text("""
+        #include "board.h"
+        #include <stdio.h>
+        #define printf(...) ((void)0)
+        #define main example
+        #include "program/main.c"
+        #undef main
+        int main(void) {
+            const char wrong = (char)('0' + example());
+            const int32_t file = host_open("wrong", HOST_WRITE_BINARY);
+            host_write(file, &wrong, 1);
+            host_close(file);
+            return 0;
+        }
+    """)
+    board, mcu = BOARDS["cortex-m4"], ROOT / "tools" / "mcu"
+    sizes = f"-Wl,--defsym=flash_size={board.flash},--defsym=ram_size={board.ram},--gc-sections,--no-warn-rwx-segments"
+    sources = [*sorted((digits / "src").glob("*.c")), mcu / "board.c", "firmware.c"]
+    folders = [f"-I{folder}" for folder in (digits / "src", digits / "examples", mcu)]
+    flags = [f"-mcpu={core}", "-mthumb", "-Os", "-std=c99", "--specs=nano.specs", "-nostartfiles"]
+    ran(board.compiler, *flags, sizes, "-T", mcu / "link.ld", *folders, *sources, "-o", "firmware", folder=tmp_path)
+    quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
+    ran(*board.emulator, *quiet, "-kernel", "firmware", folder=tmp_path)
+    assert (tmp_path / "wrong").read_text() == "0"
 
 
 def test_esp_idf_gets_a_component(digits: Path, tmp_path: Path) -> None:
