@@ -21,6 +21,8 @@ from tests.conftest import ROOT, unavailable
 from tests.support import int8_nets
 from tests.support.backends import STRICT
 
+pytestmark = pytest.mark.slow
+
 REQUIRED = {"name", "version", "author", "maintainer", "sentence", "paragraph", "category", "url", "architectures"}
 CATEGORIES = {"Display", "Communication", "Signal Input/Output", "Sensors", "Device Control", "Timing"}
 CATEGORIES |= {"Data Storage", "Data Processing", "Other"}
