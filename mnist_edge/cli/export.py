@@ -10,7 +10,14 @@ import typer
 
 from mnist_edge.cli import options
 from mnist_edge.cli.output import Output, error_facts, line, opening, sample_name, table, with_program
-from mnist_edge.cli.verdict import attempt_tables, footprint_table, study_table, verdict_lines, verdict_table
+from mnist_edge.cli.verdict import (
+    attempt_tables,
+    fit_lines,
+    footprint_table,
+    study_table,
+    verdict_lines,
+    verdict_table,
+)
 from mnist_edge.results.precision import QUANTIZE_VALUES
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
@@ -60,6 +67,21 @@ def command(
     max_probability_distance: options.MaxProbabilityDistance = 0.0125,
     max_flash: Annotated[int | None, typer.Option("--max-flash", help="Bytes of flash that C may take.")] = None,
     max_ram: Annotated[int | None, typer.Option("--max-ram", help="Bytes of RAM that C may take.")] = None,
+    board: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            help="A board whose memory C must fit; estimates its time there: pico, pico2, nano33ble, esp32c3, "
+            "nucleo-f446re, nucleo-f767zi.",
+        ),
+    ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option(
+            "--project",
+            help="With --format c: write a library for Arduino, PlatformIO and CMake, or add the model to one.",
+        ),
+    ] = None,
     backend: Annotated[
         str, typer.Option("--backend", help="Kernels in generated C: c99 (plain C only), arm, x86 or all.")
     ] = "all",
@@ -79,6 +101,8 @@ def command(
     The float exports are made too. A model that is not trained yet is trained first.
 
     Example: mnist-edge export --format tflite
+
+    Example: mnist-edge export --format c --for pico --project firmware/lib/digits
     """
     from mnist_edge.errors import suggest
     from mnist_edge.workflows import calibration_study, export
@@ -89,8 +113,8 @@ def command(
     chosen = export.ExportOptions(
         model=model, formats=(format_,), precision=QUANTIZE_VALUES[quantize], reference=reference,
         calibration_images=calibration_images, calibration_seed=calibration_seed,
-        max_flash=max_flash, max_ram=max_ram, backend=backend, build=build, sign=sign, workspace=workspace,
-        engine=engine, threads=threads, data=data, until_pass=until_pass,
+        max_flash=max_flash, max_ram=max_ram, board=board, project=project, backend=backend, build=build, sign=sign,
+        workspace=workspace, engine=engine, threads=threads, data=data, until_pass=until_pass,
         gate=export.Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance),
     )  # fmt: skip
     with output.progress() as progress:
@@ -137,6 +161,7 @@ def _payload(result: ExportResult) -> dict[str, Any]:
         "artifacts": result.artifacts, "failures": failed, "footprints": result.footprints,
         "signature": str(result.signature) if result.signature else None, "attempts": result.attempts,
         "advice": result.advice or None, "left_out": left_out, "compared": result.compared,
+        "board_fits": result.board_fits, "project": result.project,
     }  # fmt: skip
 
 
@@ -153,22 +178,27 @@ def _file_lines(artifacts: Sequence[Any], failures: Sequence[Any]) -> list[Any]:
 
 def _without_verdict(result: ExportResult) -> list[Any]:
     """What is known of C that was made without data."""
-    sizes = [footprint_table(result.footprints)] if result.footprints else []
     return [
-        *sizes,
+        *_sizes(result),
         f"Its outputs are those of the TFLite file, bit for bit, on {result.compared} random inputs (compared with the "
         "integer reference engine).",
         "No verdict: name labelled data with --data, and its float model with --reference if you have it.",
     ]
 
 
+def _sizes(result: ExportResult) -> list[Any]:
+    """Sizes of C files, what they mean for a board, and the project's folder."""
+    sizes = [footprint_table(result.footprints)] if result.footprints else []
+    files = f"Project with {len(result.project)} files: {result.project[0]}" if result.project else ""
+    return [*sizes, *fit_lines(result.footprints, result.board_fits), *([files] if files else [])]
+
+
 def _summary(result: ExportResult, page: Path) -> list[Any]:
     from mnist_edge.reports.verdict_cells import VIEWABLE, VIEWERS
 
-    sizes = [footprint_table(result.footprints)] if result.footprints else []
     shown = [f"Report on the current files in {page.parent}, {result.outcome}: {page}"]
     viewable = any(Path(item.path).suffix in VIEWABLE for item in result.artifacts)
-    return [*sizes, *shown, *([f"{VIEWERS}."] if viewable else [])]
+    return [*_sizes(result), *shown, *([f"{VIEWERS}."] if viewable else [])]
 
 
 def _next_commands(path: str | None, data: Sequence[str]) -> list[str]:

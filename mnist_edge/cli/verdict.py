@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.cli.output import table
-from mnist_edge.results import Footprint, KernelReport, LayerError, SelfTest
+from mnist_edge.results import BoardFit, Footprint, KernelReport, LayerError, SelfTest
 
 if TYPE_CHECKING:
     from mnist_edge.results.repair import Attempt
@@ -150,9 +151,32 @@ def footprint_table(sizes: Sequence[Footprint]) -> Any:
     made = table("", "microcontroller", "bytes for", ">flash", ">RAM", ">stack")
     for item in sizes:
         stack = "?" if item.stack_bytes is None else f"{item.stack_bytes:,}"
-        target = item.compiled_for or "constants only: arm-none-eabi-gcc is not installed, or fails"
+        target = item.compiled_for or "constants only: its GCC is not installed, or fails"
         made.add_row(Path(item.path).name, target, f"{item.flash_bytes:,}", f"{item.ram_bytes:,}", stack)
     return made
+
+
+def fit_lines(sizes: Sequence[Footprint], fits: Sequence[BoardFit]) -> list[str]:
+    """A sentence on memory and one on time for each C file and the board that was named."""
+    lines = []
+    for size, fit in zip(sizes, fits, strict=False):  # without a board there are no fits
+        ram = size.ram_bytes + (size.stack_bytes or 0)
+        low, high = fit.image_ms
+        lines += [
+            f"{Path(fit.path).name} {'fits' if fit.fits else 'does NOT fit'} the {fit.title}: {size.flash_bytes:,} of "
+            f"{fit.flash_bytes:,} bytes of flash, {ram:,} of {fit.ram_bytes:,} bytes of RAM. "
+            + ("" if size.compiled_for else "Code is not counted. ")
+            + "The rest of the firmware is not counted.",
+            f"Estimate, not measured: {_three_digits(low)} to {_three_digits(high)} ms for one input at "
+            f"{fit.clock_mhz} MHz ({fit.instructions[0]:,} to {fit.instructions[1]:,} instructions).",
+        ]
+    return lines
+
+
+def _three_digits(value: float) -> str:
+    """A positive number with three significant digits, and without an exponent."""
+    digits = max(2 - math.floor(math.log10(value)), 0) if value > 0 else 0
+    return f"{value:,.{digits}f}"
 
 
 def selftest_table(tests: Sequence[SelfTest]) -> Any:

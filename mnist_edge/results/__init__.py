@@ -5,7 +5,7 @@ from 0 to 1; names end with the unit: ``_pp`` percentage points, ``_us`` microse
 decibels, ``_bytes`` bytes; ``seconds`` are seconds.
 """
 
-from mnist_edge.results.artifact import Artifact, Footprint
+from mnist_edge.results.artifact import Artifact, BoardFit, Footprint
 from mnist_edge.results.health import Finding
 from mnist_edge.results.measurements import Int8Worth, Latency, Machine, Op, OpTime, Ratio
 from mnist_edge.results.parity import (
@@ -27,6 +27,7 @@ SCHEMA_VERSION = 1  # of the JSON objects that commands print
 __all__ = [
     "SCHEMA_VERSION",
     "Artifact",
+    "BoardFit",
     "Changes",
     "ClassChange",
     "CrossValidation",

@@ -27,6 +27,32 @@ class Footprint:
 
 
 @dataclass(frozen=True)
+class BoardFit:
+    """Whether generated C fits a board, and an estimate of its time there, which nobody measured.
+
+    Attributes:
+        path: the C file.
+        board: name of the board. title: its name in words.
+        processor, clock_mhz: of the board.
+        flash_bytes, ram_bytes: that the board has.
+        fits: whether flash is enough, and RAM with the stack. The rest of the firmware is not counted.
+        instructions: estimate of the executed instructions for one input, lowest and highest.
+        image_ms: estimate of the time of one input in milliseconds, lowest and highest.
+    """
+
+    path: str
+    board: str
+    title: str
+    processor: str
+    clock_mhz: int
+    flash_bytes: int
+    ram_bytes: int
+    fits: bool
+    instructions: tuple[int, int]
+    image_ms: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Artifact:
     """One exported file.
 

@@ -13,19 +13,24 @@ from mnist_edge.formats import c
 from mnist_edge.results import Artifact, Footprint
 from mnist_edge.store.files import read_bytes
 from mnist_edge.toolchains import cross_gcc
-from mnist_edge.toolchains.boards import BOARDS
+from mnist_edge.toolchains.boards import BOARDS, Board
 
-BOARD = BOARDS["cortex-m4"]
+BOARD = BOARDS["cortex-m4"]  # that is measured if the user names none
 # GCC's graph of calls, ``net.ci``: functions with the size of their stack frames, and who calls whom.
 _CALL_GRAPH = "-fcallgraph-info=su"
+# All that generated C needs of a C library, for compilers that are installed without one.
+_STRING_H = """#include <stddef.h>
+void *memcpy(void *to, const void *from, size_t n);
+void *memset(void *to, int value, size_t n);
+"""
 _NODE = re.compile(r'node: \{ title: "([^"]+)" label: "[^"]*?(\d+) bytes')
 _EDGE = re.compile(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"')
 
 
-def footprints(artifacts: Sequence[Artifact]) -> list[Footprint]:
-    """Footprints of the artifacts in C.
+def footprints(artifacts: Sequence[Artifact], board: Board = BOARD) -> list[Footprint]:
+    """Footprints of the artifacts in C, compiled for a board.
 
-    They are compiled for a Cortex-M4. Without its compiler, flash is estimated from the constants, and stack is None.
+    Without its compiler, flash is estimated from the constants, and stack is None.
     """
     found = []
     for item in artifacts:
@@ -33,25 +38,27 @@ def footprints(artifacts: Sequence[Artifact]) -> list[Footprint]:
             content = read_bytes(Path(item.path))
             facts = c.facts_of(content)
             ends = sum(math.prod(facts[end]["shape"]) for end in ("input", "output"))
-            compiled = _compile(content, f"{facts['prefix']}_run")
+            compiled = _compile(content, f"{facts['prefix']}_run", board)
             flash, stack = compiled or (facts["constant_bytes"], None)
-            processor = BOARD.processor if compiled else None
+            processor = board.processor if compiled else None
             found.append(Footprint(item.path, processor, flash, facts["scratch"] + ends, stack))
     return found
 
 
-def _compile(content: bytes, entry: str) -> tuple[int, int] | None:
+def _compile(content: bytes, entry: str, board: Board) -> tuple[int, int] | None:
     """Size of the code in flash, and of the stack during a call of ``entry``, in bytes; None if it does not compile."""
-    if not cross_gcc.is_installed(BOARD):
+    if not cross_gcc.is_installed(board):
         return None
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "net.c"
         source.write_bytes(content)
+        (Path(folder) / "own").mkdir()
+        (Path(folder) / "own" / "string.h").write_text(_STRING_H)
         try:
-            compiled = cross_gcc.compile_object(BOARD, source, (_CALL_GRAPH,))
+            compiled = cross_gcc.compile_object(board, source, (_CALL_GRAPH, "-idirafter", "own"))
         except RefusedError:
             return None
-        return cross_gcc.flash_bytes(BOARD, compiled), _stack_bytes(source.with_suffix(".ci").read_text(), entry)
+        return cross_gcc.flash_bytes(board, compiled), _stack_bytes(source.with_suffix(".ci").read_text(), entry)
 
 
 def _stack_bytes(call_graph: str, entry: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnist_edge import conversion
@@ -14,18 +14,18 @@ from mnist_edge.errors import MissingError, MnistEdgeError, RefusedError, StageE
 from mnist_edge.parity import Gate
 from mnist_edge.parity.verdict import judge
 from mnist_edge.parity.verify import ParityOptions
-from mnist_edge.results import Artifact, Footprint, TrainResult
+from mnist_edge.results import Artifact
 from mnist_edge.results.precision import Precision
-from mnist_edge.results.repair import Advice, Attempt
-from mnist_edge.results.verdicts import Check, Outcome
+from mnist_edge.results.repair import Advice
+from mnist_edge.results.verdicts import Check
 from mnist_edge.runtime import engine_names
 from mnist_edge.store import signing
 from mnist_edge.store.files import locked
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.streams import native_output
-from mnist_edge.toolchains import footprint, host_cc
+from mnist_edge.toolchains import host_cc
 from mnist_edge.training import UnfitError
-from mnist_edge.workflows import repair, without_data
+from mnist_edge.workflows import board_fit, export_project, repair, without_data
 from mnist_edge.workflows.advice import advise, repeated_words
 from mnist_edge.workflows.data_source import load_splits, path_of
 from mnist_edge.workflows.export_options import (
@@ -35,6 +35,7 @@ from mnist_edge.workflows.export_options import (
     takes_features,
     trained_model,
 )
+from mnist_edge.workflows.export_result import ExportResult, FormatFailure
 from mnist_edge.workflows.held_out import Judging
 from mnist_edge.workflows.judgement import add_selftest, calibrate_confidence, is_faulty, judge_file
 from mnist_edge.workflows.repair import Search
@@ -44,50 +45,6 @@ from mnist_edge.workflows.verify import gate_error, recorded_in, write_page
 __all__ = ["ExportOptions", "ExportResult", "FormatFailure", "Gate", "export"]
 
 
-@dataclass(frozen=True)
-class FormatFailure:
-    """Why there is no verified file at a path."""
-
-    path: str
-    format: str
-    error: MnistEdgeError
-
-
-@dataclass(frozen=True)
-class ExportResult:
-    """The files that were exported, and what became of them.
-
-    Attributes:
-        artifacts: files with their verdicts, the float exports included. failures: files that could not be made.
-        trained: the result of the training, if there was no trained model.
-        checks: a verdict per file and engine. footprints: of C files.
-        page: ``report.html`` of the model's folder. outcome: the worst verdict in that folder, which heads the page.
-        signature: of the folder's manifest, if it was signed.
-        usable: the first file of the precision asked for that passed and that an engine runs.
-        error: the first reason why the export does not count as a success; None if it does. ``page``, ``outcome``
-            and ``usable`` are None if no file was made, and without a verdict.
-        attempts: of ``until_pass``. advice: on the int8 files that failed.
-        left_out: files that ``all`` makes if it can, and why it could not.
-        compared: if the file is C without a verdict, because there are no data: the number of random inputs on which
-            its outputs are those of the integer reference engine.
-    """
-
-    artifacts: tuple[Artifact, ...]
-    failures: tuple[FormatFailure, ...]
-    trained: TrainResult | None
-    error: MnistEdgeError | None
-    checks: tuple[Check, ...] = ()
-    footprints: tuple[Footprint, ...] = ()
-    page: Path | None = None
-    outcome: Outcome | None = None
-    signature: Path | None = None
-    usable: str | None = None
-    attempts: tuple[Attempt, ...] = ()
-    advice: tuple[Advice, ...] = ()
-    left_out: tuple[FormatFailure, ...] = ()
-    compared: int | None = None
-
-
 def export(options: ExportOptions, progress: Progress = no_progress) -> ExportResult:
     """Make a model's files in every format asked for, with their float exports, and verify them on the test images.
 
@@ -95,15 +52,18 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     is not trained is trained first, exactly as `mnist_edge.workflows.train.train` does.
 
     Raises:
-        UsageError: options that contradict each other, or no such model, format or engine.
+        UsageError: options that contradict each other, no such model, format, engine or board, or a project's folder
+            that has other files.
         MissingError: TensorFlow, the data or the signing library are missing.
         StageError: another process works in this workspace, or a file cannot be written.
         MnistEdgeError: what training raises. A failed format and a failed verdict are not raised: see ``error``.
     """
+    if options.project is not None:
+        export_project.check(options.project)
     workspace, model = trained_model(options, progress)
     formats = requested_formats(options, workspace, model)
     if without_data.applies(options, model):
-        return _without_verdict(options, workspace, model)
+        return _with_project(options, _without_verdict(options, workspace, model))
     splits = load_splits(
         options.data, progress, options.calibration_images, options.calibration_seed, takes_features(workspace, model)
     )
@@ -130,15 +90,15 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     if not artifacts:
         return ExportResult((), tuple(failures), trained, worst)
     checks = judge([report for item in artifacts for report in item.parity])
-    sizes = footprint.footprints(artifacts)
-    over_budget = footprint.over_budget(sizes, options.max_flash, options.max_ram)
-    return ExportResult(
+    sizes = board_fit.measure(artifacts, options)
+    result = ExportResult(
         tuple(artifacts),
         tuple(failures),
         trained,
-        worst or gate_error(checks, path_of(options.data)) or over_budget or _unmeasured(options, left_out),
+        worst or gate_error(checks, path_of(options.data)) or sizes.over_budget or _unmeasured(options, left_out),
         checks=tuple(checks),
-        footprints=tuple(sizes),
+        footprints=sizes.footprints,
+        board_fits=sizes.fits,
         page=page,
         outcome=recorded_in(folder).outcome,
         signature=signature,
@@ -147,6 +107,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         advice=advice,
         left_out=tuple(left_out),
     )
+    return _with_project(options, result)
 
 
 def _without_verdict(options: ExportOptions, workspace: Path, model: str) -> ExportResult:
@@ -154,11 +115,18 @@ def _without_verdict(options: ExportOptions, workspace: Path, model: str) -> Exp
     with locked(workspace, "export"):
         artifact = without_data.make(options, workspace, model)
         signature = signing.sign(Path(artifact.path).parent, options.sign) if options.sign else None
-    sizes = footprint.footprints([artifact])
-    over_budget = footprint.over_budget(sizes, options.max_flash, options.max_ram)
+    sizes = board_fit.measure([artifact], options)
     return ExportResult(
-        (artifact,), (), None, over_budget, footprints=tuple(sizes), signature=signature, compared=without_data.INPUTS
-    )
+        (artifact,), (), None, sizes.over_budget, footprints=sizes.footprints, signature=signature,
+        compared=without_data.INPUTS, board_fits=sizes.fits,
+    )  # fmt: skip
+
+
+def _with_project(options: ExportOptions, result: ExportResult) -> ExportResult:
+    """Write the project's folder, if one is asked for and the export counts as a success."""
+    if options.project is None or result.error is not None:
+        return result
+    return replace(result, project=export_project.write(options.project, result.artifacts))
 
 
 @dataclass(frozen=True)
@@ -297,7 +265,7 @@ def _advice(run: _Run, artifacts: Sequence[Artifact]) -> tuple[Advice, ...]:
 
 def _unmeasured(options: ExportOptions, left_out: Sequence[FormatFailure]) -> MnistEdgeError | None:
     """Why there is no C whose size could be compared with the budgets; None if there is C, or no budget."""
-    if options.max_flash is None and options.max_ram is None:
+    if options.max_flash is None and options.max_ram is None and options.board is None:
         return None
     return next((item.error for item in left_out if item.format == "c"), None)
 

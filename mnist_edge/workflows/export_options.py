@@ -14,6 +14,7 @@ from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.selection import exported_in_place, source_model
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, SOURCE_SUFFIXES, folder_of
+from mnist_edge.toolchains import known_boards
 from mnist_edge.training import saved_model
 from mnist_edge.workflows.data_source import DataSource
 
@@ -33,6 +34,8 @@ class ExportOptions:
         reference: the float model of a ``.tflite``, or its ``reference.npz``; None to compare with the file itself.
         gate: the margins of the verdict.
         max_flash, max_ram: bytes that a C file may take of a microcontroller; None for no limit.
+        board: a key of `known_boards.BOARDS`, whose memory limits C files too; None for no board.
+        project: a folder to write as a library with the C file; None for none.
         backend: kernels in generated C: ``c99``, ``arm``, ``x86`` or ``all``.
         build: compile generated C to a shared object too.
         sign: a private key to sign the folder's manifest with.
@@ -51,6 +54,8 @@ class ExportOptions:
     gate: Gate = field(default_factory=Gate)
     max_flash: int | None = None
     max_ram: int | None = None
+    board: str | None = None
+    project: Path | None = None
     backend: str = "all"
     build: bool = False
     sign: Path | None = None
@@ -67,7 +72,7 @@ def trained_model(options: ExportOptions, progress: Progress) -> tuple[Path, str
     A SavedModel is converted to a float ONNX file first, which is then the model.
 
     Raises:
-        UsageError: options that contradict each other, or no such backend or model.
+        UsageError: options that contradict each other, or no such backend, board or model.
         ContentError, MissingError: see `saved_model.to_onnx`.
     """
     if options.build and options.formats != ("c",):
@@ -75,6 +80,13 @@ def trained_model(options: ExportOptions, progress: Progress) -> tuple[Path, str
     if options.backend != "all" and options.formats != ("c",):
         how = f"Add the format: --format c --backend {options.backend}"
         raise UsageError("--backend chooses kernels of generated C.", how)
+    if options.project is not None and options.formats != ("c",):
+        raise UsageError("--project is a folder with generated C.", "Add the format: --format c --project DIR")
+    if options.board is not None:
+        known_boards.named(options.board)
+        if not {"c", "all"} & set(options.formats):
+            how = f"Add the format: --format c --for {options.board}"
+            raise UsageError("--for is about generated C.", how)
     if options.until_pass and options.precision != Precision.INT8:
         raise UsageError("--until-pass repairs int8 files.", "Leave out --quantize, or --until-pass.")
     if options.backend not in conversion.BACKENDS:

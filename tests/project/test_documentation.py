@@ -42,7 +42,7 @@ FENCE = re.compile(
 )
 RUN_BY_CI = ("prove", "test")
 # Needed by commands of the pages, besides mnist-edge itself.
-PROGRAMS = {"cc": "gcc", "curl": "curl"}
+PROGRAMS = {"cc": "gcc", "cmake": "cmake", "curl": "curl"}
 LINK = re.compile(r"\]\((?![a-z]+:)([^)\s#]*)(#[^)\s]+)?\)")
 # Pages of the site that are generated from the code.
 GENERATED = ROOT / "docs" / "reference" / "cli.md"

@@ -156,13 +156,14 @@ def _extents(facts: dict[str, Any], upper: str) -> str:
     return f"#define {upper}_HEIGHT {height}\n#define {upper}_WIDTH {width}\n#define {upper}_CHANNELS {channels}\n"
 
 
-def _is_classifier(facts: dict[str, Any]) -> bool:
+def is_classifier(facts: dict[str, Any]) -> bool:
+    """Whether the net is a classifier, whose outputs are those of the classes."""
     return bool(facts.get("is_classifier", True))
 
 
 def _classes(facts: dict[str, Any], contract: Contract, upper: str) -> str:
     """Number and names of the classes; empty if the net is no classifier."""
-    if not _is_classifier(facts):
+    if not is_classifier(facts):
         return ""
     names = ", ".join(map(_c_string, contract.class_names))
     return f"""#define {upper}_CLASSES {len(contract.class_names)}
@@ -185,7 +186,7 @@ def _input_grid(facts: dict[str, Any], upper: str) -> str:
 def _what(facts: dict[str, Any], contract: Contract) -> str:
     """What the net takes and returns, in words."""
     shape, given = (" x ".join(map(str, facts[end]["shape"])) for end in ("input", "output"))
-    returned = f"{contract.output} of the classes" if _is_classifier(facts) else f"{given} values"
+    returned = f"{contract.output} of the classes" if is_classifier(facts) else f"{given} values"
     if takes_pixels(facts):
         return f"image of {shape} pixels, 0 (background) to 255, row by row, to {returned}"
     return f"input of {shape} values, of which the last dimension is contiguous, to {returned}"

@@ -1,0 +1,109 @@
+"""Boards that people buy: their memory and clock, and an estimate of the time of one input.
+
+Flash, RAM and clock are those that the vendors publish: Raspberry Pi for the Pico (RP2040) and the Pico 2 (RP2350),
+Arduino for the Nano 33 BLE (nRF52840), Espressif for the ESP32-C3, ST for the STM32F446 and the STM32F767.
+
+No board was measured. An estimate is a product of three numbers: multiplications of weights for one input, which
+generated C knows; instructions for each of them; and cycles for each instruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mnist_edge.errors import suggest
+from mnist_edge.toolchains.boards import Board
+
+# Executed instructions for one input, lowest and highest, of the nets `cnn` and `dense`, which are recognized by their
+# numbers of products and parameters, by kernels: DSP instructions of Cortex-M, plain C in Thumb of a Cortex-M0, and
+# plain C in general, of a Cortex-M3 to a Cortex-M0. Counted in QEMU for two digits and for noise (GCC 12.2, -Os).
+_COUNTED = {
+    (4_241_152, 421_642): {
+        "dsp": (3_114_000, 4_944_000),
+        "m0": (30_070_000, 36_780_000),
+        "c": (10_363_000, 36_780_000),
+    },
+    (101_632, 101_770): {"dsp": (45_000, 145_000), "m0": (274_000, 910_000), "c": (128_000, 910_000)},
+}
+# The same for each multiplication of a weight, for other nets: lowest and highest of `cnn`, `dense` and the four nets
+# of tests/support/architectures.py. Depthwise convolutions, which have few inputs in a sum, take the most.
+_FOR_EACH_PRODUCT = {"dsp": (0.4, 19.0), "m0": (2.6, 47.0), "c": (1.2, 47.0)}
+
+_WITH_DSP = ("all", "arm")  # sets of kernels that have those for Cortex-M
+
+# Cycles for an instruction, lowest and highest. These ranges are stated, not measured.
+_ON_CHIP = (1.0, 3.0)  # flash on the chip: loads and branches take 2 or 3 cycles, and flash has wait states
+_EXTERNAL = (1.0, 5.0)  # flash outside the chip behind a cache, which is smaller than the weights
+_DUAL_ISSUE = (0.6, 3.0)  # two instructions at a time in the best case, with flash on the chip
+
+
+@dataclass(frozen=True)
+class KnownBoard:
+    """A board that can be bought.
+
+    Attributes:
+        title: its name. flash_bytes, ram_bytes: of the board or the chip. clock_mhz: highest that is allowed.
+        compiler: the processor, and how GCC compiles for it.
+        kernels: a key of `_FOR_EACH_PRODUCT`. cycles: for an instruction, lowest and highest.
+    """
+
+    title: str
+    flash_bytes: int
+    ram_bytes: int
+    clock_mhz: int
+    compiler: Board
+    kernels: str
+    cycles: tuple[float, float]
+
+    def instructions(self, products: int, parameters: int, backend: str) -> tuple[int, int]:
+        """Estimate of the executed instructions for one input, lowest and highest.
+
+        Args:
+            products: multiplications of weights for one input. parameters: weights and biases.
+            backend: set of kernels in the C file, as ``--backend`` takes it.
+        """
+        kernels = "c" if self.kernels == "dsp" and backend not in _WITH_DSP else self.kernels
+        counted = _COUNTED.get((products, parameters))
+        if counted is not None:
+            return counted[kernels]
+        low, high = _FOR_EACH_PRODUCT[kernels]
+        return round(low * products), round(high * products)
+
+    def image_ms(self, instructions: tuple[int, int]) -> tuple[float, float]:
+        """Estimate of the time of one input in milliseconds, lowest and highest."""
+        low, high = (
+            count * cycles / (1000 * self.clock_mhz) for count, cycles in zip(instructions, self.cycles, strict=True)
+        )
+        return low, high
+
+
+def _arm(core: str) -> Board:
+    return Board(core, "arm-none-eabi-", (f"-mcpu={core}", "-mthumb"), packages="gcc-arm-none-eabi")
+
+
+# The package of the compiler has no C library, and an object file needs none: see `footprint`.
+_RISCV = Board(
+    "rv32imc", "riscv64-unknown-elf-", ("-march=rv32imc", "-mabi=ilp32", "-ffreestanding", "-fbuiltin"),
+    packages="gcc-riscv64-unknown-elf",
+)  # fmt: skip
+_K, _M = 1024, 1024 * 1024
+BOARDS = {
+    "pico": KnownBoard("Raspberry Pi Pico", 2 * _M, 264 * _K, 133, _arm("cortex-m0plus"), "m0", _EXTERNAL),
+    "pico2": KnownBoard("Raspberry Pi Pico 2", 4 * _M, 520 * _K, 150, _arm("cortex-m33"), "dsp", _EXTERNAL),
+    "nano33ble": KnownBoard("Arduino Nano 33 BLE", _M, 256 * _K, 64, _arm("cortex-m4"), "dsp", _ON_CHIP),
+    # 16 KB of 400 KB of RAM are the cache of the flash; 4 MB of flash are those of ESP32-C3FH4 and of usual modules.
+    "esp32c3": KnownBoard("ESP32-C3", 4 * _M, 384 * _K, 160, _RISCV, "c", _EXTERNAL),
+    "nucleo-f446re": KnownBoard("NUCLEO-F446RE", 512 * _K, 128 * _K, 180, _arm("cortex-m4"), "dsp", _ON_CHIP),
+    "nucleo-f767zi": KnownBoard("NUCLEO-F767ZI", 2 * _M, 512 * _K, 216, _arm("cortex-m7"), "dsp", _DUAL_ISSUE),
+}
+
+
+def named(name: str) -> KnownBoard:
+    """The board of a name.
+
+    Raises:
+        UsageError: there is no such board.
+    """
+    if name not in BOARDS:
+        raise suggest(name, list(BOARDS), "board")
+    return BOARDS[name]

@@ -1,0 +1,218 @@
+"""``export --project`` and ``--for``: what is never overwritten, which options are refused, and what fits a board."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnist_edge.cli import main
+from mnist_edge.cli.verdict import _three_digits
+from mnist_edge.conversion import c as converter
+from mnist_edge.conversion.project import RECORD
+from mnist_edge.data.load import ENVIRONMENT_VARIABLE
+from mnist_edge.formats.c import facts_of
+from mnist_edge.runtime.engines import native
+from mnist_edge.runtime.selftest import Golden, golden_path
+from mnist_edge.toolchains import known_boards
+from mnist_edge.workflows import export_project
+from tests.conftest import unavailable
+from tests.support import int8_nets
+
+
+@pytest.fixture(autouse=True)
+def _without_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    if shutil.which("cc") is None:
+        unavailable("A C compiler")
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+
+
+def exported(folder: Path, name: str, *options: object, seed: int = 5) -> int:
+    """Export a small net, which is no classifier of images, to C in plain C."""
+    net = int8_nets.signed(seed, 6)
+    net.dense(3, int8_nets.NONE)
+    (folder / f"{name}.tflite").write_bytes(net.content())
+    words = ["export", "--model", folder / f"{name}.tflite", "--backend", "c99", "-o", folder / "w"]
+    return main([str(word) for word in (*words, *(options or ["--format", "c"]))])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_call_adds_a_model_and_the_users_own_files_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "lib"
+    words = ["--format", "c", "--project", folder]
+    assert exported(tmp_path, "first", *words, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["project"][0] == str(folder / "README.md")
+    assert {str(folder / name) for name in contents(folder)} == set(result["project"])
+    (folder / "notes.txt").write_text("mine")
+    first = contents(folder)
+    assert exported(tmp_path, "second", *words) == 0
+    assert f"Project with 13 files: {folder / 'README.md'}" in capsys.readouterr().out
+    both = contents(folder)
+    assert {name: both[name] for name in first if name.startswith(("src/", "notes"))} == {
+        name: content for name, content in first.items() if name.startswith(("src/", "notes"))
+    }
+    for name in ("CMakeLists.txt", "README.md", "library.json", "examples/classify/classify.ino"):
+        assert b"first-int8" in both[name]
+        assert b"second-int8" in both[name]
+    assert "EDGE_WEIGHTS_SECTION" in both["README.md"].decode()
+    assert both["src/first-int8.c"] == (tmp_path / "w" / "first" / "first-int8.c").read_bytes()
+    assert exported(tmp_path, "second", *words) == 0
+    assert contents(folder) == both
+
+
+def _others(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "main.c").write_text("int main(void) { return 0; }")
+
+
+def _a_file(folder: Path) -> None:
+    folder.write_text("mine")
+
+
+def _damaged(folder: Path) -> None:
+    folder.mkdir()
+    (folder / RECORD).write_text('{"models": 1')
+
+
+def _other_json(folder: Path) -> None:
+    folder.mkdir()
+    (folder / RECORD).write_text('{"models": ["../secret"], "files": {}}')
+
+
+@pytest.mark.parametrize("make", [_others, _a_file, _damaged, _other_json])
+def test_a_folder_that_it_did_not_write_is_refused_before_the_export(
+    make: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "lib")
+    before = contents(tmp_path)
+    assert exported(tmp_path, "net", "--format", "c", "--project", tmp_path / "lib") == 2
+    assert "remedy: Name a new or an empty folder with --project." in capsys.readouterr().err
+    after = contents(tmp_path)
+    del after["net.tflite"]
+    assert after == before
+
+
+@pytest.mark.parametrize("name", ["README.md", "src/first-int8.c", "src/second-int8.h"])
+def test_a_file_that_was_changed_or_added_is_not_overwritten(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--format", "c", "--project", tmp_path / "lib"]
+    assert exported(tmp_path, "first", *words) == 0
+    (tmp_path / "lib" / name).write_text("mine")
+    before = contents(tmp_path / "lib")
+    assert exported(tmp_path, "second", *words) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'lib' / name} was not written by mnist-edge, or was changed or removed since." in said
+    assert contents(tmp_path / "lib") == before
+
+
+def test_two_models_whose_functions_have_the_same_names_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--format", "c", "--project", tmp_path / "lib"]
+    assert exported(tmp_path, "a-net", *words) == 0
+    before = contents(tmp_path / "lib")
+    assert exported(tmp_path, "a_net", *words) == 2
+    assert "a-net-int8.c and a_net-int8.c both define a_net_int8_run." in capsys.readouterr().err
+    assert contents(tmp_path / "lib") == before
+    (tmp_path / "other").mkdir()  # the same model again, from another workspace, replaces the one in the project
+    assert exported(tmp_path / "other", "a-net", *words, seed=6) == 0
+    assert contents(tmp_path / "lib")["src/a-net-int8.c"] != before["src/a-net-int8.c"]
+
+
+def test_a_name_that_builders_may_not_take_is_replaced_by_the_prefix(tmp_path: Path) -> None:
+    assert exported(tmp_path, "my net", "--format", "c", "--project", tmp_path / "lib") == 0
+    assert (tmp_path / "lib" / "src" / "my_net_int8.c").is_file()
+
+
+def test_an_export_that_fails_writes_no_project(tmp_path: Path) -> None:
+    assert exported(tmp_path, "net", "--format", "c", "--max-flash", 10, "--project", tmp_path / "lib") == 1
+    assert not (tmp_path / "lib").exists()
+
+
+def test_the_image_of_a_project_is_the_first_of_the_self_test(tmp_path: Path) -> None:
+    net = int8_nets.begun(1, 9, 7)
+    net.conv(5, (3, 3), (1, 1), int8_nets.SAME)
+    content, path = converter.from_tflite(int8_nets.ended(net), "net", backend="c99"), tmp_path / "net-int8.c"
+    images = np.random.default_rng(0).integers(0, 256, (3, 9, 7, 1)).astype(np.uint8)
+    answers = np.full((3, 10), 0.1, np.float32)
+    golden_path(path).write_bytes(Golden(images, answers, ("native",), answers[np.newaxis], 0.1).to_bytes())
+    given, answer = export_project._golden(path, content)
+    assert (given.reshape(9, 7, 1) == images[0]).all()
+    assert (answer == native.load(content, 1).run(images)[0]).all()
+    golden_path(path).write_bytes(b"damaged")
+    assert export_project._golden(path, content)[0].shape == given.shape
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--project", "lib"], "Add the format: --format c --project DIR"),
+        (["--format", "c", "--for", "nucleo-f446"], "Did you mean 'nucleo-f446re'? Known: pico, pico2, nano33ble, "),
+        (["--format", "tflite", "--for", "pico"], "Add the format: --format c --for pico"),
+    ],
+)
+def test_options_without_generated_c_and_unknown_boards_are_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_board_sets_the_budget_and_the_time_is_a_range_that_is_called_an_estimate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--format", "c", "--for", "nano33ble"]
+    assert exported(tmp_path, "net", *words, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    (fit,), (size,) = result["board_fits"], result["footprints"]
+    assert (fit["board"], fit["fits"], fit["clock_mhz"]) == ("nano33ble", True, 64)
+    assert fit["path"] == size["path"]
+    low, high = fit["image_ms"]
+    assert 0 < low < high
+    products = facts_of(Path(size["path"]).read_bytes())["products"]
+    assert fit["instructions"] == [round(1.2 * products), round(47 * products)]  # the file has plain C alone
+    if shutil.which("arm-none-eabi-gcc"):
+        assert size["compiled_for"] == "cortex-m4"
+    small = replace(known_boards.BOARDS["nano33ble"], flash_bytes=50)
+    monkeypatch.setitem(known_boards.BOARDS, "nano33ble", small)
+    assert exported(tmp_path, "net", *words) == 1
+    said = capsys.readouterr()
+    assert "does NOT fit the Arduino Nano 33 BLE" in said.out
+    assert "Estimate, not measured: " in said.out
+    assert "bytes of flash; 50 are allowed on the Arduino Nano 33 BLE." in said.err
+    assert "Train a smaller net, or take another board." in said.err
+
+
+def test_counted_instructions_are_used_for_the_nets_that_were_counted() -> None:
+    board = known_boards.BOARDS["nucleo-f446re"]
+    assert board.instructions(4_241_152, 421_642, "all") == (3_114_000, 4_944_000)
+    assert board.instructions(4_241_152, 421_642, "c99") == (10_363_000, 36_780_000)
+    assert board.instructions(1000, 10, "arm") == (400, 19_000)
+    assert board.image_ms((180_000, 180_000)) == (1, 3)
+
+
+def test_boards_have_compilers_and_plausible_memory() -> None:
+    for board in known_boards.BOARDS.values():
+        assert 64 * 1024 <= board.ram_bytes < board.flash_bytes <= 4096 * 1024
+        assert 48 <= board.clock_mhz <= 480
+        assert board.compiler.compiler.endswith("-gcc")
+        assert 0 < board.cycles[0] < board.cycles[1] <= 5
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.01234, "0.0123"), (1.5, "1.50"), (99.96, "100.0"), (1234.5, "1,234")])
+def test_times_have_three_digits(value: float, text: str) -> None:
+    assert _three_digits(value) == text
