@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.conversion import project
-from mnist_edge.conversion.c import as_inputs
 from mnist_edge.conversion.project import RECORD, ProjectModel
 from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import Contract
+from mnist_edge.int8.quantize import as_inputs
 from mnist_edge.results import Artifact
 from mnist_edge.runtime.engines import native
 from mnist_edge.runtime.engines.interface import Program
@@ -164,5 +164,5 @@ def _first_image(path: Path, content: bytes, program: Program) -> NDArray[np.gen
         contract = Contract.from_text(str(ProjectModel(path.stem, content).facts["contract"]))
     except (UsageError, ContentError):
         return None
-    given = as_inputs(images, program.input, contract)
+    given = as_inputs(images, program.input, contract.pixel_scale)
     return given.reshape(1, *program.input.shape)

@@ -225,10 +225,10 @@ def test_both_models_answer_as_expected_in_one_firmware(core: str, digits: Path,
     """)
     board, mcu = BOARDS["cortex-m4"], ROOT / "tools" / "mcu"
     sizes = f"-Wl,--defsym=flash_size={board.flash},--defsym=ram_size={board.ram},--gc-sections,--no-warn-rwx-segments"
-    sources = [*sorted((digits / "src").glob("*.c")), mcu / "board.c", "firmware.c"]
+    sources = [*sorted((digits / "src").glob("*.c")), mcu / "host.c", mcu / "cortex_m.c", "firmware.c"]
     folders = [f"-I{folder}" for folder in (digits / "src", digits / "examples", mcu)]
     flags = [f"-mcpu={core}", "-mthumb", "-Os", "-std=c99", "--specs=nano.specs", "-nostartfiles"]
-    ran(board.compiler, *flags, sizes, "-T", mcu / "link.ld", *folders, *sources, "-o", "firmware", folder=tmp_path)
+    ran(board.compiler, *flags, sizes, "-T", mcu / "cortex_m.ld", *folders, *sources, "-o", "firmware", folder=tmp_path)
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
     ran(*board.emulator, *quiet, "-kernel", "firmware", folder=tmp_path)
     assert (tmp_path / "wrong").read_text() == "0"
