@@ -29,6 +29,7 @@ from mnist_edge.cli import (
     sweep,
     train,
     verify,
+    watch,
 )
 from mnist_edge.cli.output import Output, OutputError, discard, writing_output
 from mnist_edge.errors import EXIT_INTERRUPTED, InterruptError, MnistEdgeError, StageError, UsageError
@@ -46,7 +47,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-_COMMANDS = (train, cross_validate, sweep, evaluate, export, verify, predict, serve, bench, bundle, info, data, doctor)
+_COMMANDS = (
+    train, cross_validate, sweep, evaluate, export, verify, predict, watch, serve, bench, bundle, info, data, doctor,
+)  # fmt: skip
 for module in _COMMANDS:
     # Without a short help, the program's help cuts the first line of the docstring.
     app.command(module.NAME, short_help=(module.command.__doc__ or "").splitlines()[0])(module.command)

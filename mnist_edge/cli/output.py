@@ -156,6 +156,22 @@ class Output:
                     print(_rendered(item), end="")
         return self.fail(error) if error else 0
 
+    def event(self, payload: dict[str, Any], shown: str) -> None:
+        """Print one line at once, while the command goes on: a JSON object with ``--json``, else a text.
+
+        Raises:
+            BrokenPipeError: the reader has gone; a command without an end must stop then.
+            OutputError: the disk is full, or the descriptor is not open for writing.
+        """
+        text = json.dumps(self._whole(payload), allow_nan=False) if self._as_json else printable(shown)
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            discard(sys.stdout)
+            raise OutputError(error.strerror or str(error)) from error
+
     def command_line(self) -> str:
         """The command as the user typed it, for a remedy that changes it."""
         return shlex.join(["mnist-edge", *self.words])
@@ -212,9 +228,11 @@ class Output:
 
             yield update
 
+    def _whole(self, payload: dict[str, Any]) -> dict[str, Any]:
+        return {"schema_version": SCHEMA_VERSION, "command": self.command, **to_json(payload)}
+
     def _json(self, payload: dict[str, Any], code: int) -> int:
-        whole = {"schema_version": SCHEMA_VERSION, "command": self.command, **to_json(payload)}
-        text = json.dumps(whole, allow_nan=False)
+        text = json.dumps(self._whole(payload), allow_nan=False)
         Output.json_begun = True
         with writing_output():
             print(text)

@@ -21,11 +21,13 @@ from mnist_edge.results.parity import (
 )
 from mnist_edge.results.prediction import Evaluation, Mistake, Prediction
 from mnist_edge.results.training import CrossValidation, FoldResult, Sweep, TrainResult, Trial
+from mnist_edge.results.watching import Announcement, WatchSummary
 
 SCHEMA_VERSION = 1  # of the JSON objects that commands print
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Announcement",
     "Artifact",
     "BoardFit",
     "Changes",
@@ -53,4 +55,5 @@ __all__ = [
     "TrainResult",
     "Trial",
     "TwinReport",
+    "WatchSummary",
 ]

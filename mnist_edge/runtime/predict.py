@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,10 @@ from mnist_edge.results import Prediction
 from mnist_edge.runtime.confidence import apply_temperature
 from mnist_edge.runtime.session import Session
 from mnist_edge.vision.digit import Found, NoDigit
-from mnist_edge.vision.pictures import SUFFIXES, prepare, read_picture
+from mnist_edge.vision.pictures import SUFFIXES, prepare, prepare_sheets, read_picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # Name of the preprocessor that only scales a picture to the network's input.
 RAW = "resize"
@@ -82,23 +85,79 @@ def predict_picture(
     Raises:
         UsageError: the model takes no pictures.
     """
-    if not session.takes_images:
-        raise UsageError(
-            f"{session.path} takes features of the shape {session.image_shape}, no pictures.",
-            f"Measure it on your own arrays: mnist-edge evaluate {shlex.quote(str(session.path))} --data FILE.npz",
-        )
+    check_takes_pictures(session)
     preprocessor = RAW if raw else session.contract.preprocessor
     source = Path(name) if content is None else content
     try:
         picture = read_picture(source, name, colour=len(session.image_shape) == 3, preprocessor=preprocessor)
     except MnistEdgeError as error:
         return [Seen(Prediction(name, error=error.cause))]
+    return predict_decoded(session, name, picture, preprocessor, multi)
+
+
+def check_takes_pictures(session: Session) -> None:
+    """Check that a model takes pictures.
+
+    Raises:
+        UsageError: the model takes features.
+    """
+    if not session.takes_images:
+        raise UsageError(
+            f"{session.path} takes features of the shape {session.image_shape}, no pictures.",
+            f"Measure it on your own arrays: mnist-edge evaluate {shlex.quote(str(session.path))} --data FILE.npz",
+        )
+
+
+def predict_decoded(session: Session, name: str, picture: Image, preprocessor: str, multi: bool) -> list[Seen]:
+    """Classify the digit in a picture that was read already, or every digit in it.
+
+    Args:
+        session: an open model that takes pictures.
+        name: the picture's name in the predictions.
+        picture: grey or in colour, as the model takes it.
+        preprocessor: the model's, or `RAW`.
+        multi: whether to return a prediction for every digit.
+
+    Returns:
+        At least one prediction. It has ``reason`` if it has no label.
+    """
     try:
         found = prepare(picture, preprocessor, session.image_shape, multi)
     except NoDigit as reason:
         return [Seen(Prediction(name, reason=str(reason)))]
     answers = session.predict(grids_of(found))
     return judge_found(session, name, found, answers, certain=preprocessor == RAW)
+
+
+def predict_frame(session: Session, picture: Image) -> list[Prediction]:
+    """Classify every digit in a frame of a video, in which a sheet of paper may be in front of anything.
+
+    The whole frame is searched, and then every sheet, because before a background with many details only the digits on
+    sheets are found. Where both find a figure, the sheet's counts. Labels have at least the confidence `SURE`, also
+    those of a model for whole pictures.
+
+    Args:
+        session: an open model that takes pictures.
+        picture: grey or in colour, as the model takes it.
+    """
+    preprocessor = session.contract.preprocessor
+    whole = [item.prediction for item in predict_decoded(session, "", picture, preprocessor, multi=True)]
+    whole = [item for item in whole if item.label is None or (item.confidence or 0.0) >= SURE]
+    found = [] if preprocessor == RAW else prepare_sheets(picture, session.image_shape)
+    if not found:
+        return whole
+    seen = judge_found(session, "", found, session.predict(grids_of(found)), certain=False)
+    on_sheets = [item.prediction for item in seen]
+    return on_sheets + [item for item in whole if not any(_overlap(item, other) for other in on_sheets)]
+
+
+def _overlap(first: Prediction, second: Prediction) -> bool:
+    """Whether the boxes of two figures have a pixel in common."""
+    if first.box is None or second.box is None:
+        return False
+    (left, top, width, height), other = first.box, second.box
+    across = min(left + width, other[0] + other[2]) - max(left, other[0])
+    return across > 0 and min(top + height, other[1] + other[3]) - max(top, other[1]) > 0
 
 
 def grids_of(found: Sequence[Found]) -> NDArray[np.uint8]:

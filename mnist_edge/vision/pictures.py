@@ -19,6 +19,7 @@ from mnist_edge.vision.containers import Container, inspect
 from mnist_edge.vision.digit import Found, find_digit, find_digits
 from mnist_edge.vision.ink import WORK
 from mnist_edge.vision.modes import convert
+from mnist_edge.vision.sheet_search import find_digits_on_sheets
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -177,6 +178,12 @@ def prepare(picture: Image, preprocessor: str, image_shape: tuple[int, ...], mul
     if pixels.shape[:2] != (height, width):
         pixels = np.asarray(Pil.fromarray(pixels).resize((width, height), Pil.Resampling.LANCZOS), np.uint8)
     return [Found(pixels, (0, 0, *picture.info.get(ORIGINAL_SIZE, picture.size)))]
+
+
+def prepare_sheets(picture: Image, image_shape: tuple[int, ...]) -> list[Found]:
+    """The digits on sheets of paper in a grey picture, as `prepare` returns digits; empty if there are none."""
+    found = find_digits_on_sheets(np.asarray(picture, np.uint8), image_shape[:2])
+    return [_in_original(item, picture) for item in found]
 
 
 def _in_original(found: Found, picture: Image) -> Found:

@@ -38,6 +38,12 @@ def inside_of_sheet(values: NDArray[np.uint8], sheet: NDArray[np.bool_]) -> tupl
     return np.take_along_axis(values[box], nearest, axis=1), (int(rows[0]), int(columns[0]))
 
 
+def hull_area(mask: NDArray[np.bool_]) -> float:
+    """Number of pixels that the convex hull of a mask covers, in rows as they are."""
+    left, right = _extent(mask)
+    return float((right - left).sum())
+
+
 def _extent(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """First column of the convex hull of a mask in each row, and the column after its last one."""
     rows = np.flatnonzero(mask.any(axis=1))

@@ -31,8 +31,8 @@ from mnist_edge.store.workspace import SHIPPED, folder_of, model_name, shown_pat
 from tests.conftest import Run, assert_two_lines
 
 DENSE = "dense-int8.tflite"
-TAKE_MODELS = ("predict", "info", "verify", "bench", "evaluate", "serve", "export", "train", "cross-validate", "sweep",
-               "bundle")  # fmt: skip
+TAKE_MODELS = ("predict", "watch", "info", "verify", "bench", "evaluate", "serve", "export", "train", "cross-validate",
+               "sweep", "bundle")  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

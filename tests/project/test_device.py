@@ -91,6 +91,9 @@ def test_commands_that_need_an_extra_name_it(device: str, device_folder: Path, c
     run = cli("serve", python=device, cwd=device_folder)
     assert_two_lines(run, 3)
     assert "pip install 'mnist-edge[serve]'" in run.err
+    run = cli("watch", python=device, cwd=device_folder)
+    assert_two_lines(run, 3)
+    assert "pip install 'mnist-edge[camera]'" in run.err
     run = cli("evaluate", "model.keras", "--data", "data", "--json", python=device, cwd=device_folder)
     assert run.code in (2, 3)
     assert run.json["error"]["code"] == run.code

@@ -1,0 +1,1 @@
+"""Frames of cameras, video files and streams, and the digits that are announced from them."""

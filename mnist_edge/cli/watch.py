@@ -1,0 +1,106 @@
+"""``mnist-edge watch``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnist_edge.cli import options
+from mnist_edge.cli.output import Output
+from mnist_edge.cli.status_line import StatusLine
+from mnist_edge.errors import UsageError
+from mnist_edge.results.serialization import to_json
+from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
+
+if TYPE_CHECKING:
+    from mnist_edge.results import Announcement, Prediction, WatchSummary
+
+NAME = "watch"
+# Digits that the line on a terminal shows; the rest is counted.
+SHOWN = 3
+
+
+def command(
+    source: Annotated[
+        str | None, typer.Argument(metavar="[FILE|URL]", help="A video file, or a stream's http address.")
+    ] = None,
+    camera: Annotated[
+        int | None, typer.Option("--camera", min=0, max=255, help="Number of the camera. Default: 0.")
+    ] = None,
+    keep_unsure: Annotated[
+        Path | None,
+        typer.Option("--keep-unsure", help="Save figures that get no stable label in this folder, 400 at most."),
+    ] = None,
+    model: options.OneModel = DEFAULT_MODEL,
+    workspace: options.Workspace = DEFAULT_WORKSPACE,
+    engine: options.Engine = "auto",
+    threads: options.Threads = 1,
+    trust: options.Trust = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object per line: one for each digit, and the summary.")
+    ] = False,
+    debug: options.Debug = False,
+) -> int:
+    """Announce the digits that a camera or a video shows.
+
+    Each digit is announced once, when its label is stable. Ctrl-C ends the command.
+
+    Example: mnist-edge watch --camera 0
+    """
+    from mnist_edge.workflows import watch
+
+    output = Output(NAME, as_json, debug)
+    if source is not None and camera is not None:
+        raise UsageError("--camera and a file or URL are two sources.", "Give one of them.")
+    chosen = watch.WatchOptions(
+        source=(camera or 0) if source is None else source, model=model, workspace=workspace, engine=engine,
+        threads=threads, trust=trust, keep_unsure=keep_unsure,
+    )  # fmt: skip
+    status = StatusLine(sys.stderr, shown=not as_json)
+
+    def announce(digit: Announcement) -> None:
+        status.clear()
+        output.event({"event": "digit", **to_json(digit)}, _announced(digit))
+
+    with status:
+        result = watch.watch(chosen, announce, lambda digits, rate: status.write(_seen(digits, rate)))
+    unverified = "" if result.verified else ", unverified"
+    payload = {
+        "event": "summary", **to_json(result.summary), "model": str(result.path), "engine": result.engine,
+        "engine_reason": result.engine_reason, "calibrated": result.calibrated, "verified": result.verified,
+    }  # fmt: skip
+    lines = [*_summary(result.summary), f"model {result.model}: {result.file}{unverified}, engine {result.engine}"]
+    return output.result(payload, *lines, error=result.error)
+
+
+def _announced(digit: Announcement) -> str:
+    place = "{}, {}, {} x {}".format(*digit.box)
+    return f"{digit.seconds:.1f} s: {digit.name} ({digit.confidence:.1%}) at {place}"
+
+
+def _seen(digits: Sequence[Prediction], rate: float) -> str:
+    """The line on a terminal: the digits of the newest frame."""
+    labelled = [item for item in digits if item.label is not None and item.box is not None]
+    shown = [
+        f"{item.name} ({item.confidence:.0%}) at {item.box[0]}, {item.box[1]}, {item.box[2]} x {item.box[3]}"
+        for item in labelled[:SHOWN]
+        if item.box is not None
+    ]
+    more = [f"{len(labelled) - SHOWN} more"] if len(labelled) > SHOWN else []
+    return " | ".join([f"{rate:.0f} frames/s", *shown, *more])
+
+
+def _summary(summary: WatchSummary) -> list[str]:
+    damaged = f", {summary.damaged} packets damaged" if summary.damaged else ""
+    lines = [
+        f"{summary.source}: {summary.frames} frames, {summary.dropped} of them dropped{damaged}; "
+        f"{summary.frames_per_second:.1f} frames a second for {summary.seconds:.1f} s; {summary.announced} announced"
+    ]
+    if summary.kept or summary.not_kept:
+        full = f"; {summary.not_kept} not saved, as the folder is full" if summary.not_kept else ""
+        lines.append(f"{summary.kept} pictures of unsure figures saved{full}")
+    return lines

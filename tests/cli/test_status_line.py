@@ -1,0 +1,32 @@
+"""The line on a terminal that shows what is seen now."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from mnist_edge.cli import status_line
+from mnist_edge.cli.status_line import StatusLine
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_line_replaces_the_one_before_and_is_removed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    monkeypatch.setattr(status_line, "PAUSE", 0)
+    terminal = Terminal()
+    with StatusLine(terminal, shown=True) as line:
+        line.write("7 (99%)")
+        line.write("a name with \x1b and more than ten characters")
+    assert terminal.getvalue() == "\r7 (99%)\x1b[K\ra name wi\x1b[K\r\x1b[K"
+
+
+def test_nothing_is_written_elsewhere_than_on_a_terminal_or_if_it_is_not_wanted() -> None:
+    for stream, shown in ((io.StringIO(), True), (Terminal(), False), (None, True)):
+        with StatusLine(stream, shown) as line:
+            line.write("7")
+        assert stream is None or stream.getvalue() == ""
