@@ -9,6 +9,7 @@ from mnist_edge.results.artifact import Artifact, Footprint
 from mnist_edge.results.health import Finding
 from mnist_edge.results.measurements import Int8Worth, Latency, Machine, OpTime, Ratio
 from mnist_edge.results.parity import (
+    BoardRun,
     Changes,
     ClassChange,
     Flip,
@@ -27,6 +28,7 @@ SCHEMA_VERSION = 1  # of the JSON objects that commands print
 __all__ = [
     "SCHEMA_VERSION",
     "Artifact",
+    "BoardRun",
     "Changes",
     "ClassChange",
     "CrossValidation",

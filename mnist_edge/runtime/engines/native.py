@@ -146,6 +146,20 @@ def load(content: bytes, threads: int) -> Program:
         raise RefusedError("The compiled code does not have the facts of its source.", "Export it again.") from error
 
 
+def constants_fingerprint(content: bytes) -> int:
+    """CRC-32 of the constants of generated C, by which a board is known to run the same net.
+
+    Raises:
+        MissingError, RefusedError: see `compiled`; or the C was made by a version without fingerprints.
+    """
+    try:
+        function = _open(compiled(content))[f"{c.facts_of(content)['prefix']}_fingerprint"]
+    except AttributeError as error:
+        raise RefusedError("The generated C has no fingerprint.", "Export it again: --format c") from error
+    function.restype = ctypes.c_uint32
+    return int(function())
+
+
 def _port(end: dict[str, Any]) -> Port:
     return Port(np.dtype(end["dtype"]), tuple(end["shape"]), float(end["scale"]), int(end["zero_point"]))
 
