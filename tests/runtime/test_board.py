@@ -11,6 +11,7 @@ import sys
 import threading
 import tty
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,15 @@ def test_a_board_that_says_nothing_is_missing(
 def test_a_net_that_is_too_large_for_the_board_is_an_error(sources: dict[str, Path]) -> None:
     with pytest.raises(StageError, match=r"cortex-m0 cannot be linked: region `FLASH' overflowed"):
         on_board(sources["cnn"], "qemu:cortex-m0", 10)
+
+
+def test_an_emulator_that_does_not_know_the_board_is_an_error(
+    sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown = replace(M4, emulator=("qemu-system-arm", "-M", "no-such-board"))
+    monkeypatch.setitem(BOARDS, "cortex-m4", unknown)
+    with pytest.raises(StageError, match=r"The emulator of cortex-m4 has ended: .*unsupported machine"):
+        on_board(sources["dense"], "qemu:cortex-m4", 5)
 
 
 def test_without_emulator_the_remedy_installs_it(sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

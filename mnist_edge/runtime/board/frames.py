@@ -10,6 +10,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from mnist_edge.errors import printable
+
 HELLO, WRITE, RUN = 1, 2, 3  # requests
 REPLY = 0x80  # added to the type of a request
 REFUSAL = 0xFF
@@ -108,7 +110,7 @@ def facts_of(body: bytes) -> Facts | None:
     if len(body) < layout.size:
         return None
     *numbers, sha256 = layout.unpack_from(body)
-    texts = (text.decode("ascii", "replace") for text in (sha256, body[layout.size :]))
+    texts = (printable(text.decode("ascii", "surrogateescape")) for text in (sha256, body[layout.size :]))
     return Facts(*numbers, *texts)
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from mnist_edge.errors import MissingError, StageError, UsageError, missing_extra, suggest
 from mnist_edge.toolchains import firmware
@@ -108,7 +108,7 @@ def emulated_line(board: Board, program: Path) -> Iterator[Line]:
         ) as child,
     ):
         try:
-            yield EmulatedLine(child, board.processor)
+            yield EmulatedLine(child, board.processor, messages)
         finally:
             child.kill()
 
@@ -116,10 +116,11 @@ def emulated_line(board: Board, program: Path) -> Iterator[Line]:
 class EmulatedLine:
     """The serial line of an emulated board."""
 
-    def __init__(self, child: subprocess.Popen[bytes], name: str) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], name: str, messages: IO[bytes]) -> None:
         if child.stdin is None or child.stdout is None:
             raise ValueError("the child process has no pipes")
-        self._in, self._out, self._name = child.stdin.fileno(), child.stdout.fileno(), name
+        self._in, self._out = child.stdin.fileno(), child.stdout.fileno()
+        self._name, self._messages = name, messages
 
     def write(self, content: bytes) -> None:
         """See `Line.write`."""
@@ -139,8 +140,11 @@ class EmulatedLine:
         return content
 
     def _ended(self) -> StageError:
+        self._messages.seek(0)
+        message = self._messages.read(1000).decode(errors="replace").strip()
         return StageError(
-            f"The emulator of {self._name} has ended.", "Check that its QEMU runs: qemu-system-arm -M help"
+            f"The emulator of {self._name} has ended: {message or 'without a message'}",
+            "Check that it knows the board, as QEMU 7.2 does: qemu-system-arm -M help",
         )
 
 

@@ -26,6 +26,10 @@ WAIT_AFTER_DAMAGE = 0.02
 GROWTH = 4
 
 
+class UnansweredError(StageError):
+    """A board answers a request not at all, or only in damaged frames."""
+
+
 class Link:
     """A connection to the harness on a board.
 
@@ -46,10 +50,11 @@ class Link:
 
         Raises:
             MissingError: nothing answers. ContentError: it speaks another version of the protocol.
+            StageError: the line is gone, or damages everything.
         """
         try:
             body = self._request(frames.HELLO, bytes([frames.VERSION]), START_SECONDS).body
-        except StageError as error:
+        except UnansweredError as error:
             if self.damaged:
                 raise
             raise MissingError(
@@ -159,13 +164,13 @@ class Link:
         self._sequence = (self._sequence + 1) % 0xFFFF  # a refusal of a damaged request has the number 0xFFFF
         return self._sequence
 
-    def _failed(self, what: str, seconds: float) -> StageError:
+    def _failed(self, what: str, seconds: float) -> UnansweredError:
         if self.damaged:
-            return StageError(
+            return UnansweredError(
                 f"The board at {self._name} {what}: {self.damaged:,} frames were damaged.",
                 "Check wires and ground, or use a lower speed in the firmware and here: serial:/dev/ttyUSB0@57600.",
             )
-        return StageError(
+        return UnansweredError(
             f"The board at {self._name} {what} within {seconds:g} s.",
             "It has crashed, or its stack is too small: reset it, and run the same command.",
         )
