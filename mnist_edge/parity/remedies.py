@@ -43,6 +43,7 @@ COMMANDS = {
     "shape": ("again",),
     "refused": ("doctor",),
     "leakage": ("again",),
+    "board": (),
 }
 
 
