@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import shutil
@@ -58,6 +59,11 @@ def installed(board: Board) -> None:
     for tool in (board.compiler, board.emulator[0]):
         if shutil.which(tool) is None:
             unavailable(tool)
+
+
+def needs_pyserial() -> None:
+    if importlib.util.find_spec("serial") is None:
+        unavailable("pyserial")
 
 
 def on_board(path: Path, spec: str, images: int | None, **options: Any) -> VerifyResult:
@@ -315,7 +321,7 @@ def port_to(harness: Path) -> Iterator[str]:
 
 
 def test_a_board_at_a_serial_port_tells_its_cycles(harness: Path, sources: dict[str, Path]) -> None:
-    pytest.importorskip("serial")
+    needs_pyserial()
     with port_to(harness) as port:
         (report,) = on_board(sources["dense"], f"serial:{port}", 50).verdicts.reports
     assert report.passed
@@ -327,7 +333,7 @@ def test_a_board_at_a_serial_port_tells_its_cycles(harness: Path, sources: dict[
 def test_a_silent_port_and_a_port_that_does_not_exist_are_missing(
     sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("serial")
+    needs_pyserial()
     monkeypatch.setattr(link, "START_SECONDS", 1.0)
     ours, theirs = os.openpty()
     tty.setraw(theirs)
