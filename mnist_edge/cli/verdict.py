@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_edge.cli.output import table
-from mnist_edge.results import BoardFit, Footprint, KernelReport, LayerError, SelfTest
+from mnist_edge.results import BoardFit, Footprint, KernelReport, LayerError, ParityReport, SelfTest
 
 if TYPE_CHECKING:
     from mnist_edge.results.repair import Attempt
@@ -54,6 +54,19 @@ def verdict_lines(checks: Sequence[Check]) -> list[str]:
     worst = max(passed, key=lambda item: item.drop_upper95_pp)
     which = f" is the worst of {len(passed)}" if len(passed) > 1 else ""
     return [f"{Path(worst.path).name} on {worst.engine}{which}: {worst.verdict}"]
+
+
+def board_lines(reports: Sequence[ParityReport]) -> list[str]:
+    """What each board tells of its stack and cycles; empty if no board ran a file."""
+    lines = []
+    for ran in (report.board for report in reports):
+        if ran is not None:
+            stack = "not measured" if ran.stack_bytes is None else f"{ran.stack_bytes:,} bytes"
+            cycles = (
+                f"{ran.median_cycles:,} (median), {ran.max_cycles:,} (most)" if ran.median_cycles else "not counted"
+            )
+            lines.append(f"{ran.board}: kernels {ran.kernels}; stack {stack}; cycles of an image {cycles}.")
+    return lines
 
 
 def _sentences(check: Check) -> list[str]:

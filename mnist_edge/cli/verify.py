@@ -11,6 +11,7 @@ from mnist_edge.cli import options
 from mnist_edge.cli.output import Output
 from mnist_edge.cli.verdict import (
     baseline_table,
+    board_lines,
     kernel_table,
     layer_tables,
     selftest_table,
@@ -55,6 +56,13 @@ def command(
     public_key: Annotated[
         Path | None, typer.Option("--public-key", help="Accept only files that the holder of this key has signed.")
     ] = None,
+    board: Annotated[
+        str | None,
+        typer.Option("--board", help="Run one .c file on a board: serial:/dev/ttyACM0, qemu:cortex-m4."),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", min=1, help="Test images that the board answers. Default: all.")
+    ] = None,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
     threads: options.Threads = 1,
@@ -68,6 +76,8 @@ def command(
     Every installed engine answers the test images. The exit code is 1 if a gate fails, so that CI can run it.
 
     Example: mnist-edge verify artifacts/cnn --max-drop-pp 0.2
+
+    On a board: mnist-edge verify artifacts/cnn/cnn-int8.c --board qemu:cortex-m4 --images 1000
     """
     from mnist_edge.workflows import verify
 
@@ -79,7 +89,7 @@ def command(
         models=tuple(models or ()), model=model, shipped=shipped_, workspace=workspace, engine=engine, trust=trust,
         gate=gate, reference=reference, threads=threads, data=data, selftest=selftest, layers=layers,
         baseline=baseline, max_regression_pp=max_regression_pp, reports=reports, public_key=public_key,
-        command_line=output.command_line(),
+        board=verify.board_options(board, images), command_line=output.command_line(),
     )  # fmt: skip
     with output.progress() as progress:
         result = verify.verify(chosen, progress, output.note)
@@ -92,5 +102,6 @@ def command(
         "notes": verdicts.notes, **verdicts.to_json(),
     }  # fmt: skip
     shown = (verdict_table(verdicts.checks), *verdict_lines(verdicts.checks), *baseline_table(verdicts))
+    shown = (*shown, *board_lines(verdicts.reports))
     tables = (*kernel_table(verdicts.kernels), *layer_tables(verdicts.layers))
     return output.result(payload, *shown, *tables, error=result.error)

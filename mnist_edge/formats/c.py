@@ -17,6 +17,7 @@ from mnist_edge.formats.model_structure import METADATA_KEY, ModelStructure, Ten
 _LINE = re.compile(rb"^const char mnist_edge_facts\[\] = (\".*\");$", re.MULTILINE)
 MAGIC = "mnist-edge-facts:"
 _SHARED = re.compile(re.escape(MAGIC.encode()) + rb"([^\0]*)\0")
+_HEADER = re.compile(rb"/\* ==== 1\. .*? ==== \*/\n(.*?)\n/\* ==== 2\. ", re.DOTALL)
 _PREFIX = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -78,3 +79,15 @@ def parse_facts(text: str) -> dict[str, Any]:
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError from error
     return facts
+
+
+def header_of(content: bytes) -> str:
+    """The text of the header in the first section of a generated ``.c``.
+
+    Raises:
+        ContentError: there is none.
+    """
+    found = _HEADER.search(content)
+    if found is None:
+        raise ContentError("The file is no C source that mnist-edge generated.", "Export it: --format c")
+    return found[1].decode()

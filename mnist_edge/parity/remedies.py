@@ -28,6 +28,8 @@ REASONS = {
     "shape": "The file does not fit the model and data: most often it belongs to another model.",
     "refused": "The engine lacks an op of the file, or the file is damaged: see which engines there are.",
     "leakage": "A file that was calibrated on test images proves nothing: calibrate it on training images.",
+    "board": "The board computes something else from the same constants: most often its stack is too small, another "
+    "compiler was used, or its memory is faulty.",
 }
 # By rule, the commands in the order to try them; the names are keys of `_commands`.
 COMMANDS = {
@@ -41,6 +43,7 @@ COMMANDS = {
     "shape": ("again",),
     "refused": ("doctor",),
     "leakage": ("again",),
+    "board": (),
 }
 
 

@@ -78,8 +78,7 @@ def verify(
     """
     options = options or ParityOptions()
     opened = _open_each(file, options)
-    expected = _float_answers(file, options, test_sha256, len(test)).probabilities
-    leaked = _leaked(file, test)
+    expected = float_answers_of(file, options, test_sha256, len(test)).probabilities
     reports, judged = [], []
     for name, session in opened:
         begun = time.perf_counter()
@@ -97,9 +96,7 @@ def verify(
         verdict = replace(verdict, size_bytes=len(file.content), image_us=image_us)
         if np.isfinite(after).all():
             judged.append((session, after))
-        if leaked:
-            why = f"Failed (leakage): {leaked:,} of the images that calibrated it are test images."
-            verdict = replace(verdict, passed=False, rule="leakage", verdict=why)
+        verdict = without_leakage(verdict, file, test)
         float_export = file.open_float_export() if options.float_export else None
         if float_export is not None:
             # If the engine refuses the float export, the comparison is left out; `verify` of that file reports it.
@@ -138,13 +135,18 @@ def evaluation_of(path: str, engine: str, outputs: NDArray[np.float32], labels: 
     return Evaluation(path, engine, n, correct, correct / n, statistics.wilson(correct, n), counts, tuple(mistakes))
 
 
-def predict(session: Session, images: NDArray[np.uint8], progress: Progress = no_progress) -> NDArray[np.float32]:
-    """`Session.predict` on many images, which reports its progress. Logits of a file without a contract: softmax."""
+def predict(
+    session: Session, images: NDArray[np.uint8], progress: Progress = no_progress, chunk: int = CHUNK
+) -> NDArray[np.float32]:
+    """`Session.predict` on many images, which reports its progress after every ``chunk`` of them.
+
+    Logits of a file without a contract: softmax.
+    """
     what = f"{session.path.name} on {session.engine}"
     parts = []
-    for at in range(0, len(images), CHUNK):
-        parts.append(session.predict(images[at : at + CHUNK]))
-        progress(what, min(at + CHUNK, len(images)), len(images))
+    for at in range(0, len(images), chunk):
+        parts.append(session.predict(images[at : at + chunk]))
+        progress(what, min(at + chunk, len(images)), len(images))
     return as_probabilities(session, np.concatenate(parts))
 
 
@@ -186,6 +188,15 @@ def _open_each(file: ModelFile, options: ParityOptions) -> list[tuple[str, Sessi
     return opened
 
 
+def without_leakage(verdict: ParityReport, file: ModelFile, test: Split) -> ParityReport:
+    """A report that fails if test images were used to calibrate the file; else the same report."""
+    leaked = _leaked(file, test)
+    if not leaked:
+        return verdict
+    why = f"Failed (leakage): {leaked:,} of the images that calibrated it are test images."
+    return replace(verdict, passed=False, rule="leakage", verdict=why)
+
+
 def _leaked(file: ModelFile, test: Split) -> int:
     """Number of test images that were used to calibrate a file, according to its manifest.
 
@@ -199,7 +210,7 @@ def _leaked(file: ModelFile, test: Split) -> int:
     return len(used & once) if 2 * len(once) > len(test) else 0
 
 
-def _float_answers(file: ModelFile, options: ParityOptions, test_sha256: str, n: int) -> FloatAnswers:
+def float_answers_of(file: ModelFile, options: ParityOptions, test_sha256: str, n: int) -> FloatAnswers:
     """Read the float answers on the n test images.
 
     Raises:

@@ -9,6 +9,7 @@ from mnist_edge.results.artifact import Artifact, BoardFit, Footprint
 from mnist_edge.results.health import Finding
 from mnist_edge.results.measurements import Int8Worth, Latency, Machine, Op, OpTime, Ratio
 from mnist_edge.results.parity import (
+    BoardRun,
     Changes,
     ClassChange,
     Flip,
@@ -30,6 +31,7 @@ __all__ = [
     "Announcement",
     "Artifact",
     "BoardFit",
+    "BoardRun",
     "Changes",
     "ClassChange",
     "CrossValidation",

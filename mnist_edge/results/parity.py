@@ -191,6 +191,28 @@ class TwinReport:
 
 
 @dataclass(frozen=True)
+class BoardRun:
+    """What a microcontroller answered, compared with the same generated C on this machine.
+
+    Attributes:
+        board: as ``--board`` names it. kernels: that the net ran on.
+        n: number of images that the board answered. differing: number of these answers that differ, bit for bit.
+        stack_bytes: most stack that a call used; None if the board cannot tell.
+        median_cycles: of a call; None if the board does not count cycles, as an emulated one. max_cycles: the most.
+        repeated_requests: number of requests that were sent again because they or their answers were lost.
+    """
+
+    board: str
+    kernels: str
+    n: int
+    differing: int
+    stack_bytes: int | None
+    median_cycles: int | None
+    max_cycles: int | None
+    repeated_requests: int
+
+
+@dataclass(frozen=True)
 class ParityReport:
     """One file on one engine compared with the float model's answers, and the gate's decision.
 
@@ -232,6 +254,7 @@ class ParityReport:
         allowed_changes: how many answers may change to a wrong class.
         tied_changes: how many of these changes rounding explains: the file gives the float model's class and the new
             class the same probability. They count only if ``--min-agreement`` is given.
+        board: what the board answered; None if no board ran the file.
     """
 
     path: str
@@ -264,3 +287,4 @@ class ParityReport:
     image_us: float | None = None
     allowed_changes: int | None = None
     tied_changes: int | None = None
+    board: BoardRun | None = None

@@ -55,9 +55,9 @@ class Session:
         classes: number of classes.
     """
 
-    def __init__(self, file: ModelFile, engine: str, threads: int, reason: str) -> None:
+    def __init__(self, file: ModelFile, engine: str, threads: int, reason: str, program: Program | None = None) -> None:
         path = file.path
-        program = _load(file, engine, threads)
+        program = program or _load(file, engine, threads)
         self.file = file
         self.path = path
         self.engine = engine

@@ -17,6 +17,8 @@ class Board:
         flash, ram: memory of the emulated board in bytes. clock_mhz: of its processor.
         packages: Debian packages with all of these.
         start_up: name of the emulated board's start-up code and linker script in tools/mcu.
+        uart: of the emulated board: its source file in `mnist_edge.toolchains.firmware.FOLDER`, and flags for it; empty
+            if there is none.
     """
 
     processor: str
@@ -29,6 +31,7 @@ class Board:
     clock_mhz: int = 0
     packages: str = ""
     start_up: str = ""
+    uart: tuple[str, ...] = ()
 
     @property
     def compiler(self) -> str:
@@ -41,14 +44,18 @@ class Board:
         return f"{self.compiler_prefix}size"
 
 
+_MPS2 = ("uart_cmsdk.c", "-DUART=0x40004000")
+
+
 def _cortex_m(
-    core: str, machine: str, flags: tuple[str, ...] = (), flash: int = 4096, ram: int = 4096, clock_mhz: int = 25
-) -> Board:
+    core: str, machine: str, flags: tuple[str, ...] = (), flash: int = 4096, ram: int = 4096, clock_mhz: int = 25,
+    uart: tuple[str, ...] = _MPS2,
+) -> Board:  # fmt: skip
     """A Cortex-M of Arm and the board as which QEMU emulates it; its memory is given in KiB."""
     return Board(
         f"cortex-{core}", "arm-none-eabi-", (f"-mcpu=cortex-{core}", "-mthumb", *flags), ("--specs=nano.specs",),
         ("qemu-system-arm", "-M", machine, "-semihosting"), flash * 1024, ram * 1024, clock_mhz,
-        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm", "cortex_m",
+        "gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm", "cortex_m", uart,
     )  # fmt: skip
 
 
@@ -62,12 +69,20 @@ _RISC_V = Board(
 BOARDS: dict[str, Board] = {
     board.processor: board
     for board in (
-        _cortex_m("m0", "microbit", flash=256, ram=16, clock_mhz=16),
+        _cortex_m("m0", "microbit", flash=256, ram=16, clock_mhz=16, uart=("uart_nrf51.c",)),
         _cortex_m("m3", "mps2-an385"),
         _cortex_m("m4", "mps2-an386"),
         _cortex_m("m7", "mps2-an500"),
         # Its vector instructions need the registers of the floating-point unit.
-        _cortex_m("m55", "mps3-an547", ("-mfloat-abi=hard",), flash=512, ram=512, clock_mhz=32),
+        _cortex_m(
+            "m55",
+            "mps3-an547",
+            ("-mfloat-abi=hard",),
+            flash=512,
+            ram=512,
+            clock_mhz=32,
+            uart=("uart_cmsdk.c", "-DUART=0x49303000"),
+        ),
         _RISC_V,
     )
 }

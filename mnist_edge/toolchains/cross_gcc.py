@@ -37,15 +37,15 @@ def compile_object(board: Board, source: Path, flags: Sequence[str] = ()) -> Pat
     return target
 
 
-def link(board: Board, parts: Sequence[Path], target: Path, flags: Sequence[str]) -> None:
-    """Make a program of C and object files.
+def link(board: Board, parts: Sequence[Path], target: Path, flags: Sequence[str], quiet: bool = False) -> None:
+    """Make a program of C and object files; if ``quiet``, the tools' messages are in the error alone.
 
     Raises:
         subprocess.CalledProcessError: a file does not compile, or the program does not fit.
     """
     command: list[str | Path] = [board.compiler, *board.flags, *FLAGS, *flags]
     command += [*parts, *board.link_flags, "-o", target]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, capture_output=quiet, text=True)
 
 
 def flash_bytes(board: Board, compiled: Path) -> int:

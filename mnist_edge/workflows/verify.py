@@ -16,12 +16,13 @@ from mnist_edge.errors import GateError, MnistEdgeError, UsageError
 from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.parity import Gate
 from mnist_edge.parity import verify as verify_file
+from mnist_edge.parity.board import verify_on_board
 from mnist_edge.parity.layers import layer_errors
 from mnist_edge.parity.remedies import remedy
 from mnist_edge.parity.stored import Recorded, recorded_verdicts
 from mnist_edge.parity.verdict import Baseline, judge
 from mnist_edge.parity.verify import ParityOptions
-from mnist_edge.results import LayerError, SelfTest
+from mnist_edge.results import KernelReport, LayerError, ParityReport, SelfTest
 from mnist_edge.results.precision import Precision
 from mnist_edge.results.verdicts import Check, Verdicts
 from mnist_edge.runtime import open_session
@@ -30,16 +31,20 @@ from mnist_edge.runtime.session import check_engine
 from mnist_edge.store import signing
 from mnist_edge.store.manifest import REFERENCE_NAME, Manifest, fingerprint, read_verified
 from mnist_edge.store.model_file import ModelFile
+from mnist_edge.workflows import board as boards
+from mnist_edge.workflows.board import BoardOptions, board_options
 from mnist_edge.workflows.data_source import DataSource, load_test, path_of
 from mnist_edge.workflows.file_choice import FileOptions, Note, choose_files, no_note
 from mnist_edge.workflows.float_reference import float_answers, whole_pixels
 from mnist_edge.workflows.verdict_reports import ReportFiles, html_page, reporting_errors, write_reports
 
 __all__ = [
+    "BoardOptions",
     "Gate",
     "ReportFiles",
     "VerifyOptions",
     "VerifyResult",
+    "board_options",
     "gate_error",
     "recorded_in",
     "repeated_options",
@@ -66,6 +71,7 @@ class VerifyOptions(FileOptions):
         max_regression_pp: accuracy that may be lost since the baseline, in percentage points.
         reports: where to write the verdict.
         public_key: accept only files that the holder of this key has signed.
+        board: the microcontroller that runs the one ``.c`` file; None for the engines of this machine.
     """
 
     command: ClassVar[str] = "verify"
@@ -81,6 +87,7 @@ class VerifyOptions(FileOptions):
     max_regression_pp: float = 0.1
     reports: ReportFiles = field(default_factory=ReportFiles)
     public_key: Path | None = None
+    board: BoardOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -109,9 +116,13 @@ def verify(options: VerifyOptions, progress: Progress = no_progress, note: Note 
             raise UsageError(
                 "--selftest writes no report and knows no baseline.", "Leave out --selftest, or the others."
             )
+        chosen_by, board = options, options.board
+        if board is not None:
+            _check_board(board, options)
+            chosen_by = replace(options, engine="native")
         stored = options.baseline
         baseline = Baseline.load(stored, options.max_regression_pp) if stored is not None else None
-        chosen = choose_files(options, note)
+        chosen = choose_files(chosen_by, note)
         if options.public_key is not None:
             signing.check_files(chosen.files, options.public_key, options.trust)
         if options.selftest:
@@ -122,6 +133,21 @@ def verify(options: VerifyOptions, progress: Progress = no_progress, note: Note 
         verdicts = replace(verdicts, notes=chosen.notes)
         write_reports(verdicts, options.reports, test.images, chosen.files)
     return VerifyResult(verdicts, (), gate_error(verdicts.checks, path_of(options.data), repeated_options(options)))
+
+
+def _check_board(board: BoardOptions, options: VerifyOptions) -> None:
+    """Check a board's name and the other options, before any file is read.
+
+    Raises:
+        UsageError: there is no such board, or another option contradicts it.
+    """
+    board.parsed()
+    if options.engine != "auto" or options.layers:
+        raise UsageError(
+            "--board runs one .c file, on no engine, and has no layers.", "Leave out --engine and --layers."
+        )
+    if options.selftest and board.images is not None:
+        raise UsageError("--selftest takes its own images.", "Leave out --images, or --selftest.")
 
 
 def _verdicts(
@@ -137,11 +163,13 @@ def _verdicts(
     Raises:
         UsageError: layers are asked for, and no file is an int8 one that has its float export next to it.
     """
-    reports, kernels = [], []
+    reports: list[ParityReport] = []
+    kernels: list[KernelReport] = []
     opened: list[ModelFile] = []
     # The float answers by the pixel scale with which the float model is run.
     references: dict[float | None, Path | FloatAnswers | None] = {}
-    for path in files:
+    board = options.board
+    for path in files if board is None else [board.only_file(files)]:
         check_engine(path, options.engine)
         file = ModelFile.open(path, options.trust)
         if options.layers:
@@ -151,6 +179,9 @@ def _verdicts(
         if scale not in references:
             references[scale] = named and float_answers(named, test, test_sha256, options.trust, scale)
         how = ParityOptions(options.gate, options.engine, options.threads, references[scale], options.trust)
+        if board is not None:
+            reports.append(verify_on_board(file, board.parsed(), (test, test_sha256), how, board.images, progress))
+            continue
         found, compared = verify_file(file, test, test_sha256, how, progress)
         reports += found
         kernels += compared
@@ -171,6 +202,8 @@ def _selftests(files: Sequence[Path], options: VerifyOptions) -> tuple[SelfTest,
         UsageError: an engine that does not run a file.
         MissingError: no engine for a file.
     """
+    if options.board is not None:
+        return (boards.selftest(options.board.only_file(files), options.board, options.trust),)
     return tuple(
         run_selftest(open_session(path, options.engine, options.threads, options.trust), options.trust)
         for path in files
@@ -211,6 +244,7 @@ def repeated_options(options: VerifyOptions) -> list[str]:
     """The user's options to repeat in a suggested ``verify`` command for the same file."""
     words = [] if options.reference is None else ["--reference", str(options.reference)]
     words += [] if options.engine == "auto" else ["--engine", options.engine]
+    words += [] if options.board is None else ["--board", options.board.spec]
     return [*words, "--trust"] if options.trust else words
 
 

@@ -178,6 +178,20 @@ def op_times(content: bytes, threads: int, inputs: NDArray[Any]) -> OpSamples:
     return OpSamples(ops, np.maximum(gaps[:, 1:] - cost, 0), cost)
 
 
+def constants_fingerprint(content: bytes) -> int:
+    """CRC-32 of the constants of generated C, by which a board is known to run the same net.
+
+    Raises:
+        MissingError, RefusedError: see `compiled`; or the C was made by a version without fingerprints.
+    """
+    try:
+        function = _open(compiled(content))[f"{c.facts_of(content)['prefix']}_fingerprint"]
+    except AttributeError as error:
+        raise RefusedError("The generated C has no fingerprint.", "Export it again: --format c") from error
+    function.restype = ctypes.c_uint32
+    return int(function())
+
+
 def _port(end: dict[str, Any]) -> Port:
     return Port(np.dtype(end["dtype"]), tuple(end["shape"]), float(end["scale"]), int(end["zero_point"]))
 
