@@ -16,7 +16,8 @@ class Board:
         emulator: the command that runs a program for it, without the program; empty if it cannot be emulated.
         flash, ram: memory of the emulated board in bytes. clock_mhz: of its processor.
         packages: Debian packages with all of these.
-        start_up: name of the emulated board's start-up code and linker script in tools/mcu.
+        start_up: name of the emulated board's start-up code and linker script, in tools/mcu and in
+            `mnist_edge.toolchains.firmware.FOLDER`, whose folder of this name has the C library of a board without one.
         uart: of the emulated board: its source file in `mnist_edge.toolchains.firmware.FOLDER`, and flags for it; empty
             if there is none.
     """
@@ -63,7 +64,7 @@ def _cortex_m(
 _RISC_V = Board(
     "rv32imac", "riscv64-unknown-elf-", ("-march=rv32imac", "-mabi=ilp32"), ("-nostdlib", "-lgcc"),
     ("qemu-system-riscv32", "-M", "virt", "-bios", "none", "-semihosting"), 4096 * 1024, 4096 * 1024, 1000,
-    "gcc-riscv64-unknown-elf qemu-system-misc", "riscv",
+    "gcc-riscv64-unknown-elf qemu-system-misc", "riscv", ("uart_16550.c", "-DUART=0x10000000"),
 )  # fmt: skip
 
 BOARDS: dict[str, Board] = {

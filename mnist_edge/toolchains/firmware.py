@@ -36,12 +36,14 @@ def build(board: Board, source: bytes, folder: Path) -> Path:
     (folder / "net.c").write_bytes(source)
     (folder / "net.h").write_text(c.header_of(source))
     uart, *flags = board.uart
+    flags += library(board)
     flags += ['-DNET_HEADER="net.h"', f"-DNET={prefix}", f"-DNET_UPPER={prefix.upper()}"]
     flags += ["-DEDGE_FINGERPRINT", "-DBOARD_KNOWS_STACK", "-I", str(folder)]
     net = cross_gcc.compile_object(board, folder / "net.c", flags)
     linker = f"-Wl,--defsym=flash_size={board.flash},--defsym=ram_size={board.ram},--gc-sections"
-    flags += ["-nostartfiles", f"{linker},--no-warn-rwx-segments", "-T", str(FOLDER / "cortex_m.ld")]
-    parts = [*(FOLDER / name for name in ("harness.c", "cortex_m.c", uart)), net]
+    flags += ["-nostartfiles", f"{linker},--no-warn-rwx-segments", "-T", str(FOLDER / f"{board.start_up}.ld")]
+    own = (FOLDER / name for name in ("harness.c", f"{board.start_up}.c", uart))
+    parts = [*own, *library_sources(board), net]
     try:
         cross_gcc.link(board, parts, program, flags, quiet=True)
     except subprocess.CalledProcessError as error:
@@ -51,3 +53,14 @@ def build(board: Board, source: bytes, folder: Path) -> Path:
             "Name a board with more memory, or train a smaller net.",
         ) from error
     return program
+
+
+def library(board: Board) -> tuple[str, ...]:
+    """Options of the compiler with which a board without a C library finds the headers of `library_sources`."""
+    folder = FOLDER / board.start_up
+    return ("-I", str(folder), "-fno-tree-loop-distribute-patterns") if folder.is_dir() else ()
+
+
+def library_sources(board: Board) -> tuple[Path, ...]:
+    """The C files that a board without a C library needs; empty for other boards."""
+    return tuple(sorted((FOLDER / board.start_up).glob("*.c")))

@@ -75,7 +75,8 @@ def on_board(path: Path, spec: str, images: int | None, **options: Any) -> Verif
 @pytest.mark.parametrize(
     ("name", "processor", "images", "kernels"),
     [("dense", "cortex-m4", 200, "Cortex-M DSP"), ("cnn", "cortex-m4", 20, "Cortex-M DSP"),
-     ("dense", "cortex-m0", 100, "C99"), ("cnn", "cortex-m55", 10, "Helium")],
+     ("dense", "cortex-m0", 100, "C99"), ("cnn", "cortex-m55", 10, "Helium"),
+     ("dense", "rv32imac", 100, "C99")],
 )  # fmt: skip
 def test_the_verdict_is_that_of_this_machine(
     name: str, processor: str, images: int, kernels: str, sources: dict[str, Path]

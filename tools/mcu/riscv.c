@@ -1,7 +1,5 @@
-/* Start-up code of a RISC-V processor of 32 bits, and what generated C needs of a C library. */
+/* Start-up code of a RISC-V processor of 32 bits. */
 #include "board.h"
-
-#include <string.h>
 
 /* The debugger's host knows the call by the two instructions around it, which stand for nothing else. */
 __attribute__((noinline, aligned(16))) int32_t host(int32_t operation, const void *argument) {
@@ -62,34 +60,3 @@ __attribute__((used, naked, section(".vectors"))) void reset(void) {
 }
 
 __attribute__((used, aligned(4))) void trap(void) { fault(); }
-
-/* Debian's C library for this compiler takes a gigabyte; generated C calls memcpy and memset alone. Words are copied
- * if both ends are aligned. */
-void *memcpy(void *restrict to, const void *restrict from, size_t size) {
-    uint8_t *target = to;
-    const uint8_t *source = from;
-    if ((((uintptr_t)to | (uintptr_t)from) & 3) == 0)
-        for (; size >= 4; size -= 4, target += 4, source += 4)
-            *(uint32_t *)(void *)target = *(const uint32_t *)(const void *)source;
-    while (size--)
-        *target++ = *source++;
-    return to;
-}
-
-void *memset(void *to, int value, size_t size) {
-    uint8_t *target = to;
-    for (; size && (uintptr_t)target & 3; size--)
-        *target++ = (uint8_t)value;
-    for (; size >= 4; size -= 4, target += 4)
-        *(uint32_t *)(void *)target = UINT32_C(0x01010101) * (uint8_t)value;
-    while (size--)
-        *target++ = (uint8_t)value;
-    return to;
-}
-
-size_t strlen(const char *text) {
-    const char *end = text;
-    while (*end)
-        end++;
-    return (size_t)(end - text);
-}

@@ -28,7 +28,7 @@ from mnist_edge.formats import Contract, c
 from mnist_edge.int8.quantize import Port, as_inputs
 from mnist_edge.runtime.engines import reference
 from mnist_edge.store.manifest import sha256_of
-from mnist_edge.toolchains import cross_gcc
+from mnist_edge.toolchains import cross_gcc, firmware
 from mnist_edge.toolchains.boards import BOARDS, Board
 
 HERE = Path(__file__).parent
@@ -123,7 +123,7 @@ def compiled(text: bytes, board: Board, folder: Path, flags: Sequence[str] = ())
         + "".join(f"#define {name}_BYTES {upper}_{name}_BYTES\n" for name in ("INPUT", "OUTPUT", "SCRATCH"))
         + f"#define RUN {facts['prefix']}_run\n"
     )
-    return cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *library(board), *flags))
+    return cross_gcc.compile_object(board, folder / "net.c", (*WARNINGS, *firmware.library(board), *flags))
 
 
 def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Path, counts: bool = False) -> bytes:
@@ -140,8 +140,8 @@ def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Pat
     sizes = f"--defsym=flash_size={board.flash},--defsym=ram_size={board.ram}"
     start_up = HERE / board.start_up
     linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", f"{start_up}.ld"]
-    sources = [HERE / "main.c", HERE / "host.c", start_up.with_suffix(".c")]
-    include = ["-I", str(folder), *library(board)]
+    sources = [HERE / "main.c", HERE / "host.c", start_up.with_suffix(".c"), *firmware.library_sources(board)]
+    include = ["-I", str(folder), *firmware.library(board)]
     cross_gcc.link(board, [*sources, *parts], program, [*WARNINGS, *include, *linker])
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
     # Each instruction then takes a nanosecond of the emulated time: see `per_tick`.
@@ -149,12 +149,6 @@ def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Pat
     command = [*board.emulator, *quiet, *clock, "-kernel", program]
     subprocess.run(command, check=True, cwd=folder, timeout=600, stdin=subprocess.DEVNULL)
     return (folder / "answers.raw").read_bytes()
-
-
-def library(board: Board) -> tuple[str, ...]:
-    """Options of the compiler with which a board without a C library finds the functions of its start-up code."""
-    folder = HERE / board.start_up
-    return ("-I", str(folder), "-fno-tree-loop-distribute-patterns") if folder.is_dir() else ()
 
 
 def per_tick(board: Board) -> float:

@@ -1,4 +1,5 @@
-/* The functions of the C library that riscv.c has. */
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The functions of the C library that memory.c has. */
 #ifndef STRING_H
 #define STRING_H
 
