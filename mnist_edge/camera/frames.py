@@ -53,7 +53,13 @@ class Frames(Protocol):
 
 
 def without_password(source: str | int) -> str:
-    """A source as it may be printed: a URL without user name and password; ``camera N`` for a number."""
+    """A source as it may be printed: a URL without user name, password and query; ``camera N`` for a number.
+
+    Cameras take names and passwords in the query too. A password may have any character.
+    """
     if isinstance(source, int):
         return f"camera {source}"
-    return re.sub(r"(?<=://)[^/?#]*@", "", source)
+    hidden = re.sub(r"(?<=://)[^/?#]*@", "", source)
+    if "@" in hidden:  # in the path, or in a password with a slash: nothing before it is shown
+        hidden = re.sub(r"(?<=://).*@", "...@", hidden)
+    return re.sub(r"(?<=\?).*", "...", hidden)

@@ -48,7 +48,7 @@ def open_camera(number: int, colour: bool) -> PicameraFrames | None:
     """
     try:
         library = importlib.import_module("picamera2")
-    except ImportError:
+    except (ImportError, ValueError):  # ValueError: it was compiled for another version of NumPy
         return None
     if number >= len(library.Picamera2.global_camera_info()):
         return None
@@ -82,7 +82,10 @@ class PicameraFrames:
         width, height = SIZE
         begun, number = time.monotonic(), 0
         while True:
-            values = self._camera.capture_array("main")[:height, :width]
+            try:
+                values = self._camera.capture_array("main")[:height, :width]
+            except RuntimeError as error:
+                raise StageError(f"The camera failed: {error}.", "Check its cable, and start again.") from error
             yield Frame(number, time.monotonic() - begun, Pil.fromarray(values if self._colour else values.copy()))
             number += 1
 

@@ -41,7 +41,7 @@ def open_file(path: Path, colour: bool) -> Video:
     av = _library()
     name = str(path)
     try:
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except OSError as error:
         raise StageError(f"{name} cannot be read: {error.strerror}.", "Check its permissions and the disk.") from error
     except av.error.FFmpegError as error:
@@ -62,9 +62,11 @@ def open_url(url: str, colour: bool) -> Video:
     if (authorities := ssl.get_default_verify_paths().cafile) is not None:
         options["ca_file"] = authorities
     try:
-        container = av.open(url, options=options, timeout=TIMEOUT)
-    except (av.error.InvalidDataError, av.error.LookupError) as error:
-        raise ContentError(f"{name} returns no video.", "Give the address of the stream, not of a page.") from error
+        container = av.open(url, options=options, timeout=TIMEOUT, metadata_errors="replace")
+    except (av.error.InvalidDataError, av.error.LookupError):
+        raise ContentError(
+            f"{name} returns no video.", "Give the address of the stream, not of a page."
+        ) from None  # its message holds the password
     except av.error.FFmpegError as error:
         raise MissingError(
             f"{name} cannot be reached: {_reason(error)}.", "Check the address, and that the camera is on and streams."
@@ -83,7 +85,9 @@ def open_camera(number: int, colour: bool) -> Video:
     device = f"/dev/video{number}"
     size = "x".join(map(str, CAMERA_SIZE))
     try:
-        container = av.open(device, format="v4l2", options={"video_size": size}, timeout=TIMEOUT)
+        container = av.open(
+            device, format="v4l2", options={"video_size": size}, timeout=TIMEOUT, metadata_errors="replace"
+        )
     except (av.error.FFmpegError, ValueError) as error:  # ValueError: this FFmpeg has no V4L2
         raise _camera_error(number, device, error) from error
     return Video(container, device, colour, live=True)
@@ -140,6 +144,9 @@ class Video:
             container.close()
             raise ContentError(f"{name} has no pictures, only sound or text.", NO_VIDEO)
         self._stream = container.streams.video[0]
+        if self._stream.codec_context is None:
+            container.close()
+            raise ContentError(f"{name} has pictures in a format that FFmpeg does not know here.", NO_VIDEO)
         self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
 
     def __iter__(self) -> Iterator[Frame]:
@@ -151,6 +158,7 @@ class Video:
         """
         number, in_a_row = 0, 0
         begun: float | None = None
+        last = -self._seconds_of_a_frame()
         for packet in self._packets():
             try:
                 decoded = packet.decode()
@@ -162,7 +170,11 @@ class Video:
                 continue
             in_a_row = 0
             for item in decoded:
-                now = time.monotonic() if self.live or item.time is None else float(item.time)
+                if self.live:
+                    now = time.monotonic()
+                else:  # a frame without a time follows the last one
+                    now = last + self._seconds_of_a_frame() if item.time is None else float(item.time)
+                last = now
                 begun = now if begun is None else begun
                 yield Frame(number, max(0.0, now - begun), _picture(item, self._colour))
                 number += 1
@@ -173,12 +185,18 @@ class Video:
         """Close the file, the device or the connection."""
         self._container.close()
 
+    def _seconds_of_a_frame(self) -> float:
+        """Seconds between two frames of the file, by its average rate; at 25 frames a second if it has none."""
+        rate = self._stream.average_rate
+        return float(1 / rate) if rate else 1 / 25
+
     def _packets(self) -> Iterator[Any]:
         """The packets of the video, then an empty one, for which the decoder returns its last frames."""
         av = _library()
         try:
             yield from self._container.demux(self._stream)
-        except av.error.InvalidDataError:  # damaged from here on; a cut file ends without an error
+        # Damaged from here on; a cut file ends without an error. PyAV looks up streams that a damaged packet names.
+        except (av.error.InvalidDataError, IndexError, ValueError):
             self.damaged += 1
         except av.error.FFmpegError as error:
             if self._is_connection and error.errno == errno.EIO:  # the server has closed it

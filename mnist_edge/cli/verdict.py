@@ -174,16 +174,25 @@ def fit_lines(sizes: Sequence[Footprint], fits: Sequence[BoardFit]) -> list[str]
     lines = []
     for size, fit in zip(sizes, fits, strict=False):  # without a board there are no fits
         ram = size.ram_bytes + (size.stack_bytes or 0)
-        low, high = fit.image_ms
         lines += [
             f"{Path(fit.path).name} {'fits' if fit.fits else 'does NOT fit'} the {fit.title}: {size.flash_bytes:,} of "
             f"{fit.flash_bytes:,} bytes of flash, {ram:,} of {fit.ram_bytes:,} bytes of RAM. "
             + ("" if size.compiled_for else "Code is not counted. ")
             + "The rest of the firmware is not counted.",
-            f"Estimate, not measured: {_three_digits(low)} to {_three_digits(high)} ms for one input at "
-            f"{fit.clock_mhz} MHz ({fit.instructions[0]:,} to {fit.instructions[1]:,} instructions).",
+            _time_line(fit),
         ]
     return lines
+
+
+def _time_line(fit: BoardFit) -> str:
+    if fit.instructions is None or fit.image_ms is None:
+        return "No estimate of the time: products of weights do not take most of it, and only they are counted."
+    low, high = map(_three_digits, fit.image_ms)
+    first, last = fit.instructions
+    return (
+        f"Estimate, not measured: {low} to {high} ms for one input at {fit.clock_mhz} MHz ({first:,} to {last:,} "
+        "instructions)."
+    )
 
 
 def _three_digits(value: float) -> str:

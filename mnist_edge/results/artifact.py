@@ -36,8 +36,9 @@ class BoardFit:
         processor, clock_mhz: of the board.
         flash_bytes, ram_bytes: that the board has.
         fits: whether flash is enough, and RAM with the stack. The rest of the firmware is not counted.
-        instructions: estimate of the executed instructions for one input, lowest and highest.
-        image_ms: estimate of the time of one input in milliseconds, lowest and highest.
+        instructions: estimate of the executed instructions for one input, lowest and highest; None if there is none,
+            because layers without weights, or the call itself, may take most of them.
+        image_ms: estimate of the time of one input in milliseconds, lowest and highest; None likewise.
     """
 
     path: str
@@ -48,8 +49,8 @@ class BoardFit:
     flash_bytes: int
     ram_bytes: int
     fits: bool
-    instructions: tuple[int, int]
-    image_ms: tuple[float, float]
+    instructions: tuple[int, int] | None
+    image_ms: tuple[float, float] | None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mnist_edge.errors import GateError
 from mnist_edge.formats import c
@@ -12,6 +14,9 @@ from mnist_edge.results import Artifact, BoardFit, Footprint
 from mnist_edge.store.files import read_bytes
 from mnist_edge.toolchains import footprint, known_boards
 from mnist_edge.workflows.export_options import ExportOptions
+
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_LEAST_PRODUCTS, _PRODUCTS_FOR_AN_OUTPUT = 10_000, 30
 
 
 @dataclass(frozen=True)
@@ -45,9 +50,20 @@ def measure(artifacts: Sequence[Artifact], options: ExportOptions) -> Sizes:
 
 def _fit(item: Footprint, name: str, board: known_boards.KnownBoard) -> BoardFit:
     facts = c.facts_of(read_bytes(Path(item.path)))
-    instructions = board.instructions(facts["products"], facts["parameters"], facts["backend"])
+    instructions = None
+    if _weights_take_most(facts):
+        instructions = board.instructions(facts["products"], facts["parameters"], facts["backend"])
     return BoardFit(
         item.path, name, board.title, board.compiler.processor, board.clock_mhz, board.flash_bytes, board.ram_bytes,
         fits=footprint.over_budget([item], board.flash_bytes, board.ram_bytes) is None, instructions=instructions,
-        image_ms=board.image_ms(instructions),
+        image_ms=None if instructions is None else board.image_ms(instructions),
     )  # fmt: skip
+
+
+def _weights_take_most(facts: dict[str, Any]) -> bool:
+    """Whether products of weights take most of a net's instructions, as in the nets that the estimates come from.
+
+    Layers without weights take up to some hundred instructions for each of their outputs, and a call some thousand.
+    """
+    others = sum(math.prod(layer["shape"]) for layer in facts["layers"] if layer["op"].split(",")[0] not in _WEIGHTED)
+    return bool(facts["products"] >= max(_LEAST_PRODUCTS, _PRODUCTS_FOR_AN_OUTPUT * others))

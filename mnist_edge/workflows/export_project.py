@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from mnist_edge.results import Artifact
 from mnist_edge.runtime.engines import native
 from mnist_edge.runtime.engines.interface import Program
 from mnist_edge.runtime.selftest import Golden, golden_path
-from mnist_edge.store.files import read_bytes, refused, write_bytes, write_json
+from mnist_edge.store.files import LOCK_NAME, locked, read_bytes, refused, write_bytes, write_json
 from mnist_edge.store.manifest import sha256_of
 
 _ABOUT = "Written by mnist-edge export --project, which overwrites the files listed here unless they were changed."
@@ -31,19 +31,33 @@ _ABOUT = "Written by mnist-edge export --project, which overwrites the files lis
 
 @dataclass(frozen=True)
 class _Record:
-    """What a project's folder says of its content: stems of the models, and hashes of the files, by path in it."""
+    """What a project's folder says of its content.
+
+    Attributes:
+        models: stems of the models.
+        files: hashes of the files, by path in the folder.
+        writing: hashes of files that were being written when the command was stopped; files have either hash.
+    """
 
     models: tuple[str, ...] = ()
-    files: Mapping[str, str] | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    writing: Mapping[str, str] = field(default_factory=dict)
+
+    def has(self, name: str, sha256: str) -> bool:
+        """Whether this command wrote a file with this content."""
+        return sha256 in (self.files.get(name), self.writing.get(name))
 
 
 def check(folder: Path) -> None:
     """Check that a folder is absent or empty, or a project that this command wrote, before the export begins.
 
     Raises:
-        UsageError: it is something else.
+        UsageError: it is something else, or cannot be made.
         StageError: it cannot be read.
     """
+    above = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.is_symlink() or path.exists())
+    if not above.is_dir():
+        raise UsageError(f"{above} is no folder.", "Name a new or an empty folder with --project.")
     _record(folder)
 
 
@@ -58,8 +72,13 @@ def write(folder: Path, artifacts: Sequence[Artifact]) -> tuple[str, ...]:
 
     Raises:
         UsageError: the folder is not such a project, a file in it was changed, or two models have the same prefix.
-        StageError: a file cannot be written.
+        StageError: a file cannot be written, or another process writes to the project.
     """
+    with locked(folder, "export --project"):
+        return _write(folder, artifacts)
+
+
+def _write(folder: Path, artifacts: Sequence[Artifact]) -> tuple[str, ...]:
     record = _record(folder)
     models = {stem: ProjectModel(stem, read_bytes(folder / "src" / f"{stem}.c")) for stem in record.models}
     files: dict[str, bytes] = {}
@@ -73,11 +92,13 @@ def write(folder: Path, artifacts: Sequence[Artifact]) -> tuple[str, ...]:
     _require_different_prefixes(list(models.values()))
     ordered = [models[stem] for stem in sorted(models)]
     files |= project.shared_files(project.name_of(folder), ordered)
-    known = dict(record.files or {})
-    _require_own(folder, files, known)
+    _require_own(folder, files, record)
+    hashes = {name: sha256_of(content) for name, content in files.items()}
+    known = {**record.files, **hashes}
+    before = {"about": _ABOUT, "models": record.models, "files": record.files}
+    write_json(folder / RECORD, {**before, "writing": {**record.writing, **hashes}})
     for name, content in files.items():
         write_bytes(folder / name, content)
-    known |= {name: sha256_of(content) for name, content in files.items()}
     write_json(folder / RECORD, {"about": _ABOUT, "models": sorted(models), "files": known})
     return tuple(str(folder / name) for name in ("README.md", *sorted({*known, RECORD} - {"README.md"})))
 
@@ -89,7 +110,7 @@ def _record(folder: Path) -> _Record:
             return _Record()
         if not folder.is_dir():
             raise UsageError(f"{folder} is a file, not a folder.", "Name a new or an empty folder with --project.")
-        if not any(folder.iterdir()):
+        if not any(path.name != LOCK_NAME for path in folder.iterdir()):
             return _Record()
     except OSError as error:
         raise refused(folder, error) from error
@@ -100,17 +121,20 @@ def _record(folder: Path) -> _Record:
         raise other
     try:
         value = json.loads(read_bytes(path))
-        models, files = tuple(map(str, value["models"])), {str(name): str(key) for name, key in value["files"].items()}
+        files, writing = (
+            {str(name): str(sha256) for name, sha256 in value.get(key, {}).items()} for key in ("files", "writing")
+        )
+        record = _Record(tuple(map(str, value["models"])), files, writing)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} is damaged.", "Name a new or an empty folder with --project.") from error
-    if any(f"src/{stem}.c" not in files for stem in models):
+    if any(f"src/{stem}.c" not in files for stem in record.models):
         raise other
-    for stem in models:
-        _require_unchanged(folder, f"src/{stem}.c", files)
-    return _Record(models, files)
+    for stem in record.models:
+        _require_unchanged(folder, f"src/{stem}.c", record)
+    return record
 
 
-def _require_own(folder: Path, files: Mapping[str, bytes], known: Mapping[str, str]) -> None:
+def _require_own(folder: Path, files: Mapping[str, bytes], record: _Record) -> None:
     """Check that no file that exists, and would be replaced, is somebody else's.
 
     Raises:
@@ -119,28 +143,28 @@ def _require_own(folder: Path, files: Mapping[str, bytes], known: Mapping[str, s
     for name, content in files.items():
         path = folder / name
         if (path.exists() or path.is_symlink()) and not (path.is_file() and read_bytes(path) == content):
-            _require_unchanged(folder, name, known)
+            _require_unchanged(folder, name, record)
 
 
-def _require_unchanged(folder: Path, name: str, known: Mapping[str, str]) -> None:
+def _require_unchanged(folder: Path, name: str, record: _Record) -> None:
     path = folder / name
-    if not path.is_file() or known.get(name) != sha256_of(read_bytes(path)):
+    if not path.is_file() or not record.has(name, sha256_of(read_bytes(path))):
         cause = f"{path} was not written by mnist-edge, or was changed or removed since."
         raise UsageError(cause, "Restore the file, or name a new folder with --project.")
 
 
 def _require_different_prefixes(models: Sequence[ProjectModel]) -> None:
-    """Check that no two models have functions of the same name.
+    """Check that no two models have functions or macros of the same name; macros are in capitals.
 
     Raises:
         UsageError: two have.
     """
     found: dict[str, str] = {}
     for model in models:
-        prefix = model.facts["prefix"]
+        prefix = model.facts["prefix"].upper()
         if prefix in found:
             raise UsageError(
-                f"{found[prefix]}.c and {model.stem}.c both define {prefix}_run.",
+                f"{found[prefix]}.c and {model.stem}.c both define {prefix}_H.",
                 "Give one of the models another name, or name another folder with --project.",
             )
         found[prefix] = model.stem

@@ -20,7 +20,7 @@ from mnist_edge.camera.frames import Frame, without_password
 from mnist_edge.camera.newest import Newest
 from mnist_edge.camera.picamera import SIZE, PicameraFrames
 from mnist_edge.camera.sources import is_url, open_frames
-from mnist_edge.errors import StageError, UsageError
+from mnist_edge.errors import ContentError, StageError, UsageError
 from mnist_edge.vision.pictures import ORIGINAL_SIZE
 from tests.conftest import unavailable
 
@@ -146,7 +146,14 @@ def test_a_url_is_http_or_https_and_is_shown_without_its_password() -> None:
     for wrong in ("rtsp://camera/1", "file:///etc/passwd", "http://", "http://[camera/"):
         with pytest.raises(UsageError, match="cannot be watched"):
             is_url(wrong)
-    assert without_password("http://anna:pass@word@camera/a@b") == "http://camera/a@b"
+    for url, shown in (
+        ("http://anna:pass@word@camera/a", "http://camera/a"),
+        ("http://anna:pass?word@camera/a", "http://...@camera/a"),
+        ("http://anna:pass/word@camera/a", "http://...@camera/a"),
+        ("http://camera/a?user=anna&pwd=word", "http://camera/a?..."),
+        ("http://camera:8080/a", "http://camera:8080/a"),
+    ):
+        assert without_password(url) == shown
     assert without_password(2) == "camera 2"
 
 
@@ -206,3 +213,51 @@ def test_picamera2_is_preferred_if_it_has_the_camera(
     assert isinstance(source, PicameraFrames)
     assert isinstance(source._camera, Picamera2)
     assert source._camera.calls == ["start", "stop", "close"]
+
+
+def written(path: Path, **metadata: str) -> Path:
+    """A video of 12 small frames, at 10 a second."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.metadata.update(metadata)
+        for number in range(12):
+            picture = np.full((48, 64, 3), 20 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.usefixtures("_library")
+def test_a_title_that_is_no_utf_8_is_no_obstacle(tmp_path: Path) -> None:
+    path = written(tmp_path / "title.mp4", title="Grosse Ziffern")
+    content = path.read_bytes()
+    assert content.count(b"Grosse") == 1
+    path.write_bytes(content.replace(b"Grosse", b"Gr\xf6\xdfe "))
+    assert len(list(video.open_file(path, colour=False))) == 12
+
+
+@pytest.mark.usefixtures("_library")
+def test_frames_without_a_time_follow_at_the_rate_of_the_file(tmp_path: Path) -> None:
+    seconds = [frame.seconds for frame in video.open_file(written(tmp_path / "raw.m4v"), colour=False)]
+    assert np.diff(seconds) == pytest.approx(np.full(11, seconds[1]), abs=1e-6)
+    assert seconds[1] in (pytest.approx(1 / 10), pytest.approx(1 / 25))  # the format does not hold the rate
+
+
+@pytest.mark.usefixtures("_library")
+@pytest.mark.parametrize("suffix", [".mp4", ".avi", ".ts", ".mkv"])
+def test_a_damaged_file_gives_frames_or_one_of_our_errors(suffix: str, tmp_path: Path) -> None:
+    content = written(tmp_path / f"whole{suffix}").read_bytes()
+    draw, path = np.random.default_rng(0), tmp_path / f"damaged{suffix}"
+    for _ in range(40):
+        damaged = bytearray(content)
+        for at in draw.integers(0, len(content), 12):
+            damaged[at] = draw.integers(256)
+        path.write_bytes(damaged)
+        try:
+            frames = list(video.open_file(path, colour=False))
+        except (ContentError, StageError):
+            continue
+        assert all(0 <= frame.seconds < 1e6 for frame in frames)

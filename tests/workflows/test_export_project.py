@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from mnist_edge.data.load import ENVIRONMENT_VARIABLE
 from mnist_edge.formats.c import facts_of
 from mnist_edge.runtime.engines import native
 from mnist_edge.runtime.selftest import Golden, golden_path
+from mnist_edge.store.manifest import sha256_of
 from mnist_edge.toolchains import known_boards
-from mnist_edge.workflows import export_project
+from mnist_edge.workflows import board_fit, export_project
 from tests.conftest import unavailable
 from tests.support import int8_nets
 
@@ -124,7 +126,9 @@ def test_two_models_whose_functions_have_the_same_names_are_refused(
     assert exported(tmp_path, "a-net", *words) == 0
     before = contents(tmp_path / "lib")
     assert exported(tmp_path, "a_net", *words) == 2
-    assert "a-net-int8.c and a_net-int8.c both define a_net_int8_run." in capsys.readouterr().err
+    assert "a-net-int8.c and a_net-int8.c both define A_NET_INT8_H." in capsys.readouterr().err
+    assert exported(tmp_path, "A-net", *words) == 2  # macros have capitals
+    assert "both define A_NET_INT8_H." in capsys.readouterr().err
     assert contents(tmp_path / "lib") == before
     (tmp_path / "other").mkdir()  # the same model again, from another workspace, replaces the one in the project
     assert exported(tmp_path / "other", "a-net", *words, seed=6) == 0
@@ -176,6 +180,8 @@ def test_a_board_sets_the_budget_and_the_time_is_a_range_that_is_called_an_estim
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["--format", "c", "--for", "nano33ble"]
+    monkeypatch.setattr(board_fit, "_LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(board_fit, "_PRODUCTS_FOR_AN_OUTPUT", 0)
     assert exported(tmp_path, "net", *words, "--json") == 0
     result = json.loads(capsys.readouterr().out)
     (fit,), (size,) = result["board_fits"], result["footprints"]
@@ -195,6 +201,53 @@ def test_a_board_sets_the_budget_and_the_time_is_a_range_that_is_called_an_estim
     assert "Estimate, not measured: " in said.out
     assert "bytes of flash; 50 are allowed on the Arduino Nano 33 BLE." in said.err
     assert "Train a smaller net, or take another board." in said.err
+
+
+def test_there_is_no_estimate_for_a_net_whose_weights_take_few_instructions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exported(tmp_path, "net", "--format", "c", "--for", "pico") == 0
+    assert "No estimate of the time" in capsys.readouterr().out
+    for layers, products, expected in (
+        (["FULLY_CONNECTED", "SOFTMAX"], 20_000, True),
+        (["TANH", "FULLY_CONNECTED"], 20_000, False),
+        (["FULLY_CONNECTED"], 100, False),
+        (["CONV_2D, MAX_POOL_2D", "FULLY_CONNECTED"], 20_000, True),
+    ):
+        sizes = [{"op": op, "shape": [10] if op == "SOFTMAX" else [30, 40]} for op in layers]
+        assert board_fit._weights_take_most({"products": products, "layers": sizes}) is expected
+
+
+def test_an_interrupted_project_is_finished_by_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--format", "c", "--project", tmp_path / "lib"]
+    write = export_project.write_bytes
+    for seed in (5, 6):  # a new project, and a renewed one
+        calls = iter(range(100))
+
+        def stopped(path: Path, content: bytes, calls: Iterator[int] = calls) -> None:
+            if next(calls) == 3:
+                raise KeyboardInterrupt
+            write(path, content)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(export_project, "write_bytes", stopped)
+            assert exported(tmp_path, "net", *words, seed=seed) == 130
+        assert exported(tmp_path, "net", *words, seed=seed) == 0
+        record = json.loads((tmp_path / "lib" / RECORD).read_text())
+        assert "writing" not in record
+        files = {name: sha256_of(content) for name, content in contents(tmp_path / "lib").items() if name != RECORD}
+        assert files == record["files"]
+
+
+@pytest.mark.parametrize("inside", ["file/lib", "link"])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_export(
+    inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    assert exported(tmp_path, "net", "--format", "c", "--project", tmp_path / inside) == 2
+    assert "is no folder" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
 
 
 def test_counted_instructions_are_used_for_the_nets_that_were_counted() -> None:

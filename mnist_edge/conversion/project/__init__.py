@@ -28,6 +28,7 @@ _TEMPLATES = Path(__file__).parent
 _RESERVED = ("all", "clean", "depend", "edit_cache", "help", "install", "package", "rebuild_cache", "test")
 # Longest name that PlatformIO takes; Arduino takes 63 characters.
 _LONGEST_NAME = 50
+_LONGEST_SENTENCE = 200  # characters of the description; Arduino and PlatformIO take 255
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def shared_files(name: str, models: Sequence[ProjectModel]) -> dict[str, bytes]:
         name: of the project. models: all of its models.
     """
     headers = [f"{model.stem}.h" for model in models]
-    sentence = f"Neural networks as C: {', '.join(model.stem for model in models)}."
+    sentence = textwrap.shorten(
+        f"Neural networks as C: {', '.join(model.stem for model in models)}.", _LONGEST_SENTENCE
+    )
     values = {
         "name": name, "version": _version(), "record": RECORD, "sentence": sentence, "headers": ",".join(headers),
         "sources": "".join(f"\n    src/{model.stem}.c" for model in models), "models": _models_table(models),
