@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import re
+import select
 import shlex
 import shutil
 import sys
@@ -171,6 +172,20 @@ class Output:
         except OSError as error:
             discard(sys.stdout)
             raise OutputError(error.strerror or str(error)) from error
+
+    def require_reader(self) -> None:
+        """Check that somebody reads the output, for a command that may have nothing to print for a long time.
+
+        Raises:
+            BrokenPipeError: the output is a pipe, and its reader has gone.
+        """
+        if sys.platform == "win32":
+            return
+        poll = select.poll()
+        with contextlib.suppress(OSError, ValueError):  # an output without a descriptor
+            poll.register(sys.stdout.fileno(), 0)
+        if any(event & select.POLLERR for _, event in poll.poll(0)):
+            raise BrokenPipeError
 
     def command_line(self) -> str:
         """The command as the user typed it, for a remedy that changes it."""

@@ -66,8 +66,12 @@ def command(
         status.clear()
         output.event({"event": "digit", **to_json(digit)}, _announced(digit))
 
+    def show(digits: Sequence[Prediction], rate: float) -> None:
+        output.require_reader()
+        status.write(_seen(digits, rate))
+
     with status:
-        result = watch.watch(chosen, announce, lambda digits, rate: status.write(_seen(digits, rate)))
+        result = watch.watch(chosen, announce, show)
     unverified = "" if result.verified else ", unverified"
     payload = {
         "event": "summary", **to_json(result.summary), "model": str(result.path), "engine": result.engine,

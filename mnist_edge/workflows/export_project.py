@@ -129,6 +129,12 @@ def _record(folder: Path) -> _Record:
         raise UsageError(f"{path} is damaged.", "Name a new or an empty folder with --project.") from error
     if any(f"src/{stem}.c" not in files for stem in record.models):
         raise other
+    gone = [stem for stem in record.models if not any((folder / name).exists() for name in project.paths_of(stem))]
+    removed = {name for stem in gone for name in project.paths_of(stem)}
+    record = _Record(
+        tuple(stem for stem in record.models if stem not in gone),
+        {name: sha256 for name, sha256 in files.items() if name not in removed}, writing,
+    )  # fmt: skip
     for stem in record.models:
         _require_unchanged(folder, f"src/{stem}.c", record)
     return record

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 
 import pytest
 
 from mnist_edge.cli import status_line
+from mnist_edge.cli.output import Output
 from mnist_edge.cli.status_line import StatusLine
 
 
@@ -30,3 +33,16 @@ def test_nothing_is_written_elsewhere_than_on_a_terminal_or_if_it_is_not_wanted(
         with StatusLine(stream, shown) as line:
             line.write("7")
         assert stream is None or stream.getvalue() == ""
+
+
+def test_a_reader_that_has_gone_is_noticed_before_anything_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = Output("watch", True, False)
+    output.require_reader()  # pytest's own output
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        output.require_reader()
+        os.close(read)
+        with pytest.raises(BrokenPipeError):
+            output.require_reader()
+        monkeypatch.undo()

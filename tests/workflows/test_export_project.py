@@ -218,6 +218,16 @@ def test_there_is_no_estimate_for_a_net_whose_weights_take_few_instructions(
         assert board_fit._weights_take_most({"products": products, "layers": sizes}) is expected
 
 
+def test_a_model_whose_files_were_deleted_leaves_the_project(tmp_path: Path) -> None:
+    words = ["--format", "c", "--project", tmp_path / "lib"]
+    assert exported(tmp_path, "first", *words) == exported(tmp_path, "second", *words) == 0
+    for path in (tmp_path / "lib" / "src").glob("first*"):
+        path.unlink()
+    assert exported(tmp_path, "second", *words) == 0
+    assert json.loads((tmp_path / "lib" / RECORD).read_text())["models"] == ["second-int8"]
+    assert all(b"first-int8" not in content for content in contents(tmp_path / "lib").values())
+
+
 def test_an_interrupted_project_is_finished_by_the_next_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["--format", "c", "--project", tmp_path / "lib"]
     write = export_project.write_bytes

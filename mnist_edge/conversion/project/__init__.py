@@ -66,11 +66,12 @@ def model_files(model: ProjectModel, given: NDArray[Any], answer: NDArray[Any]) 
     golden = _filled("golden.h.in", {
         **_names(model), "input": _numbers(given), "answer": _numbers(answer),
     })  # fmt: skip
-    return {
-        f"src/{model.stem}.c": model.content,
-        f"src/{model.stem}.h": header(facts).encode(),
-        f"src/{model.stem}-golden.h": golden,
-    }
+    return dict(zip(paths_of(model.stem), (model.content, header(facts).encode(), golden), strict=True))
+
+
+def paths_of(stem: str) -> tuple[str, str, str]:
+    """Paths of a model's files in a project: its code, its header, and an input with its answer."""
+    return f"src/{stem}.c", f"src/{stem}.h", f"src/{stem}-golden.h"
 
 
 def shared_files(name: str, models: Sequence[ProjectModel]) -> dict[str, bytes]:
