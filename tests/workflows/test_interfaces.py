@@ -89,7 +89,7 @@ def test_a_workflow_takes_frozen_options_and_returns_a_frozen_result(name: str) 
     hints = typing.get_type_hints(workflow)
     first, *others = inspect.signature(workflow).parameters
     assert first == "options"
-    assert set(others) <= {"progress", "note"}
+    assert set(others) <= {"progress", "note", "announce", "show"}  # the last two tell what `watch` sees, at once
     assert is_frozen(hints["options"])
     assert is_frozen(hints["return"])
 
