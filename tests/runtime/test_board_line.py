@@ -138,7 +138,9 @@ def test_packed_parts_make_the_input(content: bytes, most: int, ends: bytes) -> 
     assert memory == content
 
 
-def test_answers_come_without_a_repeated_request_over_a_clean_line() -> None:
+def test_answers_come_without_a_repeated_request_over_a_clean_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIRST_WAIT", "SHORTEST_WAIT", "LONGEST_WAIT"):  # however slow this machine is now
+        monkeypatch.setattr(link, name, 60.0)
     board = Link(Board(), "here")
     facts = board.hello()
     assert (facts.input_bytes, facts.kernels, facts.source_sha256) == (INPUT, "C99", "a" * 64)
