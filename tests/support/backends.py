@@ -102,7 +102,7 @@ _VNNI_ASM = '__asm__("%{vex%} vpdpbusd {%2, %1, %0|%0, %1, %2}" : "+x"(sum) : "x
 _AVX512_ASM = '__asm__("vpdpbusd {%2, %1, %0|%0, %1, %2}" : "+v"(sum) : "v"(x), "v"(weights))'
 _AVX512_TARGET = "avx512f,avx512bw,avx512vl,avx512vnni,popcnt"
 # Every backend is executed on every machine. For AVX-VNNI and AVX512-VNNI, SIMDe's C functions replace the instructions
-# in the same code; if the processor has the instructions, they are executed too.
+# in the same code on a processor without them.
 _ALL = {
     "C99": Way("C99", "EDGE_C99"),
     "AVX2": Way("AVX2", "EDGE_AVX2", flag="avx2"),
@@ -147,7 +147,15 @@ def _flags() -> set[str]:
     return set(Path("/proc/cpuinfo").read_text().split())
 
 
-WAYS = {name: way for name, way in _ALL.items() if not way.flag or way.flag in _flags()}
+def _is_replaced(way: Way) -> bool:
+    """Whether this processor has the instructions that a way would model."""
+    own = [item for item in _ALL.values() if item.backend == way.backend and item.flag in _flags()]
+    return bool(way.include and own)
+
+
+WAYS = {
+    name: way for name, way in _ALL.items() if (not way.flag or way.flag in _flags()) and not _is_replaced(way)
+}  # fmt: skip
 
 
 @functools.cache
