@@ -88,7 +88,12 @@ def processor_flags() -> set[str]:
 
 
 def contenders(folder: Path, model: str, level: Level, threads: int, alone: bool) -> dict[str, Predict]:
-    """Functions to compare, by their names in the table; with ``alone`` also those for one image."""
+    """The functions to compare, by their names in the table.
+
+    Args:
+        folder, model: whose files are run. level: the instruction set. threads: of each function.
+        alone: whether functions that take one image only are among them.
+    """
     own = open_session(folder / f"{model}-int8.c", threads=threads)
     found: dict[str, Predict] = {own.delegate: own.predict}
     if alone:

@@ -16,8 +16,9 @@ class Board:
         emulator: the command that runs a program for it, without the program; empty if it cannot be emulated.
         flash, ram: memory of the emulated board in bytes. clock_mhz: of its processor.
         packages: Debian packages with all of these.
-        start_up: name of the emulated board's start-up code and linker script, in tools/mcu and in
-            `mnist_edge.toolchains.firmware.FOLDER`, whose folder of this name has the C library of a board without one.
+        start_up: name of the emulated board's start-up code, in tools/mcu and in
+            `mnist_edge.toolchains.firmware.FOLDER`, which has its linker script too, and in a folder of this name the C
+            library of a board without one.
         uart: of the emulated board: its source file in `mnist_edge.toolchains.firmware.FOLDER`, and flags for it; empty
             if there is none.
     """

@@ -17,6 +17,7 @@ from mnist_edge import data
 from mnist_edge.conversion import c as converter
 from mnist_edge.runtime.engines import reference
 from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.toolchains import firmware
 from mnist_edge.toolchains.boards import BOARDS
 from tests.conftest import ROOT, unavailable
 from tests.support import int8_nets
@@ -127,15 +128,18 @@ def test_no_kernel_reads_or_writes_behind_a_buffer(
     def run_with(name: str, size: str) -> NDArray[np.int8]:
         tools = tmp_path / f"{name} {size}"
         shutil.copytree(ROOT / "tools" / "mcu", tools)
+        shutil.copytree(firmware.FOLDER, tools / "firmware")
         for file, old, new in (
             ("main.c", f"{name}[{BUFFERS[name]}]", f'{name}[{size}] __attribute__((section(".last"), aligned(1)))'),
-            ("cortex_m.ld", "stack_top = .; } > RAM", f"stack_top = .; }} > RAM\n    {LAST}"),
+            ("firmware/cortex_m.ld", "stack_top = .; } > RAM", f"stack_top = .; }} > RAM\n    {LAST}"),
         ):
             code = (tools / file).read_text()
             assert code.count(old) == 1
             (tools / file).write_text(code.replace(old, new))
-        monkeypatch.setattr(emulated, "HERE", tools)
-        return run_on("cortex-m55", text, images, tools / "work", f"-DEDGE_BACKEND=EDGE_{backend}")["answers"]
+        with monkeypatch.context() as patch:
+            patch.setattr(emulated, "HERE", tools)
+            patch.setattr(firmware, "FOLDER", tools / "firmware")
+            return run_on("cortex-m55", text, images, tools / "work", f"-DEDGE_BACKEND=EDGE_{backend}")["answers"]
 
     for name, size in BUFFERS.items():
         assert (run_with(name, size) == program.run(images)).all(), name

@@ -16,6 +16,7 @@ from mnist_edge.conversion import project
 from mnist_edge.conversion.project import ProjectModel
 from mnist_edge.runtime.engines import native
 from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.toolchains import firmware
 from mnist_edge.toolchains.boards import BOARDS
 from tests.conftest import ROOT, unavailable
 from tests.support import int8_nets
@@ -228,7 +229,8 @@ def test_both_models_answer_as_expected_in_one_firmware(core: str, digits: Path,
     sources = [*sorted((digits / "src").glob("*.c")), mcu / "host.c", mcu / "cortex_m.c", "firmware.c"]
     folders = [f"-I{folder}" for folder in (digits / "src", digits / "examples", mcu)]
     flags = [f"-mcpu={core}", "-mthumb", "-Os", "-std=c99", "--specs=nano.specs", "-nostartfiles"]
-    ran(board.compiler, *flags, sizes, "-T", mcu / "cortex_m.ld", *folders, *sources, "-o", "firmware", folder=tmp_path)
+    flags += [sizes, "-T", str(firmware.FOLDER / "cortex_m.ld")]
+    ran(board.compiler, *flags, *folders, *sources, "-o", "firmware", folder=tmp_path)
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
     ran(*board.emulator, *quiet, "-kernel", "firmware", folder=tmp_path)
     assert (tmp_path / "wrong").read_text() == "0"

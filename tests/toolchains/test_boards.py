@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnist_edge.errors import MissingError, RefusedError
-from mnist_edge.toolchains import cross_gcc, footprint, host_cc
+from mnist_edge.toolchains import cross_gcc, firmware, footprint, host_cc
 from mnist_edge.toolchains.boards import BOARDS
 from tests.conftest import ROOT, unavailable
 
@@ -46,8 +46,9 @@ def test_a_board_names_its_processor_its_tools_and_its_emulator() -> None:
             assert board.emulator[0] == "qemu-system-arm"
             assert 16 * 1024 <= board.ram <= 4096 * 1024
             assert 16 <= board.clock_mhz <= 32
+        assert (ROOT / "tools" / "mcu" / f"{board.start_up}.c").is_file()
         for suffix in (".c", ".ld"):
-            assert (ROOT / "tools" / "mcu" / f"{board.start_up}{suffix}").is_file()
+            assert (firmware.FOLDER / f"{board.start_up}{suffix}").is_file()
 
 
 def test_a_compiler_that_is_not_installed_is_reported_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,9 +138,9 @@ def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Pat
     (folder / "images.raw").write_bytes(images.tobytes())
     program = folder / "net.elf"
     sizes = f"--defsym=flash_size={board.flash},--defsym=ram_size={board.ram}"
-    start_up = HERE / board.start_up
-    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", f"{start_up}.ld"]
-    sources = [HERE / "main.c", HERE / "host.c", start_up.with_suffix(".c"), *firmware.library_sources(board)]
+    start_up, script = HERE / f"{board.start_up}.c", firmware.FOLDER / f"{board.start_up}.ld"
+    linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", str(script)]
+    sources = [HERE / "main.c", HERE / "host.c", start_up, *firmware.library_sources(board)]
     include = ["-I", str(folder), *firmware.library(board)]
     cross_gcc.link(board, [*sources, *parts], program, [*WARNINGS, *include, *linker])
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
