@@ -169,7 +169,13 @@ def test_a_stream_that_stalls_is_an_error_next_to_the_counts(
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [("page", ContentError), ("missing", MissingError), ("silent", MissingError)]
+    ("path", "kind"),
+    [
+        ("page", ContentError),
+        ("page-without-length", ContentError),
+        ("missing", MissingError),
+        ("silent", MissingError),
+    ],
 )
 def test_an_address_without_a_stream_is_an_error_that_hides_the_password(
     path: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
