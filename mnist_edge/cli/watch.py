@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,17 @@ def command(
         Path | None,
         typer.Option("--keep-unsure", help="Save figures that get no stable label in this folder, 400 at most."),
     ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Show the video and its digits in a page, too.")] = False,
+    host: Annotated[str, typer.Option("--host", help="The address that the page listens on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Its port; 0 for any free one.")] = 8081,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            envvar="MNIST_EDGE_TOKEN",
+            help="Token that clients must send. Default: a new one if other machines can connect.",
+        ),
+    ] = None,
     model: options.OneModel = DEFAULT_MODEL,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
@@ -49,18 +61,25 @@ def command(
 
     Each digit is announced once, when its label is stable. Ctrl-C ends the command.
 
-    Example: mnist-edge watch --camera 0
+    Example: mnist-edge watch --camera 0 --serve
     """
     from mnist_edge.workflows import watch
 
     output = Output(NAME, as_json, debug)
     if source is not None and camera is not None:
         raise UsageError("--camera and a file or URL are two sources.", "Give one of them.")
+    if token is None and "MNIST_EDGE_TOKEN" in os.environ:
+        token = ""  # an empty variable is an error, not the same as no variable
+    status = StatusLine(sys.stderr, shown=not as_json)
+
+    def started(address: str) -> None:
+        output.note(f"showing the video at {address}")
+
     chosen = watch.WatchOptions(
         source=(camera or 0) if source is None else source, model=model, workspace=workspace, engine=engine,
         threads=threads, trust=trust, keep_unsure=keep_unsure,
+        page=watch.PageOptions(host=host, port=port, token=token, started=started) if serve else None,
     )  # fmt: skip
-    status = StatusLine(sys.stderr, shown=not as_json)
 
     def announce(digit: Announcement) -> None:
         status.clear()
