@@ -6,11 +6,13 @@ import importlib.util
 import io
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.results import Announcement, Prediction
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.workflows import watch as workflow
-from mnist_edge.workflows.watch import WatchOptions, WatchResult, watch
+from mnist_edge.workflows.watch import PageOptions, WatchOptions, WatchResult, watch
 from tests.cli.test_exit_codes import INTERRUPTIBLE
 from tests.conftest import Run, assert_two_lines, unavailable
 from tests.support.mjpeg import serving
@@ -156,6 +158,47 @@ def test_an_interrupt_in_a_file_exits_with_130(
     monkeypatch.setattr(workflow, "predict_frame", interrupted)
     assert program.main(["watch", str(file), "--model", MODEL, "--json"]) == 130
     assert json.loads(capsys.readouterr().out)["error"]["code"] == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_file_after_the_frame_that_is_searched_with_the_summary_and_130(
+    number: signal.Signals, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real, calls = workflow.predict_frame, 0
+
+    def signalled(*words: Any) -> list[Prediction]:
+        nonlocal calls
+        calls += 1
+        if calls == 6:  # the frame in which the three digits are announced
+            os.kill(os.getpid(), number)
+        return real(*words)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(workflow, "predict_frame", signalled)
+    assert program.main(["watch", str(file), "--model", MODEL, "--json"]) == 130
+    *digits, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [item["event"] for item in digits] == ["digit"] * 3
+    assert (summary["event"], summary["frames"], summary["announced"]) == ("summary", 6, 3)
+    assert (summary["interrupted"], summary["error"]["code"]) == (True, 130)
+    assert signal.getsignal(number) is before
+
+
+def test_a_file_that_a_page_shows_is_watched_at_its_own_speed(file: Path) -> None:
+    started: list[str] = []
+    page = PageOptions(host="127.0.0.1", port=0, token=None, started=started.append)
+    result, announced = run(file, page=page)
+    assert started[0].startswith("http://127.0.0.1:")
+    assert (result.summary.frames, len(announced)) == (70, 3)
+    assert result.summary.seconds >= 69 / videos.RATE
+
+
+def test_without_the_extra_of_the_page_the_error_names_it_before_the_camera_is_opened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("mnist_edge.serving.live", "uvicorn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert program.main(["watch", "--camera", "255", "--serve", "--model", MODEL]) == 3
+    assert "pip install 'mnist-edge[serve]'" in capsys.readouterr().err
 
 
 def test_a_stream_that_stalls_is_an_error_next_to_the_counts(
