@@ -25,6 +25,7 @@ from mnist_edge import data
 from mnist_edge.camera import unsure, video
 from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.results import Announcement, Prediction
+from mnist_edge.runtime.predict import predict_frame
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.workflows import watch as workflow
 from mnist_edge.workflows.watch import PageOptions, WatchOptions, WatchResult, watch
@@ -164,14 +165,14 @@ def test_an_interrupt_in_a_file_exits_with_130(
 def test_a_signal_ends_a_file_after_the_frame_that_is_searched_with_the_summary_and_130(
     number: signal.Signals, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, calls = workflow.predict_frame, 0
+    calls = 0
 
     def signalled(*words: Any) -> list[Prediction]:
         nonlocal calls
         calls += 1
         if calls == 6:  # the frame in which the three digits are announced
             os.kill(os.getpid(), number)
-        return real(*words)
+        return predict_frame(*words)
 
     before = signal.getsignal(number)
     monkeypatch.setattr(workflow, "predict_frame", signalled)
