@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ class PageOptions:
     Attributes:
         host, port: where it listens; port 0 for any free one.
         token: that clients must send; None to make one if other machines can connect.
-        started: called with the page's address, before the first frame.
+        started: called with the page's address once the source is open, before the first frame.
     """
 
     host: str
@@ -114,9 +114,11 @@ def watch(options: WatchOptions, announce: Announce, show: Show) -> WatchResult:
     error: MnistEdgeError | None = None
     interrupted = False
     with Interrupts() as interrupts, contextlib.ExitStack() as stack:
-        page = None if options.page is None else stack.enter_context(_page(options.page, options.source))
+        page = None if options.page is None else stack.enter_context(_serving(options.page, options.source))
         frames = open_frames(options.source, colour=len(session.image_shape) == 3)
         stack.callback(frames.close)
+        if options.page is not None and page is not None:
+            options.page.started(page.address)
         folder = None if options.keep_unsure is None else UnsureFolder(options.keep_unsure)
         watching = _Watching(session, folder, announce, show, page)
         try:
@@ -148,17 +150,14 @@ def watch(options: WatchOptions, announce: Announce, show: Show) -> WatchResult:
     )
 
 
-@contextlib.contextmanager
-def _page(options: PageOptions, source: str | int) -> Iterator[LivePage]:
+def _serving(options: PageOptions, source: str | int) -> contextlib.closing[LivePage]:
     try:
         from mnist_edge.serving.live import LivePage
     except ImportError as error:
         raise missing_extra("The page of watch", "serve") from error
     name = without_password(source)
     about = name if isinstance(source, int) or "://" in source else Path(source).name
-    with contextlib.closing(LivePage(options.host, options.port, options.token, about)) as page:
-        options.started(page.address)
-        yield page
+    return contextlib.closing(LivePage(options.host, options.port, options.token, about))
 
 
 class _Watching:
