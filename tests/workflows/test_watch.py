@@ -177,7 +177,9 @@ def test_a_signal_ends_a_file_after_the_frame_that_is_searched_with_the_summary_
     before = signal.getsignal(number)
     monkeypatch.setattr(workflow, "predict_frame", signalled)
     assert program.main(["watch", str(file), "--model", MODEL, "--json"]) == 130
-    *digits, summary = map(json.loads, capsys.readouterr().out.splitlines())
+    printed = capsys.readouterr()
+    assert printed.err.count("Interrupted.") == 1
+    *digits, summary = map(json.loads, printed.out.splitlines())
     assert [item["event"] for item in digits] == ["digit"] * 3
     assert (summary["event"], summary["frames"], summary["announced"]) == ("summary", 6, 3)
     assert (summary["interrupted"], summary["error"]["code"]) == (True, 130)
