@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -231,6 +232,18 @@ def test_an_address_without_a_stream_is_an_error_that_hides_the_password(
         run(f"{address}/{path}".replace("//", "//anna:secret@"))
     assert "secret" not in str(caught.value)
     assert f"/{path} " in str(caught.value)
+
+
+def test_an_rtsp_camera_that_is_off_or_says_nothing_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "TIMEOUT", 1.0)
+    with pytest.raises(MissingError, match="Connection refused"):
+        run("rtsp://127.0.0.1:9/stream")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(MissingError, match="no data in time") as caught,
+    ):
+        run(f"rtsp://anna:secret@127.0.0.1:{silent.getsockname()[1]}/stream")
+    assert "secret" not in str(caught.value)
 
 
 def test_an_address_that_nobody_serves_and_a_camera_that_is_not_there_exit_with_3(cli: Callable[..., Run]) -> None:
