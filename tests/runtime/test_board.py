@@ -126,7 +126,7 @@ def test_a_line_that_damages_a_hundredth_of_the_bytes_changes_no_answer(
 def with_source(change: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `firmware.build` build another net."""
     build = firmware.build
-    monkeypatch.setattr(firmware, "build", lambda board, source, folder: build(board, change(source), folder))
+    monkeypatch.setattr(firmware, "build", lambda board, source, *rest: build(board, change(source), *rest))
 
 
 def with_harness(old: str, new: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,11 +138,11 @@ def with_harness(old: str, new: str, folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(firmware, "FOLDER", folder)
 
 
-def flipped(source: bytes) -> bytes:
-    """The C with the lowest bit of one weight of its first layer changed."""
-    first = re.search(rb"hidden_weights\[\d+\] = \{\s*(?:-?\d+,\s+){999}(-?\d+),", source)
+def flipped(source: bytes, at: int = 999, bit: int = 1) -> bytes:
+    """The C with one bit of one weight of its first layer changed."""
+    first = re.search(rb"hidden_weights\[\d+\] = \{\s*(?:-?\d+,\s+){%d}(-?\d+)," % at, source)
     assert first is not None
-    return source[: first.start(1)] + b"%d" % (int(first[1]) ^ 1) + source[first.end(1) :]
+    return source[: first.start(1)] + b"%d" % (int(first[1]) ^ bit) + source[first.end(1) :]
 
 
 def test_one_flipped_weight_is_refused(sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,8 +161,8 @@ def test_the_firmware_of_another_model_is_refused(sources: dict[str, Path], monk
 def test_another_version_of_the_harness_is_refused(
     sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_harness("PROTOCOL_VERSION = 1 }", "PROTOCOL_VERSION = 9 }", tmp_path / "firmware", monkeypatch)
-    with pytest.raises(ContentError, match="version 9 of the protocol, not 1"):
+    with_harness("PROTOCOL_VERSION = 2 }", "PROTOCOL_VERSION = 9 }", tmp_path / "firmware", monkeypatch)
+    with pytest.raises(ContentError, match="version 9 of the protocol, not 2"):
         on_board(sources["dense"], "qemu:cortex-m4", 10)
 
 
@@ -177,9 +177,41 @@ def test_a_board_that_answers_differently_fails_with_the_number_of_answers(
     (report,) = found.verdicts.reports
     assert (report.passed, report.rule) == (False, "board")
     assert report.verdict.startswith(f"Failed (board): {expected} of 50 answers of qemu:cortex-m4 differ")
+    assert report.verdict.endswith("All layers are right in firmware with taps for the first such image: the fault "
+                                   "lies behind them.")  # fmt: skip
     assert isinstance(found.error, GateError)
     with pytest.raises(GateError, match="of 32 answers of qemu:cortex-m4 differ"):
         on_board(sources["dense"], "qemu:cortex-m4", None, selftest=True)
+
+
+def with_a_fixed_fingerprint(source: bytes) -> bytes:
+    """The C that tells the fingerprint of ``source`` whatever its constants are, as if flash decayed afterwards."""
+    fingerprint = native.constants_fingerprint(source)
+    changed = flipped(source, 51_999, 64)  # of a pixel in the middle of the image
+    return changed.replace(b"return ~crc;\n}\n#endif", b"(void)crc; return %dU;\n}\n#endif" % fingerprint)
+
+
+def with_a_wrong_kernel(source: bytes) -> bytes:
+    """The C whose third layer, in the middle of the net, stores half of its outputs wrong."""
+    stored = re.search(rb"    EDGE_TAP\(3, (\w+), (\d+)\);\n", source)
+    assert stored is not None
+    wrong = b"    memset(%b, 200, %d);\n" % (stored[1], int(stored[2]) // 2)
+    return source[: stored.start()] + wrong + source[stored.start() :]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "layer"), [("dense", with_a_fixed_fingerprint, 0), ("cnn", with_a_wrong_kernel, 2)]
+)
+def test_the_first_wrong_layer_is_named(
+    name: str, change: Callable[[bytes], bytes], layer: int, sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_source(change, monkeypatch)
+    (report,) = on_board(sources[name], "qemu:cortex-m4", 100 if name == "dense" else 3).verdicts.reports
+    layers = c.facts_of(sources[name].read_bytes())["layers"]
+    assert report.rule == "board"
+    assert report.board is not None
+    assert report.board.layer == layers[layer]["name"]
+    assert f"The first wrong layer is {layers[layer]['name']} ({layers[layer]['op']}), {layer + 1} of" in report.verdict
 
 
 def test_a_board_that_says_nothing_is_missing(
@@ -250,6 +282,7 @@ uint8_t board_read_byte(void) {
     return (uint8_t)byte;
 }
 void board_write_byte(uint8_t byte) { putchar(byte); }
+uint32_t board_clock_hz(void) { return 100000000; }
 uint32_t board_cycles(void) { static uint32_t cycles = 0xFFFFFF00u; return cycles += 200; }
 int main(void) { harness_serve(); }
 """

@@ -61,7 +61,7 @@ class Board:
             return Frame(frames.REFUSAL, 0xFFFF, bytes([frames.DAMAGED]))
         body = b""
         if request.type == frames.HELLO:
-            body = bytes([self.version]) + struct.pack("<IIII", INPUT, 4, 300, 5) + b"a" * 64 + b"C99"
+            body = bytes([self.version]) + struct.pack("<IIIIIH", INPUT, 4, 300, 5, 0, 0) + b"a" * 64 + b"C99"
         if request.type == frames.WRITE:
             unpacked(request.body, self.memory)
         if request.type == frames.RUN:
