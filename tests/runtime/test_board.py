@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -13,13 +14,15 @@ import threading
 import tty
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.resources import files as files_of
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
-from mnist_edge import data
+from mnist_edge import data, results
 from mnist_edge.conversion import c as converter
 from mnist_edge.errors import ContentError, GateError, MissingError, MnistEdgeError, StageError, UsageError
 from mnist_edge.formats import c
@@ -362,6 +365,35 @@ def test_a_board_at_a_serial_port_tells_its_cycles(harness: Path, sources: dict[
     ran = report.board
     assert ran is not None
     assert (ran.n, ran.differing, ran.median_cycles, ran.max_cycles, ran.stack_bytes) == (50, 0, 200, 200, None)
+
+
+def test_bench_tells_the_time_of_a_board_that_counts_cycles(
+    cli: Callable[..., Run], harness: Path, sources: dict[str, Path]
+) -> None:
+    needs_pyserial()
+    words = ["bench", sources["dense"], "--count", 25]
+    with port_to(harness) as port:
+        run = cli(*words, "--board", f"serial:{port}", "--json")
+        shown = cli(*words, "--board", f"serial:{port}")
+    jsonschema.validate(run.json, json.loads((files_of(results) / "bench.schema.json").read_text()))
+    (found,) = run.json["boards"]
+    assert (found["n"], found["differing"], found["kernels"], found["clock_hz"]) == (25, 0, "C99", 100_000_000)
+    for name in ("p50", "min", "max"):
+        assert (found[f"{name}_cycles"], found[f"{name}_us"]) == (200, pytest.approx(2))
+    assert (found["stack_bytes"], run.json["results"], run.json["notes"]) == (None, [], [])
+    assert "Time of an image: 2.0 us (median), 2.0 to 2.0\nCycles: 200 (median)" in shown.out
+
+
+def test_bench_tells_no_time_of_an_emulated_board(cli: Callable[..., Run], sources: dict[str, Path]) -> None:
+    installed(M4)
+    words = ["bench", sources["dense"], "--board", "qemu:cortex-m4", "--count", 5]
+    run = cli(*words, "--json")
+    assert run.code == 0, run
+    (found,) = run.json["boards"]
+    assert (found["p50_us"], found["p50_cycles"], found["clock_hz"], found["differing"]) == (None, None, None, 0)
+    assert 256 < found["stack_bytes"] < 1500
+    assert run.json["notes"] == ["qemu:cortex-m4 is emulated and counts no cycles: bench cannot tell a time."]
+    assert_two_lines(cli(*words, "--threads", 2), 2)
 
 
 def test_a_silent_port_and_a_port_that_does_not_exist_are_missing(

@@ -49,4 +49,6 @@ def locate(source: bytes, given: NDArray[np.generic], spec: Spec, open_link: Lin
         which = "in firmware with taps " if facts.layers != len(layers) else ""
         return Fault(None, f"All layers are right {which}for the first such image: the fault lies behind them.")
     layer = layers[wrong]
-    return Fault(layer["name"], f"The first wrong layer is {layer['name']} ({layer['op']}), {wrong + 1} of {len(layers)}.")
+    return Fault(
+        layer["name"], f"The first wrong layer is {layer['name']} ({layer['op']}), {wrong + 1} of {len(layers)}."
+    )
