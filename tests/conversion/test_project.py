@@ -229,11 +229,14 @@ def test_both_models_answer_as_expected_in_one_firmware(core: str, digits: Path,
     sources = [*sorted((digits / "src").glob("*.c")), mcu / "host.c", mcu / "cortex_m.c", "firmware.c"]
     folders = [f"-I{folder}" for folder in (digits / "src", digits / "examples", mcu)]
     flags = [f"-mcpu={core}", "-mthumb", "-Os", "-std=c99", "--specs=nano.specs", "-nostartfiles"]
-    flags += [sizes, "-T", str(firmware.FOLDER / "cortex_m.ld")]
+    flags += [sizes, "-ffunction-sections", "-T", str(firmware.FOLDER / "cortex_m.ld")]
     ran(board.compiler, *flags, *folders, *sources, "-o", "firmware", folder=tmp_path)
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
     ran(*board.emulator, *quiet, "-kernel", "firmware", folder=tmp_path)
     assert (tmp_path / "wrong").read_text() == "0"
+    kernels = re.findall(r" [Ww] (edge_conv_dense_\w+)", ran("arm-none-eabi-nm", "firmware", folder=tmp_path))
+    assert len(kernels) == 1  # for both models; the linker leaves out the other one
+    assert ("cortex_m" in kernels[0]) == (core == "cortex-m4")
 
 
 def test_esp_idf_gets_a_component(digits: Path, tmp_path: Path) -> None:
@@ -289,7 +292,16 @@ def test_arduinos_builder_takes_the_library_and_the_sketch_answers_right(tmp_pat
         shutil.copy(tools / name, tmp_path / "hardware")
     # The core needs a macro that avr-gcc 5.4 lacks.
     preferences = ["runtime.tools.avr-gcc.path=/usr", "compiler.cpp.extra_flags=-DDECIMAL_DIG=17"]
-    words = ["-hardware", tmp_path / "hardware", "-tools", tools, "-libraries", tmp_path / "libraries", "-warnings", "all"]
+    words = [
+        "-hardware",
+        tmp_path / "hardware",
+        "-tools",
+        tools,
+        "-libraries",
+        tmp_path / "libraries",
+        "-warnings",
+        "all",
+    ]
     words += ["-fqbn", "arduino:avr:mega:cpu=atmega2560", "-build-path", tmp_path, "-verbose"]
     words += [f"-prefs={text}" for text in preferences]
     command = ["arduino-builder", *words, "-compile", folder / "examples" / "classify" / "classify.ino"]
