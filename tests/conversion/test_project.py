@@ -227,7 +227,7 @@ def test_both_models_answer_as_expected_in_one_firmware(core: str, digits: Path,
     board, mcu = BOARDS["cortex-m4"], ROOT / "tools" / "mcu"
     sizes = f"-Wl,--defsym=flash_size={board.flash},--defsym=ram_size={board.ram},--gc-sections,--no-warn-rwx-segments"
     sources = [*sorted((digits / "src").glob("*.c")), mcu / "host.c", mcu / "cortex_m.c", "firmware.c"]
-    folders = [f"-I{folder}" for folder in (digits / "src", digits / "examples", mcu)]
+    folders = [f"-I{folder}" for folder in (digits / "src", digits / "examples", mcu, firmware.FOLDER)]
     flags = [f"-mcpu={core}", "-mthumb", "-Os", "-std=c99", "--specs=nano.specs", "-nostartfiles"]
     flags += [sizes, "-ffunction-sections", "-T", str(firmware.FOLDER / "cortex_m.ld")]
     ran(board.compiler, *flags, *folders, *sources, "-o", "firmware", folder=tmp_path)
