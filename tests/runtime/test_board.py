@@ -26,7 +26,7 @@ from mnist_edge import data, results
 from mnist_edge.conversion import c as converter
 from mnist_edge.errors import ContentError, GateError, MissingError, MnistEdgeError, StageError, UsageError
 from mnist_edge.formats import c
-from mnist_edge.runtime.board import frames, line, link
+from mnist_edge.runtime.board import frames, line, link, taps
 from mnist_edge.runtime.board.frames import Frame
 from mnist_edge.runtime.engines import native
 from mnist_edge.runtime.selftest import SUFFIX
@@ -301,6 +301,7 @@ def harness(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     command = ["cc", "-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsanitize=address,undefined"]
     command += ["-fno-sanitize-recover", '-DNET_HEADER="net.h"', "-DNET=dense_int8", "-DNET_UPPER=DENSE_INT8"]
     command += ["-DEDGE_FINGERPRINT", "-DBOARD_COUNTS_CYCLES", "-DEDGE_BACKEND=EDGE_C99", f"-I{firmware.FOLDER}"]
+    command += ["-include", str(firmware.FOLDER / "taps.h")]
     parts = [firmware.FOLDER / "harness.c", folder / "uart.c", sources["dense"]]
     subprocess.run([*command, "-I", folder, *parts, "-o", folder / "harness"], check=True)
     return folder / "harness"
@@ -365,6 +366,21 @@ def test_a_board_at_a_serial_port_tells_its_cycles(harness: Path, sources: dict[
     ran = report.board
     assert ran is not None
     assert (ran.n, ran.differing, ran.median_cycles, ran.max_cycles, ran.stack_bytes) == (50, 0, 200, 200, None)
+
+
+def test_a_board_with_taps_tells_what_each_layer_stored(harness: Path, sources: dict[str, Path]) -> None:
+    needs_pyserial()
+    content, image = sources["dense"].read_bytes(), data.load_test(None)[0].images[7]
+    with port_to(harness) as port:
+        spec = line.Spec.parse(f"serial:{port}")
+        with spec.open(content) as opened:
+            board = link.Link(opened, "here")
+            facts = board.hello()
+            assert facts.layers == len(c.facts_of(content)["layers"])
+            assert board.trace(image.tobytes(), facts) == native.layer_checksums(content, image)
+            assert "lie" in taps.locate(content, image, spec, board, facts).sentence
+            without = taps.locate(content, image, spec, board, replace(facts, layers=0))
+    assert without == taps.Fault(None, "The firmware cannot tell the layer: build it with -include taps.h.")
 
 
 def test_bench_tells_the_time_of_a_board_that_counts_cycles(

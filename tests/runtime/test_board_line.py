@@ -185,8 +185,8 @@ def test_a_board_that_falls_silent_is_an_error() -> None:
 
 
 def test_another_version_of_the_protocol_is_refused() -> None:
-    with pytest.raises(ContentError, match="version 2 of the protocol, not 1"):
-        Link(Board(version=2), "here").hello()
+    with pytest.raises(ContentError, match="version 9 of the protocol, not 2"):
+        Link(Board(version=9), "here").hello()
 
 
 def test_the_name_of_a_board_is_a_port_or_an_emulated_board() -> None:
