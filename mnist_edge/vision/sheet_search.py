@@ -6,6 +6,7 @@ even and light areas that are nearly convex. Then each sheet is searched as a pi
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from mnist_edge.vision.components import Component, components
 from mnist_edge.vision.digit import Found, NoDigit, find_digits
 from mnist_edge.vision.ink import WORK
+from mnist_edge.vision.resampling import resized
 from mnist_edge.vision.sheets import hull_area, inside_of_sheet
 
 # Brightness of a sheet's darkest parts: shares of the brightest hundredth of the picture. The highest that separates a
@@ -48,9 +50,9 @@ def find_digits_on_sheets(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> li
     found: list[Found] = []
     searched: list[Component] = []
     even = _even(values)
-    light = np.quantile(values[::4, ::4], 0.99)
+    light = float(np.quantile(values[::4, ::4], 0.99))
     for level in LEVELS:
-        labels, parts = components(_eroded(even & (values >= level * light)))
+        labels, parts = components(_eroded(even & (values >= math.ceil(level * light))))
         for part in parts:
             if len(searched) == MOST:
                 return found
@@ -70,7 +72,7 @@ def _reduced(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
     if scale == 1:
         return grey, scale
     height, width = (max(1, round(side / scale)) for side in grey.shape)
-    picture = Pil.fromarray(np.ascontiguousarray(grey)).resize((width, height), Pil.Resampling.BOX)
+    picture = resized(Pil.fromarray(np.ascontiguousarray(grey)), width, height, Pil.Resampling.BOX)
     return np.asarray(picture), scale
 
 
