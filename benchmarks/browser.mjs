@@ -71,35 +71,37 @@ export async function labels(contender, images) {
   return found;
 }
 
-/** Milliseconds of a number of calls. */
-async function block(contender, inputs, calls) {
-  const { run } = contender, size = inputs.length;
+/** Milliseconds of a number of calls, with the inputs that follow those of the block before. */
+async function block(contender, calls) {
+  const { run, taken } = contender;
   const began = performance.now();
-  if (contender.isAsync) for (let at = 0; at < calls; at++) await run(inputs[at % size]);
-  else for (let at = 0; at < calls; at++) run(inputs[at % size]);
+  if (contender.isAsync) for (let call = 0; call < calls; call++) await run(taken[contender.next++ % taken.length]);
+  else for (let call = 0; call < calls; call++) run(taken[contender.next++ % taken.length]);
   return performance.now() - began;
 }
 
 /**
  * Microseconds of one call, a list by contender with one value for each round. In each round every contender has one
- * block of at least `least` ms; the order turns by one from round to round. Warm-up: blocks of growing size.
+ * block of some `least` ms; the order turns by one from round to round. Before that, each one runs for `warmUp` ms.
  */
-export async function measure(contenders, images, rounds, least) {
-  const names = Object.keys(contenders), inputs = {}, calls = {}, times = {};
+export async function measure(contenders, images, { rounds, least, warmUp }) {
+  const names = Object.keys(contenders), calls = {}, times = {};
   for (const name of names) {
-    inputs[name] = contenders[name].inputs(images);
+    const contender = Object.assign(contenders[name], { taken: contenders[name].inputs(images), next: 0 });
     times[name] = [];
-    calls[name] = images.length;
-    while ((await block(contenders[name], inputs[name], calls[name])) < least) calls[name] *= 2;
-    await block(contenders[name], inputs[name], calls[name]);
+    calls[name] = 1;
+    for (let done = 0, took = 0; done < warmUp; done += took) {
+      took = await block(contender, calls[name]);
+      if (took < least / 2) calls[name] *= 2;
+    }
   }
   for (let round = 0; round < rounds; round++) {
     for (let turn = 0; turn < names.length; turn++) {
       const name = names[(round + turn) % names.length];
-      times[name].push((1000 * (await block(contenders[name], inputs[name], calls[name]))) / calls[name]);
-      await new Promise((resolve) => setTimeout(resolve)); // lets the page do its other work
+      times[name].push((1000 * (await block(contenders[name], calls[name]))) / calls[name]);
     }
+    await new Promise((resolve) => setTimeout(resolve)); // lets the page do its other work
   }
-  for (const name of names) inputs[name].forEach((input) => input.delete?.());
+  for (const name of names) contenders[name].taken.forEach((input) => input.delete?.());
   return times;
 }

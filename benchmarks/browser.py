@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Latency of the exported WebAssembly in Chromium and in Node, against onnxruntime-web and LiteRT.js.
 
-    python benchmarks/browser.py [--processes 3] [--rounds 30] [--workspace artifacts]
+    python benchmarks/browser.py [--processes 3] [--rounds 200] [--workspace artifacts]
 
 Needs chromium, chromedriver, node and npm. Models that are not in the workspace are trained (recipe ``quick``) and
 exported. Each process is a new browser with one page, which holds all libraries. They take turns: in every round each
-library answers one image per call for at least 10 ms, with one thread. Ratios are those of the same round. Inputs are
-made before the clock starts: pixels for the generated module and ONNX Runtime, float32 tensors in WebAssembly's memory
-for LiteRT.js. Every call returns a new array with the answer.
+library answers one image per call for some 2 ms, with one thread. Ratios are those of the same round. Inputs are made
+before the clock starts: pixels for the generated module and ONNX Runtime, float32 tensors in WebAssembly's memory for
+LiteRT.js. Every call returns a new array with the answer.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ CHROMIUM, NODE = (OURS, *PEERS, *VARIANTS), (OURS, PEERS[0], *VARIANTS)  # LiteR
 # Engine here that runs the same file as each library there.
 NATIVE = {"onnxruntime-web": "onnxruntime", "LiteRT.js": "litert"}
 MODELS = ("cnn", "dense")
-IMAGES, COMPARED, BLOCK_MS = 64, 1000, 10
+IMAGES, COMPARED = 64, 1000
+BLOCK_MS, WARM_UP_MS = 2, 400  # short blocks, of which other programs interrupt few
 # Opens every library after the other and returns the paths that each one loaded, and how long that took.
 OPEN = """
 const [names, paths, done] = arguments;
@@ -71,18 +72,18 @@ const [path, done] = arguments, { script, opened, bytes } = window.state;
 })().then(done, (error) => done({ error: String(error.stack ?? error) }));
 """
 MEASURE = """
-const [path, rounds, least, done] = arguments, { script, opened, bytes } = window.state;
-bytes(path).then((pixels) => script.measure(opened, script.split(pixels), rounds, least))
+const [path, options, done] = arguments, { script, opened, bytes } = window.state;
+bytes(path).then((pixels) => script.measure(opened, script.split(pixels), options))
   .then(done, (error) => done({ error: String(error.stack ?? error) }));
 """
 IN_NODE = """
 import { readFileSync } from "node:fs";
-const { names, places, pixels, rounds, least, script } = JSON.parse(process.argv[1]);
+const { names, places, pixels, options, script } = JSON.parse(process.argv[1]);
 const { CONTENDERS, measure, split } = await import(script), opened = {}, found = {};
 places.onnx = new Uint8Array(readFileSync(places.onnx));
 for (const name of names) opened[name] = await CONTENDERS[name](places);
 for (const [kind, path] of Object.entries(pixels)) {
-  found[kind] = await measure(opened, split(new Uint8Array(readFileSync(path))), rounds, least);
+  found[kind] = await measure(opened, split(new Uint8Array(readFileSync(path))), options);
 }
 console.log(JSON.stringify(found));
 """
@@ -101,7 +102,7 @@ class Measured:
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     labels: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, place: str, kind: str, times: dict[str, list[float]]) -> None:
+    def add(self, place: str, kind: str, times: dict[str, list[float]]) -> None:  # noqa: D102
         for name, values in times.items():
             self.times.setdefault((place, kind), {}).setdefault(name, []).extend(values)
 
@@ -119,7 +120,7 @@ class Files:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=3, help="browsers, and processes of Node")
-    parser.add_argument("--rounds", type=int, default=30, help="in each process, for each kind of images")
+    parser.add_argument("--rounds", type=int, default=200, help="in each process, for each kind of images")
     parser.add_argument("--workspace", type=Path, default=Path("artifacts"))
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     options = parser.parse_args()
@@ -191,7 +192,7 @@ def in_chromium(
             raise SystemExit("The page is not isolated, so its clock is too coarse.\n  remedy: Update Chromium.")
         found.labels = checked(driver.execute_async_script(LABELS, "/compared"))
         for kind in kinds:
-            found.add("Chromium", kind, checked(driver.execute_async_script(MEASURE, f"/{kind}", rounds, BLOCK_MS)))
+            found.add("Chromium", kind, checked(driver.execute_async_script(MEASURE, f"/{kind}", how(rounds))))
         version = f"Chromium {driver.capabilities['browserVersion']}"
     for name, ms in opened["ready"].items():
         found.ready.setdefault(name, []).append(ms)
@@ -201,6 +202,10 @@ def in_chromium(
         found.sizes[name] = sum(map(len, contents)), sum(len(gzip.compress(item, 9)) for item in contents)
     core = json.loads((npm / "@litertjs" / "core" / "package.json").read_text())["version"]
     return {"browser": version, "litert": f"@litertjs/core {core}", "ort": ORT_WEB.replace("@", " ")}
+
+
+def how(rounds: int) -> dict[str, int]:
+    return {"rounds": rounds, "least": BLOCK_MS, "warmUp": WARM_UP_MS}
 
 
 def checked(value: Any) -> Any:
@@ -219,7 +224,7 @@ def in_node(found: Measured, files: Files, kinds: dict[str, NDArray[np.uint8]], 
         for kind, images in kinds.items():
             pixels[kind].write_bytes(images.tobytes())
         told = {
-            "names": NODE, "rounds": rounds, "least": BLOCK_MS, "script": SCRIPT.as_uri(),
+            "names": NODE, "options": how(rounds), "script": SCRIPT.as_uri(),
             "pixels": {kind: str(path) for kind, path in pixels.items()},
             "places": {
                 "module": files.module.resolve().as_uri(), "onnx": str(files.onnx.resolve()),
@@ -248,7 +253,7 @@ def answers(found: Measured, files: Files, images: NDArray[np.uint8], truth: NDA
               for name, engine in NATIVE.items()}  # fmt: skip
     ours = labels(files.tflite, "litert-reference")
     cells = {}
-    for name, given in found.labels.items():
+    for name, given in ((name, found.labels[name]) for name in CHROMIUM):
         engine = NATIVE.get(name, "litert-reference")
         differing = int((np.array(given) != native.get(name, ours)).sum())
         right = int((np.array(given) == truth).sum())
@@ -267,12 +272,13 @@ def report(found: dict[str, Measured], tables: Sequence[dict[str, str]], version
         "`-float-io.tflite`, XNNPACK in WebAssembly with relaxed SIMD), on "
         f"{described_processor(machine())}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end.", "",
         "`mnist-edge` is `outputs(pixels)`, the network's own answer; `predict` adds calibrated probabilities and the "
-        "label; `no SIMD` is `load({ simd: false })`. Median of all rounds, and from the 5th to the 95th percentile in "
-        "brackets. A ratio is that of two blocks in the same round, the other's time by mnist-edge's.", "",
-        "| model | in | images | library | µs | times mnist-edge |", "|---|---|---|---|---|---|",
+        "label; `no SIMD` is `load({ simd: false })`. Median of all rounds, and from the 10th to the 90th percentile "
+        "in brackets: the 10th is the time if no other program interrupts. A ratio is a library's time divided by that "
+        "of mnist-edge: the median of the ratios of all rounds, and the ratio of the 10th percentiles.", "",
+        "| model | in | images | library | µs | ratio | ratio of 10th |", "|---|---|---|---|---|---|---|",
         *time_rows(found), "",
-        "What a page loads, library and model (gzip: level 9), and the time from `import` to the first answer from this "
-        "machine's own server:", "",
+        "What a page loads, library and model (gzip: level 9), and the time from `import` to the first answer, from a "
+        "server on this machine:", "",
         "| model | library | bytes | gzip | ready, ms |", "|---|---|---|---|---|",
         *(
             f"| {model} | {name} | {raw:,} | {packed:,} | {statistics.median(item.ready[name]):.0f} |"
@@ -289,16 +295,12 @@ def report(found: dict[str, Measured], tables: Sequence[dict[str, str]], version
 def time_rows(found: dict[str, Measured]) -> Iterator[str]:
     for model, item in found.items():
         for (place, kind), times in item.times.items():
-            for name, values in times.items():
-                ratios = np.array(values) / np.array(times[OURS])
-                cell = "1" if name == OURS else described(ratios, 2)
-                yield f"| {model} | {place} | {kind} | {name} | {described(np.array(values), 1)} | {cell} |"
-
-
-def described(values: NDArray[np.float64], digits: int) -> str:
-    """Median, and 5th and 95th percentile in brackets."""
-    low, middle, high = np.percentile(values, [5, 50, 95])
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+            ours = np.array(times[OURS])
+            for name in (name for name in CHROMIUM if name in times):
+                values = np.array(times[name])
+                low, middle, high = np.percentile(values, [10, 50, 90])
+                ratios = f"{np.median(values / ours):.2f} | {low / np.percentile(ours, 10):.2f}"
+                yield f"| {model} | {place} | {kind} | {name} | {middle:.1f} ({low:.1f} to {high:.1f}) | {ratios} |"
 
 
 if __name__ == "__main__":
