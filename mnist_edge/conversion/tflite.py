@@ -60,7 +60,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
             expected = models.outputs(model, request.calibration)
             content = tflite_edit.refine_logits(content, request.calibration, request.contract.pixel_scale, expected)
         if request.io == FLOAT32:
-            return tflite_edit.embed(tflite_io.float_ends(content), request.contract, layers)
+            return tflite_io.float_ends(tflite_edit.embed(content, request.contract, layers))
     return tflite_edit.free_batch(tflite_edit.embed(content, request.contract, layers))
 
 

@@ -16,7 +16,7 @@ def float_ends(content: bytes) -> bytes:
     one op is faster than two. The tensors of input and output keep their numbers, which the file's signature names.
 
     Args:
-        content: a file with a quantized input and output, as TensorFlow's converter makes it.
+        content: a file with a quantized input and output.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
@@ -42,7 +42,10 @@ def float_ends(content: bytes) -> bytes:
 
 
 def _add_copy(graph: Any, index: int) -> int:
-    """Add a computed tensor with the type, shape and grid of another one; returns its number."""
+    """Add a tensor with the type, shape and grid of another one; returns its number.
+
+    Its name has no slash, as that of an output: `mnist_edge.parity.diagnosis` then takes it for the last layer's.
+    """
     tensor = copy.deepcopy(graph.tensors[index])
     tensor.name = tensor.name + b"_quantized"
     graph.tensors.append(tensor)

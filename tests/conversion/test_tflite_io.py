@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ from mnist_edge.conversion import tflite_io
 from mnist_edge.errors import UsageError
 from mnist_edge.formats import output_step
 from mnist_edge.formats import tflite as tflite_format
+from mnist_edge.parity.layers import layer_errors
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.engines import litert, reference
 from mnist_edge.runtime.selection import pick_file
 from mnist_edge.store.manifest import Manifest, sha256_of
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.workflows.export import ExportOptions, export
 from tests.conftest import Run
@@ -88,6 +91,16 @@ def test_the_file_says_what_its_input_means(both: Path) -> None:
     assert (file.contract.pixel_scale, file.contract.quantization) == (1 / 255, "int8")
     assert Manifest.load(both).files[NAME]["made_by"]["io"] == "float32"
     assert output_step((both / NAME).read_bytes(), Path(NAME)) == 1 / 256
+
+
+def test_the_errors_of_its_layers_are_those_of_the_usual_file(both: Path, mnist: data.Splits) -> None:
+    found, expected = (
+        layer_errors(ModelFile.open(both / name), mnist.validation.images[:20]) for name in (NAME, "dense-int8.tflite")
+    )
+    assert "probabilities_quantized" in [item.tensor for item in found]
+    plain = [replace(item, **{key: getattr(item, key).removesuffix("_quantized") for key in ("tensor", "layer")})
+             for item in found]  # fmt: skip
+    assert plain == expected
 
 
 def test_c_is_made_from_the_file(both: Path, mnist: data.Splits, tmp_path: Path) -> None:
