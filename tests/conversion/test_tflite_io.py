@@ -18,6 +18,7 @@ from mnist_edge.errors import UsageError
 from mnist_edge.formats import output_step
 from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.parity.layers import layer_errors
+from mnist_edge.parity.verify import as_probabilities
 from mnist_edge.runtime import engine_names, open_session
 from mnist_edge.runtime.engines import litert, reference
 from mnist_edge.runtime.selection import pick_file
@@ -130,6 +131,16 @@ def test_a_file_without_a_quantize_op_at_its_beginning_gets_one(is_signed: bool)
         program = engine.load(edited, 1)
         found = np.concatenate([program.run(image[np.newaxis]) for image in real])
         assert np.abs(found - expected).max() <= (0 if engine is reference else before.output.scale), engine
+
+
+def test_rounded_probabilities_of_a_file_of_another_tool_are_no_logits(tmp_path: Path) -> None:
+    net = int8_nets.begun(7, 6, 5)
+    path = tmp_path / "other.tflite"
+    path.write_bytes(tflite_io.float_ends(int8_nets.ended(net)))
+    session = open_session(path, "litert")
+    found = session.predict(np.random.default_rng(1).integers(0, 256, (50, 6, 5)).astype(np.uint8))
+    assert np.abs(found.sum(axis=1) - 1).max() > 1e-3  # rounded to 1/256
+    assert (as_probabilities(session, found) == found).all()
 
 
 @pytest.mark.parametrize(
