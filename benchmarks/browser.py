@@ -138,9 +138,18 @@ def main() -> None:
             in_node(found[model], files, kinds, options.rounds)
         tables.append(answers(found[model], files, validation.images[:COMPARED], validation.labels[:COMPARED]))
     command = f"python benchmarks/browser.py --processes {options.processes} --rounds {options.rounds}"
-    text = report(found, tables, {**versions, **node_versions()}, command)
+    recipes = ", ".join(recipe(options.workspace, model) for model in options.models)
+    text = report(found, tables, {**versions, **node_versions(), "recipes": recipes}, command)
     print(text)
     RESULTS.write_text(text)
+
+
+def recipe(workspace: Path, model: str) -> str:
+    """How a model was trained."""
+    from mnist_edge.store.manifest import KERAS_NAME, Manifest
+
+    made = Manifest.load(workspace / model).files[KERAS_NAME]["made_by"]["recipe"]
+    return f"{model} trained with recipe {made['name']}, {made['epochs']} epochs"
 
 
 def exported(workspace: Path, model: str) -> Files:
@@ -270,11 +279,12 @@ def report(found: dict[str, Measured], tables: Sequence[dict[str, str]], version
         f"`{command}`: microseconds for one image in one call, one thread. {versions['browser']} (headless), "
         f"{versions['node']}, {versions['ort']} (int8 `.onnx`, WebAssembly with SIMD), {versions['litert']} (int8 "
         "`-float-io.tflite`, XNNPACK in WebAssembly with relaxed SIMD), on "
-        f"{described_processor(machine())}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end.", "",
+        f"{described_processor(machine())}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end. "
+        f"Models: {versions['recipes']}.", "",
         "`mnist-edge` is `outputs(pixels)`, the network's own answer; `predict` adds calibrated probabilities and the "
         "label; `no SIMD` is `load({ simd: false })`. Median of all rounds, and from the 10th to the 90th percentile "
-        "in brackets: the 10th is the time if no other program interrupts. A ratio is a library's time divided by that "
-        "of mnist-edge: the median of the ratios of all rounds, and the ratio of the 10th percentiles.", "",
+        "in brackets: the 10th is nearest to the time without other programs. A ratio is a library's time divided by "
+        "that of mnist-edge: the median of the ratios of all rounds, and the ratio of the 10th percentiles.", "",
         "| model | in | images | library | µs | ratio | ratio of 10th |", "|---|---|---|---|---|---|---|",
         *time_rows(found), "",
         "What a page loads, library and model (gzip: level 9), and the time from `import` to the first answer, from a "

@@ -7,7 +7,8 @@ import shutil
 import subprocess
 
 from benchmarks import browser
-from tests.conftest import unavailable
+from tests.conftest import ROOT, unavailable
+from tests.project.test_figures import table
 
 MEASURE = """
 import { measure, split } from SCRIPT;
@@ -54,9 +55,30 @@ def test_the_table_has_the_ratio_of_blocks_in_the_same_round() -> None:
     measured.times["Chromium", "digits"]["LiteRT.js"] = [3 * value for value in ours]
     measured.ready, measured.sizes = {"LiteRT.js": [4.0, 2.0, 3.0]}, {"LiteRT.js": (2000, 1000)}
     cells = {"LiteRT.js": "990 of 1,000 right; 0 differ from litert"}
-    versions = {"browser": "Chromium 1", "node": "Node 1", "ort": "onnxruntime-web 1", "litert": "@litertjs/core 1"}
+    versions = {
+        "browser": "Chromium 1",
+        "node": "Node 1",
+        "ort": "onnxruntime-web 1",
+        "litert": "@litertjs/core 1",
+        "recipes": "",
+    }
     text = browser.report({"cnn": measured}, [cells], versions, "python benchmarks/browser.py")
     assert "| cnn | Chromium | digits | mnist-edge | 15.0 (11.0 to 19.0) | 1.00 | 1.00 |" in text
     assert "| cnn | Chromium | digits | LiteRT.js | 45.0 (33.0 to 57.0) | 3.00 | 3.00 |" in text
     assert "| cnn | LiteRT.js | 2,000 | 1,000 | 3 |" in text
     assert "| cnn | LiteRT.js | 990 of 1,000 right; 0 differ from litert |" in text
+
+
+def test_the_documentation_quotes_the_measured_ratios() -> None:
+    columns = ("model", "in", "images", "library", "ratio of 10th")
+    measured = {
+        (row["model"], row["images"], row["library"]): row["ratio of 10th"]
+        for row in table(browser.RESULTS, columns)
+        if row["in"] == "Chromium"
+    }
+    kinds = [(model, kind) for model in browser.MODELS for kind in ("digits", "noise")]
+    rows = table(ROOT / "docs" / "browser.md", ("library", *(", ".join(pair) for pair in kinds)))
+    assert [row["library"] for row in rows] == list(browser.PEERS)
+    for row in rows:
+        for model, kind in kinds:
+            assert row[f"{model}, {kind}"] == measured[model, kind, row["library"]], row
