@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.conversion.int4 import FourBitData
 from mnist_edge.conversion.naming import layer_names, layer_of, marked_layers
 from mnist_edge.errors import StageError
 from mnist_edge.formats import Contract
@@ -51,6 +52,7 @@ class ConversionRequest:
         log: path of the file to which the converter's output is appended.
         backend: sets of kernels that generated C contains: ``c99``, ``arm``, ``x86`` or ``all``.
         quantizer: choices of an int8 conversion.
+        four_bits: data that choose and round weights of 4 bits; None for other precisions than ``int4``.
     """
 
     quantization: Precision
@@ -59,6 +61,7 @@ class ConversionRequest:
     log: Path
     backend: str = "all"
     quantizer: Quantizer = USUAL
+    four_bits: FourBitData | None = None
 
 
 def calibration_inputs(shape: tuple[int, ...], request: ConversionRequest) -> NDArray[np.float32]:

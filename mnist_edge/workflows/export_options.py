@@ -87,6 +87,8 @@ def trained_model(options: ExportOptions, progress: Progress) -> tuple[Path, str
         if not {"c", "all"} & set(options.formats):
             how = f"Add the format: --format c --for {options.board}"
             raise UsageError("--for is about generated C.", how)
+    if options.precision == Precision.INT4 and options.formats != ("c",):
+        raise UsageError("Only generated C has weights of 4 bits.", "Add the format: --format c --quantize int4")
     if options.until_pass and options.precision != Precision.INT8:
         raise UsageError("--until-pass repairs int8 files.", "Leave out --quantize, or --until-pass.")
     if options.backend not in conversion.BACKENDS:
