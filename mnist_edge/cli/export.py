@@ -14,6 +14,7 @@ from mnist_edge.cli.verdict import (
     attempt_tables,
     fit_lines,
     footprint_table,
+    four_bit_lines,
     study_table,
     verdict_lines,
     verdict_table,
@@ -35,7 +36,7 @@ def command(
         str, typer.Option("--model", help=f"The model: {options.MODEL_WORDS}. A folder is exported in place.")
     ] = DEFAULT_MODEL,
     quantize: Annotated[
-        str, typer.Option("--quantize", help="Precision of the files: int8, float16, or none for float32.")
+        str, typer.Option("--quantize", help="Precision of the files: int8, float16, none for float32; int4 for C.")
     ] = "int8",
     reference: Annotated[
         Path | None, typer.Option("--reference", help="For a .tflite: its float model, or that model's reference.npz.")
@@ -196,7 +197,7 @@ def _without_verdict(result: ExportResult) -> list[Any]:
 
 def _sizes(result: ExportResult) -> list[Any]:
     """Sizes of C files, what they mean for a board, and the project's folder."""
-    sizes = [footprint_table(result.footprints)] if result.footprints else []
+    sizes = [footprint_table(result.footprints), *four_bit_lines(result.footprints)] if result.footprints else []
     files = f"Project with {len(result.project)} files: {result.project[0]}" if result.project else ""
     return [*sizes, *fit_lines(result.footprints, result.board_fits), *([files] if files else [])]
 

@@ -169,6 +169,14 @@ def footprint_table(sizes: Sequence[Footprint]) -> Any:
     return made
 
 
+def four_bit_lines(sizes: Sequence[Footprint]) -> list[str]:
+    """A sentence for each C file with weights of 4 bits, which names their layers."""
+    return [
+        f"{Path(item.path).name}: weights of 4 bits in {', '.join(item.four_bit_layers)}, of 8 bits in other layers."
+        for item in sizes if item.four_bit_layers
+    ]  # fmt: skip
+
+
 def fit_lines(sizes: Sequence[Footprint], fits: Sequence[BoardFit]) -> list[str]:
     """A sentence on memory and one on time for each C file and the board that was named."""
     lines = []

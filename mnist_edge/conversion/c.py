@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge import __version__
-from mnist_edge.conversion import codegen, tflite
+from mnist_edge.conversion import codegen, int4, tflite
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.data import Split
@@ -17,14 +17,14 @@ from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.formats import Contract, ModelStructure, TensorInfo, c, structure
 from mnist_edge.formats import tflite as tflite_format
 from mnist_edge.formats.model_structure import CHANNELS, FEATURES
-from mnist_edge.int8.quantize import Port, as_inputs, dequantize
+from mnist_edge.int8.quantize import Port, as_inputs, labels_of
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native
 from mnist_edge.runtime.session import default_contract
 
 PACKAGES = (*tflite.PACKAGES, "mnist-edge")
 SOURCES = (
-    *tflite.SOURCES, "conversion/c.py", "conversion/codegen", "int8", "runtime/engines/native.py",
+    *tflite.SOURCES, "conversion/c.py", "conversion/int4.py", "conversion/codegen", "int8", "runtime/engines/native.py",
     "toolchains/host_cc.py",
 )  # fmt: skip
 
@@ -33,15 +33,25 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     """C code of a Keras model, made from its int8 TFLite file; arguments and errors as for `tflite.convert`.
 
     Raises:
-        StageError: an op has no kernel in C.
+        StageError: an op has no kernel in C, or no layer can have weights of 4 bits as asked.
     """
-    return convert_int8(tflite.convert(model, request), request)
+    return convert_int8(tflite.convert(model, replace(request, quantization=Precision.INT8)), request)
 
 
 def convert_int8(content: bytes, request: ConversionRequest) -> bytes:
     """C code of the int8 TFLite file that `tflite.convert` made, whose contract it has; errors as for `convert`."""
-    contract = tflite_format.read(content).contract or request.contract
+    contract = replace(
+        tflite_format.read(content).contract or request.contract, quantization=request.contract.quantization
+    )
+    content = _with_four_bits(content, request)
     return codegen.source(content, contract, request.calibration, request.backend).encode()
+
+
+def _with_four_bits(content: bytes, request: ConversionRequest) -> bytes:
+    """The int8 TFLite file with weights of 4 bits, if the request asks for them."""
+    if request.four_bits is None:
+        return content
+    return int4.quantized(content, request.four_bits, request.contract.pixel_scale)
 
 
 def convert_given(content: bytes, request: ConversionRequest) -> bytes:
@@ -50,7 +60,7 @@ def convert_given(content: bytes, request: ConversionRequest) -> bytes:
     The code takes uint8 pixels if the file does, and is for images. Otherwise it takes the values of the file's input.
 
     Raises:
-        ContentError: an op has no kernel in C.
+        ContentError: an op has no kernel in C, or no layer can have weights of 4 bits as asked.
     """
     source = tflite_format.read(content).inputs[0]
     takes_pixels = _takes_pixels(source, request.contract)
@@ -59,6 +69,7 @@ def convert_given(content: bytes, request: ConversionRequest) -> bytes:
         port = Port(np.dtype(source.dtype), source.shape[1:], source.scale[0], source.zero_point[0])
         inputs = as_inputs(inputs, port, request.contract.pixel_scale)
     try:
+        content = _with_four_bits(content, request)
         return codegen.source(content, request.contract, inputs, request.backend, takes_pixels).encode()
     except StageError as error:
         raise ContentError(error.cause, error.remedy) from error
@@ -110,12 +121,7 @@ def finish(content: bytes, test: Split) -> bytes:
         return content
     facts = c.facts_of(content)
     answers = program.run(as_inputs(test.images, program.input, Contract.from_text(facts["contract"]).pixel_scale))
-    if answers.shape[1] == 1:  # a sigmoid: the second class, if it is above one half
-        step = program.output.scale or 1.0
-        labels = (dequantize(answers[:, 0], step, program.output.zero_point) > 0.5).astype(np.int64)
-    else:
-        labels = answers.argmax(axis=1)
-    right = labels == test.labels
+    right = labels_of(answers, program.output) == test.labels
     return codegen.with_accuracy(content.decode(), facts, float(right.mean()), len(right)).encode()
 
 
@@ -125,6 +131,6 @@ def companions(content: bytes, stem: str) -> dict[str, bytes]:
 
 
 CONVERTER = Converter(
-    "c", ".c", (Precision.INT8,), PACKAGES, SOURCES, convert, {".tflite": convert_given},
+    "c", ".c", (Precision.INT8, Precision.INT4), PACKAGES, SOURCES, convert, {".tflite": convert_given},
     finish=finish, companions=companions, convert_int8=convert_int8, on_demand=True,
 )  # fmt: skip

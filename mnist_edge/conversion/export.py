@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mnist_edge import __version__, models
-from mnist_edge.conversion import c, calibration, isolation
+from mnist_edge.conversion import c, calibration, int4, isolation
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.registry import CONVERTERS, formats, not_made_from
 from mnist_edge.conversion.request import UINT8, USUAL, ConversionRequest, Quantizer
@@ -21,7 +18,7 @@ from mnist_edge.formats import Contract
 from mnist_edge.formats import c as c_format
 from mnist_edge.models.backend import installed_versions
 from mnist_edge.results import Artifact
-from mnist_edge.results.precision import Precision
+from mnist_edge.results.precision import INTEGER, Precision
 from mnist_edge.runtime.engines import native
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified, sha256_of
 from mnist_edge.store.workspace import KERAS_SUFFIX
@@ -39,7 +36,7 @@ class ExportConfig:
 
     Attributes:
         format: name of a converter.
-        quantization: the precision: ``int8``, ``float16`` or ``float32``.
+        quantization: the precision: ``int8``, ``int4``, ``float16`` or ``float32``.
         backend: sets of kernels that generated C contains, one of `BACKENDS`; other formats ignore it.
         quantizer: choices of an int8 conversion.
         io: type of the input of an int8 TFLite file, one of `IOS`; other files ignore it.
@@ -100,7 +97,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
         with (folder / LOG_NAME).open("ab") as log:
             log.write(f"== {name}\n".encode())
         try:
-            request = _request(manifest, splits.calibration.images, config)
+            request = _request(manifest, splits, config)
             int8 = int8_tflite(manifest, config, splits) if converter.convert_int8 is not None else None
             content = _converted(path, converter, request, int8)
         finally:
@@ -138,7 +135,7 @@ def facts_of(manifest: Manifest, config: ExportConfig, splits: Splits) -> dict[s
         "model_sha256": source["sha256"],
         "reference_sha256": reference["sha256"],
         "class_names": source["class_names"],
-        "calibration": calibration.record(splits) if config.quantization == Precision.INT8 else None,
+        "calibration": calibration.record(splits) if config.quantization in INTEGER else None,
         "versions": installed_versions(packages),
         "code_sha256": code_sha256(converter.sources),
     }
@@ -146,6 +143,10 @@ def facts_of(manifest: Manifest, config: ExportConfig, splits: Splits) -> dict[s
         facts["quantizer"] = asdict(config.quantizer)
     if _has_other_io(config):
         facts["io"] = config.io
+    if config.quantization == Precision.INT4:
+        # The record of the calibration images names the split seed and the images' file, which determine the rest.
+        images = {"training": int4.training_images(splits), "validation": len(splits.validation)}
+        facts["four_bits"] = {**images, "labels_sha256": splits.sha256.get("train_labels")}
     return facts
 
 
@@ -155,7 +156,7 @@ def int8_tflite(manifest: Manifest, config: ExportConfig, splits: Splits) -> byt
     Args:
         manifest: of the model's folder. config: whose choices of an int8 conversion count. splits: the data.
     """
-    of_int8 = replace(config, format="tflite", backend="all", io=UINT8)
+    of_int8 = replace(config, format="tflite", quantization=Precision.INT8, backend="all", io=UINT8)
     name = file_name(manifest.folder.name, of_int8)
     if manifest.source_name != KERAS_NAME or not manifest.is_current(
         name, fingerprint(facts_of(manifest, of_int8, splits))
@@ -227,7 +228,7 @@ def _converted(path: Path, converter: Converter, request: ConversionRequest, int
     return isolation.run(converter.name, converter.convert, path, model, request)
 
 
-def _request(manifest: Manifest, images: NDArray[np.uint8], config: ExportConfig) -> ConversionRequest:
+def _request(manifest: Manifest, splits: Splits, config: ExportConfig) -> ConversionRequest:
     precision = Precision(config.quantization)
     source = manifest.files[manifest.source_name]
     contract = Contract(
@@ -241,7 +242,9 @@ def _request(manifest: Manifest, images: NDArray[np.uint8], config: ExportConfig
         output=source["output"],
     )
     log = manifest.folder / LOG_NAME
-    return ConversionRequest(precision, images, contract, log, config.backend, config.quantizer, config.io)
+    images = splits.calibration.images
+    four_bits = int4.data_of(splits) if precision == Precision.INT4 else None
+    return ConversionRequest(precision, images, contract, log, config.backend, config.quantizer, config.io, four_bits)
 
 
 def _has_other_io(config: ExportConfig) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.conversion.int4 import FourBitData
 from mnist_edge.conversion.naming import layer_names, layer_of, marked_layers
 from mnist_edge.errors import StageError
 from mnist_edge.formats import Contract
@@ -54,6 +55,7 @@ class ConversionRequest:
         backend: sets of kernels that generated C contains: ``c99``, ``arm``, ``x86`` or ``all``.
         quantizer: choices of an int8 conversion.
         io: ``uint8``, or ``float32`` for an int8 TFLite file with a float32 input and output.
+        four_bits: data that choose and round weights of 4 bits; None for other precisions than ``int4``.
     """
 
     quantization: Precision
@@ -63,6 +65,7 @@ class ConversionRequest:
     backend: str = "all"
     quantizer: Quantizer = USUAL
     io: str = UINT8
+    four_bits: FourBitData | None = None
 
 
 def calibration_inputs(shape: tuple[int, ...], request: ConversionRequest) -> NDArray[np.float32]:

@@ -72,6 +72,8 @@ def parse_facts(text: str) -> dict[str, Any]:
                 raise ValueError
         if not isinstance(facts.get("products", 0), int):
             raise ValueError
+        if not all(isinstance(name, str) for name in list(facts.get("four_bits", []))):
+            raise ValueError
         for layer in facts.get("layers", ()):  # files of older versions have none
             texts = isinstance(layer["name"], str) and isinstance(layer["op"], str)
             if not texts or not all(isinstance(size, int) and size > 0 for size in layer["shape"]):

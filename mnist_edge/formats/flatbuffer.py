@@ -35,7 +35,7 @@ class Table:
         self._slots = struct.unpack_from(f"<{(size - 4) // 2}H", buffer, vtable + 4)
 
     @classmethod
-    def root(cls, content: bytes, identifier: bytes) -> Table:
+    def root(cls, content: bytes | bytearray, identifier: bytes) -> Table:
         """The root table of a file.
 
         Args:
@@ -75,6 +75,11 @@ class Table:
         """A field that is a vector of scalars with the `struct` format ``form``; empty if it is absent."""
         start, length = self._vector(slot, struct.calcsize(f"<{form}"))
         return struct.unpack_from(f"<{length}{form}", self._buffer, start)
+
+    def raw(self, slot: int, form: str) -> memoryview:
+        """The bytes of a field that `numbers` reads; they can be changed if the buffer can."""
+        start, length = self._vector(slot, struct.calcsize(f"<{form}"))
+        return self._buffer[start : start + length * struct.calcsize(f"<{form}")]
 
     def table(self, slot: int) -> Table | None:
         """A field that is a table; None if it is absent."""

@@ -6,6 +6,7 @@ Slot numbers and enumerations are those of TensorFlow Lite's ``schema.fbs``, ver
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -133,6 +134,27 @@ def constants(content: bytes) -> dict[str, NDArray[Any]]:
             data = np.frombuffer(buffers[table.scalar(2, "I", 0)], np.dtype(tensor.dtype).newbyteorder("<"))
             found[tensor.name] = data.reshape(tensor.shape)
     return found
+
+
+def with_constants(
+    content: bytes, values: Mapping[str, NDArray[Any]], scales: Mapping[str, NDArray[np.float32]]
+) -> bytes:
+    """The file with other values of constants and other scales of tensors, by name.
+
+    Their numbers and types stay the same, so that only these bytes of the file change. A constant that shares its
+    data with another one changes that too.
+    """
+    edited = bytearray(content)
+    root = Table.root(edited, IDENTIFIER)
+    buffers = root.tables(4)
+    for table, tensor in zip(root.tables(2)[0].tables(0), read(content).tensors, strict=True):
+        if tensor.name in values:
+            little = np.dtype(tensor.dtype).newbyteorder("<")
+            buffers[table.scalar(2, "I", 0)].bytes(0)[:] = values[tensor.name].astype(little).tobytes()
+        quantization = table.table(4)
+        if tensor.name in scales and quantization is not None:
+            quantization.raw(2, "f")[:] = scales[tensor.name].astype("<f4").tobytes()
+    return bytes(edited)
 
 
 def _tensor(table: Table, buffers: list[memoryview]) -> TensorInfo:

@@ -121,7 +121,7 @@ def multipliers(source: TensorInfo, weights: TensorInfo, out: TensorInfo) -> tup
     return np.array([m for m, _ in pairs], np.int64), np.array([shift for _, shift in pairs], np.int64)
 
 
-def _windows(op: OpInfo, x: Integers, kernel: tuple[int, int], fill: int) -> list[Integers]:
+def windows(op: OpInfo, x: NDArray[Any], kernel: tuple[int, int], fill: int) -> list[NDArray[Any]]:
     """The input under each of the kernel's positions, row by row: (n, out height, out width, channels) each."""
     strides, dilations = op.attributes["strides"], op.attributes.get("dilations", (1, 1))
     same = bool(op.attributes["same_padding"][0])
@@ -157,7 +157,7 @@ def _conv(op: OpInfo, inputs: list[Any], ends: list[Any], rounding: str) -> Inte
     x, weights, zero = inputs[0], inputs[1], ends[0].zero_point[0]
     _, height, width, depth = weights.shape
     groups, total = x.shape[-1] // depth, np.zeros((), np.int64)
-    for at, window in enumerate(_windows(op, x - zero, (height, width), 0)):
+    for at, window in enumerate(windows(op, x - zero, (height, width), 0)):
         shares = [
             _products(window[..., group * depth : (group + 1) * depth], part[:, at // width, at % width])
             for group, part in enumerate(np.split(weights, groups))
@@ -170,7 +170,7 @@ def _depthwise(op: OpInfo, inputs: list[Any], ends: list[Any], rounding: str) ->
     x, weights, zero = inputs[0], inputs[1], ends[0].zero_point[0]
     _, height, width, _ = weights.shape
     total = np.zeros((), np.int64)
-    for at, window in enumerate(_windows(op, x - zero, (height, width), 0)):
+    for at, window in enumerate(windows(op, x - zero, (height, width), 0)):
         total = (
             total
             + np.repeat(window, op.attributes["depth_multiplier"][0], axis=-1) * weights[0, at // width, at % width]
@@ -189,14 +189,14 @@ def _bias(inputs: list[Any]) -> Any:
 
 
 def _max_pool(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
-    windows = _windows(op, inputs[0], (op.attributes["kernel"][0], op.attributes["kernel"][1]), -128)
-    return _clip(np.max(windows, axis=0), bounds(op, ends[-1]))
+    found = windows(op, inputs[0], (op.attributes["kernel"][0], op.attributes["kernel"][1]), -128)
+    return _clip(np.max(found, axis=0), bounds(op, ends[-1]))
 
 
 def _average_pool(op: OpInfo, inputs: list[Any], ends: list[Any], _: str) -> Integers:
     kernel = op.attributes["kernel"][0], op.attributes["kernel"][1]
-    total = np.sum(_windows(op, inputs[0], kernel, 0), axis=0)
-    count = np.sum(_windows(op, np.ones_like(inputs[0]), kernel, 0), axis=0)
+    total = np.sum(windows(op, inputs[0], kernel, 0), axis=0)
+    count = np.sum(windows(op, np.ones_like(inputs[0]), kernel, 0), axis=0)
     # Rounded to nearest, ties away from zero, as C divides.
     return _clip(np.sign(total) * ((np.abs(total) + count // 2) // count), bounds(op, ends[-1]))
 

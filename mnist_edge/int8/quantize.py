@@ -83,6 +83,13 @@ def are_logits(answers: NDArray[np.float32], step: float | None = None) -> bool:
     return bool(answers.min() < 0 or np.abs(answers.sum(axis=1) - 1).max() > slack)
 
 
+def labels_of(answers: NDArray[Any], port: Port) -> NDArray[np.int64]:
+    """Labels (n,) of answers (n, classes) of an output; of a single sigmoid, 1 if it is above one half."""
+    if answers.shape[1] > 1:
+        return np.asarray(answers.argmax(axis=1), np.int64)
+    return (dequantize(answers[:, 0], port.scale or 1.0, port.zero_point) > 0.5).astype(np.int64)
+
+
 def pixel_lookup(port: Port, pixel_scale: float) -> NDArray[np.generic] | None:
     """The value of an input for each of the 256 pixels, of the input's dtype; None if the pixel already is that value.
 

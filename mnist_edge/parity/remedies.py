@@ -31,14 +31,15 @@ REASONS = {
     "board": "The board computes something else from the same constants: most often its stack is too small, another "
     "compiler was used, or its memory is faulty.",
 }
+_TOO_COARSE = "Most often weights of 4 bits are too coarse for this net: use 8 bits."
 # By rule, the commands in the order to try them; the names are keys of `_commands`.
 COMMANDS = {
-    "agreement": ("layers", "study", "float16"),
-    "drop": ("layers", "study", "float16"),
-    "drop-bound": ("float16",),
-    "class-drop": ("more calibration", "layers", "float16"),
-    "brier": ("layers", "float16"),
-    "probabilities": ("layers", "float16"),
+    "agreement": ("layers", "study", "float16", "int8"),
+    "drop": ("layers", "study", "float16", "int8"),
+    "drop-bound": ("float16", "int8"),
+    "class-drop": ("more calibration", "layers", "float16", "int8"),
+    "brier": ("layers", "float16", "int8"),
+    "probabilities": ("layers", "float16", "int8"),
     "nan": ("again", "float16"),
     "shape": ("again",),
     "refused": ("doctor",),
@@ -55,8 +56,9 @@ def remedy(report: ParityReport, data: Path | None = None, repeated: Sequence[st
         repeated: other options of ``verify``, which a suggested ``verify`` repeats.
     """
     offered = _commands(Path(report.path), data, repeated)
-    commands = [offered[name] for name in COMMANDS.get(report.rule, ()) if name in offered]
-    sentences = [REASONS.get(report.rule, ""), _images(report), f"Next: {'; or '.join(commands)}" if commands else ""]
+    commands = {name: offered[name] for name in COMMANDS.get(report.rule, ()) if name in offered}
+    reason = REASONS.get(report.rule, "") if "int8" not in commands else _TOO_COARSE
+    sentences = [reason, _images(report), f"Next: {'; or '.join(commands.values())}" if commands else ""]
     return " ".join(filter(None, sentences))
 
 
@@ -81,6 +83,8 @@ def _commands(path: Path, data: Path | None, repeated: Sequence[str]) -> dict[st
         return found
     model, workspace = name_and_workspace(path.parent)
     export = shlex.join(["mnist-edge", "export", "--model", model, "-o", str(workspace), *EXPORT_OPTIONS[path.suffix]])
+    if precision is Precision.INT4:
+        found["int8"] = f"{export}{data_option}"
     if not is_int8:
         found["again"] = f"{export} --quantize {'none' if precision == Precision.FLOAT32 else precision}{data_option}"
         return found

@@ -17,6 +17,7 @@ class Footprint:
         flash_bytes: of code and constants; without a compiler of the constants alone, to which code adds about 2 KB.
         ram_bytes: of the scratch buffer, one image and one answer, without the stack.
         stack_bytes: largest depth of the stack, without the C library's ``memcpy``; None without a compiler.
+        four_bit_layers: names of the layers whose weights have 4 bits.
     """
 
     path: str
@@ -24,6 +25,7 @@ class Footprint:
     flash_bytes: int
     ram_bytes: int
     stack_bytes: int | None
+    four_bit_layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def footprints(artifacts: Sequence[Artifact], board: Board = BOARD) -> list[Foot
             compiled = _compile(content, f"{facts['prefix']}_run", board)
             flash, stack = compiled or (facts["constant_bytes"], None)
             processor = board.processor if compiled else None
-            found.append(Footprint(item.path, processor, flash, facts["scratch"] + ends, stack))
+            four_bits = tuple(facts.get("four_bits", ()))
+            found.append(Footprint(item.path, processor, flash, facts["scratch"] + ends, stack, four_bits))
     return found
 
 
@@ -82,6 +83,6 @@ def over_budget(found: Sequence[Footprint], max_flash: int | None, max_ram: int 
             if most is not None and taken > most:
                 return GateError(
                     f"{item.path} takes {taken:,} bytes of {what}; {most:,} are allowed.",
-                    "Train a smaller net, or raise the budget.",
+                    "Train a smaller net, raise the budget, or try --quantize int4.",
                 )
     return None

@@ -52,7 +52,9 @@ def _fit(item: Footprint, name: str, board: known_boards.KnownBoard) -> BoardFit
     facts = c.facts_of(read_bytes(Path(item.path)))
     instructions = None
     if _weights_take_most(facts):
-        instructions = board.instructions(facts["products"], facts["parameters"], facts["backend"])
+        instructions = board.instructions(
+            facts["products"], facts["parameters"], facts["backend"], bool(facts.get("four_bits"))
+        )
     return BoardFit(
         item.path, name, board.title, board.compiler.processor, board.clock_mhz, board.flash_bytes, board.ram_bytes,
         fits=footprint.over_budget([item], board.flash_bytes, board.ram_bytes) is None, instructions=instructions,

@@ -13,6 +13,7 @@ from mnist_edge.errors import UsageError
 from mnist_edge.parity import verify
 from mnist_edge.parity.verify import ParityOptions
 from mnist_edge.results import ParityReport
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import engine_names
 from mnist_edge.store.manifest import MANIFEST_NAME, REFERENCE_NAME, Manifest
 from mnist_edge.store.model_file import ModelFile
@@ -44,7 +45,8 @@ def calibration_study(options: ExportOptions, progress: Progress = no_progress) 
         progress: called with the number of conversions done.
 
     Raises:
-        UsageError: the model is a TFLite file, which is calibrated already, or ``until_pass`` is asked for too.
+        UsageError: the model is a TFLite file, which is calibrated already, or ``until_pass`` or weights of 4 bits are
+            asked for too.
         MnistEdgeError: what loading the data, training and converting raise.
     """
     workspace, model = trained_model(options, progress)
@@ -52,6 +54,8 @@ def calibration_study(options: ExportOptions, progress: Progress = no_progress) 
         raise UsageError(
             "--calibration-study exports no file that --until-pass could repair.", "Leave out one of them."
         )
+    if options.precision == Precision.INT4:
+        raise UsageError("--calibration-study compares int8 files.", "Leave out --quantize int4.")
     name = Path(model).name
     source = name if name.endswith(SOURCE_SUFFIXES) else Manifest.load(folder_of(workspace, model)).source_name
     if source.endswith(".tflite"):

@@ -94,6 +94,8 @@ def trained_model(options: ExportOptions, progress: Progress) -> tuple[Path, str
         raise UsageError("--io is about int8 TFLite files; the others take float32 or uint8 only.", how)
     if options.io is not None and options.io not in conversion.IOS:
         raise suggest(options.io, list(conversion.IOS), "type of input and output")
+    if options.precision == Precision.INT4 and options.formats != ("c",):
+        raise UsageError("Only generated C has weights of 4 bits.", "Add the format: --format c --quantize int4")
     if options.until_pass and options.precision != Precision.INT8:
         raise UsageError("--until-pass repairs int8 files.", "Leave out --quantize, or --until-pass.")
     if options.backend not in conversion.BACKENDS:

@@ -17,9 +17,11 @@ from mnist_edge.store.workspace import SHIPPED
 from tests.support import backends
 from tests.support.architectures import ARCHITECTURES, converted, int8_file
 from tests.support.backends import ALL_IMAGES, WAYS
+from tests.support.int8_nets import four_bits
 
 pytestmark = pytest.mark.slow
 NETS = ("dense", "cnn", *ARCHITECTURES)
+FOUR_BITS = "dense in 4 bits"
 NATIVE = [name for name, way in WAYS.items() if not way.slow]
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 Expected = dict[str, tuple[bytes, NDArray[np.int8]]]
@@ -41,17 +43,22 @@ def expected(mnist: data.Splits, images: NDArray[np.uint8], tmp_path_factory: py
     class Lazily(Expected):
         def __missing__(self, name: str) -> tuple[bytes, NDArray[np.int8]]:
             ours = SHIPPED / name / f"{name}-int8.tflite"
-            content = ours.read_bytes() if ours.is_file() else int8_file(name, mnist.calibration.images[:100], log)
+            if name == FOUR_BITS:
+                content = four_bits((SHIPPED / "dense" / "dense-int8.tflite").read_bytes())
+            elif ours.is_file():
+                content = ours.read_bytes()
+            else:
+                content = int8_file(name, mnist.calibration.images[:100], log)
             kernels = litert_reference.load(content, 1)
             step = 250 if kernels.batched else 1
             parts = [kernels.run(images[at : at + step]) for at in range(0, len(images), step)]
-            self[name] = backends.source(content, name), np.concatenate(parts)
+            self[name] = backends.source(content, name.split(maxsplit=1)[0]), np.concatenate(parts)
             return self[name]
 
     return Lazily()
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [*NETS, FOUR_BITS])
 @pytest.mark.parametrize("way", WAYS)
 def test_no_output_differs(name: str, way: str, expected: Expected, images: NDArray[np.uint8], tmp_path: Path) -> None:
     backends.runs_here(WAYS[way])

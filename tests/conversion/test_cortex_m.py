@@ -91,6 +91,7 @@ def test_the_shipped_models_answer_exactly_within_the_bounds_of_instructions_and
     assert report["ram_bytes"] + report["stack_bytes"] < (14 * 1024 if name == "cnn" else 2000)
 
 
+@pytest.mark.parametrize("every", [0, 1, 2], ids=["8 bits", "4 bits", "4 and 8 bits"])
 @pytest.mark.parametrize(
     ("processor", "flags"),
     [
@@ -102,11 +103,13 @@ def test_the_shipped_models_answer_exactly_within_the_bounds_of_instructions_and
     ids=lambda item: item if isinstance(item, str) else " ".join(item),
 )
 def test_every_path_through_the_kernels_is_exact(
-    processor: str, flags: tuple[str, ...], every_path: bytes, tmp_path: Path
+    processor: str, flags: tuple[str, ...], every: int, every_path: bytes, tmp_path: Path
 ) -> None:
-    program = reference.load(every_path, 1)
+    """``every`` n-th layer has weights of 4 bits; none if it is 0."""
+    content = int8_nets.four_bits(every_path, every) if every else every_path
+    program = reference.load(content, 1)
     images = images_of(program.input.shape)
-    report = run_on(processor, converter.from_tflite(every_path, "net", images), images, tmp_path, *flags)
+    report = run_on(processor, converter.from_tflite(content, "net", images), images, tmp_path, *flags)
     assert (report["answers"] == program.run(images)).all()
 
 

@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from numpy.typing import NDArray
 
 from mnist_edge.conversion import c as converter
+from mnist_edge.conversion.codegen import packing
 from mnist_edge.formats import tflite
+from mnist_edge.formats.c import facts_of
 from mnist_edge.int8.quantize import pixel_lookup
 from mnist_edge.runtime.engines import litert_reference
 from tests.support import backends, int8_nets
@@ -49,6 +51,10 @@ NETS: dict[str, Callable[[], bytes]] = {
         "CONCATENATION of rows", "CONCATENATION of channels", "LOGISTIC", "LEAKY_RELU in five dimensions",
     )
 }  # fmt: skip
+NETS |= {
+    f"{name} in 4 bits": functools.partial(lambda make: int8_nets.four_bits(make()), NETS[name])
+    for name in ("conv 3 x 3 by 1 same", "conv 5 x 5 by 2 valid", "deep convolutions", "dense 27 x 27")
+}
 # Programs by processor, and the backends that each is run with. Instructions that this processor lacks are modelled.
 X86 = ("C99", "SSE2", "AVX2", "AVX-VNNI", "AVX512-VNNI")
 VNNI = next(name for name in ("AVX-VNNI", "AVX-VNNI by AVX512VL", "AVX-VNNI modelled") if name in backends.WAYS)
@@ -162,10 +168,19 @@ def check(
     inputs = images if lookup is None else lookup[images]
     wanted = np.concatenate([kernels.run(inputs[at : at + 1]) for at in range(IMAGES)]).reshape(IMAGES, -1)
     text = backends.source(content, "net", images) if is_image else converter.from_tflite(content, "net", images)
+    constants, ops = tflite.constants(content), tflite.read(content).ops
+    weights = [constants[op.inputs[1]] for op in ops if op.kind in ("CONV_2D", "FULLY_CONNECTED")]
+    few = [item for item in weights if item.min() >= -8 and item.max() <= 7]
+    assert bool(facts_of(text).get("four_bits")) == bool(few)  # a layer with the largest bias keeps 8 bits
     built = backends.build(text, way, folder, *flags, main=main)
     for name in names:
         found = backends.answers(built, way, images, backends.NUMBERS[name], times=times, backend=name)
         assert (found == np.tile(wanted, (times, 1))).all(), name
+
+
+@pytest.fixture(autouse=True)
+def small_nets_have_four_bits_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "FOUR_BITS_CODE", 0)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

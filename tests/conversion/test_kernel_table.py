@@ -16,7 +16,7 @@ TEMPLATES = {f"{name}_{part}.c.in" for name in ("conv_dense", "arm64") for part 
 
 def test_every_kernel_file_is_in_the_table_and_is_used_by_some_plan() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {*KERNELS, *TEMPLATES}
-    assert kernels_for(["CONV_2D", *PLAIN], pads=True, backend="all") == list(KERNELS)
+    assert kernels_for(["CONV_2D", *PLAIN], pads=True, backend="all", has_four_bits=True) == list(KERNELS)
 
 
 def test_a_plan_holds_only_the_kernels_of_its_ops_and_of_padding_if_it_pads() -> None:

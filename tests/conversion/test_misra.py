@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mnist_edge.conversion import c as converter
+from mnist_edge.conversion.codegen import packing
 from mnist_edge.conversion.codegen.backends import FOLDER
 from mnist_edge.conversion.codegen.kernel_table import PLAIN, kernels_for
 from mnist_edge.conversion.codegen.misra import DEVIATIONS
@@ -57,9 +58,9 @@ def rules(code: str, folder: Path) -> set[str]:
     return set(re.findall(r"^misra-c2012-([\d.]+) ", done.stderr, re.MULTILINE))
 
 
-@pytest.fixture(params=["pixels", "values"])
-def code(request: pytest.FixtureRequest) -> str:
-    """C that takes pixels, or the values of an int8 input."""
+@pytest.fixture(params=["pixels", "values", "4 bits"])
+def code(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """C that takes pixels, the same with some weights of 4 bits, or C that takes the values of an int8 input."""
     if shutil.which("cppcheck") is None:
         unavailable("cppcheck (Debian's package cppcheck)")
     net = int8_nets.begun(1, 9, 8, scale=0.01, zero_point=10)
@@ -71,7 +72,13 @@ def code(request: pytest.FixtureRequest) -> str:
     assert len(kernels) > 15
     assert kernels <= set(re.findall(r"edge_\w+", text + from_elsewhere))
     assert "edge_store(" in from_elsewhere
-    return text if request.param == "pixels" else from_elsewhere
+    if request.param == "4 bits":
+        monkeypatch.setattr(packing, "FOUR_BITS_CODE", 0)
+        net = int8_nets.begun(1, 9, 8, scale=0.01, zero_point=10)
+        content = int8_nets.four_bits(every_kernel(net), 2)
+        text = backends.source(content, "net", np.zeros((1, 9, 8, 1), np.uint8), "c99").decode()
+        assert "edge_conv_dense_add_four_bits(" in text
+    return from_elsewhere if request.param == "values" else text
 
 
 def test_plain_c_deviates_from_misra_only_as_it_lists(code: str, tmp_path: Path) -> None:

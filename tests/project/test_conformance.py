@@ -30,8 +30,9 @@ CASES = [
 # squared range; for a tensor whose range is 8 times its RMS value the ratio is 18 dB less: 41 dB with 8 bits. float16
 # and float32 round every value relatively, to 11 and 24 bits: 71 and 149 dB. The deepest built-in net rounds about
 # eight tensors (weights and results of four layers), which costs another 9 dB. The rest is a reserve for sums of up to
-# 3,136 terms.
-SQNR_DB = {"int8": 30.0, "float16": 55.0, "float32": 100.0}
+# 3,136 terms. Weights of 4 bits, of which two layers are rounded, have a range of about 4 times their RMS value: 12 dB
+# less than 6.02 b + 10.8 dB leave 23 dB, and two layers cost 3 dB.
+SQNR_DB = {"int8": 30.0, "int4": 15.0, "float16": 55.0, "float32": 100.0}
 
 
 def expected_changes(probabilities: NDArray[np.float32], sqnr_db: float) -> tuple[float, float]:

@@ -33,6 +33,15 @@ static inline __m512i model_cvtepi8_epi32(__m128i value) {
     return simde_mm512_loadu_si512(lanes);
 }
 
+static inline __m512i model_cvtepu32_epi64(__m256i value) {
+    uint32_t words[8];
+    uint64_t lanes[8];
+    memcpy(words, &value, sizeof words);
+    for (int i = 0; i < 8; i++)
+        lanes[i] = words[i];
+    return simde_mm512_loadu_si512(lanes);
+}
+
 static inline __m512i model_srav_epi64(__m512i value, __m512i count) {
     int64_t lanes[8], by[8];
     simde_mm512_storeu_si512(lanes, value);
@@ -48,5 +57,7 @@ static inline __m512i model_srav_epi64(__m512i value, __m512i count) {
 #define _mm512_mask_cvtepi32_storeu_epi8 model_mask_cvtepi32_storeu_epi8
 #undef _mm512_cvtepi8_epi32
 #define _mm512_cvtepi8_epi32 model_cvtepi8_epi32
+#undef _mm512_cvtepu32_epi64
+#define _mm512_cvtepu32_epi64 model_cvtepu32_epi64
 #undef _mm512_srav_epi64
 #define _mm512_srav_epi64 model_srav_epi64

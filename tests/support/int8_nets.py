@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from mnist_edge.formats import tflite
 from mnist_edge.int8.graph import padding
 
 SAME, VALID = 0, 1
@@ -303,6 +304,16 @@ class Net:
         builder = flatbuffers.Builder(1 << 16)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
+
+
+def four_bits(content: bytes, every: int = 1) -> bytes:
+    """The file with weights from -8 to 7 in every n-th convolution and dense layer; its answers are others."""
+    file, constants = tflite.read(content), tflite.constants(content)
+    scales = {tensor.name: np.array(tensor.scale, np.float32) for tensor in file.tensors}
+    layers = [op for op in file.ops if op.kind in ("CONV_2D", "FULLY_CONNECTED")][::every]
+    names = [op.inputs[1] for op in layers]
+    values = {name: constants[name] >> 4 for name in names}
+    return tflite.with_constants(content, values, {name: 16 * scales[name] for name in names})
 
 
 def begun(seed: int, height: int, width: int, channels: int = 1, scale: float = 1 / 255, zero_point: int = 0) -> Net:
@@ -655,7 +666,8 @@ def random_nets(draw: st.DrawFn) -> bytes:
             _random_pointwise(net, draw)
         else:
             net.dense(draw(st.integers(1, 20)))
-    return ended(net, draw(st.integers(2, 20)))
+    content = ended(net, draw(st.integers(2, 20)))
+    return four_bits(content, draw(st.integers(1, 2))) if draw(st.booleans()) else content
 
 
 def _random_pointwise(net: Net, draw: st.DrawFn) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_edge.conversion.codegen.kernel_table import KERNELS
+from mnist_edge.conversion.codegen.kernel_table import FOUR_BITS, KERNELS
 from mnist_edge.store.manifest import sha256_of
 
 FOLDER = Path(__file__).parent / "kernels"
@@ -18,6 +19,10 @@ _ARGUMENTS = {
 # Largest number of steps (4-byte input groups) that a kernel lists at once: AVX512-VNNI may write beyond the last one,
 # and NEON clears the one behind it.
 MOST_STEPS_AT_ONCE = 16
+# Parts of kernels that only code with weights of 4 bits has, and what other code has instead.
+_CHOICE = re.compile(
+    r"^#ifdef EDGE_FOUR_BITS\n(.*?)(?:^#else\n(.*?))?^#endif /\* EDGE_FOUR_BITS \*/\n", re.MULTILINE | re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -65,20 +70,30 @@ def text(files: Sequence[str], steps: int) -> str:
             code = _filled(code, {"HASH": _hash_of_shared(files)})
         elif name == "conv_dense_vectors.c.in":
             code = _filled(code, {"STEPS": steps + MOST_STEPS_AT_ONCE})
-        elif name == "conv_dense.c" and "dispatch_arm64.c" in files:
+        elif name in ("conv_dense.c", FOUR_BITS) and "dispatch_arm64.c" in files:
             condition = "!defined(EDGE_ARM64) && !defined(EDGE_CORTEX_M) /* which have kernels of their own */"
             code = f"#if {condition}\n{code}#endif\n"
         parts.append(f"/* {name.split('.')[0]}: {KERNELS[name].title}. */\n{code}".replace(". */\n/* ", ".\n * ", 1))
-    return "\n".join(parts)
+    return _for_weights("\n".join(parts), FOUR_BITS in files)
+
+
+def _for_weights(code: str, has_four_bits: bool) -> str:
+    """Kernels without what their weights do not need: ``EDGE_FOUR_BITS`` and ``EDGE_GROUP_BYTES`` are replaced here.
+
+    Code of nets whose weights all have 8 bits thus stays as short as it would be without the choice.
+    """
+    code = _CHOICE.sub(lambda found: (found[1] if has_four_bits else found[2]) or "", code)
+    return code.replace("EDGE_GROUP_BYTES", "layer->group_bytes" if has_four_bits else "EDGE_GROUP")
 
 
 def _hash_of_shared(files: Sequence[str]) -> str:
     """Hash of the code of the kernels that nets may have in common: those that are not for vectors of any length."""
     last = "cortex_m.c" if "cortex_m.c" in files else "conv_dense.c"
-    names = {last}
+    names = {last, *({FOUR_BITS} & set(files))}
     while missing := {need for name in names for need in KERNELS[name].needs} - names:
         names |= missing
-    return sha256_of(b"".join((FOLDER / name).read_bytes() for name in sorted(names)))[:8]
+    code = "".join((FOLDER / name).read_text() for name in sorted(names))
+    return sha256_of(_for_weights(code, FOUR_BITS in files).encode())[:8]
 
 
 def _microkernels(backend: Backend) -> str:

@@ -215,6 +215,9 @@ def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
     else:
         ends["takes_pixels"] = False
         ends["is_classifier"] = made.steps[-1].kind in ("SOFTMAX", "LOGISTIC")
+    four_bits = [
+        step.name for step in made.steps if step.target in made.layers and made.layers[step.target].has_four_bits
+    ]  # fmt: skip
     used = {key for step in made.steps if step.kind in _WEIGHTED for key in step.op.inputs[1:]}
     return {
         "accuracy": None, "prefix": prefix(contract), "contract": contract.to_text(), "source_sha256": sha256,
@@ -223,7 +226,7 @@ def _facts(made: Plan, contract: Contract, sha256: str) -> dict[str, Any]:
         "products": sum(_products(made, step) for step in made.steps if step.kind in _WEIGHTED),
         "layers": [
             {"name": step.name, "op": step.ops, "shape": made.tensors[step.target].shape[1:]} for step in made.steps
-        ], **ends,
+        ], **ends, **({"four_bits": four_bits} if four_bits else {}),
     }  # fmt: skip
 
 

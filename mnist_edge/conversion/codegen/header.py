@@ -96,7 +96,7 @@ def header(facts: dict[str, Any]) -> str:
 /* {about} whose SHA-256 is below.
  * Its outputs are bit for bit those of LiteRT's reference kernels. Accuracy: {accuracy}.
  * {sizes_of}, {facts["scratch"]:,} of scratch. C99, no malloc, re-entrant.
-{textwrap.fill(kernels, 117, initial_indent=" * ", subsequent_indent=" * ", break_on_hyphens=False)} */
+{_four_bits(facts)}{_comment_lines(kernels)} */
 #ifndef {upper}_H
 #define {upper}_H
 #include <stddef.h>
@@ -131,6 +131,17 @@ const char *{name}_backend(void);
 #endif
 #endif
 """
+
+
+def _comment_lines(text: str) -> str:
+    """Text as lines of a C comment, without the end of the last line."""
+    return textwrap.fill(text, 117, initial_indent=" * ", subsequent_indent=" * ", break_on_hyphens=False)
+
+
+def _four_bits(facts: dict[str, Any]) -> str:
+    """A line of a C comment on weights of 4 bits; empty if there are none."""
+    names = ", ".join(facts.get("four_bits", ()))
+    return f"{_comment_lines(f'Weights have 4 bits in the layers {names}, and 8 bits in others.')}\n" if names else ""
 
 
 def sizes_check(facts: dict[str, Any]) -> str:

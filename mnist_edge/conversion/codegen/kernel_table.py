@@ -28,6 +28,7 @@ KERNELS: dict[str, Kernel] = {
     "requantize.c": Kernel("from 32-bit sums to 8-bit outputs", ("clamp.c", "scale.c")),
     "conv_dense_layer.c": Kernel("type of convolutions and dense layers", ("placement.c", "requantize.c")),
     "sharing.c.in": Kernel("convolutions that several nets have in common"),
+    "conv_dense_four_bits.c": Kernel("products with weights of 4 bits in plain C", ("conv_dense_layer.c",)),
     "conv_dense.c": Kernel("convolutions and dense layers in plain C", ("conv_dense_layer.c", "sharing.c.in")),
     "conv_dense_vectors.c.in": Kernel("what all vector backends share", ("conv_dense.c",)),
     "sse2.c.in": Kernel("convolutions and dense layers with SSE2", ("detect_x86.c", "conv_dense_vectors.c.in")),
@@ -107,15 +108,20 @@ PLAIN: dict[str, str] = {
     "TRANSPOSE": "rearrange.c",
 }
 CONV_DENSE_KINDS = ("CONV_2D", "FULLY_CONNECTED")
+# Code for weights of 4 bits; if it is among a plan's kernels, the other kernels have such code too.
+FOUR_BITS = "conv_dense_four_bits.c"
+WITH_FOUR_BITS = ("all", "x86", "arm", "c99")  # keys of `CONV_DENSE` whose kernels all have it
 
 
-def kernels_for(kinds: Iterable[str], pads: bool, backend: str) -> list[str]:
+def kernels_for(kinds: Iterable[str], pads: bool, backend: str, has_four_bits: bool = False) -> list[str]:
     """Files of kernels, in the order in which they are to be compiled.
 
     Args:
         kinds: of the steps of a plan. pads: whether a step copies its input with a border. backend: see `CONV_DENSE`.
+        has_four_bits: whether the weights of a convolution or dense layer have 4 bits.
     """
     wanted: set[str] = {"copy_rows.c"} if pads else set()
+    wanted |= {FOUR_BITS} if has_four_bits else set()
     for kind in kinds:
         wanted.update(CONV_DENSE[backend] if kind in CONV_DENSE_KINDS else (PLAIN[kind],))
     if wanted >= {"depthwise.c", "dispatch_x86.c"}:

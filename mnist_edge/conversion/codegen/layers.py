@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mnist_edge.conversion.codegen.expressions import address, array, structure
+from mnist_edge.conversion.codegen.kernel_table import FOUR_BITS
 from mnist_edge.conversion.codegen.order import GROUP
 from mnist_edge.conversion.codegen.packing import Requantization
 from mnist_edge.conversion.codegen.plan import Plan
@@ -25,7 +26,7 @@ def conv_dense(made: Plan, step: Step) -> tuple[str, str]:
     bias = array("int32_t", f"{name}_bias", layer.requantization.bias)
     attributes = f"EDGE_WORDS {_WEIGHTS}" if "cortex_m.c" in made.kernels else _WEIGHTS
     text = (
-        array("int8_t", f"{name}_weights", layer.weights.ravel(), attributes) + bias
+        array("int8_t", f"{name}_weights", layer.stored_weights, attributes) + bias
         + _arrays(layer.requantization, name) + array("int32_t", f"{name}_run_at", layer.run_at)
         + structure("edge_conv_dense_layer", f"{name}_layer", fields)
     )  # fmt: skip
@@ -56,11 +57,12 @@ def _conv_dense_fields(made: Plan, step: Step) -> dict[str, Any]:
     """Initializers of an ``edge_conv_dense_layer`` structure in C, by field."""
     name, layer, layout = step.name, made.layers[step.target], layer_input(step, made.tensors)
     (height, width), (step_y, step_x) = layout.pixels, layout.step
+    group_bytes = {"group_bytes": layer.group_bytes} if FOUR_BITS in made.kernels else {}
     return {
         "height": height, "width": width, "out_row": (width + step.border[2] + step.border[3]) * layer.channels,
         "step_y": step_y, "step_x": step_x, "pool": step.pool, "runs": layer.runs, "groups": layer.groups,
         "run_at": f"{name}_run_at", "channels": layer.channels, "blocks": layer.blocks,
-        "weights": f"{name}_weights", "output": _output(layer.requantization, name),
+        **group_bytes, "weights": f"{name}_weights", "output": _output(layer.requantization, name),
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,11 @@ from mnist_edge.conversion.codegen.step import BLOCK, OFFSET, Step, layer_input,
 from mnist_edge.int8.fixed_point import TWICE, Integers
 from mnist_edge.int8.program import ROUNDING, bounds, multipliers
 from mnist_edge.int8.rearrangement import Constants, Tensors
+
+_FOUR_BITS = (-8, 7)  # smallest and largest weight of 4 bits
+_INT32_MAX = 2**31 - 1
+# Flash that the kernels for weights of 4 bits add on a Cortex-M4, in bytes, rounded up.
+FOUR_BITS_CODE = 2048
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,15 @@ class PackedLayer:
     """Constants of a convolution or dense layer.
 
     ``weights`` is int8 (runs, groups, channels padded to a multiple of `BLOCK`, `GROUP`): all weights of a group of
-    four inputs are contiguous. ``run_at`` is where each run of inputs begins, in bytes from the first.
+    four inputs are contiguous. ``run_at`` is where each run of inputs begins, in bytes from the first. If
+    ``has_four_bits``, two weights are stored in a byte.
     """
 
     weights: NDArray[np.int8]
     channels: int
     run_at: list[int]
     requantization: Requantization
+    has_four_bits: bool = False
 
     @property
     def runs(self) -> int:
@@ -67,9 +74,32 @@ class PackedLayer:
         return self.weights.shape[2] // BLOCK
 
     @property
+    def group_bytes(self) -> int:
+        """Size in C of the weights of a channel and a group of inputs, in bytes."""
+        return GROUP // 2 if self.has_four_bits else GROUP
+
+    @property
+    def fits_four_bits(self) -> bool:
+        """Whether weights of 4 bits, which are stored plus 8, are exact, also in a kernel's 32-bit sums."""
+        low, high = _FOUR_BITS
+        largest = 255 * (high - low) * self.runs * self.groups * GROUP + int(np.abs(self.requantization.bias).max())
+        return int(self.weights.min()) >= low and int(self.weights.max()) <= high and largest <= _INT32_MAX
+
+    @property
+    def stored_weights(self) -> NDArray[np.int8]:
+        """The weights as C has them, int8 (n,): if they have 4 bits, byte k of each four has those of input k.
+
+        Its lower half is that of one channel, and its upper half that of the next one.
+        """
+        if not self.has_four_bits:
+            return self.weights.ravel()
+        halves = (self.weights - _FOUR_BITS[0]).astype(np.uint8)
+        return (halves[:, :, 0::2] | halves[:, :, 1::2] << 4).astype(np.uint8).view(np.int8).ravel()
+
+    @property
     def constant_bytes(self) -> int:
         """Size of the layer's constants in C, in bytes."""
-        return self.weights.size + self.requantization.constant_bytes + 4 * self.runs
+        return self.weights.size * self.group_bytes // GROUP + self.requantization.constant_bytes + 4 * self.runs
 
 
 @dataclass(frozen=True)
@@ -83,6 +113,15 @@ class PackedDepthwise:
     def constant_bytes(self) -> int:
         """Size of the layer's constants in C, in bytes."""
         return self.weights.size + self.requantization.constant_bytes
+
+
+def choose_four_bits(layers: dict[str, PackedLayer]) -> dict[str, PackedLayer]:
+    """The layers, with 4 bits for the weights of those that allow it, if this saves more flash than its code takes."""
+    able = {name: layer for name, layer in layers.items() if layer.fits_four_bits}
+    saved = sum(layer.weights.size // 2 for layer in able.values())
+    if saved <= FOUR_BITS_CODE:
+        return layers
+    return layers | {name: replace(layer, has_four_bits=True) for name, layer in able.items()}
 
 
 def pack_layer(step: Step, tensors: Tensors, constants: Constants) -> PackedLayer:

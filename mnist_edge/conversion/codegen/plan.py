@@ -12,9 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.conversion.codegen.kernel_table import CONV_DENSE_KINDS, kernels_for
+from mnist_edge.conversion.codegen.kernel_table import CONV_DENSE_KINDS, WITH_FOUR_BITS, kernels_for
 from mnist_edge.conversion.codegen.order import GROUP, reorder
-from mnist_edge.conversion.codegen.packing import PackedDepthwise, PackedLayer, pack_depthwise, pack_layer
+from mnist_edge.conversion.codegen.packing import (
+    PackedDepthwise,
+    PackedLayer,
+    choose_four_bits,
+    pack_depthwise,
+    pack_layer,
+)
 from mnist_edge.conversion.codegen.step import Buffer, Step, layer_input, place, stored_offset
 from mnist_edge.errors import StageError, UnsupportedOpError
 from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo, tflite
@@ -106,12 +112,15 @@ def plan(content: bytes, inputs: NDArray[Any] | None, pixel_scale: float | None,
     scratch = place(list(buffers.values()))
     packed = [step for step in steps if step.kind in CONV_DENSE_KINDS]
     layers = {step.target: pack_layer(step, tensors, constants) for step in packed}
+    if backend in WITH_FOUR_BITS:
+        layers = choose_four_bits(layers)
     depthwise = {
         step.target: pack_depthwise(step, tensors, constants) for step in steps if step.kind == "DEPTHWISE_CONV_2D"
     }
     if not packed:
         backend = "c99"  # the other backends have nothing to compute
-    kernels = kernels_for([step.kind for step in steps], any(step.pads for step in steps), backend)
+    has_four_bits = any(layer.has_four_bits for layer in layers.values())
+    kernels = kernels_for([step.kind for step in steps], any(step.pads for step in steps), backend, has_four_bits)
     return Plan(
         file, tensors, constants, steps, buffers, scratch, answer, layers, depthwise, backend, kernels,
         takes_pixels=pixel_scale is not None,

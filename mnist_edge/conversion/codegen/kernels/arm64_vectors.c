@@ -19,7 +19,7 @@ EDGE_INLINE int32_t edge_listed_inputs(const edge_conv_dense_layer *layer, const
             weights[n] = row;
             next += any != 0 ? pixels : 0;
             n += any != 0;
-            row += layer->blocks * EDGE_BLOCK * EDGE_GROUP;
+            row += layer->blocks * EDGE_BLOCK * EDGE_GROUP_BYTES;
         }
     }
     memset(next, 0, 16); /* one pixel: the inputs of four steps are summed at once */
@@ -35,9 +35,18 @@ EDGE_INLINE int32_t edge_listed_inputs(const edge_conv_dense_layer *layer, const
     return n;
 }
 
-/* 16 weights, plus 128. */
-EDGE_INLINE uint8x16_t edge_unsigned_weights(const int8_t *from) {
-    return veorq_u8(vreinterpretq_u8_s8(vld1q_s8(from)), vdupq_n_u8(128));
+/* 16 weights, plus 128; `at` of them are behind the first of a row. */
+EDGE_INLINE uint8x16_t edge_unsigned_weights(const edge_conv_dense_layer *layer, const int8_t *row, int32_t at) {
+#ifdef EDGE_FOUR_BITS
+    if (layer->group_bytes != EDGE_GROUP) {
+        const uint64x2_t pairs = vmovl_u32(vreinterpret_u32_s8(vld1_s8(row + at / 2))); /* of channels */
+        const uint8x16_t both = vreinterpretq_u8_u64(vorrq_u64(pairs, vshlq_n_u64(pairs, 28)));
+        return vaddq_u8(vandq_u8(both, vdupq_n_u8(15)), vdupq_n_u8(120));
+    }
+#else
+    (void)layer;
+#endif /* EDGE_FOUR_BITS */
+    return veorq_u8(vreinterpretq_u8_s8(vld1q_s8(row + at)), vdupq_n_u8(128));
 }
 
 /* As edge_requantize, for the sums of four channels. */

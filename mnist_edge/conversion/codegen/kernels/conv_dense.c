@@ -1,7 +1,7 @@
 /* Sums of the 16 channels of a block, for one pixel. Groups of zeros, which are frequent after a ReLU, are skipped. */
 static void edge_conv_dense_sum(const edge_conv_dense_layer *layer, const uint8_t *in, int32_t block, int32_t *total) {
-    const int8_t *weights = &layer->weights[block * EDGE_BLOCK * EDGE_GROUP];
-    const int32_t row = layer->blocks * EDGE_BLOCK * EDGE_GROUP;
+    const int8_t *weights = &layer->weights[block * EDGE_BLOCK * EDGE_GROUP_BYTES];
+    const int32_t row = layer->blocks * EDGE_BLOCK * EDGE_GROUP_BYTES;
     (void)memcpy(total, &layer->output.bias[block * EDGE_BLOCK], sizeof(int32_t) * (size_t)EDGE_BLOCK);
     for (int32_t run = 0; run < layer->runs; run++) {
         const uint8_t *x = &in[layer->run_at[run]];
@@ -10,11 +10,21 @@ static void edge_conv_dense_sum(const edge_conv_dense_layer *layer, const uint8_
             const int32_t b = (int32_t)x[1];
             const int32_t c = (int32_t)x[2];
             const int32_t d = (int32_t)x[3];
+#ifdef EDGE_FOUR_BITS
+            if (((a + b + c + d) != 0) && (layer->group_bytes != EDGE_GROUP)) {
+                edge_conv_dense_add_four_bits(weights, x, total);
+            } else if ((a + b + c + d) != 0) {
+#else
             if ((a + b + c + d) != 0) {
+#endif /* EDGE_FOUR_BITS */
                 for (int32_t o = 0; o < EDGE_BLOCK; o++) {
                     total[o] += (a * weights[4 * o]) + (b * weights[(4 * o) + 1]) + (c * weights[(4 * o) + 2]) +
                                 (d * weights[(4 * o) + 3]);
                 }
+#ifdef EDGE_FOUR_BITS
+            } else {
+                /* nothing to add */
+#endif /* EDGE_FOUR_BITS */
             }
             x = &x[EDGE_GROUP];
             weights = &weights[row];

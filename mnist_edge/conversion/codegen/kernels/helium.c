@@ -22,11 +22,38 @@ typedef struct {
     "vldrw.u32 q0, [%1]\n vldrw.u32 q1, [%1, #16]\n vldrw.u32 q3, [%1, #32]\n vmov.i8 q4, #128\n dls lr, %2\n" \
     "1:\n" WORK "le lr, 1b"
 
+#ifdef EDGE_FOUR_BITS
+/* Weights of 4 bits, plus 8, are unsigned: q5 and q2 are those of two channels. */
+#define EDGE_HELIUM_PAIR "vldrw.u32 q2, [q3, #4]!\n vand q5, q2, q4\n vshr.u8 q2, q2, #4\n"
+#define EDGE_HELIUM_CHANNEL(WEIGHTS)                                                             \
+    "ldrd r4, r6, [%0]\n vmladava.u8 r4, " WEIGHTS ", q0\n vmladava.u8 r6, " WEIGHTS ", q1\n" \
+    "strd r4, r6, [%0], #8\n"
+#define EDGE_HELIUM_PAIR_OF_TWO EDGE_HELIUM_PAIR EDGE_HELIUM_CHANNEL("q5") EDGE_HELIUM_CHANNEL("q2")
+#define EDGE_HELIUM_PAIR_OF_ONE                                                                    \
+    EDGE_HELIUM_PAIR "ldrd r4, r6, [%0]\n vmladava.u8 r4, q5, q0\n vmladava.u8 r6, q2, q0\n" \
+    "strd r4, r6, [%0], #8\n"
+#define EDGE_HELIUM_FOUR_BITS(WORK)                                                                           \
+    __asm__ volatile("vldrw.u32 q0, [%1]\n vldrw.u32 q1, [%1, #16]\n vldrw.u32 q3, [%1, #32]\n"               \
+                     "vmov.i8 q4, #15\n dls lr, %2\n 1:\n" WORK WORK "le lr, 1b"                              \
+                     : "+r"(to)                                                                               \
+                     : "r"(groups), "r"(fours)                                                                \
+                     : "r4", "r6", "lr", "q0", "q1", "q2", "q3", "q4", "q5", "memory")
+
+#endif /* EDGE_FOUR_BITS */
 /* Add the products of the groups to all sums. */
-static void edge_helium_add(edge_helium_groups *groups, edge_sums *sums) {
+static void edge_helium_add(const edge_conv_dense_layer *layer, edge_helium_groups *groups, edge_sums *sums) {
     int32_t *to = sums->value;
     const int32_t fours = (sums->end - sums->from) / 4;
+#ifdef EDGE_FOUR_BITS
+    if ((layer->group_bytes != EDGE_GROUP) && (sums->pixels == 2)) {
+        EDGE_HELIUM_FOUR_BITS(EDGE_HELIUM_PAIR_OF_TWO);
+    } else if (layer->group_bytes != EDGE_GROUP) {
+        EDGE_HELIUM_FOUR_BITS(EDGE_HELIUM_PAIR_OF_ONE);
+    } else if (sums->pixels == 2) {
+#else
+    (void)layer;
     if (sums->pixels == 2) {
+#endif /* EDGE_FOUR_BITS */
         __asm__ volatile(EDGE_HELIUM_LOOP(EDGE_HELIUM_TWO_PIXELS EDGE_HELIUM_TWO_PIXELS EDGE_HELIUM_TWO_PIXELS
                                               EDGE_HELIUM_TWO_PIXELS)
                          : "+r"(to)
@@ -47,8 +74,8 @@ static void edge_helium_add(edge_helium_groups *groups, edge_sums *sums) {
 
 /* As the function of this name in the DSP kernels. */
 static int32_t edge_sums_add(const edge_conv_dense_layer *layer, const uint8_t *in, int32_t next, edge_sums *sums) {
-    const uint32_t row = (uint32_t)(layer->blocks * EDGE_BLOCK * EDGE_GROUP);
-    uint32_t before = (uint32_t)&layer->weights[sums->from * EDGE_GROUP] - EDGE_GROUP;
+    const uint32_t row = (uint32_t)(layer->blocks * EDGE_BLOCK * EDGE_GROUP_BYTES);
+    uint32_t before = (uint32_t)&layer->weights[sums->from * EDGE_GROUP_BYTES] - EDGE_GROUP;
     edge_helium_groups groups;
     int32_t any = 0;
     groups.count = 0;
@@ -69,7 +96,7 @@ static int32_t edge_sums_add(const edge_conv_dense_layer *layer, const uint8_t *
                 groups.before[groups.count] = before;
                 groups.count++;
                 if (groups.count == EDGE_GATHERED) {
-                    edge_helium_add(&groups, sums);
+                    edge_helium_add(layer, &groups, sums);
                 }
             }
             x = &x[EDGE_GROUP];
@@ -82,11 +109,16 @@ static int32_t edge_sums_add(const edge_conv_dense_layer *layer, const uint8_t *
             groups.input[1][i] = 0;
             groups.before[i] = groups.before[0];
         }
-        edge_helium_add(&groups, sums);
+        edge_helium_add(layer, &groups, sums);
     }
     if (any != 0) {
-        sums->excess[0] *= 128u;
-        sums->excess[1] *= 128u;
+#ifdef EDGE_FOUR_BITS
+        const uint32_t added = (layer->group_bytes != EDGE_GROUP) ? 8u : 128u; /* to each weight */
+#else
+        const uint32_t added = 128u; /* to each weight */
+#endif /* EDGE_FOUR_BITS */
+        sums->excess[0] *= added;
+        sums->excess[1] *= added;
     }
     return any;
 }

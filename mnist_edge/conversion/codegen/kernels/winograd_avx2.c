@@ -30,15 +30,15 @@ EDGE_INLINE EDGE_TARGET_avx2 void edge_transform_weights(__m256i a, __m256i b, _
  * are the inputs at even or those at odd places of a group; of four groups, first come the former, then the latter. */
 EDGE_INLINE EDGE_TARGET_avx2 void edge_pack_winograd(const edge_conv_dense_layer *layer, int32_t channel,
                                                      int32_t count, int16_t *packed) {
-    const int32_t groups = layer->step_x / EDGE_GROUP, row = layer->blocks * EDGE_BLOCK * EDGE_GROUP;
+    const int32_t groups = layer->step_x / EDGE_GROUP, row = layer->blocks * EDGE_BLOCK * EDGE_GROUP_BYTES;
     for (int32_t group = 0; group < groups; group++) {
         for (int32_t c = 0; c < count; c += 8) {
-            const int8_t *const from = layer->weights + group * row + EDGE_GROUP * (channel + c);
+            const int8_t *const from = layer->weights + group * row + EDGE_GROUP_BYTES * (channel + c);
             __m256i even[3][4], odd[3][4], done[4];
             EDGE_UNROLL for (int x = 0; x < 3; x++) {
                 edge_bytes_avx2 w[3];
                 EDGE_UNROLL for (int y = 0; y < 3; y++) {
-                    w[y] = edge_load_avx2(from + (3 * y + x) * groups * row);
+                    w[y] = edge_load_avx2(layer, from + (3 * y + x) * groups * row, 0);
                 }
                 edge_transform_weights(w[0].even, w[1].even, w[2].even, even[x]);
                 edge_transform_weights(w[0].odd, w[1].odd, w[2].odd, odd[x]);
