@@ -136,6 +136,8 @@ def facts_of(manifest: Manifest, config: ExportConfig, splits: Splits) -> dict[s
         "versions": installed_versions(packages),
         "code_sha256": code_sha256(converter.sources),
     }
+    if converter.compiler is not None:
+        facts["compiler"] = converter.compiler()
     if config.quantizer != USUAL:
         facts["quantizer"] = asdict(config.quantizer)
     return facts
