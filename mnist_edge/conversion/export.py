@@ -30,7 +30,7 @@ LOG_NAME = "export.log"
 BACKENDS = ("all", "c99", "arm", "x86")  # sets of kernels in generated C
 PACKAGE_FOLDER = Path(__file__).parent.parent
 BUILD_SOURCES = ("runtime/engines/native.py", "toolchains/host_cc.py")
-CODE_SUFFIXES = (".py", ".c", ".in")
+CODE_SUFFIXES = (".py", ".c", ".h", ".in")
 
 
 @dataclass(frozen=True)

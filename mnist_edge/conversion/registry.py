@@ -28,7 +28,11 @@ def formats(every: bool = True, suffix: str = KERAS_SUFFIX) -> list[str]:
     found = [name for name, item in CONVERTERS.items() if item.takes(suffix)]
     if every:
         return found
-    return [name for name in found if CONVERTERS[name].in_all and not (suffix == KERAS_SUFFIX and CONVERTERS[name].on_demand)]
+    return [
+        name
+        for name in found
+        if CONVERTERS[name].in_all and not (suffix == KERAS_SUFFIX and CONVERTERS[name].on_demand)
+    ]
 
 
 def requested(names: Sequence[str], path: Path) -> list[str]:

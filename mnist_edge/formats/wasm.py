@@ -65,6 +65,19 @@ def plain_module(content: bytes) -> bytes | None:
     return plain + b"".join(content[item.begin : item.end] for item in found if item.number == DATA)
 
 
+def plain_alone(content: bytes) -> bytes:
+    """The module without vectors as a module of its own, with the facts.
+
+    Raises:
+        ContentError: there is none.
+    """
+    plain = plain_module(content)
+    if plain is None:
+        raise _not_ours()
+    facts = {item.name: item.content for item in sections(content) if item.name == FACTS}
+    return module(without_custom(plain), facts)
+
+
 def sections(content: bytes) -> list[Section]:
     """The sections of a module in their order.
 

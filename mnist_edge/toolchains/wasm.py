@@ -89,9 +89,7 @@ def module(source: bytes, headers: Sequence[Path], steps: int, vectors: bool) ->
 def _run(words: Sequence[str], folder: Path) -> None:
     """Run a command of the compiler in a folder, which also takes what Zig caches."""
     cache = {f"ZIG_{kind}_CACHE_DIR": str(folder / "zig") for kind in ("GLOBAL", "LOCAL")}
-    done = subprocess.run(
-        words, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **cache}
-    )
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **cache})
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or [f"exit {done.returncode}"]
         raise RefusedError(f"The compiler for WebAssembly refuses the file: {lines[0]}", "Export it again.")

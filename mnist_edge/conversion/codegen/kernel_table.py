@@ -38,7 +38,9 @@ KERNELS: dict[str, Kernel] = {
     "arm64_vectors.c": Kernel("what both kinds of NEON share", ("detect_arm64.c", "conv_dense_vectors.c.in")),
     "neon.c.in": Kernel("convolutions and dense layers with NEON", ("arm64_vectors.c",)),
     "neon_dot.c.in": Kernel("the same with NEON's dot product", ("arm64_vectors.c",)),
-    "wasm_simd128.c.in": Kernel("convolutions and dense layers with WebAssembly's SIMD128", ("detect_wasm.c", "conv_dense.c")),
+    "wasm_simd128.c.in": Kernel(
+        "convolutions and dense layers with WebAssembly's SIMD128", ("detect_wasm.c", "conv_dense.c")
+    ),
     "cortex_m_sums.c": Kernel("sums on Cortex-M before the first product", ("detect_cortex_m.c", "conv_dense.c")),
     "dsp.c": Kernel("sums with the DSP instructions of Cortex-M", ("cortex_m_sums.c",)),
     "helium.c": Kernel("sums with Helium, the vector instructions of Cortex-M", ("cortex_m_sums.c",)),

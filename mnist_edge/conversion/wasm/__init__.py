@@ -1,4 +1,4 @@
-"""Conversion of int8 TFLite files to WebAssembly: generated C with vectors, compiled here. The module imports nothing."""
+"""Conversion of int8 TFLite files to WebAssembly: generated C, compiled here to a module that imports nothing."""
 
 from __future__ import annotations
 

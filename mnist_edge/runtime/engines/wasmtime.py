@@ -89,6 +89,7 @@ def _instantiated(content: bytes, reserves: bool) -> tuple[Any, Any]:
     config = wasmtime.Config()
     config.parallel_compilation = False
     if not reserves:
+        config.memory_init_cow = False  # which needs a file in memory
         config.memory_reservation = config.memory_guard_size = config.memory_reservation_for_growth = 0
     engine = wasmtime.Engine(config)
     store = wasmtime.Store(engine)
