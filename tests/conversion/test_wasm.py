@@ -113,7 +113,7 @@ HOSTILE = {
     "a heap outside of its memory": f"{HEAD.format(base=-64)} {VECTORS} {RUN.format(body='')})",
     "endless recursion": f'{HEAD.format(base=64)} {VECTORS} (func $f (export "run") (param i32 i32 i32) '
     "i32.const 0 i32.const 0 i32.const 0 call $f))",
-    "more memory than allowed": f'{HEAD.format(base=64).replace("1)", "40000)", 1)} {VECTORS} {RUN.format(body="")})',
+    "more memory than allowed": f"{HEAD.format(base=64).replace('1)', '40000)', 1)} {VECTORS} {RUN.format(body='')})",
     "an endless loop": f"{HEAD.format(base=64)} {VECTORS} {RUN.format(body='(loop $l br $l)')})",
 }
 

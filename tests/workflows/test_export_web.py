@@ -1,4 +1,4 @@
-"""``export --format wasm``: Node and TypeScript take the folder, and its answers are those of `predict`, bit for bit."""
+"""``export --format wasm``: Node and TypeScript take the folder, and its answers are those of `predict`."""
 
 from __future__ import annotations
 
@@ -95,7 +95,12 @@ def pictures(folder: Path, image: Any) -> list[Path]:
     written.paste(digit, (90, 60))
     turned.paste(digit.rotate(90), (90, 60))
     found = []
-    for name, picture in {"given": Image.fromarray(image), "written": written, "turned": turned, "empty": paper}.items():
+    for name, picture in {
+        "given": Image.fromarray(image),
+        "written": written,
+        "turned": turned,
+        "empty": paper,
+    }.items():
         found.append(folder / f"{name}.png")
         picture.save(found[-1])
     return found
@@ -113,7 +118,13 @@ def test_node_answers_as_the_reference_kernels_and_as_predict(
         facts = {"width": picture.width, "height": picture.height, "data": list(picture.tobytes())}
         path.with_suffix(".json").write_text(json.dumps(facts))
     module = export_web.folder_for(artifact) / "digits.mjs"
-    words = ["node", tmp_path / "script.mjs", module, tmp_path / "images", *(item.with_suffix(".json") for item in pngs)]
+    words = [
+        "node",
+        tmp_path / "script.mjs",
+        module,
+        tmp_path / "images",
+        *(item.with_suffix(".json") for item in pngs),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     wanted = litert_reference.load((SHIPPED / "dense" / "dense-int8.tflite").read_bytes(), 1).run(images)

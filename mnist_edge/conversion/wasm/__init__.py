@@ -15,8 +15,8 @@ from mnist_edge.conversion.codegen.header import parameters, takes_pixels
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.errors import StageError
-from mnist_edge.formats import c as c_format
 from mnist_edge.formats import Contract, wasm
+from mnist_edge.formats import c as c_format
 from mnist_edge.results.precision import Precision
 from mnist_edge.toolchains import wasm as toolchain
 
