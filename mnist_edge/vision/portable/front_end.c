@@ -2,6 +2,10 @@
  * runtime/predict.py does after the network. */
 #include "front_end.h"
 
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
+
 #include "digit.h"
 #include "modes.h"
 
