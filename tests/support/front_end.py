@@ -14,7 +14,7 @@ from PIL import Image
 import mnist_edge.vision
 from mnist_edge.toolchains import host_cc
 from mnist_edge.vision import modes, pictures
-from mnist_edge.vision.digit import NoDigit
+from mnist_edge.vision.digit import Found, NoDigit
 
 FOLDER = Path(mnist_edge.vision.__file__).parent / "portable"
 PREPROCESSORS = {"digit": 0, "resize": 1}
@@ -71,9 +71,14 @@ class FrontEnd:
         return int(self.library.mnist_edge_front_end_bytes(width, height, ctypes.byref(given)))
 
     def read(
-        self, rgba: Rgba, shape: tuple[int, ...] = SHAPE, preprocessor: str = "digit", multi: bool = False
+        self,
+        rgba: Rgba,
+        shape: tuple[int, ...] = SHAPE,
+        preprocessor: str = "digit",
+        multi: bool = False,
+        sheets: bool = False,
     ) -> Answer:
-        """What the C code answers to a picture."""
+        """What the C code answers to a picture; with ``sheets``, to the sheets in it."""
         height, width = rgba.shape[:2]
         given = Input.of(shape, preprocessor)
         size = self.scratch_bytes(width, height, given)
@@ -83,12 +88,14 @@ class FrontEnd:
         arguments = [rgba.ctypes.data_as(ctypes.c_void_p), width, height, ctypes.byref(given)]
         arguments += [scratch.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(size)]
         target = pixels.ctypes.data_as(ctypes.c_void_p), readings
-        if multi:
-            count = self.library.mnist_edge_read_digits(*arguments, MOST, *target)
+        if multi or sheets:
+            library = self.library
+            read = library.mnist_edge_read_sheets if sheets else library.mnist_edge_read_digits
+            count = read(*arguments, MOST, *target)
         else:
             count = self.library.mnist_edge_read_picture(*arguments, *target) or int(readings[0].found)
         assert 0 <= count <= MOST
-        if not count:
+        if not count and not sheets:
             return self.reason(readings[0], 0.0)
         return [
             (
@@ -111,10 +118,19 @@ def answer_of_python(
     rgba: Rgba, shape: tuple[int, ...] = SHAPE, preprocessor: str = "digit", multi: bool = False
 ) -> Answer:
     """What Python answers to the same pixels, without the way through a file."""
+    return _answer(_decoded(rgba, "RGB" if len(shape) == 3 else "L"), shape, preprocessor, multi)
+
+
+def sheets_of_python(rgba: Rgba) -> Answer:
+    """The digits that Python finds on sheets."""
+    return _entries(pictures.prepare_sheets(_decoded(rgba, "L"), SHAPE))
+
+
+def _decoded(rgba: Rgba, mode: str) -> Image.Image:
     picture = Image.fromarray(rgba)
-    decoded = modes.convert(picture, "RGB" if len(shape) == 3 else "L", max(1, max(picture.size) // pictures.KEPT))
+    decoded = modes.convert(picture, mode, max(1, max(picture.size) // pictures.KEPT))
     decoded.info = {pictures.ORIGINAL_SIZE: picture.size} if decoded.size != picture.size else {}
-    return _answer(decoded, shape, preprocessor, multi)
+    return decoded
 
 
 def answer_to_file(content: bytes, multi: bool = False) -> Answer:
@@ -124,9 +140,12 @@ def answer_to_file(content: bytes, multi: bool = False) -> Answer:
 
 def _answer(decoded: Image.Image, shape: tuple[int, ...], preprocessor: str, multi: bool) -> Answer:
     try:
-        found = pictures.prepare(decoded, preprocessor, shape, multi)
+        return _entries(pictures.prepare(decoded, preprocessor, shape, multi))
     except NoDigit as reason:
         return str(reason)
+
+
+def _entries(found: list[Found]) -> Answer:
     return [(item.pixels.tobytes(), item.box, item.as_is, item.may_be_turned) for item in found]
 
 

@@ -34,6 +34,7 @@ from tests.support.front_end import (
     answer_of_python,
     answer_to_file,
     rgba_of,
+    sheets_of_python,
 )
 
 # Reads pictures from stdin: width, height, rows, columns, channels, preprocessor, and RGBA; writes the answer to each.
@@ -52,7 +53,9 @@ int main(void)
         size_t scratch_bytes = mnist_edge_front_end_bytes(head[0], head[1], &input);
         uint8_t *rgba = malloc(bytes), *scratch = malloc(scratch_bytes), *pixels = calloc(2, answer);
         if (fread(rgba, 1, bytes, stdin) != bytes) return 1;
+        mnist_edge_read_sheets(rgba, head[0], head[1], &input, scratch, scratch_bytes, 2, pixels, readings);
         mnist_edge_read_digits(rgba, head[0], head[1], &input, scratch, scratch_bytes, 2, pixels, readings);
+        memset(pixels, 0, 2 * answer);
         mnist_edge_read_picture(rgba, head[0], head[1], &input, scratch, scratch_bytes, pixels, readings);
         fwrite(readings, sizeof readings[0], 1, stdout);
         fwrite(pixels, 1, answer, stdout);
@@ -120,8 +123,25 @@ def test_photographs_are_read_alike(front_end: FrontEnd, mnist: data.Splits, kin
     made = scenes.scenes(kind, 3, scenes.DEVELOPMENT, validation.images[..., 0], validation.labels)
     for content, _ in made:
         rgba = rgba_of(content)
+        assert front_end.read(rgba, sheets=True) == sheets_of_python(rgba)
         for multi in (False, True):
             assert front_end.read(rgba, multi=multi) == answer_to_file(content, multi)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32 - 1))
+def test_sheets_in_front_of_anything_are_searched_alike(front_end: FrontEnd, mnist: data.Splits, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    height, width = draw.integers(200, 700, 2)
+    squares = draw.integers(0, draw.integers(100, 256), (40, 40))
+    grey = np.kron(squares, np.ones((18, 18), np.int64))[:height, :width].astype(np.uint8)
+    for image in mnist.validation.images[draw.integers(0, 5000, draw.integers(0, 4)), ..., 0]:
+        paper = Image.fromarray(pictures.on_paper(image, draw)).resize(draw.integers(60, 200, 2).tolist())
+        top, left = (int(draw.integers(0, side - 50)) for side in (height, width))
+        part = grey[top : top + paper.height, left : left + paper.width]
+        part[:] = np.asarray(paper)[: part.shape[0], : part.shape[1]]
+    rgba = np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+    assert front_end.read(rgba, sheets=True) == sheets_of_python(rgba)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -154,7 +174,7 @@ def test_no_memory_outside_of_any_buffer_is_touched(front_end: FrontEnd, tmp_pat
     draw = np.random.default_rng(0)
     sent: list[bytes] = []
     expected: list[tuple[int, Answer]] = []
-    sizes = [tuple(draw.integers(1, draw.choice([4, 33, 130, 400]) + 1, 2).tolist()) for _ in range(45)]
+    sizes = [tuple(draw.integers(1, draw.choice([4, 33, 130, 400]) + 1, 2).tolist()) for _ in range(30)]
     for height, width in [(50, 2600), (700, 900), *sizes]:
         rgba = drawn(draw, height, width)
         for shape, preprocessor in ((SHAPE, "digit"), ((1, 1), "digit"), ((40, 24, 3), "resize")):
