@@ -10,6 +10,7 @@ import re
 from functools import lru_cache
 from importlib.resources import files
 
+from mnist_edge import reports
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.openapi import document
 
@@ -23,6 +24,8 @@ _STYLE = (
 def drawing_page() -> tuple[str, str]:
     """The page to draw digits on, and its content security policy."""
     page = (files(__package__) / "page.html").read_text()
+    for mark, name in (("/* drawing.css */", "drawing.css"), ("// drawing.js", "drawing.js")):
+        page = page.replace(mark, (files(reports) / name).read_text())
     return page, policy_of(page)
 
 
