@@ -12,6 +12,13 @@ from string import Template
 from mnist_edge import reports
 
 _FOLDER = Path(__file__).parent
+# Words of a page that can be drawn on, and of one that only takes pictures.
+_DRAWING = {
+    "title": "Draw a digit",
+    "pad": "Drawing area. Draw with mouse, finger or pen; or choose or paste a picture.",
+    "hint": "Draw with mouse, finger or pen; or choose, drop or paste a picture.",
+}
+_PICTURES = {"title": "Classify a picture", "pad": "The picture", "hint": "Choose, drop or paste a picture."}
 
 
 def page(name: str, module: str, preprocessor: str) -> bytes:
@@ -34,18 +41,16 @@ def page(name: str, module: str, preprocessor: str) -> bytes:
         raise ValueError("the module has text that ends a script element")
     values = {
         "name": escape(name), "policy": _policy(script, style), "style": style, "script": script,
-        "draws": str(draws).lower(), "hidden": "" if draws else "hidden",
-        "title": "Draw a digit" if draws else "Classify a picture",
-        "pad": "Drawing area. Draw with mouse, finger or pen; or choose or paste a picture." if draws else "The picture",
-        "hint": "Draw with mouse, finger or pen; or choose, drop or paste a picture." if draws
-        else "Choose, drop or paste a picture.",
+        "draws": str(draws).lower(), "hidden": "" if draws else "hidden", **(_DRAWING if draws else _PICTURES),
     }  # fmt: skip
     return Template(_own("page.html.in")).substitute(values).encode()
 
 
 def _policy(script: str, style: str) -> str:
     """Content security policy of a page that loads nothing."""
-    allowed = (f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in (script, style))
+    allowed = (
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in (script, style)
+    )
     return (
         "default-src 'none'; script-src {} 'wasm-unsafe-eval'; style-src {}; img-src data: blob:; base-uri 'none'; "
         "form-action 'none'"

@@ -14,7 +14,7 @@ async function startCamera() {
   trouble("");
   if (!navigator.mediaDevices?.getUserMedia) return trouble(NO_CAMERA);
   isStarting = true;
-  pressed(true);
+  showButton(true);
   let opened = null;
   try {
     const size = { width: { ideal: 640 }, height: { ideal: 480 } };
@@ -43,13 +43,14 @@ function stopCamera() {
   stream = video.srcObject = null;
   isStarting = false;
   pad.draws = DRAWS;
-  pressed(false);
+  showButton(false);
   pad.show(null);
 }
 function close(opened) { for (const track of opened.getTracks()) track.stop(); }
-function pressed(isOn) {
-  $("camera").textContent = isOn ? "Stop camera" : "Camera";
-  $("camera").setAttribute("aria-pressed", isOn);
+function showButton(isOn) {
+  $("camera").textContent = isOn ? "Stop" : "Camera";
+  $("camera").setAttribute("aria-label", isOn ? "Stop the camera" : "Camera");
+  $("camera").classList.toggle("on", isOn);
 }
 function nextFrame() {
   video.requestVideoFrameCallback ? video.requestVideoFrameCallback(readFrame) : requestAnimationFrame(readFrame);
@@ -73,7 +74,7 @@ function readFrame() {
 function cameraRate() {
   if (!stream || frames.length < 2) return "";
   const each = (frames[frames.length - 1] - frames[0]) / (frames.length - 1);
-  return " Camera: " + frame.width + " × " + frame.height + ", " + (1000 / each).toFixed(0) + " frames a second are read.";
+  return " Camera: " + frame.width + " x " + frame.height + ", " + (1000 / each).toFixed(0) + " frames a second are read.";
 }
 video.muted = video.playsInline = true;
 video.setAttribute("aria-hidden", "true");
