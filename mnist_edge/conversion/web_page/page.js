@@ -160,6 +160,7 @@ async function start() {
   }
   showFacts();
   pad.draws = DRAWS;
+  $("answers").hidden = false;
   for (const control of document.querySelectorAll("[disabled]")) control.disabled = false;
   $("bars").classList.toggle("many", classifier.labels.length > MANY);
   if (classifier.labels.length > MANY) $("bars").tabIndex = 0;
