@@ -29,7 +29,7 @@ NAME = "export"
 
 def command(
     format_: Annotated[
-        str, typer.Option("--format", help="tflite, onnx, c, or all that can be made from this model.")
+        str, typer.Option("--format", help="tflite, onnx, c, wasm, or all: tflite, onnx and c if this model allows it.")
     ] = "all",
     model: Annotated[
         str, typer.Option("--model", help=f"The model: {options.MODEL_WORDS}. A folder is exported in place.")
@@ -161,7 +161,7 @@ def _payload(result: ExportResult) -> dict[str, Any]:
         "artifacts": result.artifacts, "failures": failed, "footprints": result.footprints,
         "signature": str(result.signature) if result.signature else None, "attempts": result.attempts,
         "advice": result.advice or None, "left_out": left_out, "compared": result.compared,
-        "board_fits": result.board_fits, "project": result.project,
+        "board_fits": result.board_fits, "project": result.project, "web": result.web,
     }  # fmt: skip
 
 
@@ -190,7 +190,8 @@ def _sizes(result: ExportResult) -> list[Any]:
     """Sizes of C files, what they mean for a board, and the project's folder."""
     sizes = [footprint_table(result.footprints)] if result.footprints else []
     files = f"Project with {len(result.project)} files: {result.project[0]}" if result.project else ""
-    return [*sizes, *fit_lines(result.footprints, result.board_fits), *([files] if files else [])]
+    web = f"ES module with {len(result.web)} files: {result.web[0]}" if result.web else ""
+    return [*sizes, *fit_lines(result.footprints, result.board_fits), *filter(None, (files, web))]
 
 
 def _summary(result: ExportResult, page: Path) -> list[Any]:

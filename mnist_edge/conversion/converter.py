@@ -29,6 +29,9 @@ class Converter:
         companions: takes the content and the stem of the file's name, and returns further files by name.
         convert_int8: makes the content that ``convert`` makes, of the int8 TFLite file of the same conversion.
         on_demand: True if the format supports only a part of Keras's layers: ``--format all`` makes it if it can.
+        in_all: whether ``--format all`` makes it at all.
+        compiler: names a compiler on which the content depends, with its version; None if there is none. It raises
+            `MissingError` if the compiler is not installed.
     """
 
     name: str
@@ -42,6 +45,8 @@ class Converter:
     companions: Callable[[bytes, str], dict[str, bytes]] | None = None
     convert_int8: Callable[[bytes, ConversionRequest], bytes] | None = None
     on_demand: bool = False
+    in_all: bool = True
+    compiler: Callable[[], str] | None = None
 
     def takes(self, suffix: str) -> bool:
         """Whether files are made from models with this suffix."""

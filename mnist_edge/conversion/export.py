@@ -30,7 +30,7 @@ LOG_NAME = "export.log"
 BACKENDS = ("all", "c99", "arm", "x86")  # sets of kernels in generated C
 PACKAGE_FOLDER = Path(__file__).parent.parent
 BUILD_SOURCES = ("runtime/engines/native.py", "toolchains/host_cc.py")
-CODE_SUFFIXES = (".py", ".c", ".in")
+CODE_SUFFIXES = (".py", ".c", ".h", ".in")
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,8 @@ def facts_of(manifest: Manifest, config: ExportConfig, splits: Splits) -> dict[s
         "versions": installed_versions(packages),
         "code_sha256": code_sha256(converter.sources),
     }
+    if converter.compiler is not None:
+        facts["compiler"] = converter.compiler()
     if config.quantizer != USUAL:
         facts["quantizer"] = asdict(config.quantizer)
     return facts

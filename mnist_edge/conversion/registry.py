@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_edge.conversion import c, onnx, tflite
+from mnist_edge.conversion import c, onnx, tflite, wasm
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.errors import UsageError, suggest
 from mnist_edge.results.precision import Precision
 from mnist_edge.store.workspace import KERAS_SUFFIX, source_name
 
 CONVERTERS: dict[str, Converter] = {
-    converter.name: converter for converter in (c.CONVERTER, onnx.CONVERTER, tflite.CONVERTER)
+    converter.name: converter for converter in (c.CONVERTER, onnx.CONVERTER, tflite.CONVERTER, wasm.CONVERTER)
 }
 
 # What a model is called in messages, by the suffix of its file.
@@ -23,10 +23,16 @@ def formats(every: bool = True, suffix: str = KERAS_SUFFIX) -> list[str]:
     """The names of the formats that are made from models with a suffix.
 
     With ``every=False``, only those that ``--format all`` always makes: of Keras models those without ``on_demand``, of
-    other models all.
+    other models all those with ``in_all``.
     """
     found = [name for name, item in CONVERTERS.items() if item.takes(suffix)]
-    return [name for name in found if every or suffix != KERAS_SUFFIX or not CONVERTERS[name].on_demand]
+    if every:
+        return found
+    return [
+        name
+        for name in found
+        if CONVERTERS[name].in_all and not (suffix == KERAS_SUFFIX and CONVERTERS[name].on_demand)
+    ]
 
 
 def requested(names: Sequence[str], path: Path) -> list[str]:
@@ -57,7 +63,7 @@ def optional(names: Sequence[str], path: Path, precision: Precision) -> list[str
     """
     made = requested(names, path) if "all" in names else list(CONVERTERS)
     others = [name for name in formats(suffix=Path(source_name(path)).suffix) if name not in made]
-    return [name for name in others if precision in CONVERTERS[name].precisions]
+    return [name for name in others if CONVERTERS[name].in_all and precision in CONVERTERS[name].precisions]
 
 
 def not_made_from(path: Path, format_: str) -> UsageError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from mnist_edge.formats import c, keras, onnx, tflite
+from mnist_edge.formats import c, keras, onnx, tflite, wasm
 from mnist_edge.formats.foreign import unknown_file
 from mnist_edge.formats.model_structure import METADATA_KEY, Contract, ModelStructure, OpInfo, TensorInfo
 
@@ -22,6 +22,7 @@ FORMATS: dict[str, Callable[[bytes], ModelStructure]] = {
     ".onnx": onnx.read,
     ".so": c.read,
     ".tflite": tflite.read,
+    ".wasm": wasm.read,
 }
 
 

@@ -27,12 +27,16 @@ def read(content: bytes) -> ModelStructure:
     Raises:
         ContentError: C that mnist-edge did not generate.
     """
-    facts = facts_of(content)
+    return structure_of(facts_of(content), "c")
+
+
+def structure_of(facts: dict[str, Any], format_: str) -> ModelStructure:
+    """Input, output and contract, from facts; ``format_`` is the name of the file's format."""
     ends = [
         TensorInfo(name, end["dtype"], (-1, *end["shape"]), (end["scale"],), (end["zero_point"],))
         for name, end in (("image", facts["input"]), ("answer", facts["output"]))
     ]
-    return ModelStructure("c", (ends[0],), (ends[1],), (), tuple(ends), {METADATA_KEY: facts["contract"]})
+    return ModelStructure(format_, (ends[0],), (ends[1],), (), tuple(ends), {METADATA_KEY: facts["contract"]})
 
 
 def facts_of(content: bytes) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from mnist_edge.errors import UsageError
 
 KERAS_SUFFIX = ".keras"
 # The keys of `mnist_edge.formats.FORMATS`, which cannot be imported here: that package imports this module.
-KNOWN_SUFFIXES = (".c", ".keras", ".onnx", ".so", ".tflite")
+KNOWN_SUFFIXES = (".c", ".keras", ".onnx", ".so", ".tflite", ".wasm")
 SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _HDF5 = (".h5", ".hdf5")
 _PYTORCH = (".pt", ".pth")

@@ -121,7 +121,7 @@ class ModelStructure:
     """Structure of a model file: its ops, tensors and metadata.
 
     Attributes:
-        format: ``c``, ``keras``, ``onnx`` or ``tflite``.
+        format: ``c``, ``keras``, ``onnx``, ``tflite`` or ``wasm``.
         inputs: the tensors that the graph takes, without constants.
         outputs: the tensors that it returns.
         ops: in the order of execution.

@@ -27,6 +27,7 @@ EXPORT_OPTIONS = {
     ".onnx": ("--format", "onnx"),
     ".so": ("--format", "c", "--build"),
     ".tflite": ("--format", "tflite"),
+    ".wasm": ("--format", "wasm"),
 }
 HAVE_FLOAT16 = {".onnx", ".tflite"}
 

@@ -25,7 +25,7 @@ from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.streams import native_output
 from mnist_edge.toolchains import host_cc
 from mnist_edge.training import UnfitError
-from mnist_edge.workflows import board_fit, export_project, repair, without_data
+from mnist_edge.workflows import board_fit, export_project, export_web, repair, without_data
 from mnist_edge.workflows.advice import advise, repeated_words
 from mnist_edge.workflows.data_source import load_splits, path_of
 from mnist_edge.workflows.export_options import (
@@ -123,10 +123,13 @@ def _without_verdict(options: ExportOptions, workspace: Path, model: str) -> Exp
 
 
 def _with_project(options: ExportOptions, result: ExportResult) -> ExportResult:
-    """Write the project's folder, if one is asked for and the export counts as a success."""
-    if options.project is None or result.error is not None:
+    """Write the folders of the project, if one is asked for, and of ES modules, if the export counts as a success."""
+    if result.error is not None:
         return result
-    return replace(result, project=export_project.write(options.project, result.artifacts))
+    web = tuple(path for item in result.artifacts if item.format == "wasm" for path in export_web.write(item))
+    if options.project is None:
+        return replace(result, web=web)
+    return replace(result, web=web, project=export_project.write(options.project, result.artifacts))
 
 
 @dataclass(frozen=True)

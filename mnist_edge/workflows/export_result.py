@@ -39,6 +39,7 @@ class ExportResult:
             its outputs are those of the integer reference engine.
         board_fits: of C files, if a board was named.
         project: paths of the files of the project's folder, if one was asked for and written; ``README.md`` first.
+        web: paths of the files of the ES module's folder, if there is a WebAssembly module; ``README.md`` first.
     """
 
     artifacts: tuple[Artifact, ...]
@@ -57,3 +58,4 @@ class ExportResult:
     compared: int | None = None
     board_fits: tuple[BoardFit, ...] = ()
     project: tuple[str, ...] = ()
+    web: tuple[str, ...] = ()

@@ -40,7 +40,13 @@ def applies(options: ExportOptions, model: str) -> bool:
     """
     path = Path(model)
     named = options.data is not None or options.reference is not None or bool(os.environ.get(ENVIRONMENT_VARIABLE))
-    if path.suffix != ".tflite" or named or options.build or options.precision != Precision.INT8:
+    if (
+        path.suffix != ".tflite"
+        or named
+        or options.build
+        or not {"c", "all"} & set(options.formats)
+        or options.precision != Precision.INT8
+    ):
         return False
     try:
         file = formats.read(read_bytes(path), path)

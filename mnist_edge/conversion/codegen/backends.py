@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent / "kernels"
 _ARGUMENTS = {
     "conv_dense": "layer, first, at, input, weights, n",
     "arm64": "layer, inputs, weights, n, sums",
+    "wasm": "layer, inputs, weights, n",
 }
 # Largest number of steps (4-byte input groups) that a kernel lists at once: AVX512-VNNI may write beyond the last one,
 # and NEON clears the one behind it.
@@ -46,6 +47,7 @@ BACKENDS: dict[str, Backend] = {
     "avx_vnni.c.in": Backend("avxvnni", 32, (2,), (8, 2), sums=2),
     "neon.c.in": Backend("neon", 16, (2,), (8, 4), template="arm64"),
     "neon_dot.c.in": Backend("neon_dot", 16, (4,), (16, 4), template="arm64"),
+    "wasm_simd128.c.in": Backend("simd128", 16, (1,), (4,), template="wasm"),
 }
 
 
@@ -59,12 +61,14 @@ def text(files: Sequence[str], steps: int) -> str:
     for name in files:
         code = (FOLDER / name).read_text()
         if name in BACKENDS:
-            code = _filled(code, {"MICROKERNELS": _microkernels(BACKENDS[name])})
+            code = _filled(code, {"MICROKERNELS": _microkernels(BACKENDS[name]), "STEPS": steps + 1})
         elif name == "conv_dense_vectors.c.in":
             code = _filled(code, {"STEPS": steps + MOST_STEPS_AT_ONCE})
         elif name == "conv_dense.c" and "dispatch_arm64.c" in files:
             condition = "!defined(EDGE_ARM64) && !defined(EDGE_CORTEX_M) /* which have kernels of their own */"
             code = f"#if {condition}\n{code}#endif\n"
+        elif name == "conv_dense.c" and "dispatch_wasm.c" in files:
+            code = f"#ifndef EDGE_WASM /* which has kernels of its own */\n{code}#endif\n"
         parts.append(f"/* {name.split('.')[0]}: {KERNELS[name].title}. */\n{code}".replace(". */\n/* ", ".\n * ", 1))
     return "\n".join(parts)
 

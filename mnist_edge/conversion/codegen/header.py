@@ -19,11 +19,12 @@ _KERNELS = {
     "all": f"plain C; vectors of x86-64 and 64-bit Arm, chosen when the code runs; {_CORTEX_M}",
     "x86": "plain C; vectors of x86-64, chosen when the code runs",
     "arm": f"plain C; vectors of 64-bit Arm, chosen when the code runs; {_CORTEX_M}",
+    "wasm": "plain C; vectors of WebAssembly, if the compiler may use them",
     "c99": "plain C",
 }
 _AVX2_STACK = "With AVX2, a convolution of 3 x 3 takes up to 100 KB of stack in one frame."
 _NEON_STACK = "With NEON, a layer takes 20 bytes of stack for each group of four inputs of the longest sum."
-_STACK = {"all": f"{_AVX2_STACK} {_NEON_STACK}", "x86": _AVX2_STACK, "arm": _NEON_STACK, "c99": ""}
+_STACK = {"all": f"{_AVX2_STACK} {_NEON_STACK}", "x86": _AVX2_STACK, "arm": _NEON_STACK, "wasm": "", "c99": ""}
 
 
 def prefix(contract: Contract) -> str:

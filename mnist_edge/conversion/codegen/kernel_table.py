@@ -21,6 +21,7 @@ KERNELS: dict[str, Kernel] = {
     "detect_x86.c": Kernel("whether this is x86-64", ("backends.c",)),
     "detect_arm64.c": Kernel("whether this is little-endian 64-bit Arm", ("backends.c",)),
     "detect_cortex_m.c": Kernel("whether this is a Cortex-M with DSP instructions", ("backends.c",)),
+    "detect_wasm.c": Kernel("whether this is WebAssembly with vectors", ("backends.c",)),
     "placement.c": Kernel("placement and alignment of weights"),
     "clamp.c": Kernel("limits of a number"),
     "fixed_point.c": Kernel("products and quotients, rounded as in LiteRT"),
@@ -37,6 +38,9 @@ KERNELS: dict[str, Kernel] = {
     "arm64_vectors.c": Kernel("what both kinds of NEON share", ("detect_arm64.c", "conv_dense_vectors.c.in")),
     "neon.c.in": Kernel("convolutions and dense layers with NEON", ("arm64_vectors.c",)),
     "neon_dot.c.in": Kernel("the same with NEON's dot product", ("arm64_vectors.c",)),
+    "wasm_simd128.c.in": Kernel(
+        "convolutions and dense layers with WebAssembly's SIMD128", ("detect_wasm.c", "conv_dense.c")
+    ),
     "cortex_m_sums.c": Kernel("sums on Cortex-M before the first product", ("detect_cortex_m.c", "conv_dense.c")),
     "dsp.c": Kernel("sums with the DSP instructions of Cortex-M", ("cortex_m_sums.c",)),
     "helium.c": Kernel("sums with Helium, the vector instructions of Cortex-M", ("cortex_m_sums.c",)),
@@ -58,6 +62,7 @@ KERNELS: dict[str, Kernel] = {
         ("neon.c.in", "neon_dot.c.in", "dispatch.c", "choose_backend.c"),
     ),
     "dispatch_cortex_m.c": Kernel("dispatch on Cortex-M", ("cortex_m.c", "dispatch.c", "choose_backend.c")),
+    "dispatch_wasm.c": Kernel("dispatch in WebAssembly", ("wasm_simd128.c.in", "dispatch.c", "choose_backend.c")),
     "choose_backend.c": Kernel("dispatch and backend on other processors", ("backends.c", "dispatch.c")),
     "depthwise.c": Kernel("depthwise convolutions", ("placement.c", "requantize.c")),
     "depthwise_avx2.c": Kernel("depthwise convolutions with AVX2", ("depthwise.c", "dispatch_x86.c")),
@@ -73,11 +78,12 @@ KERNELS: dict[str, Kernel] = {
     "softmax.c": Kernel("probabilities from logits", ("clamp.c", "fixed_point.c")),
 }
 # What ``export --backend`` takes: the kernels of convolutions and dense layers. Plain C is always among them, for
-# processors without the vector instructions.
+# processors without the vector instructions. The format wasm takes ``wasm``.
 CONV_DENSE: dict[str, tuple[str, ...]] = {
     "all": ("dispatch_x86.c", "dispatch_arm64.c", "dispatch_cortex_m.c"),
     "x86": ("dispatch_x86.c",),
     "arm": ("dispatch_arm64.c", "dispatch_cortex_m.c"),
+    "wasm": ("dispatch_wasm.c",),
     "c99": ("conv_dense.c",),
 }
 # The kernel of each other kind of step: plain C, next to which `kernels_for` puts AVX2 for depthwise convolutions.

@@ -12,6 +12,7 @@ from mnist_edge.runtime.engines import (
     onnxruntime,
     reference,
     tflite_runtime,
+    wasmtime,
 )
 from mnist_edge.runtime.engines.interface import Engine
 
@@ -25,6 +26,7 @@ ENGINES: dict[str, Engine] = {
         onnxruntime.ENGINE,
         reference.ENGINE,
         tflite_runtime.ENGINE,
+        wasmtime.ENGINE,
     )
 }
 

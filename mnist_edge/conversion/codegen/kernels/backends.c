@@ -11,3 +11,4 @@
 #define EDGE_DSP 8
 #define EDGE_HELIUM 9
 #define EDGE_SSE2 10
+#define EDGE_SIMD128 11

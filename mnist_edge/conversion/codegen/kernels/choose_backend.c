@@ -11,7 +11,7 @@
 /* From EDGE_C99 on. */
 static const char *const edge_names[] = {"C99",  "AVX2",                  "AVX-VNNI",     "AVX512-VNNI",
                                          "NEON", "NEON with dot product", "Cortex-M DSP", "Helium",
-                                         "SSE2"};
+                                         "SSE2", "WebAssembly SIMD128"};
 
 static int edge_backend(void) {
     return EDGE_BACKEND;
