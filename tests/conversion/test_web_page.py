@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_edge import data
+from mnist_edge.conversion import c, web_page
+from mnist_edge.runtime.engines import native
+from mnist_edge.store.workspace import SHIPPED
 from tests.conftest import Run
 from tests.support.browser import assert_accessible, browser, cut_network, draw_line, emulate, requests_of
+from tools.docs_site import shipped_page
 
 pytestmark = pytest.mark.slow
 SEVEN = [(0.25, 0.25), (0.45, 0.24), (0.7, 0.25), (0.62, 0.4), (0.52, 0.6), (0.45, 0.8)]
@@ -39,6 +43,16 @@ def jpeg(picture: Image.Image) -> bytes:
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=92)
     return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The pages of the shipped models."""
+    folder = tmp_path_factory.mktemp("pages")
+    made = {model: folder / f"{model}.html" for model in ("dense", "cnn")}
+    for model, path in made.items():
+        path.write_bytes(shipped_page(model))
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -175,3 +189,63 @@ def test_the_camera_is_read_live_and_a_refusal_says_what_to_do(
         assert text_of(driver, "camera") == "Camera"
     draw_line(driver, SEVEN, touch=True)
     wait(driver, "label", "7".__eq__)
+
+
+@pytest.mark.parametrize("model", ["dense", "cnn"])
+def test_the_answers_to_the_test_images_are_those_of_the_c(
+    driver: Any, pages: dict[str, Path], mnist: data.Splits, model: str
+) -> None:
+    """All 10,000 images; without vectors cnn answers 1,000, to save time."""
+    # Plain C compiles faster, the other kernels answer faster.
+    backend = "c99" if model == "dense" else "all"
+    code = c.from_tflite((SHIPPED / model / f"{model}-int8.tflite").read_bytes(), model, backend=backend)
+    expected = native.load(code, 1).run(mnist.test.images)
+    driver.set_script_timeout(120)
+    for fragment, count in (("", 10_000), ("#fallback", 10_000 if model == "dense" else 1_000)):
+        opened(driver, pages[model], fragment)
+        assert driver.execute_script("return mnistEdge.classifier.simd") is (fragment == "")
+        assert ("without SIMD" in text_of(driver, "facts")) is (fragment != "")
+        answers = driver.execute_script(
+            """
+            const images = Uint8Array.from(atob(arguments[0]), letter => letter.charCodeAt(0));
+            return Array.from(mnistEdge.classifier.outputs(images)).join();
+            """,
+            base64.b64encode(mnist.test.images[:count].tobytes()).decode(),
+        )
+        assert np.array_equal(np.array(answers.split(","), np.int64).reshape(count, -1), expected[:count])
+
+
+def changed(path: Path, folder: Path, old: str, new: str) -> Path:
+    """A copy of a page with another text in it."""
+    text = path.read_text()
+    assert text.count(old) == 1
+    made = folder / "changed.html"
+    made.write_text(text.replace(old, new))
+    return made
+
+
+def test_a_page_that_is_damaged_or_fails_its_self_test_does_not_answer(
+    driver: Any, pages: dict[str, Path], tmp_path: Path
+) -> None:
+    text = pages["dense"].read_text()
+    middle = text.index('const MODULE = "') + 60_000
+    opened(
+        driver, changed(pages["dense"], tmp_path, text[middle : middle + 40], text[middle : middle + 39][::-1] + "A")
+    )
+    assert text_of(driver, "verified").startswith("Not verified")
+    assert_refuses(driver)
+    module = text[text.index('<script type="module">') + len('<script type="module">') : text.index("\n{\n")]
+    wrong = tmp_path / "wrong.html"
+    wrong.write_bytes(web_page.page("dense", module.replace("differing === 0", "differing === 1"), "digit"))
+    opened(driver, wrong)
+    assert text_of(driver, "verified").startswith("Verification failed, so the page does not answer: 0 of ")
+    assert_refuses(driver)
+
+
+def assert_refuses(driver: Any) -> None:
+    states = driver.execute_script("return [...document.querySelectorAll('button, input')].map(item => item.disabled)")
+    assert states == [True] * 4
+    draw_line(driver, SEVEN)
+    time.sleep(0.2)
+    assert not driver.execute_script("return document.getElementById('answers').checkVisibility()")
+    assert_accessible(driver, driver.execute_script("return innerWidth"))
