@@ -2,7 +2,8 @@
 
 A module's custom section ``mnist-edge`` holds the facts of the C, see `mnist_edge.formats.c`. Its custom section
 ``mnist-edge-plain`` holds the same net for machines without vectors: a module that lacks only the last section, the
-data, if both have the same one, and else a whole module.
+data, if both have the same one, and else a whole module. ``mnist-edge-front-end`` holds a module that prepares pictures,
+if the net takes them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from mnist_edge.errors import ContentError
 from mnist_edge.formats import c
 from mnist_edge.formats.model_structure import ModelStructure
 
-FACTS, PLAIN = "mnist-edge", "mnist-edge-plain"
+FACTS, PLAIN, FRONT_END = "mnist-edge", "mnist-edge-plain", "mnist-edge-front-end"
 HEAD = b"\0asm\x01\0\0\0"
 _CUSTOM, _IMPORT, _START, DATA = 0, 2, 8, 11
 

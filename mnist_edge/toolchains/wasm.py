@@ -20,11 +20,11 @@ from pathlib import Path
 
 from mnist_edge.errors import RefusedError, missing_extra
 
-# Every browser since 2021 has these two instruction sets; vectors are in all since 2023.
-_FLAGS = ("-std=c99", "-O3", "-ffreestanding", "-nostdlib")
+# Results of the front end are those of Python bit for bit only if no products and sums are joined.
+_FLAGS = ("-std=c99", "-ffreestanding", "-nostdlib", "-fno-math-errno", "-ffp-contract=off")
 _LINK = ("--no-entry", "--export=__heap_base", "--stack-first", "--strip-all", "--gc-sections")
 # What the linker is told besides: the stack of a function that lists the inputs of a sum is the largest.
-_STACK, _STACK_FOR_A_STEP = 1 << 16, 64
+_STACK, _STACK_FOR_A_STEP = 1 << 17, 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,21 @@ class Compiler:
     link: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a module is compiled.
+
+    Attributes:
+        vectors: whether it may use the instructions of SIMD128.
+        steps: largest number of 4-byte input groups in a sum, which are listed on the stack.
+        small: whether its size matters more than its speed.
+    """
+
+    vectors: bool
+    steps: int = 0
+    small: bool = False
+
+
 @functools.cache
 def find() -> Compiler:
     """The compiler for WebAssembly of this machine.
@@ -44,6 +59,7 @@ def find() -> Compiler:
     Raises:
         MissingError: there is none.
     """
+    # Every browser since 2021 has instructions for memory and signs; all have vectors since 2023.
     if importlib.util.find_spec("ziglang") is not None:
         zig = (sys.executable, "-m", "ziglang")
         target = (*zig, "cc", "--target=wasm32-freestanding")
@@ -58,31 +74,28 @@ def find() -> Compiler:
     return Compiler(shown.partition("\n")[0], target, (*target, "-msimd128"), (linker,))
 
 
-def module(source: bytes, headers: Sequence[Path], steps: int, vectors: bool) -> bytes:
+def module(sources: Sequence[str], headers: Sequence[Path], options: Options) -> bytes:
     """A WebAssembly module compiled from C code.
 
     Args:
-        source: the code; the functions that it marks are exported.
-        headers: folders with headers that it includes.
-        steps: largest number of 4-byte input groups in a sum, which are listed on the stack.
-        vectors: whether the module may use the instructions of SIMD128.
+        sources: texts of C files; the functions that they mark are exported.
+        headers: folders with headers that they include. options: see `Options`.
 
     Raises:
         MissingError: there is no compiler.
         RefusedError: the code does not compile.
     """
     compiler = find()
-    command = compiler.vectors if vectors else compiler.plain
+    command = (*(compiler.vectors if options.vectors else compiler.plain), "-Os" if options.small else "-O3")
     included = [word for folder in headers for word in ("-I", str(folder))]
-    stack = -(-(_STACK + _STACK_FOR_A_STEP * steps) // _STACK) * _STACK
+    stack = -(-(_STACK + _STACK_FOR_A_STEP * options.steps) // _STACK) * _STACK
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "net.c").write_bytes(source)
-        for words in (
-            [*command, *_FLAGS, *included, "-c", "net.c", "-o", "net.o"],
-            [*compiler.link, *_LINK, "-z", f"stack-size={stack}", "net.o", "-o", "net.wasm"],
-        ):
-            _run(words, folder)
+        objects = [f"{number}.o" for number in range(len(sources))]
+        for number, text in enumerate(sources):
+            (folder / f"{number}.c").write_text(text)
+            _run([*command, *_FLAGS, *included, "-c", f"{number}.c", "-o", objects[number]], folder)
+        _run([*compiler.link, *_LINK, "-z", f"stack-size={stack}", *objects, "-o", "net.wasm"], folder)
         return (folder / "net.wasm").read_bytes()
 
 

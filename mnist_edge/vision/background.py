@@ -23,15 +23,19 @@ MIDDLE = WINDOW * WINDOW // 2
 BUCKET = 32
 # Rows that one matrix product interpolates: OpenBLAS computes so small a product in the calling thread.
 BLOCK = 32
+# Medians are rounded to multiples of 1 / MEDIAN_UNIT and weights to multiples of 1 / WEIGHT_UNIT. The sums of products
+# then have at most 53 bits: they are exact, whatever the processor and the order of additions, and in portable/ too.
+MEDIAN_UNIT, WEIGHT_UNIT = 2.0**16, 2.0**27
 
 
-def local_background(values: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Background of each pixel, float32 (h, w), from 0 to 255, of grey values (h, w)."""
+def local_background(values: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Background of each pixel, float64 (h, w), from 0 to 255, of grey values (h, w)."""
     factor = max(values.shape) / GRID
     rows, columns = (max(4, 2 * round(size / factor / 2)) for size in values.shape)
     medians = window_medians(resize(values.astype(np.float32), (rows, columns)))
     down, across = (_interpolation(*sizes) for sizes in zip(medians.shape, values.shape, strict=True))
-    narrow, background = down @ medians, np.empty(values.shape, np.float32)
+    narrow = np.rint(down @ np.rint(medians * MEDIAN_UNIT)) / MEDIAN_UNIT
+    background = np.empty(values.shape)
     for top in range(0, len(narrow), BLOCK):
         np.matmul(narrow[top : top + BLOCK], across.T, out=background[top : top + BLOCK])
     return np.clip(background, 0, 255, out=background)  # bicubic interpolation overshoots
@@ -87,9 +91,10 @@ def _in_windows(size: int) -> NDArray[np.uint8]:
 
 
 @functools.lru_cache(maxsize=16)
-def _interpolation(size: int, enlarged: int) -> NDArray[np.float32]:
-    """Weight of each of ``size`` values in each of ``enlarged`` values between them, float32 (enlarged, size)."""
+def _interpolation(size: int, enlarged: int) -> NDArray[np.float64]:
+    """Weight of each of ``size`` values in each of ``enlarged`` values between them, float64 (enlarged, size)."""
     from PIL import Image as Pil
 
     each = Pil.fromarray(np.eye(size, dtype=np.float32))
-    return np.asarray(each.resize((size, enlarged), Pil.Resampling.BICUBIC))
+    weights = np.asarray(each.resize((size, enlarged), Pil.Resampling.BICUBIC), np.float64)
+    return np.rint(weights * WEIGHT_UNIT) / WEIGHT_UNIT

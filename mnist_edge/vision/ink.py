@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.vision.background import local_background
+from mnist_edge.vision.resampling import resized
 from mnist_edge.vision.strokes import FULL
 
 # Pictures are reduced to at most this many pixels on their longest side; all lengths below are in these pixels.
@@ -96,7 +97,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     near = distance <= distance.max() / 2
     spread = MAD_TO_DEVIATION * _quantile(distance[near], counts[near], 0.5) if near.any() else 0.0
     # The sign of the third moment is that of the ink, which is rarer and farther from the background than noise.
-    sign = 1 if float(counts @ differences**3) > 0 else -1
+    sign = 1 if float(counts @ (differences * differences * differences)) > 0 else -1
     amounts, counts = (sign * differences)[::sign], counts[::sign]  # ascending
     peak = _mean_of_largest(np.maximum(amounts, 0), counts, max(3, round(0.001 * values.size)))
     if peak < max(MIN_CONTRAST, MIN_SIGNAL * spread):
@@ -133,7 +134,7 @@ def _reduced(grey: NDArray[np.uint8], scale: float) -> tuple[NDArray[np.uint8], 
     picture = Pil.fromarray(grey)
     if max(grey.shape) > WORK:  # not halved already
         height, width = (max(1, round(size / scale)) for size in grey.shape)
-        picture = picture.resize((width, height), Pil.Resampling.BOX)
+        picture = resized(picture, width, height, Pil.Resampling.BOX)
         grey = np.asarray(picture)
     return grey, np.array(picture.histogram())
 

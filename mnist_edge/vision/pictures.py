@@ -19,6 +19,7 @@ from mnist_edge.vision.containers import Container, inspect
 from mnist_edge.vision.digit import Found, find_digit, find_digits
 from mnist_edge.vision.ink import WORK
 from mnist_edge.vision.modes import convert
+from mnist_edge.vision.resampling import resized
 from mnist_edge.vision.sheet_search import find_digits_on_sheets
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def prepare(picture: Image, preprocessor: str, image_shape: tuple[int, ...], mul
         found = find_digits(pixels, (height, width)) if multi else [find_digit(pixels, (height, width))]
         return [_in_original(item, picture) for item in found]
     if pixels.shape[:2] != (height, width):
-        pixels = np.asarray(Pil.fromarray(pixels).resize((width, height), Pil.Resampling.LANCZOS), np.uint8)
+        pixels = np.asarray(resized(Pil.fromarray(pixels), width, height, Pil.Resampling.LANCZOS), np.uint8)
     return [Found(pixels, (0, 0, *picture.info.get(ORIGINAL_SIZE, picture.size)))]
 
 

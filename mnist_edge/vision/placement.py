@@ -17,9 +17,11 @@ MIN_ASPECT = 0.4
 # At least this share of a sheet is free of ink. Required in drawings only, where a zero may be drawn as a rectangle.
 MIN_FREE_OF_INK = 0.75
 # Angles between an axis and the sides of the rectangles that are tried, in degrees: first of one side, then of the
-# other. DIRECTIONS are their unit vectors.
+# other. DIRECTIONS are their unit vectors, of so few bits that their products with coordinates are exact.
 ANGLES = np.arange(0, 180, 3)
-DIRECTIONS = np.stack([np.cos(np.deg2rad(ANGLES)), np.sin(np.deg2rad(ANGLES))], axis=1).astype(np.float32)
+DIRECTION_UNIT = 2.0**14
+DIRECTIONS = np.stack([np.cos(np.deg2rad(ANGLES)), np.sin(np.deg2rad(ANGLES))], axis=1)
+DIRECTIONS = (np.rint(DIRECTIONS * DIRECTION_UNIT) / DIRECTION_UNIT).astype(np.float32)
 # An edge of another surface is near a figure if pixels within NEIGHBOURHOOD (a share of the figure's longest side)
 # differ from the background in the direction opposite to the ink by more than OPPOSITE (a share of full ink), and if
 # they are more than EDGE_SHARE of the figure's pixels. This refuses 0.07 % of 1,500 training images on paper under

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mnist_edge.vision.components import Component, components
 from mnist_edge.vision.digit import Found, NoDigit, find_digits
 from mnist_edge.vision.ink import WORK
+from mnist_edge.vision.resampling import resized
 from mnist_edge.vision.sheets import hull_area, inside_of_sheet
 
 # Brightness of a sheet's darkest parts: shares of the brightest hundredth of the picture. The highest that separates a
@@ -70,7 +71,7 @@ def _reduced(grey: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], float]:
     if scale == 1:
         return grey, scale
     height, width = (max(1, round(side / scale)) for side in grey.shape)
-    picture = Pil.fromarray(np.ascontiguousarray(grey)).resize((width, height), Pil.Resampling.BOX)
+    picture = resized(Pil.fromarray(np.ascontiguousarray(grey)), width, height, Pil.Resampling.BOX)
     return np.asarray(picture), scale
 
 

@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.vision.resampling import resized
+
 # Longest side of a digit in MNIST, as a share of the picture's side.
 SHARE = 20 / 28
 # Full ink.
@@ -130,4 +132,4 @@ def resize(values: Values, shape: tuple[int, ...]) -> Values:
     shrinks = shape[0] * shape[1] < values.size
     how = Pil.Resampling.BOX if shrinks else Pil.Resampling.BICUBIC
     picture = Pil.fromarray(np.ascontiguousarray(values))
-    return np.asarray(picture.resize((shape[1], shape[0]), how), values.dtype)
+    return np.asarray(resized(picture, shape[1], shape[0], how), values.dtype)

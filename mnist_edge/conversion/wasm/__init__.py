@@ -11,18 +11,21 @@ from string import Template
 from typing import Any
 
 from mnist_edge.conversion import c
-from mnist_edge.conversion.codegen.header import parameters
+from mnist_edge.conversion.codegen.header import parameters, takes_pixels
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.errors import StageError
 from mnist_edge.formats import c as c_format
-from mnist_edge.formats import wasm
+from mnist_edge.formats import Contract, wasm
 from mnist_edge.results.precision import Precision
 from mnist_edge.toolchains import wasm as toolchain
 
 BACKEND = "wasm"  # kernels in the generated C
-SOURCES = (*c.SOURCES, "conversion/wasm", "toolchains/wasm.py")
+SOURCES = (*c.SOURCES, "conversion/wasm", "toolchains/wasm.py", "vision/portable")
 _FOLDER = Path(__file__).parent
+_HEADERS = _FOLDER / "include"
+_FRONT_END = _FOLDER.parent.parent / "vision" / "portable"
+_PREPROCESSORS = {"digit": "MNIST_EDGE_DIGIT", "resize": "MNIST_EDGE_RESIZE"}
 _STEPS = re.compile(r"^#define EDGE_STEPS (\d+)$", re.MULTILINE)
 
 
@@ -63,19 +66,40 @@ def module(code: bytes) -> bytes:
         "prefix": facts["prefix"], "upper": facts["prefix"].upper(), "input_type": ends.input_type,
         "output_type": ends.output_type,
     }  # fmt: skip
-    source = text + Template((_FOLDER / "module.c.in").read_text()).substitute(values)
+    source = text + _filled("module.c.in", values)
     steps = max(map(int, _STEPS.findall(text)), default=0)
     vectors, plain = (
-        wasm.without_custom(toolchain.module(source.encode(), [_FOLDER / "include"], steps, with_vectors))
+        wasm.without_custom(toolchain.module([source], [_HEADERS], toolchain.Options(with_vectors, steps)))
         for with_vectors in (True, False)
     )
     if plain[-1] == vectors[-1] and plain[-1][0] == wasm.DATA:  # the constants, which are most of the file
         plain = plain[:-1]
     custom = {wasm.FACTS: json.dumps(facts, sort_keys=True).encode(), wasm.PLAIN: wasm.module(plain, {})}
+    if (front_end := _front_end(facts)) is not None:
+        custom[wasm.FRONT_END] = front_end
     made = wasm.module(vectors, custom)
     if wasm.plain_module(made) is None or wasm.facts_of(made) != facts:
         raise StageError("The module was not put together as intended.", "Report this: it is a fault of mnist-edge.")
     return made
+
+
+def _front_end(facts: dict[str, Any]) -> bytes | None:
+    """The module that prepares pictures for this input; None if the input is no picture."""
+    contract, shape = Contract.from_text(facts["contract"]), facts["input"]["shape"]
+    if contract.preprocessor not in _PREPROCESSORS or not takes_pixels(facts) or len(shape) not in (2, 3):
+        return None
+    rows, columns, channels = (*shape, 1)[:3]
+    values = {
+        "rows": str(rows), "columns": str(columns), "channels": str(channels),
+        "preprocessor": _PREPROCESSORS[contract.preprocessor],
+    }  # fmt: skip
+    sources = [(_FRONT_END / "front_end.c").read_text(), _filled("pictures.c.in", values)]
+    made = toolchain.module(sources, [_HEADERS, _FRONT_END], toolchain.Options(vectors=False, small=True))
+    return wasm.module(wasm.without_custom(made), {})
+
+
+def _filled(name: str, values: dict[str, str]) -> str:
+    return Template((_FOLDER / name).read_text()).substitute(values)
 
 
 CONVERTER = Converter(

@@ -20,7 +20,6 @@ from mnist_edge.runtime.predict import RAW, SURE
 
 RECORD = "mnist-edge.json"  # the file that lists the files of a folder
 _TEMPLATES = Path(__file__).parent
-_BATCH = 256  # inputs that the module answers in one call
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def files(model: WebModel) -> dict[str, bytes]:
     contract = Contract.from_text(facts["contract"])
     title = f"{model.name}: {contract.quantization} image classifier for WebAssembly"
     script = _filled("module.mjs.in", {
-        "title": title, "model": json.dumps(_facts(model, facts, contract), indent=1), "batch": str(_BATCH),
+        "title": title, "model": json.dumps(_facts(model, facts, contract), indent=1),
         "module": base64.b64encode(model.content).decode(),
     })  # fmt: skip
     shape = " x ".join(map(str, facts["input"]["shape"]))
@@ -77,7 +76,7 @@ def _facts(model: WebModel, facts: dict[str, Any], contract: Contract) -> dict[s
         "inputBytes": math.prod(shape), "outputBytes": math.prod(facts["output"]["shape"]),
         "output": {key: facts["output"][key] for key in ("dtype", "scale", "zero_point")},
         "temperature": model.temperature, "threshold": SURE, "certain": contract.preprocessor == RAW,
-        "plain": _plain_parts(model.content),
+        "plain": _plain_parts(model.content), "frontEnd": _parts(model.content, wasm.FRONT_END),
         "golden": {
             "images": base64.b64encode(_packed(model.inputs)).decode(),
             "answers": base64.b64encode(model.answers.tobytes()).decode(),
@@ -88,11 +87,16 @@ def _facts(model: WebModel, facts: dict[str, Any], contract: Contract) -> dict[s
 def _plain_parts(content: bytes) -> list[tuple[int, int]]:
     """Where in a module the one without vectors is: its code, and the constants if it shares them."""
     found = wasm.sections(content)
-    plain = next(item for item in found if item.name == wasm.PLAIN)
-    begin = plain.end - len(plain.content)
-    shares = not any(item.number == wasm.DATA for item in wasm.sections(plain.content))
-    data = next((item for item in found if item.number == wasm.DATA and shares), None)
-    return [(begin, plain.end), (data.begin, data.end) if data is not None else (0, 0)]
+    plain = next(item.content for item in found if item.name == wasm.PLAIN)
+    has_constants = any(item.number == wasm.DATA for item in wasm.sections(plain))
+    shared = [(item.begin, item.end) for item in found if item.number == wasm.DATA and not has_constants]
+    return [*(_parts(content, wasm.PLAIN) or []), *shared]
+
+
+def _parts(content: bytes, name: str) -> list[tuple[int, int]] | None:
+    """Where in a module the content of a custom section is; None if there is no such section."""
+    found = next((item for item in wasm.sections(content) if item.name == name), None)
+    return None if found is None else [(found.end - len(found.content), found.end)]
 
 
 def _packed(inputs: NDArray[Any]) -> bytes:
