@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnist_edge import data
-from mnist_edge.conversion import c, web_page
+from mnist_edge.conversion import c, wasm, web, web_page
+from mnist_edge.conversion.request import ConversionRequest
+from mnist_edge.results.precision import Precision
+from mnist_edge.runtime import open_session
 from mnist_edge.runtime.engines import native
+from mnist_edge.runtime.predict import predict_picture
+from mnist_edge.runtime.session import default_contract
 from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.workflows.export_web import web_model
 from tests.conftest import Run
+from tests.support import int8_nets
 from tests.support.browser import assert_accessible, browser, cut_network, draw_line, emulate, requests_of
 from tools.docs_site import shipped_page
 
@@ -213,6 +220,36 @@ def test_the_answers_to_the_test_images_are_those_of_the_c(
             base64.b64encode(mnist.test.images[:count].tobytes()).decode(),
         )
         assert np.array_equal(np.array(answers.split(","), np.int64).reshape(count, -1), expected[:count])
+
+
+def test_a_model_in_colour_takes_pictures_and_no_drawings(driver: Any, tmp_path: Path) -> None:
+    net = int8_nets.begun(5, 12, 18, 3)
+    net.conv(6, (3, 3), (2, 2), 1)
+    file = tmp_path / "colours.tflite"
+    file.write_bytes(int8_nets.ended(net, 24))
+    random = np.random.default_rng(1)
+    images = random.integers(0, 256, (8, 12, 18, 3), np.uint8)
+    contract = default_contract("colours", 24, 1 / 255)
+    module = wasm.convert_given(
+        file.read_bytes(), ConversionRequest(Precision.INT8, images, contract, tmp_path / "log", wasm.BACKEND)
+    )
+    path = tmp_path / "colours.html"
+    path.write_bytes(web.files(web_model("colours", module, None, images))["colours.html"])
+    picture = tmp_path / "picture.png"
+    blocks = Image.fromarray(random.integers(0, 256, (4, 6, 3), np.uint8))
+    blocks.resize((300, 200), Image.Resampling.NEAREST).save(picture)
+    predicted = predict_picture(open_session(file), str(picture))[0].prediction
+    emulate(driver, 390, True)
+    assert opened(driver, path) == "Verified on 8 images: 0 differ."
+    assert text_of(driver, "words") == "No picture yet."
+    draw_line(driver, SEVEN, touch=True)
+    driver.find_element("id", "file").send_keys(str(picture))
+    wait(driver, "words", f"{predicted.name} ({predicted.confidence:.1%})".__eq__)
+    first = driver.execute_script("return document.querySelector('#bars li').textContent")
+    assert first == f"{predicted.name}{predicted.confidence:.1%}"
+    assert not driver.find_element("id", "undo").is_displayed()
+    assert_accessible(driver, 390)
+    screenshot(driver, "web-colours")
 
 
 def changed(path: Path, folder: Path, old: str, new: str) -> Path:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from mnist_edge.conversion import web_page
 from mnist_edge.formats import Contract, wasm
-from mnist_edge.formats.model_structure import FEATURES
 from mnist_edge.runtime.predict import RAW, SURE
 
 RECORD = "mnist-edge.json"  # the file that lists the files of a folder
@@ -55,12 +54,11 @@ def files(model: WebModel) -> dict[str, bytes]:
         "bytes": str(math.prod(facts["input"]["shape"])), "shape": shape, "size": f"{len(script):,}",
         "sha256": model.sha256, "labels": ", ".join(contract.class_names),
     })  # fmt: skip
-    page = {} if contract.preprocessor == FEATURES else {
-        f"{model.name}.html": web_page.page(model.name, script.decode(), contract.preprocessor)
-    }  # fmt: skip
+    takes_pictures = any(item.name == wasm.FRONT_END for item in wasm.sections(model.content))
+    page = web_page.page(model.name, script.decode(), contract.preprocessor) if takes_pictures else None
     return {
         "README.md": readme,
-        **page,
+        **({f"{model.name}.html": page} if page else {}),
         f"{model.name}.mjs": script,
         f"{model.name}.d.mts": (_TEMPLATES / "module.d.mts.in").read_bytes(),
         "package.json": (json.dumps(_package(model.name, title, contract), indent=2) + "\n").encode(),
