@@ -64,7 +64,7 @@ function readFrame() {
     keep(frames, performance.now());
     const reading = read(pixels.getImageData(0, 0, frame.width, frame.height), (_, short) => announce(short));
     pad.picture = frame;
-    pad.boxes = reading?.found && reading.box ? [reading.box] : [];
+    pad.boxes = boxesOf(reading, 1);
     pad.draw();
     if (!reading) return stopCamera();
   }

@@ -48,9 +48,11 @@ async function takePicture(file) {
   await new Promise(go => setTimeout(go, 0));
   if (chosen !== file) return;
   const reading = read(pixels.getImageData(0, 0, frame.width, frame.height), text => announce(text));
-  if (reading?.box) pad.boxes = [reading.box.map(value => value / scale)];
+  pad.boxes = boxesOf(reading, scale);
   pad.draw();
 }
+// The box of the digit, in pixels of the picture that is shown; a model for whole pictures has no box.
+function boxesOf(reading, scale) { return DRAWS && reading?.box ? [reading.box.map(value => value / scale)] : []; }
 // Read pixels, show the answer, and return the reading; null if the module failed.
 function read(picture, tell) {
   try {
