@@ -32,7 +32,9 @@ Data = Annotated[
         "MNIST_EDGE_DATA, or MNIST, fetched once.",
     ),
 ]
-Engine = Annotated[str, typer.Option("--engine", help="The engine: auto, litert, tflite-runtime or onnxruntime.")]
+Engine = Annotated[
+    str, typer.Option("--engine", help="The engine: auto, litert, tflite-runtime, onnxruntime or wasmtime.")
+]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=256, help="Threads that the engine may use.")]
 Recipe = Annotated[str, typer.Option("--recipe", help="How the model is trained: quick, best or tutorial.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training images. Default: the recipe's.")]

@@ -2,8 +2,8 @@
 
 A module's custom section ``mnist-edge`` holds the facts of the C, see `mnist_edge.formats.c`. Its custom section
 ``mnist-edge-plain`` holds the same net for machines without vectors: a module that lacks only the last section, the
-data, if both have the same one, and else a whole module. ``mnist-edge-front-end`` holds a module that prepares pictures,
-if the net takes them.
+data, if both have the same one, and else a whole module. If the net takes pictures, ``mnist-edge-front-end`` holds a
+module that prepares them.
 """
 
 from __future__ import annotations

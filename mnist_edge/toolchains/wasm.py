@@ -23,8 +23,8 @@ from mnist_edge.errors import RefusedError, missing_extra
 # Results of the front end are those of Python bit for bit only if no products and sums are joined.
 _FLAGS = ("-std=c99", "-ffreestanding", "-nostdlib", "-fno-math-errno", "-ffp-contract=off")
 _LINK = ("--no-entry", "--export=__heap_base", "--stack-first", "--strip-all", "--gc-sections")
-# What the linker is told besides: the stack of a function that lists the inputs of a sum is the largest.
-_STACK, _STACK_FOR_A_STEP = 1 << 17, 64
+# Bytes of stack: what all code needs, and what a kernel needs that lists the inputs of a sum.
+_STACK, _STACK_FOR_A_STEP = 1 << 18, 64
 
 
 @dataclass(frozen=True)

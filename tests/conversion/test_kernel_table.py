@@ -11,12 +11,15 @@ from mnist_edge.conversion.codegen.backends import FOLDER
 from mnist_edge.conversion.codegen.kernel_table import CONV_DENSE, KERNELS, PLAIN, kernels_for
 from tests.support import backends, int8_nets
 
-TEMPLATES = {f"{name}_{part}.c.in" for name in ("conv_dense", "arm64") for part in ("microkernel", "loop")}
+TEMPLATES = {f"{name}_{part}.c.in" for name in ("conv_dense", "arm64", "wasm") for part in ("microkernel", "loop")}
 
 
 def test_every_kernel_file_is_in_the_table_and_is_used_by_some_plan() -> None:
     assert {path.name for path in FOLDER.iterdir()} == {*KERNELS, *TEMPLATES}
-    assert kernels_for(["CONV_2D", *PLAIN], pads=True, backend="all") == list(KERNELS)
+    kinds = ["CONV_2D", *PLAIN]
+    of_wasm = {"detect_wasm.c", "wasm_simd128.c.in", "winograd_wasm.c", "dispatch_wasm.c"}
+    assert kernels_for(kinds, pads=True, backend="all") == [name for name in KERNELS if name not in of_wasm]
+    assert of_wasm < set(kernels_for(kinds, pads=True, backend="wasm"))
 
 
 def test_a_plan_holds_only_the_kernels_of_its_ops_and_of_padding_if_it_pads() -> None:

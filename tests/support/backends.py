@@ -128,6 +128,12 @@ _ALL = {
 }  # fmt: skip
 
 
+# C with the kernels of the format wasm, built for this processor: there, accesses outside of buffers can be seen.
+SIMD128 = Way(
+    "WebAssembly SIMD128", "EDGE_SIMD128", include="wasm_model.h", changes=(("#include <wasm_simd128.h>\n", ""),)
+)
+
+
 # Backends by the number that stands for each in generated C; a program built by `every` takes such a number.
 NUMBERS = {"C99": 2, "AVX2": 3, "AVX-VNNI": 4, "AVX512-VNNI": 5, "NEON": 6, "NEON with dot product": 7, "SSE2": 10}
 _CHOICE = "static int edge_backend(void) {\n"

@@ -41,6 +41,7 @@ KERNELS: dict[str, Kernel] = {
     "wasm_simd128.c.in": Kernel(
         "convolutions and dense layers with WebAssembly's SIMD128", ("detect_wasm.c", "conv_dense.c")
     ),
+    "winograd_wasm.c": Kernel("convolutions of 3 x 3 with SIMD128 and fewer products", ("wasm_simd128.c.in",)),
     "cortex_m_sums.c": Kernel("sums on Cortex-M before the first product", ("detect_cortex_m.c", "conv_dense.c")),
     "dsp.c": Kernel("sums with the DSP instructions of Cortex-M", ("cortex_m_sums.c",)),
     "helium.c": Kernel("sums with Helium, the vector instructions of Cortex-M", ("cortex_m_sums.c",)),
@@ -62,7 +63,7 @@ KERNELS: dict[str, Kernel] = {
         ("neon.c.in", "neon_dot.c.in", "dispatch.c", "choose_backend.c"),
     ),
     "dispatch_cortex_m.c": Kernel("dispatch on Cortex-M", ("cortex_m.c", "dispatch.c", "choose_backend.c")),
-    "dispatch_wasm.c": Kernel("dispatch in WebAssembly", ("wasm_simd128.c.in", "dispatch.c", "choose_backend.c")),
+    "dispatch_wasm.c": Kernel("dispatch in WebAssembly", ("winograd_wasm.c", "dispatch.c", "choose_backend.c")),
     "choose_backend.c": Kernel("dispatch and backend on other processors", ("backends.c", "dispatch.c")),
     "depthwise.c": Kernel("depthwise convolutions", ("placement.c", "requantize.c")),
     "depthwise_avx2.c": Kernel("depthwise convolutions with AVX2", ("depthwise.c", "dispatch_x86.c")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from mnist_edge.conversion.codegen.header import parameters, takes_pixels
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.errors import StageError
-from mnist_edge.formats import c as c_format
 from mnist_edge.formats import Contract, wasm
+from mnist_edge.formats import c as c_format
 from mnist_edge.results.precision import Precision
 from mnist_edge.toolchains import wasm as toolchain
 
@@ -88,11 +89,14 @@ def _front_end(facts: dict[str, Any]) -> bytes | None:
     contract, shape = Contract.from_text(facts["contract"]), facts["input"]["shape"]
     if contract.preprocessor not in _PREPROCESSORS or not takes_pixels(facts) or len(shape) not in (2, 3):
         return None
-    rows, columns, channels = (*shape, 1)[:3]
-    values = {
-        "rows": str(rows), "columns": str(columns), "channels": str(channels),
-        "preprocessor": _PREPROCESSORS[contract.preprocessor],
-    }  # fmt: skip
+    return _front_end_for((*shape, 1)[:3], _PREPROCESSORS[contract.preprocessor])
+
+
+@functools.cache
+def _front_end_for(shape: tuple[int, ...], preprocessor: str) -> bytes:
+    """The module that prepares pictures for inputs of rows, columns and channels."""
+    rows, columns, channels = map(str, shape)
+    values = {"rows": rows, "columns": columns, "channels": channels, "preprocessor": preprocessor}
     sources = [(_FRONT_END / "front_end.c").read_text(), _filled("pictures.c.in", values)]
     made = toolchain.module(sources, [_HEADERS, _FRONT_END], toolchain.Options(vectors=False, small=True))
     return wasm.module(wasm.without_custom(made), {})

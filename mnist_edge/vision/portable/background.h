@@ -27,6 +27,7 @@ typedef struct {
     uint16_t order[POINTS], rank[POINTS];
     uint8_t occurs[POINTS];
     uint16_t bucket_counts[POINTS / BUCKET + 1];
+    int32_t mirrored_rows[GRID + WINDOW], mirrored_columns[GRID + WINDOW];
     double scaled_medians[POINTS / 4], narrow[GRID / 2];
     Interpolation *across;
     double *light; /* of one row */
@@ -68,18 +69,19 @@ static void sort_points(Background *buffers, int32_t count)
 
 static void window_medians(Background *buffers, int32_t rows, int32_t columns)
 {
-    int32_t count = rows * columns;
-    sort_points(buffers, count);
+    const int32_t before = WINDOW / 2 - 1; /* points of a window before its first 2 x 2 */
+    sort_points(buffers, rows * columns);
+    for (int32_t at = 0; at < rows + WINDOW; at++) buffers->mirrored_rows[at] = mirrored(at - before, rows);
+    for (int32_t at = 0; at < columns + WINDOW; at++) buffers->mirrored_columns[at] = mirrored(at - before, columns);
     for (int32_t top = 0; top < rows; top += 2)
         for (int32_t left = 0; left < columns; left += 2) {
             int32_t bucket = 0, at, counted = 0;
             memset(buffers->occurs, 0, sizeof buffers->occurs);
             memset(buffers->bucket_counts, 0, sizeof buffers->bucket_counts);
             for (int32_t down = 0; down < WINDOW; down++) {
-                int32_t row = mirrored(top + down - (WINDOW / 2 - 1), rows);
+                const uint16_t *ranks = buffers->rank + buffers->mirrored_rows[top + down] * columns;
                 for (int32_t across = 0; across < WINDOW; across++) {
-                    int32_t column = mirrored(left + across - (WINDOW / 2 - 1), columns);
-                    uint16_t rank = buffers->rank[row * columns + column];
+                    uint16_t rank = ranks[buffers->mirrored_columns[left + across]];
                     buffers->occurs[rank]++;
                     buffers->bucket_counts[rank / BUCKET]++;
                 }

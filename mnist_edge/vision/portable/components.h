@@ -67,7 +67,7 @@ static int32_t components(Grid mask, Labelling labelling, uint16_t *labels)
 {
     Run *runs = labelling.runs;
     int32_t count = joined_runs(mask, runs), found = 0;
-    if (labels) memset(labels, 0, (size_t)pixels_of(mask) * sizeof *labels);
+    if (labels) memset(labels, 0, bytes_of(mask) * sizeof *labels);
     for (int32_t at = 0; at < count; at++) {
         Run *run = &runs[at];
         int32_t root = root_of(runs, at);

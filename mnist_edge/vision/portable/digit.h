@@ -83,7 +83,7 @@ static int is_normalized(Grid grey, int32_t rows, int32_t columns)
 static Grid mask_of(const Search *search, Box box, const uint8_t *is_mine, int32_t border, uint8_t *buffer)
 {
     Grid mask = {buffer, height_of(box) + 2 * border, width_of(box) + 2 * border};
-    memset(buffer, 0, (size_t)pixels_of(mask));
+    memset(buffer, 0, bytes_of(mask));
     for (int32_t row = 0; row < height_of(box); row++) {
         const uint16_t *labels = search->labels + (box.top + row) * search->ink.width + box.left;
         uint8_t *pixels = buffer + (row + border) * mask.width + border;

@@ -13,6 +13,7 @@ typedef struct {
     Grid picture; /* of `channels` bytes a pixel */
     int32_t factor;
     int32_t *positions;
+    uint32_t *sums;
     Resampling resampling;
     Finder finder;
 } Memory;
@@ -23,7 +24,7 @@ static double scale_of(Grid picture) { return greater(1.0, (double)longest_of(pi
 static int32_t divide(Scratch *scratch, int32_t width, int32_t height, const mnist_edge_input *input, Memory *memory)
 {
     int32_t rows = input->rows, columns = input->columns, channels = input->channels, longest;
-    size_t between;
+    size_t between, between_floats = 0;
     if (width < 1 || height < 1 || width > MNIST_EDGE_MAX_PIXELS / height) return MNIST_EDGE_BAD_SIZE;
     if (rows < 1 || columns < 1 || larger(rows, columns) > MNIST_EDGE_MAX_INPUT) return MNIST_EDGE_BAD_INPUT;
     if (input->preprocessor == MNIST_EDGE_DIGIT) {
@@ -36,9 +37,9 @@ static int32_t divide(Scratch *scratch, int32_t width, int32_t height, const mni
     memory->picture.height = (height - 1) / memory->factor + 1;
     memory->picture.pixels = take(scratch, (size_t)pixels_of(memory->picture) * channels, 1);
     memory->positions = take(scratch, 2 * SAMPLE, sizeof(int32_t));
-    longest = longest_of(memory->picture);
+    memory->sums = take(scratch, (size_t)memory->picture.width * channels, sizeof(uint32_t));
+    longest = larger(longest_of(memory->picture), larger(rows, columns));
     between = (size_t)memory->picture.height * columns * channels;
-    memory->resampling.between_floats = NULL;
     if (input->preprocessor == MNIST_EDGE_DIGIT) {
         double scale = scale_of(memory->picture);
         int32_t high = larger(1, rounded(memory->picture.height / scale));
@@ -47,12 +48,10 @@ static int32_t divide(Scratch *scratch, int32_t width, int32_t height, const mni
         take_finder(scratch, high, wide, rows, columns, &memory->finder);
         between = (size_t)memory->picture.height * wide;
         if (between < (size_t)side * side) between = (size_t)side * side;
+        between_floats = (size_t)high * GRID;
         longest = larger(longest, side);
-        memory->resampling.between_floats = take(scratch, (size_t)high * GRID, sizeof(float));
     }
-    memory->resampling.weights = take(scratch, (size_t)longest, sizeof(double));
-    memory->resampling.fixed = take(scratch, (size_t)longest, sizeof(int32_t));
-    memory->resampling.between = take(scratch, between, 1);
+    memory->resampling = take_resampling(scratch, longest, between, between_floats);
     memory->finder.resampling = memory->resampling;
     return 0;
 }
@@ -108,9 +107,11 @@ static int32_t read_found(const uint8_t *rgba, int32_t width, int32_t height, co
     size_t needed = mnist_edge_front_end_bytes(width, height, input);
     int32_t error, figures = 0, reason;
     if (needed && (scratch_bytes < needed || !scratch)) return MNIST_EDGE_SMALL_SCRATCH;
+    unprotect(scratch, scratch_bytes);
     error = divide(&whole, width, height, input, &memory);
     if (error) return error;
-    convert(rgba, width, height, input->channels, memory.factor, memory.positions, memory.picture.pixels);
+    convert(rgba, width, height, input->channels, memory.factor, memory.positions, memory.sums,
+            memory.picture.pixels);
     if (input->preprocessor == MNIST_EDGE_RESIZE) {
         resample(memory.picture.pixels, memory.picture.height, memory.picture.width, input->rows, input->columns,
                  input->channels, LANCZOS, &memory.resampling, found->pixels);

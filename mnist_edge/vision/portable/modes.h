@@ -15,10 +15,17 @@ static uint8_t grey_of(const uint8_t *rgb)
     return (uint8_t)((rgb[0] * 19595u + rgb[1] * 38470u + rgb[2] * 7471u + 0x8000u) >> 16);
 }
 
-static int is_opaque(const uint8_t *rgba, int32_t width, int32_t height)
+/* Pixels that are converted at once, in a buffer on the stack. */
+#define STRIP_PIXELS 512
+
+static int is_opaque(const uint8_t *rgba, size_t pixels)
 {
-    for (size_t at = 0; at < (size_t)width * height; at++)
-        if (rgba[4 * at + 3] != 255) return 0;
+    for (size_t begin = 0; begin < pixels; begin += STRIP_PIXELS) {
+        size_t end = begin + STRIP_PIXELS < pixels ? begin + STRIP_PIXELS : pixels;
+        uint8_t alpha = 255;
+        for (size_t at = begin; at < end; at++) alpha &= rgba[4 * at + 3];
+        if (alpha != 255) return 0;
+    }
     return 1;
 }
 
@@ -72,28 +79,67 @@ static void composite(const uint8_t *pixel, int32_t background, uint8_t *rgb)
     }
 }
 
-/* Converts RGBA to `channels` (1 or 3) values a pixel, averaging each block of factor x factor pixels to one. */
-static void convert(const uint8_t *rgba, int32_t width, int32_t height, int32_t channels, int32_t factor,
-                    int32_t *positions, uint8_t *converted)
+/* Converts `count` pixels of a row to `channels` values each; they are opaque if `background` is negative. */
+static void convert_strip(const uint8_t *rgba, int32_t count, int32_t channels, int32_t background, uint8_t *converted)
 {
-    int32_t is_composed = !is_opaque(rgba, width, height);
-    int32_t background = is_composed ? background_of(rgba, width, height, positions) : 0;
-    for (int32_t top = 0; top < height; top += factor)
-        for (int32_t left = 0; left < width; left += factor) {
-            int32_t bottom = smaller(height - top, factor) + top, right = smaller(width - left, factor) + left;
-            uint32_t sums[3] = {0, 0, 0}, count = (uint32_t)(bottom - top) * (uint32_t)(right - left);
-            for (int32_t row = top; row < bottom; row++)
-                for (int32_t column = left; column < right; column++) {
-                    const uint8_t *pixel = rgba + ((size_t)row * width + column) * 4;
-                    uint8_t rgb[3];
-                    if (is_composed) composite(pixel, background, rgb), pixel = rgb;
-                    if (channels == 1) sums[0] += grey_of(pixel);
-                    else
-                        for (int32_t channel = 0; channel < 3; channel++) sums[channel] += pixel[channel];
-                }
-            for (int32_t channel = 0; channel < channels; channel++)
-                *converted++ = factor == 1 ? (uint8_t)sums[channel] : block_mean(sums[channel], count);
+    uint8_t rgb[3];
+    if (background < 0 && channels == 1) {
+        for (int32_t at = 0; at < count; at++) converted[at] = grey_of(rgba + 4 * at);
+        return;
+    }
+    for (int32_t at = 0; at < count; at++) {
+        if (background < 0) memcpy(rgb, rgba + 4 * at, 3);
+        else composite(rgba + 4 * at, background, rgb);
+        if (channels == 1) converted[at] = grey_of(rgb);
+        else memcpy(converted + 3 * at, rgb, 3);
+    }
+}
+
+/* Adds the values of a row to the sums of its blocks of `factor` pixels. */
+static void add_row(const uint8_t *rgba, int32_t width, int32_t channels, int32_t factor, int32_t background, uint32_t *sums)
+{
+    uint8_t strip[3 * STRIP_PIXELS];
+    int32_t left = factor; /* pixels of the row in this block */
+    for (int32_t begin = 0; begin < width; begin += STRIP_PIXELS) {
+        int32_t count = smaller(width - begin, STRIP_PIXELS);
+        convert_strip(rgba + 4 * (size_t)begin, count, channels, background, strip);
+        for (int32_t at = 0; at < count;) {
+            int32_t end = at + smaller(left, count - at);
+            left -= end - at;
+            if (channels == 1)
+                for (; at < end; at++) sums[0] += strip[at];
+            else
+                for (; at < end; at++)
+                    for (int32_t channel = 0; channel < 3; channel++) sums[channel] += strip[3 * at + channel];
+            if (left == 0) left = factor, sums += channels;
         }
+    }
+}
+
+/* Converts RGBA to `channels` (1 or 3) values a pixel, averaging each block of factor x factor pixels to one.
+ *
+ * sums: as many integers as a row of the result has values. */
+static void convert(const uint8_t *rgba, int32_t width, int32_t height, int32_t channels, int32_t factor,
+                    int32_t *positions, uint32_t *sums, uint8_t *converted)
+{
+    int32_t opaque = is_opaque(rgba, (size_t)width * height), wide = (width - 1) / factor + 1;
+    int32_t background = opaque ? -1 : background_of(rgba, width, height, positions);
+    for (int32_t top = 0; top < height; top += factor) {
+        int32_t rows = smaller(height - top, factor);
+        if (factor == 1) {
+            convert_strip(rgba + 4 * (size_t)top * width, width, channels, background, converted);
+            converted += (size_t)width * channels;
+            continue;
+        }
+        memset(sums, 0, (size_t)wide * channels * sizeof *sums);
+        for (int32_t row = top; row < top + rows; row++)
+            add_row(rgba + 4 * (size_t)row * width, width, channels, factor, background, sums);
+        for (int32_t column = 0; column < wide; column++) {
+            uint32_t count = (uint32_t)rows * (uint32_t)smaller(width - column * factor, factor);
+            for (int32_t channel = 0; channel < channels; channel++)
+                *converted++ = block_mean(sums[column * channels + channel], count);
+        }
+    }
 }
 
 #endif

@@ -43,10 +43,24 @@ typedef struct {
     size_t used;
 } Scratch;
 
+#ifdef __SANITIZE_ADDRESS__ /* in tests: a gap after each part, which nothing may touch */
+#define GAP 64
+void __asan_poison_memory_region(const volatile void *begin, size_t size);
+void __asan_unpoison_memory_region(const volatile void *begin, size_t size);
+static inline void protect(uint8_t *begin, size_t size) { __asan_poison_memory_region(begin, size); }
+static inline void unprotect(uint8_t *begin, size_t size) { __asan_unpoison_memory_region(begin, size); }
+#else
+#define GAP 0
+static inline void protect(uint8_t *begin, size_t size) { (void)begin, (void)size; }
+static inline void unprotect(uint8_t *begin, size_t size) { (void)begin, (void)size; }
+#endif
+
 static inline void *take(Scratch *scratch, size_t count, size_t size)
 {
     uint8_t *taken = scratch->begin ? scratch->begin + scratch->used : NULL;
-    scratch->used += (count * size + 7) / 8 * 8;
+    size_t end = (count * size + 7) / 8 * 8 + GAP;
+    scratch->used += end;
+    if (taken) protect(taken + count * size, end - count * size);
     return taken;
 }
 
@@ -66,6 +80,7 @@ typedef struct {
 
 static inline int32_t longest_of(Grid grid) { return larger(grid.height, grid.width); }
 static inline int32_t pixels_of(Grid grid) { return grid.height * grid.width; }
+static inline size_t bytes_of(Grid grid) { return (size_t)grid.height * (size_t)grid.width; }
 
 static inline int32_t count_nonzero(Grid mask)
 {

@@ -12,16 +12,33 @@
 
 typedef enum { BOX, BICUBIC, LANCZOS } Filter;
 
-/* Buffers for resizing: the weights of one output value, at most as many as an axis has values; and what comes between
- * the two passes. */
+/* Buffers for resizing, for axes of at most `longest` values: see `take_resampling`. */
 typedef struct {
-    double *weights;
-    int32_t *fixed;
-    uint8_t *between;
+    double *weights;      /* of one output value */
+    int32_t *fixed;       /* of all output values of an axis, `stride` each */
+    int32_t *first;       /* index of the first input value of each output value */
+    int32_t *count;       /* number of input values of each output value */
+    int32_t *sums;        /* of a row */
+    uint8_t *between;     /* what comes between the two passes */
     float *between_floats;
+    int32_t stride;
 } Resampling;
 
 static double support_of(Filter filter) { return filter == BOX ? 0.5 : filter == BICUBIC ? 2.0 : 3.0; }
+
+static Resampling take_resampling(Scratch *scratch, int32_t longest, size_t between, size_t between_floats)
+{
+    Resampling buffers;
+    buffers.weights = take(scratch, (size_t)longest, sizeof(double));
+    buffers.fixed = take(scratch, 9 * (size_t)longest, sizeof(int32_t)); /* Lanczos: 6 an input, 3 an output value */
+    buffers.first = take(scratch, (size_t)longest, sizeof(int32_t));
+    buffers.count = take(scratch, (size_t)longest, sizeof(int32_t));
+    buffers.sums = take(scratch, 3 * (size_t)longest, sizeof(int32_t));
+    buffers.between = take(scratch, between, 1);
+    buffers.between_floats = take(scratch, between_floats, sizeof(float));
+    buffers.stride = 0;
+    return buffers;
+}
 
 /* sin(x) for x from -10 to 10, within a few units of the 16th decimal: Taylor's series within a quarter turn. */
 static double sine(double x)
@@ -72,15 +89,19 @@ static int32_t weights_at(Filter filter, int32_t in, int32_t out, int32_t at, do
     return count;
 }
 
-/* The same in fixed point. */
-static int32_t fixed_weights_at(Filter filter, int32_t in, int32_t out, int32_t at, Resampling *buffers, int32_t *first)
+/* The weights of all output values of an axis in fixed point, in `buffers`. */
+static void fix_weights(Filter filter, int32_t in, int32_t out, Resampling *buffers)
 {
-    int32_t count = weights_at(filter, in, out, at, buffers->weights, first);
-    for (int32_t x = 0; x < count; x++) {
-        double weight = buffers->weights[x] * (1 << WEIGHT_BITS);
-        buffers->fixed[x] = (int32_t)(weight < 0 ? weight - 0.5 : weight + 0.5);
+    double support = support_of(filter) * greater((double)in / out, 1.0);
+    buffers->stride = smaller(in, 2 * ceiling(support) + 1);
+    for (int32_t at = 0; at < out; at++) {
+        int32_t *fixed = buffers->fixed + at * buffers->stride;
+        buffers->count[at] = smaller(weights_at(filter, in, out, at, buffers->weights, &buffers->first[at]), buffers->stride);
+        for (int32_t x = 0; x < buffers->count[at]; x++) {
+            double weight = buffers->weights[x] * (1 << WEIGHT_BITS);
+            fixed[x] = (int32_t)(weight < 0 ? weight - 0.5 : weight + 0.5);
+        }
     }
-    return count;
 }
 
 static uint8_t clipped(int32_t sum)
@@ -93,32 +114,33 @@ static uint8_t clipped(int32_t sum)
 static void resample_rows(const uint8_t *values, int32_t height, int32_t width, int32_t wide, int32_t channels,
                           Filter filter, Resampling *buffers, uint8_t *resized)
 {
-    for (int32_t column = 0; column < wide; column++) {
-        int32_t first, count = fixed_weights_at(filter, width, wide, column, buffers, &first);
-        const int32_t *weights = buffers->fixed;
-        for (int32_t row = 0; row < height; row++)
+    fix_weights(filter, width, wide, buffers);
+    for (int32_t row = 0; row < height; row++, values += (size_t)width * channels)
+        for (int32_t column = 0; column < wide; column++) {
+            const int32_t *weights = buffers->fixed + column * buffers->stride;
             for (int32_t channel = 0; channel < channels; channel++) {
-                const uint8_t *from = values + ((size_t)row * width + first) * channels + channel;
+                const uint8_t *from = values + (size_t)buffers->first[column] * channels + channel;
                 int32_t sum = 1 << (WEIGHT_BITS - 1);
-                for (int32_t x = 0; x < count; x++) sum += from[x * channels] * weights[x];
-                resized[((size_t)row * wide + column) * channels + channel] = clipped(sum);
+                for (int32_t x = 0; x < buffers->count[column]; x++) sum += from[x * channels] * weights[x];
+                *resized++ = clipped(sum);
             }
-    }
+        }
 }
 
 /* Resizes bytes along columns: (height, length) to (high, length). */
 static void resample_columns(const uint8_t *values, int32_t height, int32_t length, int32_t high, Filter filter,
                              Resampling *buffers, uint8_t *resized)
 {
+    int32_t *sums = buffers->sums;
+    fix_weights(filter, height, high, buffers);
     for (int32_t row = 0; row < high; row++) {
-        int32_t first, count = fixed_weights_at(filter, height, high, row, buffers, &first);
-        const int32_t *weights = buffers->fixed;
-        for (int32_t column = 0; column < length; column++) {
-            const uint8_t *from = values + (size_t)first * length + column;
-            int32_t sum = 1 << (WEIGHT_BITS - 1);
-            for (int32_t y = 0; y < count; y++) sum += from[(size_t)y * length] * weights[y];
-            resized[(size_t)row * length + column] = clipped(sum);
+        for (int32_t column = 0; column < length; column++) sums[column] = 1 << (WEIGHT_BITS - 1);
+        for (int32_t y = 0; y < buffers->count[row]; y++) {
+            const uint8_t *from = values + (size_t)(buffers->first[row] + y) * length;
+            int32_t weight = buffers->fixed[row * buffers->stride + y];
+            for (int32_t column = 0; column < length; column++) sums[column] += from[column] * weight;
         }
+        for (int32_t column = 0; column < length; column++) *resized++ = clipped(sums[column]);
     }
 }
 
@@ -148,7 +170,7 @@ static void resample_to_floats(Grid grid, int32_t high, int32_t wide, Filter fil
         for (int32_t row = 0; row < grid.height; row++) {
             const uint8_t *from = grid.pixels + row * grid.width + first;
             double sum = 0.0;
-            for (int32_t x = 0; x < count; x++) sum += (float)from[x] * buffers->weights[x];
+            for (int32_t x = 0; x < count; x++) sum += from[x] * buffers->weights[x];
             between[row * wide + column] = (float)sum;
         }
     }

@@ -49,7 +49,7 @@ static void threshold(Grid grid, double level)
 static Grid padded(Grid grid, int32_t border, uint8_t *buffer)
 {
     Grid result = {buffer, grid.height + 2 * border, grid.width + 2 * border};
-    memset(buffer, 0, (size_t)pixels_of(result));
+    memset(buffer, 0, bytes_of(result));
     for (int32_t row = 0; row < grid.height; row++)
         memcpy(buffer + (row + border) * result.width + border, grid.pixels + row * grid.width, (size_t)grid.width);
     return result;
@@ -99,7 +99,7 @@ static void dilate(Grid strokes, int32_t value, double radius, Strokes *buffers)
     int32_t reach = ceiling(radius);
     for (int32_t row = 0; row < strokes.height; row++)
         row_distances(strokes.pixels + row * strokes.width, strokes.width, value, buffers->distances + row * strokes.width);
-    memcpy(buffers->dilated, strokes.pixels, (size_t)pixels_of(strokes));
+    memcpy(buffers->dilated, strokes.pixels, bytes_of(strokes));
     for (int32_t dy = -reach; dy <= reach; dy++) {
         int32_t dx = 0;
         if (!(dy * dy <= radius * radius + 0.5)) continue;
@@ -111,7 +111,7 @@ static void dilate(Grid strokes, int32_t value, double radius, Strokes *buffers)
                 if (distances[column] <= dx) dilated[column] = (uint8_t)value;
         }
     }
-    memcpy(strokes.pixels, buffers->dilated, (size_t)pixels_of(strokes));
+    memcpy(strokes.pixels, buffers->dilated, bytes_of(strokes));
 }
 
 /* Strokes thinner than THIN dilated to STROKE_MIDDLE, strokes thicker than THICK eroded to THICK, in place. */

@@ -1,0 +1,203 @@
+"""``export --format wasm``: Node and TypeScript take the folder, and its answers are those of `predict`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_edge import data
+from mnist_edge.errors import UsageError
+from mnist_edge.results import Artifact
+from mnist_edge.runtime import open_session
+from mnist_edge.runtime.confidence import apply_temperature
+from mnist_edge.runtime.engines import litert_reference
+from mnist_edge.runtime.predict import predict_picture
+from mnist_edge.store.manifest import Manifest
+from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.workflows import export_web
+from mnist_edge.workflows.export import ExportOptions, ExportResult, export
+from tests.conftest import unavailable
+
+TYPESCRIPT = "typescript@5.9.3"
+# argv: the ES module, the images; then JSON on stdout.
+SCRIPT = """
+import { readFileSync } from "node:fs";
+const [path, images, ...pictures] = process.argv.slice(2);
+const { load } = await import(path);
+const pixels = new Uint8Array(readFileSync(images));
+const found = [];
+for (const options of [undefined, { simd: false }]) {
+    const model = await load(options);
+    const { name, sha256, labels, shape, simd, sizeBytes } = model;
+    const bytes = model.shape.reduce((product, size) => product * size);
+    const outputs = [...model.outputs(pixels)];
+    const predictions = [0, 1, 2].map((at) => model.predict(pixels.subarray(at * bytes, (at + 1) * bytes)));
+    const readings = pictures.map((file) => {
+        const { width, height, data } = JSON.parse(readFileSync(file));
+        return model.read({ width, height, data: Uint8Array.from(data) });
+    });
+    const errors = [
+        () => model.predict(pixels), () => model.predict([1, 2]), () => model.outputs(pixels.subarray(1)),
+        () => model.read({ data: pixels, width: 3, height: 3 }),
+    ].map((call) => { try { return call(); } catch (error) { return error.name; } });
+    for (const item of [...predictions, ...readings.map((reading) => reading.prediction)]) {
+        if (item) item.probabilities = [...item.probabilities];
+    }
+    for (const reading of readings) reading.input &&= [...reading.input];
+    const selfTest = model.selfTest();
+    found.push({ name, sha256, labels, shape, simd, sizeBytes, outputs, predictions, readings, errors, selfTest });
+}
+console.log(JSON.stringify(found));
+"""
+USE = """
+import { load, type Classifier, type Prediction } from "digits";
+const model: Classifier = await load({ simd: false });
+const answer: Prediction = model.predict(new Uint8Array(784));
+const label: string | null = answer.label;
+const { passed } = model.selfTest();
+const box: [number, number, number, number] | null = model.read(new ImageData(3, 3)).box;
+// @ts-expect-error: pixels are bytes.
+model.predict("");
+console.log(label, passed, box, model.outputs(new Uint8Array(1568)).length, model.labels[0]);
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(mnist: data.Splits, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    """The shipped model ``dense``, exported and verified on all test images."""
+    if shutil.which("node") is None:
+        unavailable("node")
+    folder = tmp_path_factory.mktemp("web")
+    given = folder / "digits.tflite"
+    shutil.copy(SHIPPED / "dense" / "dense-int8.tflite", given)
+    return export(ExportOptions(model=str(given), formats=("wasm",), workspace=folder, data=mnist))
+
+
+@pytest.fixture
+def artifact(exported: ExportResult) -> Artifact:
+    assert exported.error is None
+    (artifact,) = exported.artifacts
+    return artifact
+
+
+def pictures(folder: Path, image: Any) -> list[Path]:
+    """A digit as the network takes it, one on paper, one turned by a quarter, and an empty sheet."""
+    digit = Image.fromarray(255 - image).resize((120, 120))
+    paper = Image.new("L", (320, 240), 235)
+    written, turned = paper.copy(), paper.copy()
+    written.paste(digit, (90, 60))
+    turned.paste(digit.rotate(90), (90, 60))
+    found = []
+    for name, picture in {
+        "given": Image.fromarray(image),
+        "written": written,
+        "turned": turned,
+        "empty": paper,
+    }.items():
+        found.append(folder / f"{name}.png")
+        picture.save(found[-1])
+    return found
+
+
+def test_node_answers_as_the_reference_kernels_and_as_predict(
+    artifact: Artifact, mnist: data.Splits, tmp_path: Path
+) -> None:
+    images = mnist.test.images
+    (tmp_path / "images").write_bytes(images.tobytes())
+    (tmp_path / "script.mjs").write_text(SCRIPT)
+    pngs = pictures(tmp_path, images[0, ..., 0])
+    for path in pngs:
+        picture = Image.open(path).convert("RGBA")
+        facts = {"width": picture.width, "height": picture.height, "data": list(picture.tobytes())}
+        path.with_suffix(".json").write_text(json.dumps(facts))
+    module = export_web.folder_for(artifact) / "digits.mjs"
+    words = [
+        "node",
+        tmp_path / "script.mjs",
+        module,
+        tmp_path / "images",
+        *(item.with_suffix(".json") for item in pngs),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    wanted = litert_reference.load((SHIPPED / "dense" / "dense-int8.tflite").read_bytes(), 1).run(images)
+    session = open_session(Path(artifact.path))
+    seen = [predict_picture(session, str(path))[0] for path in pngs]
+    for found, simd in zip(json.loads(done.stdout), (True, False), strict=True):
+        assert (np.array(found["outputs"]).reshape(wanted.shape) == wanted).all()
+        assert found["selfTest"] == {"passed": True, "images": 64, "differing": 0}
+        assert (found["name"], found["sha256"], found["simd"]) == ("digits", artifact.sha256, simd)
+        assert (found["sizeBytes"], found["shape"]) == (artifact.size_bytes, [28, 28, 1])
+        assert found["errors"] == ["RangeError", "TypeError", "RangeError", "RangeError"]
+        for at, item in enumerate(found["predictions"]):
+            said = apply_temperature(session.predict(images[at : at + 1]), session.temperature or 1.0)[0]
+            assert item["probabilities"] == pytest.approx(said.tolist(), abs=1e-6)
+            assert item["label"] == found["labels"][item["index"]] == str(mnist.test.labels[at])
+        for item, reading in zip(seen, found["readings"], strict=True):
+            answer = reading["prediction"]
+            assert reading["reason"] == item.prediction.reason
+            assert reading["box"] == (list(item.prediction.box) if item.prediction.box else None)
+            assert reading["input"] == (None if item.pixels is None else item.pixels.ravel().tolist())
+            assert (answer and answer["label"]) == item.prediction.name
+            if answer:
+                assert answer["confidence"] == pytest.approx(item.prediction.confidence, abs=1e-6)
+    assert {reading["found"] for reading in found["readings"]} == {True, False}
+
+
+def test_typescript_takes_the_declaration(artifact: Artifact, tmp_path: Path) -> None:
+    if shutil.which("npm") is None:
+        unavailable("npm")
+    package = export_web.folder_for(artifact)
+    words = ["npm", "install", "--no-audit", "--no-fund", "--prefix", tmp_path, TYPESCRIPT, package]
+    if subprocess.run(words, capture_output=True, check=False, timeout=300).returncode:
+        unavailable("npm's registry")
+    (tmp_path / "use.mts").write_text(USE)
+    options = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom"]
+    done = subprocess.run(
+        [tmp_path / "node_modules" / ".bin" / "tsc", *options, "use.mts"], cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_changed_file_is_not_overwritten_and_a_folder_is_written_again(artifact: Artifact) -> None:
+    folder = export_web.folder_for(artifact)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    paths = export_web.write(artifact)
+    assert {Path(path).name for path in paths} == set(before)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / "README.md").write_text("mine")
+    with pytest.raises(UsageError, match="was not written by mnist-edge, or was changed since"):
+        export_web.write(artifact)
+    (folder / "README.md").unlink()
+    export_web.write(artifact)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_temperature_of_the_manifest_is_applied(artifact: Artifact, mnist: data.Splits, tmp_path: Path) -> None:
+    folder = tmp_path / "digits"
+    shutil.copytree(Path(artifact.path).parent, folder)
+    manifest = Manifest.load(folder)
+    manifest.files["digits-int8.wasm"]["temperature"] = 1.7
+    manifest.save()
+    moved = Artifact(**{**artifact.__dict__, "path": str(folder / "digits-int8.wasm")})
+    export_web.write(moved)
+    image = mnist.test.images[:1]
+    (tmp_path / "image").write_bytes(image.tobytes())
+    (tmp_path / "script.mjs").write_text(
+        'import { readFileSync } from "node:fs";\n'
+        f'const {{ load }} = await import("{folder}/digits-web/digits.mjs");\n'
+        f'const answer = (await load()).predict(new Uint8Array(readFileSync("{tmp_path}/image")));\n'
+        "console.log(JSON.stringify([...answer.probabilities]));\n"
+    )
+    done = subprocess.run(["node", tmp_path / "script.mjs"], capture_output=True, text=True, check=True)
+    Image.fromarray(image[0, ..., 0]).save(tmp_path / "digit.png")
+    (seen,) = predict_picture(open_session(Path(moved.path)), str(tmp_path / "digit.png"))
+    assert json.loads(done.stdout) == pytest.approx(seen.prediction.probabilities, abs=1e-6)
