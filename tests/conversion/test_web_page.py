@@ -103,6 +103,20 @@ def opened(driver: Any, path: Path, fragment: str = "") -> str:
     return wait(driver, "verified", lambda text: "erified" in text or "failed" in text)
 
 
+def give(driver: Any, picture: Path, kind: str) -> None:
+    """Drop a picture on the page, or paste it."""
+    driver.execute_script(
+        """
+        const bytes = Uint8Array.from(atob(arguments[0]), letter => letter.charCodeAt(0)), data = new DataTransfer();
+        data.items.add(new File([bytes], "picture.png", {type: "image/png"}));
+        const options = {dataTransfer: data, clipboardData: data, bubbles: true, cancelable: true};
+        pad.dispatchEvent(new (arguments[1] === "drop" ? DragEvent : ClipboardEvent)(arguments[1], options));
+        """,
+        base64.b64encode(picture.read_bytes()).decode(),
+        kind,
+    )
+
+
 def screenshot(driver: Any, name: str) -> None:
     if os.environ.get("SCREENSHOTS"):
         time.sleep(0.3)
@@ -148,21 +162,10 @@ def test_an_uploaded_dropped_or_pasted_picture_is_answered_as_predict_answers_it
     driver.find_element("id", "file").send_keys(str(picture))
     wait(driver, "words", predicted.__eq__)
     screenshot(driver, "web-picture")
-    content = base64.b64encode(picture.read_bytes()).decode()
     for kind in ("drop", "paste"):
         driver.find_element("id", "clear").click()
         wait(driver, "words", "Nothing drawn yet.".__eq__)
-        driver.execute_script(
-            """
-            const bytes = Uint8Array.from(atob(arguments[0]), letter => letter.charCodeAt(0));
-            const data = new DataTransfer();
-            data.items.add(new File([bytes], "four.png", {type: "image/png"}));
-            const options = {dataTransfer: data, clipboardData: data, bubbles: true, cancelable: true};
-            pad.dispatchEvent(new (arguments[1] === "drop" ? DragEvent : ClipboardEvent)(arguments[1], options));
-            """,
-            content,
-            kind,
-        )
+        give(driver, picture, kind)
         wait(driver, "words", predicted.__eq__)
     blank = tmp_path / "blank.png"
     Image.new("L", (300, 200), 250).save(blank)
@@ -234,7 +237,9 @@ def test_a_model_in_colour_takes_pictures_and_no_drawings(driver: Any, tmp_path:
         file.read_bytes(), ConversionRequest(Precision.INT8, images, contract, tmp_path / "log", wasm.BACKEND)
     )
     path = tmp_path / "colours.html"
-    path.write_bytes(web.files(web_model("colours", module, None, images))["colours.html"])
+    files = web.files(web_model("colours", module, None, images))
+    assert b"| page | `colours.html`" in files["README.md"]
+    path.write_bytes(files["colours.html"])
     picture = tmp_path / "picture.png"
     blocks = Image.fromarray(random.integers(0, 256, (4, 6, 3), np.uint8))
     blocks.resize((300, 200), Image.Resampling.NEAREST).save(picture)
@@ -262,27 +267,34 @@ def changed(path: Path, folder: Path, old: str, new: str) -> Path:
 
 
 def test_a_page_that_is_damaged_or_fails_its_self_test_does_not_answer(
-    driver: Any, pages: dict[str, Path], tmp_path: Path
+    driver: Any, pages: dict[str, Path], digit: tuple[NDArray[np.uint8], int], tmp_path: Path
 ) -> None:
+    picture = tmp_path / "digit.png"
+    photograph(digit[0]).save(picture)
+    emulate(driver, 1200, False)
     text = pages["dense"].read_text()
     middle = text.index('const MODULE = "') + 60_000
     opened(
         driver, changed(pages["dense"], tmp_path, text[middle : middle + 40], text[middle : middle + 39][::-1] + "A")
     )
     assert text_of(driver, "verified").startswith("Not verified")
-    assert_refuses(driver)
+    assert_refuses(driver, picture)
     module = text[text.index('<script type="module">') + len('<script type="module">') : text.index("\n{\n")]
     wrong = tmp_path / "wrong.html"
     wrong.write_bytes(web_page.page("dense", module.replace("differing === 0", "differing === 1"), "digit"))
     opened(driver, wrong)
     assert text_of(driver, "verified").startswith("Verification failed, so the page does not answer: 0 of ")
-    assert_refuses(driver)
+    assert_refuses(driver, picture)
 
 
-def assert_refuses(driver: Any) -> None:
+def assert_refuses(driver: Any, picture: Path) -> None:
     states = driver.execute_script("return [...document.querySelectorAll('button, input')].map(item => item.disabled)")
     assert states == [True] * 4
     draw_line(driver, SEVEN)
+    give(driver, picture, "drop")
+    driver.find_element("id", "pad").send_keys("\ue00c")  # Escape
     time.sleep(0.2)
+    assert text_of(driver, "words") == ""
+    assert driver.execute_script("return typeof mnistEdge") == "undefined"
     assert not driver.execute_script("return document.getElementById('answers').checkVisibility()")
     assert_accessible(driver, driver.execute_script("return innerWidth"))

@@ -12,7 +12,7 @@ let classifier = null, isScheduled = false, chosen = null, pending = "", timer =
 
 // Read the drawing with the next frame of the screen; several changes before it are one reading.
 function schedule(isDrawing) {
-  if (isScheduled) return;
+  if (isScheduled || !classifier) return;
   isScheduled = true;
   const go = () => { isScheduled = false; readDrawing(); };
   isDrawing ? requestAnimationFrame(go) : setTimeout(go, 0);
@@ -156,11 +156,11 @@ async function start() {
   verified.className = "";
   verified.textContent = "Verifying…";
   try {
-    classifier = await load(location.hash === "#fallback" ? { simd: false } : {});
-    const test = classifier.selfTest();
+    const loaded = await load(location.hash === "#fallback" ? { simd: false } : {}), test = loaded.selfTest();
     if (!test.passed) throw new Error(test.differing + " of " + test.images + " answers differ from the golden set's");
     verified.textContent = "Verified on " + test.images + " images: " + test.differing + " differ.";
     verified.className = "good";
+    classifier = loaded;
   } catch (error) {
     verified.textContent = "Verification failed, so the page does not answer: " + sentence(error);
     verified.className = "bad";
