@@ -111,7 +111,8 @@ def _selected(located: Located, word: str, workspace: Path, engine: str) -> Sele
         raise nothing_exported(located.folders, word)
     run, others = _runnable(files, engine, word, workspace)
     # If no engine is installed, no file is left out: opening one raises the error that names the missing engine.
-    by_engine = [path for path in run if SHIPPED not in path.parents or is_installed(path.suffix)] or run
+    may_lack = [path for path in run if SHIPPED in path.parents or path.suffix == ".wasm"]
+    by_engine = [path for path in run if path not in may_lack or is_installed(path.suffix)] or run
     if engine == "auto" and shutil.which(host_cc.COMPILER) is None:
         by_engine = [path for path in by_engine if path.suffix != ".c"] or by_engine
     return Selection(tuple(by_engine), tuple(others), tuple(path for path in run if path not in by_engine))

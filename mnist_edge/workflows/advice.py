@@ -75,8 +75,8 @@ def _advice(path: Path, held: HeldOut, judging: Judging, command: Sequence[str] 
 
 
 def _fault(path: Path, held: HeldOut) -> LayerFault | None:
-    """The worst layer of a file; of C, that of the int8 TFLite file next to it. None if there is none."""
-    if path.suffix in (".c", ".so"):
+    """The worst layer of a file; of C or WebAssembly, of the int8 TFLite file next to it. None if there is none."""
+    if path.suffix in (".c", ".so", ".wasm"):
         path = path.with_name(file_name(path.parent.name, Precision.INT8, ".tflite"))
         if not path.is_file():
             return None

@@ -140,7 +140,8 @@ def _finished(before: Machine, files: Sequence[Path], reports: list[Latency]) ->
     if missed:
         if any(path.suffix == ".c" for path in missed):
             host_cc.find()  # raises the error that names the compiler
-        raise MissingError(f"No engine for {missed[0].name} is installed.", "pip install 'mnist-edge[litert,onnx]'")
+        extras = "wasm" if missed[0].suffix == ".wasm" else "litert,onnx"
+        raise MissingError(f"No engine for {missed[0].name} is installed.", f"pip install 'mnist-edge[{extras}]'")
     after = machine()
     if not was_throttled(before, after):
         _record_choice(reports)

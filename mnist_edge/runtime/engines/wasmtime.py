@@ -102,4 +102,4 @@ def _refused(error: Exception) -> RefusedError:
     return RefusedError(f"wasmtime refuses the module: {first}", "Export it again.")
 
 
-ENGINE = Engine("wasmtime", (".wasm",), "wasmtime", "wasm", rank=1, load=load)
+ENGINE = Engine("wasmtime", (".wasm",), "wasmtime", "wasm", rank=4, load=load)
