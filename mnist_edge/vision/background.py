@@ -97,4 +97,5 @@ def _interpolation(size: int, enlarged: int) -> NDArray[np.float64]:
 
     each = Pil.fromarray(np.eye(size, dtype=np.float32))
     weights = np.asarray(each.resize((size, enlarged), Pil.Resampling.BICUBIC), np.float64)
-    return np.rint(weights * WEIGHT_UNIT) / WEIGHT_UNIT
+    rounded: NDArray[np.float64] = np.rint(weights * WEIGHT_UNIT) / WEIGHT_UNIT
+    return rounded

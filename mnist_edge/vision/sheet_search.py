@@ -6,6 +6,7 @@ even and light areas that are nearly convex. Then each sheet is searched as a pi
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -49,9 +50,9 @@ def find_digits_on_sheets(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> li
     found: list[Found] = []
     searched: list[Component] = []
     even = _even(values)
-    light = np.quantile(values[::4, ::4], 0.99)
+    light = float(np.quantile(values[::4, ::4], 0.99))
     for level in LEVELS:
-        labels, parts = components(_eroded(even & (values >= level * light)))
+        labels, parts = components(_eroded(even & (values >= math.ceil(level * light))))
         for part in parts:
             if len(searched) == MOST:
                 return found

@@ -41,7 +41,7 @@ def inside_of_sheet(values: NDArray[np.uint8], sheet: NDArray[np.bool_]) -> tupl
 def hull_area(mask: NDArray[np.bool_]) -> float:
     """Number of pixels that the convex hull of a mask covers, in rows as they are."""
     left, right = _extent(mask)
-    return float((right - left).sum())
+    return float((right - left).cumsum()[-1])  # added row by row, as in portable/
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -67,10 +67,10 @@ def module(code: bytes) -> bytes:
         "prefix": facts["prefix"], "upper": facts["prefix"].upper(), "input_type": ends.input_type,
         "output_type": ends.output_type,
     }  # fmt: skip
-    source = text + _filled("module.c.in", values)
+    source, memory = text + _filled("module.c.in", values), (_FOLDER / "memory.c").read_text()
     steps = max(map(int, _STEPS.findall(text)), default=0)
     vectors, plain = (
-        wasm.without_custom(toolchain.module([source], [_HEADERS], toolchain.Options(with_vectors, steps)))
+        wasm.without_custom(toolchain.module([source, memory], [_HEADERS], toolchain.Options(with_vectors, steps)))
         for with_vectors in (True, False)
     )
     if plain[-1] == vectors[-1] and plain[-1][0] == wasm.DATA:  # the constants, which are most of the file
@@ -97,7 +97,8 @@ def _front_end_for(shape: tuple[int, ...], preprocessor: str) -> bytes:
     """The module that prepares pictures for inputs of rows, columns and channels."""
     rows, columns, channels = map(str, shape)
     values = {"rows": rows, "columns": columns, "channels": channels, "preprocessor": preprocessor}
-    sources = [(_FRONT_END / "front_end.c").read_text(), _filled("pictures.c.in", values)]
+    paths = (_FRONT_END / "front_end.c", _FOLDER / "memory.c")
+    sources = [*(path.read_text() for path in paths), _filled("pictures.c.in", values)]
     made = toolchain.module(sources, [_HEADERS, _FRONT_END], toolchain.Options(vectors=False, small=True))
     return wasm.module(wasm.without_custom(made), {})
 

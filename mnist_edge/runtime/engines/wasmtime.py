@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ class _WasmProgram:
     direct = None
     batched = True
 
-    def __init__(self, facts: dict[str, Any], store: Any, exports: Any) -> None:
+    def __init__(self, facts: dict[str, Any], engine: Any, store: Any, exports: Any) -> None:
         self.metadata = {METADATA_KEY: facts["contract"]}
         self.input, self.output = (
             Port(np.dtype(end["dtype"]), tuple(end["shape"]), float(end["scale"]), int(end["zero_point"]))
@@ -31,6 +32,8 @@ class _WasmProgram:
         self._start = -(-(exports["__heap_base"].value(store) & 0xFFFFFFFF) // _ALIGNED) * _ALIGNED
         kind = "WebAssembly with vectors" if exports["has_vectors"](store) else "WebAssembly"
         self.delegate = f"C, {kind}"
+        # At the end of the process, too: what wasmtime does by itself then prints errors.
+        weakref.finalize(self, _close, store, engine)
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """See `mnist_edge.runtime.engines.interface.Program.run`."""
@@ -63,22 +66,27 @@ def load(content: bytes, threads: int) -> Program:
         raise missing_engine(error, "wasmtime", "wasm", 14, ("x86_64", "aarch64", "arm64", "AMD64")) from error
     facts = wasm.facts_of(content)
     try:
-        store, instance = _instantiated(content, reserves=True)
+        engine, store, instance = _instantiated(content, reserves=True)
     except wasmtime.WasmtimeError:  # there is too little address space, or the fault is in the module
         try:
-            store, instance = _instantiated(content, reserves=False)
+            engine, store, instance = _instantiated(content, reserves=False)
         except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
             raise _refused(error) from error
     try:
-        return _WasmProgram(facts, store, instance.exports(store))
+        return _WasmProgram(facts, engine, store, instance.exports(store))
     except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
         raise _refused(error) from error
     except (KeyError, TypeError, AttributeError) as error:
         raise ContentError("The module does not export what one of mnist-edge does.", "Export it again.") from error
 
 
-def _instantiated(content: bytes, reserves: bool) -> tuple[Any, Any]:
-    """An instance of a module and its store.
+def _close(store: Any, engine: Any) -> None:
+    store.close()
+    engine.close()
+
+
+def _instantiated(content: bytes, reserves: bool) -> tuple[Any, Any, Any]:
+    """An engine, its store, and an instance of a module.
 
     Args:
         content: the module.
@@ -94,7 +102,7 @@ def _instantiated(content: bytes, reserves: bool) -> tuple[Any, Any]:
     engine = wasmtime.Engine(config)
     store = wasmtime.Store(engine)
     store.set_limits(memory_size=MEMORY_BYTES)
-    return store, wasmtime.Instance(store, wasmtime.Module(engine, content), [])
+    return engine, store, wasmtime.Instance(store, wasmtime.Module(engine, content), [])
 
 
 def _refused(error: Exception) -> RefusedError:

@@ -262,4 +262,28 @@ static int32_t find_digits_in(Finder *finder, int32_t depth, Found *found)
     return found->count > before ? MNIST_EDGE_LABELLED : MNIST_EDGE_NO_FORM;
 }
 
+static double scale_of(Grid grey) { return greater(1.0, (double)longest_of(grey) / WORK); }
+
+/* Finds the digit of a grey picture, or with `multi` every digit: `find_digit` and `find_digits`. */
+static int32_t find_digits(Finder *finder, Grid grey, int32_t multi, Found *found, int32_t *figures)
+{
+    Search *search = finder->searches[0];
+    int32_t reason;
+    if (is_normalized(grey, found->rows, found->columns)) {
+        found->readings[0] = (mnist_edge_reading){0};
+        found->readings[0].found = found->readings[0].as_is = 1;
+        found->readings[0].width = grey.width, found->readings[0].height = grey.height;
+        memcpy(found->pixels, grey.pixels, bytes_of(grey));
+        found->count = 1;
+        return MNIST_EDGE_LABELLED;
+    }
+    if (smaller(grey.height, grey.width) < SMALLEST) return MNIST_EDGE_FEW_PIXELS;
+    search->values = reduced(grey, scale_of(grey), &finder->resampling, search->values.pixels);
+    reason = find_ink(search->values, scale_of(grey), &finder->resampling, finder->background, finder->histograms,
+                      &search->ink);
+    if (reason) return reason;
+    if (multi && longest_of(grey) > TINY) return find_digits_in(finder, 0, found);
+    return find_digit_in(finder, 0, found, figures);
+}
+
 #endif

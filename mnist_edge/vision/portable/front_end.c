@@ -2,8 +2,12 @@
  * runtime/predict.py does after the network. */
 #include "front_end.h"
 
-#include "digit.h"
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
+
 #include "modes.h"
+#include "sheet_search.h"
 
 #define KEPT 1280
 #define SURE 0.5
@@ -16,9 +20,8 @@ typedef struct {
     uint32_t *sums;
     Resampling resampling;
     Finder finder;
+    SheetSearch *sheet_search;
 } Memory;
-
-static double scale_of(Grid picture) { return greater(1.0, (double)longest_of(picture) / WORK); }
 
 /* Divides the scratch memory; returns 0, or an error. Without memory it only counts. */
 static int32_t divide(Scratch *scratch, int32_t width, int32_t height, const mnist_edge_input *input, Memory *memory)
@@ -46,6 +49,7 @@ static int32_t divide(Scratch *scratch, int32_t width, int32_t height, const mni
         int32_t wide = larger(1, rounded(memory->picture.width / scale));
         int32_t side = longest_strokes(larger(larger(high, wide) + 2, 4 * TINY), rows, columns);
         take_finder(scratch, high, wide, rows, columns, &memory->finder);
+        memory->sheet_search = take_sheet_search(scratch, high, wide);
         between = (size_t)memory->picture.height * wide;
         if (between < (size_t)side * side) between = (size_t)side * side;
         between_floats = (size_t)high * GRID;
@@ -74,38 +78,17 @@ static void in_original(mnist_edge_reading *reading, Grid picture, int32_t width
     reading->height = rounded(box.bottom * down) - reading->top;
 }
 
-/* Finds the digit of a grey picture, or every digit: `find_digit` and `find_digits`. Returns a reason. */
-static int32_t find_digits(Memory *memory, int32_t multi, Found *found, int32_t *figures)
-{
-    Finder *finder = &memory->finder;
-    Search *search = finder->searches[0];
-    Grid picture = memory->picture;
-    int32_t reason;
-    if (is_normalized(picture, found->rows, found->columns)) {
-        found->readings[0] = (mnist_edge_reading){0};
-        found->readings[0].found = found->readings[0].as_is = 1;
-        found->readings[0].width = picture.width, found->readings[0].height = picture.height;
-        memcpy(found->pixels, picture.pixels, (size_t)pixels_of(picture));
-        found->count = 1;
-        return MNIST_EDGE_LABELLED;
-    }
-    if (smaller(picture.height, picture.width) < SMALLEST) return MNIST_EDGE_FEW_PIXELS;
-    search->values = reduced(picture, scale_of(picture), &finder->resampling, search->values.pixels);
-    reason = find_ink(search->values, scale_of(picture), &finder->resampling, finder->background, finder->histograms,
-                      &search->ink);
-    if (reason) return reason;
-    if (multi && longest_of(picture) > TINY) return find_digits_in(finder, 0, found);
-    return find_digit_in(finder, 0, found, figures);
-}
+/* What is searched. */
+typedef enum { ONE_DIGIT, EVERY_DIGIT, ON_SHEETS } Searched;
 
 /* Reads a picture; returns how many digits were found, or an error. */
 static int32_t read_found(const uint8_t *rgba, int32_t width, int32_t height, const mnist_edge_input *input,
-                          void *scratch, size_t scratch_bytes, int32_t multi, Found *found)
+                          void *scratch, size_t scratch_bytes, Searched search, Found *found)
 {
     Scratch whole = {scratch, 0};
     Memory memory;
     size_t needed = mnist_edge_front_end_bytes(width, height, input);
-    int32_t error, figures = 0, reason;
+    int32_t error, figures = 0, reason = MNIST_EDGE_LABELLED;
     if (needed && (scratch_bytes < needed || !scratch)) return MNIST_EDGE_SMALL_SCRATCH;
     unprotect(scratch, scratch_bytes);
     error = divide(&whole, width, height, input, &memory);
@@ -120,7 +103,8 @@ static int32_t read_found(const uint8_t *rgba, int32_t width, int32_t height, co
         found->readings[0].width = width, found->readings[0].height = height;
         return 1;
     }
-    reason = find_digits(&memory, multi, found, &figures);
+    if (search == ON_SHEETS) find_digits_on_sheets(&memory.finder, memory.sheet_search, memory.picture, found);
+    else reason = find_digits(&memory.finder, memory.picture, search == EVERY_DIGIT, found, &figures);
     if (reason) {
         found->readings[0] = (mnist_edge_reading){0};
         found->readings[0].reason = reason, found->readings[0].figures = figures;
@@ -135,7 +119,7 @@ int32_t mnist_edge_read_picture(const uint8_t *rgba, int32_t width, int32_t heig
                                 void *scratch, size_t scratch_bytes, uint8_t *pixels, mnist_edge_reading *reading)
 {
     Found found = {input->rows, input->columns, 1, 0, pixels, reading};
-    return smaller(read_found(rgba, width, height, input, scratch, scratch_bytes, 0, &found), 0);
+    return smaller(read_found(rgba, width, height, input, scratch, scratch_bytes, ONE_DIGIT, &found), 0);
 }
 
 int32_t mnist_edge_read_digits(const uint8_t *rgba, int32_t width, int32_t height, const mnist_edge_input *input,
@@ -144,7 +128,16 @@ int32_t mnist_edge_read_digits(const uint8_t *rgba, int32_t width, int32_t heigh
 {
     Found found = {input->rows, input->columns, most, 0, pixels, readings};
     if (most < 1) return MNIST_EDGE_BAD_INPUT;
-    return read_found(rgba, width, height, input, scratch, scratch_bytes, 1, &found);
+    return read_found(rgba, width, height, input, scratch, scratch_bytes, EVERY_DIGIT, &found);
+}
+
+int32_t mnist_edge_read_sheets(const uint8_t *rgba, int32_t width, int32_t height, const mnist_edge_input *input,
+                               void *scratch, size_t scratch_bytes, int32_t most, uint8_t *pixels,
+                               mnist_edge_reading *readings)
+{
+    Found found = {input->rows, input->columns, most, 0, pixels, readings};
+    if (most < 1 || input->preprocessor != MNIST_EDGE_DIGIT) return MNIST_EDGE_BAD_INPUT;
+    return read_found(rgba, width, height, input, scratch, scratch_bytes, ON_SHEETS, &found);
 }
 
 int32_t mnist_edge_grids(const mnist_edge_reading *reading, const mnist_edge_input *input)

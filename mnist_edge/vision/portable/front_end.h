@@ -21,6 +21,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* A picture with more pixels is refused. */
 #define MNIST_EDGE_MAX_PIXELS 50000000
 /* Largest number of rows and of columns of a network's input. */
@@ -88,11 +92,21 @@ size_t mnist_edge_front_end_bytes(int32_t width, int32_t height, const mnist_edg
 int32_t mnist_edge_read_picture(const uint8_t *rgba, int32_t width, int32_t height, const mnist_edge_input *input,
                                 void *scratch, size_t scratch_bytes, uint8_t *pixels, mnist_edge_reading *reading);
 
-/* The same for every digit, in reading order, as `prepare` does with `multi`; with MNIST_EDGE_DIGIT only.
+/* The same for every digit, in reading order, as `prepare` does with `multi`; with MNIST_EDGE_DIGIT only (otherwise
+ * the picture is one reading).
  *
  * pixels and readings have room for `most` (at least 1) digits. Returns how many digits there are, of which the first
  * `most` were written; 0 if there is none: then readings[0] tells the reason. Negative: an error. */
 int32_t mnist_edge_read_digits(const uint8_t *rgba, int32_t width, int32_t height, const mnist_edge_input *input,
+                               void *scratch, size_t scratch_bytes, int32_t most, uint8_t *pixels,
+                               mnist_edge_reading *readings);
+
+/* The digits on sheets of paper in a picture, as `prepare_sheets` finds them; with MNIST_EDGE_DIGIT only. Returns how
+ * many were written, at most `most`; 0 if there is none. Negative: an error.
+ *
+ * In frames of a video, `mnist-edge watch` shows these, and those of mnist_edge_read_digits whose boxes have no pixel in
+ * common with one of these; labels of a model with MNIST_EDGE_RESIZE are shown from a confidence of 0.5. */
+int32_t mnist_edge_read_sheets(const uint8_t *rgba, int32_t width, int32_t height, const mnist_edge_input *input,
                                void *scratch, size_t scratch_bytes, int32_t most, uint8_t *pixels,
                                mnist_edge_reading *readings);
 
@@ -113,5 +127,9 @@ int32_t mnist_edge_judge(mnist_edge_reading *reading, const mnist_edge_input *in
  *
  * text: MNIST_EDGE_REASON_BYTES. confidence: as for mnist_edge_judge; it matters for MNIST_EDGE_UNLIKELY alone. */
 void mnist_edge_reason_text(const mnist_edge_reading *reading, double confidence, char *text);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,7 +4,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+
+/* Whoever links a freestanding program provides these; it has no string.h. */
+void *memcpy(void *to, const void *from, size_t size);
+void *memmove(void *to, const void *from, size_t size);
+void *memset(void *to, int value, size_t size);
 
 /* The value rounded to an integer, halves to even, as `round` and `numpy.rint` do; 0 if it is not within 2^52. */
 static inline double nearest(double value)
