@@ -35,7 +35,7 @@ async function startCamera() {
   pad.draws = false;
   pad.show(null);
   frames = [];
-  nextFrame();
+  nextFrame(stream);
 }
 function stopCamera() {
   if (!isCameraOn()) return;
@@ -52,23 +52,25 @@ function showButton(isOn) {
   $("camera").setAttribute("aria-label", isOn ? "Stop the camera" : "Camera");
   $("camera").classList.toggle("on", isOn);
 }
-function nextFrame() {
-  video.requestVideoFrameCallback ? video.requestVideoFrameCallback(readFrame) : requestAnimationFrame(readFrame);
+function nextFrame(opened) {
+  const go = () => readFrame(opened);
+  video.requestVideoFrameCallback ? video.requestVideoFrameCallback(go) : requestAnimationFrame(go);
 }
-function readFrame() {
-  if (!stream) return;
+function readFrame(opened) {
+  if (stream !== opened) return; // stopped, and perhaps started again
+  const start = performance.now();
   if (video.videoWidth) {
     frame.width = video.videoWidth;
     frame.height = video.videoHeight;
     pixels.drawImage(video, 0, 0);
-    keep(frames, performance.now());
+    keep(frames, start);
     const reading = read(pixels.getImageData(0, 0, frame.width, frame.height), (_, short) => announce(short));
     pad.picture = frame;
     pad.boxes = boxesOf(reading, 1);
     pad.draw();
     if (!reading) return stopCamera();
   }
-  nextFrame();
+  setTimeout(() => nextFrame(opened), performance.now() - start); // as long as a reading took, so that the page answers the user
 }
 // What the camera gives, for the line with the times.
 function cameraRate() {
