@@ -85,6 +85,11 @@ def photograph(rng: np.random.Generator, number: int) -> Values:
     return np.asarray(Image.fromarray(values).convert("L").resize((WIDTH, HEIGHT)), np.float64) / 255
 
 
+def faint_photograph(rng: np.random.Generator, number: int) -> Values:
+    """A photograph with a quarter of its contrast."""
+    return 0.35 + 0.25 * (photograph(rng, number) - 0.5)
+
+
 def texture(rng: np.random.Generator, number: int) -> Values:
     """Noise at several scales, of the contrast of a worn wall."""
     noise = np.zeros((HEIGHT, WIDTH))
@@ -99,6 +104,7 @@ KINDS = {
     "on a sheet over photographs": Kind(photograph, 1, on_sheet=True),
     "painted on a texture": Kind(texture, 3),
     "painted on photographs": Kind(photograph, 1, ink=1.0),
+    "painted on faint photographs": Kind(faint_photograph, 1, ink=1.0),
 }
 
 

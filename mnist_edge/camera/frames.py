@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,11 +56,21 @@ class Frames(Protocol):
 def without_password(source: str | int) -> str:
     """A source as it may be printed: a URL without user name, password and query; ``camera N`` for a number.
 
-    Cameras take names and passwords in the query too. A password may have any character.
+    Cameras take names and passwords in the query too. An ``@`` in the path stays, unless what is before the path is no
+    host with a port: then it is the beginning of a password with a character that should have been escaped.
     """
     if isinstance(source, int):
         return f"camera {source}"
     hidden = re.sub(r"(?<=://)[^/?#]*@", "", source)
-    if "@" in hidden:  # in the path, or in a password with a slash: nothing before it is shown
+    if "@" in hidden and not has_host(hidden):
         hidden = re.sub(r"(?<=://).*@", "...@", hidden)
     return re.sub(r"(?<=\?).*", "...", hidden)
+
+
+def has_host(url: str) -> bool:
+    """Whether a URL names a host, and a port that is a number if it names one."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

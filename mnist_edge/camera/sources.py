@@ -7,12 +7,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mnist_edge.camera import picamera, video
-from mnist_edge.camera.frames import Frames, without_password
+from mnist_edge.camera.frames import Frames, has_host, without_password
 from mnist_edge.camera.newest import Newest
 from mnist_edge.errors import UsageError
 from mnist_edge.store.files import open_regular
 
-SCHEMES = ("http", "https")
+SCHEMES = ("http", "https", "rtsp", "rtsps")
 DEVICE = re.compile(r"/dev/video(\d+)")
 
 
@@ -44,19 +44,19 @@ def is_url(source: str) -> bool:
     """Whether a source is a URL; a path never contains ``://`` in practice.
 
     Raises:
-        UsageError: the URL's scheme is not one of `SCHEMES`, or it names no host.
+        UsageError: the URL's scheme is not one of `SCHEMES`, or it names no host, or a port that is no number.
     """
     if "://" not in source:
         return False
-    try:
-        parts = urlsplit(source)
-        is_known = parts.scheme in SCHEMES and bool(parts.hostname)
-    except ValueError:
-        is_known = False
-    if not is_known:
+    if not has_host(source):
+        raise UsageError(
+            f"The address {without_password(source)} cannot be watched: it names no host, or a port that is no number.",
+            "Write http://HOST:PORT/PATH; / ? # @ and : in a name or password are written %2F %3F %23 %40 %3A.",
+        )
+    if urlsplit(source).scheme not in SCHEMES:
         raise UsageError(
             f"The address {without_password(source)} cannot be watched.",
-            "Give one that begins with http:// or https:// and names a host.",
+            "Give one that begins with http://, https://, rtsp:// or rtsps://.",
         )
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from pathlib import Path
@@ -75,6 +76,8 @@ class UnsureFolder:
             except FileExistsError:  # of another process that saves here
                 continue
             except OSError as error:
+                with contextlib.suppress(OSError):
+                    path.unlink()  # the part of it that the disk had room for
                 raise refused(path, error) from error
             break
         self._held += 1

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mnist_edge.camera.frames import Frame, without_password
 from mnist_edge.errors import ContentError, MissingError, MnistEdgeError, StageError, missing_extra
@@ -27,6 +28,9 @@ TIMEOUT = 10.0
 MOST_DAMAGED = 100
 # Member of `Image.Transpose` for a rotation that the file asks for, as files of phones do.
 TURNS = {90: "ROTATE_90", 180: "ROTATE_180", 270: "ROTATE_270"}
+# Protocols that FFmpeg may open for a URL of each scheme. Streams of RTSP come through the same connection: UDP loses
+# packets, and firewalls block it.
+PROTOCOLS = {"http": "http,https,tcp,tls", "rtsp": "rtsp,rtp,tcp", "rtsps": "rtsp,rtp,tcp,tls"}
 NO_VIDEO = "Give a video file that other programs play, such as MP4, MKV, AVI, MJPEG or GIF."
 
 
@@ -58,20 +62,30 @@ def open_url(url: str, colour: bool) -> Video:
     """
     av = _library()
     name = without_password(url)
-    options = {"protocol_whitelist": "http,https,tcp,tls", "tls_verify": "1"}
+    scheme = urlsplit(url).scheme
+    options = {"protocol_whitelist": PROTOCOLS.get(scheme, PROTOCOLS["http"]), "tls_verify": "1"}
+    if scheme in ("rtsp", "rtsps"):
+        options["rtsp_transport"] = "tcp"
     if (authorities := ssl.get_default_verify_paths().cafile) is not None:
         options["ca_file"] = authorities
+    begun = time.monotonic()
     try:
         container = av.open(url, options=options, timeout=TIMEOUT, metadata_errors="replace")
-    except (av.error.InvalidDataError, av.error.LookupError):
-        raise ContentError(
-            f"{name} returns no video.", "Give the address of the stream, not of a page."
-        ) from None  # its message holds the password
     except av.error.FFmpegError as error:
-        raise MissingError(
-            f"{name} cannot be reached: {_reason(error)}.", "Check the address, and that the camera is on and streams."
-        ) from None  # its message holds the password
+        raise _url_error(name, error, time.monotonic() - begun) from None  # its message holds the password
     return Video(container, name, colour, live=container.duration is None, is_connection=True)
+
+
+def _url_error(name: str, error: Any, seconds: float) -> MnistEdgeError:
+    av = _library()
+    is_other = isinstance(error, av.error.InvalidDataError | av.error.LookupError) or error.errno == errno.EIO
+    if is_other and seconds < TIMEOUT:  # EIO: the connection ended, as after a page without a length
+        return ContentError(f"{name} returns no video.", "Give the address of the stream, not of a page.")
+    # FFmpeg calls what it has received of an RTSP stream invalid, if its time is over.
+    reason = "no data in time" if seconds >= TIMEOUT else _reason(error)
+    return MissingError(
+        f"{name} cannot be reached: {reason}.", "Check the address, and that the camera is on and streams."
+    )
 
 
 def open_camera(number: int, colour: bool) -> Video:

@@ -75,13 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = next((word for word in words if not word.startswith("-")), "")
     output = Output(name, as_json="--json" in words, debug="--debug" in words)
-    Output.json_begun, Output.words = False, tuple(words)
+    Output.json_begun, Output.has_failed, Output.words = False, False, tuple(words)
     try:
         _prepare_streams()
         result = app(words, prog_name="mnist-edge", standalone_mode=False)
         with writing_output():  # flush the help or the version that the parser has printed
             pass
-        if result == EXIT_INTERRUPTED:  # the parser has caught the interrupt
+        if result == EXIT_INTERRUPTED and not Output.has_failed:  # the parser has caught the interrupt
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except MnistEdgeError as error:

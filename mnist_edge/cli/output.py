@@ -131,6 +131,8 @@ class Output:
 
     # Whether this command has begun to print its JSON object: an interrupt after that must not print a second one.
     json_begun: ClassVar[bool] = False
+    # Whether this command has printed an error: an interrupt must not be reported twice.
+    has_failed: ClassVar[bool] = False
     # What the user typed after the program's name.
     words: ClassVar[tuple[str, ...]] = ()
 
@@ -207,6 +209,7 @@ class Output:
             text = io.StringIO()
             traceback.print_exception(error, file=text)
             _to_stderr("\n".join(printable(line) for line in text.getvalue().splitlines()))
+        Output.has_failed = True
         note(f"mnist-edge: {error.cause}")
         # The output of doctor is meant to be sent to others, and names no folder.
         note(f"  remedy: {error.remedy if self.command == 'doctor' else with_program(error.remedy)}")

@@ -26,12 +26,17 @@ class StatusLine:
     def __exit__(self, *_: object) -> None:
         self.clear()
 
+    @property
+    def width(self) -> int:
+        """Characters that a line may have."""
+        return shutil.get_terminal_size().columns - 1
+
     def write(self, text: str) -> None:
         """Replace the line, at most every `PAUSE` seconds, cut at the width of the terminal."""
         now = time.monotonic()
         if self._stream is not None and now - self._written >= PAUSE:
             self._written = now
-            self._put(f"\r{printable(text)[: shutil.get_terminal_size().columns - 1]}\x1b[K")
+            self._put(f"\r{printable(text)[: self.width]}\x1b[K")
 
     def clear(self) -> None:
         """Remove the line, so that other output can be printed in its place."""

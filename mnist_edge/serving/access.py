@@ -10,6 +10,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
+from starlette.responses import RedirectResponse
 
 from mnist_edge.errors import UsageError
 from mnist_edge.serving.limits import RequestRefusedError
@@ -46,11 +47,22 @@ class Access:
         names: host names that a request's Host field may have without a token, besides IP addresses. A web page that
             resolves its own name to this machine (DNS rebinding) sends another name, and is refused.
         origins: host names of other origins whose pages may send requests: those of proxies in front of the service.
+        cookie: name of the cookie that holds the token. A host's services on all ports share their cookies.
     """
 
     token: str | None
     names: frozenset[str]
     origins: frozenset[str]
+    cookie: str = COOKIE
+
+    def moved_to_cookie(self, request: Request, secure: bool) -> RedirectResponse | None:
+        """The redirection that moves a token in the page's address to a cookie; None if the address has no token."""
+        given = request.query_params.get("token")
+        if given is None or not self.is_token(given):
+            return None
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(self.cookie, given, httponly=True, samesite="strict", secure=secure)
+        return answer
 
     def check(self, request: Request, path: str) -> None:
         """Check whether an HTTP request is allowed.
@@ -103,7 +115,7 @@ class Access:
             return scheme.lower() == "bearer" and self.is_token(given.strip())
         if request.url.path == "/" and "token" in request.query_params:
             return self.is_token(request.query_params["token"])
-        return self.is_token(request.cookies.get(COOKIE, ""))
+        return self.is_token(request.cookies.get(self.cookie, ""))
 
     def _is_own(self, origin: str, host: str) -> bool:
         try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import re
 from functools import lru_cache
+from html import escape
 from importlib.resources import files
+
+from starlette.responses import HTMLResponse
 
 from mnist_edge import reports
 from mnist_edge.serving.limits import Limits
@@ -20,12 +22,16 @@ _STYLE = (
 )
 
 
+def html(page: str, policy: str) -> HTMLResponse:
+    """The response with a page that no other site may show in a frame."""
+    return HTMLResponse(page, headers={"Content-Security-Policy": policy, "X-Frame-Options": "DENY"})
+
+
 @lru_cache
-def drawing_page() -> tuple[str, str]:
-    """The page to draw digits on, and its content security policy."""
-    page = (files(__package__) / "page.html").read_text()
-    for mark, name in (("/* drawing.css */", "drawing.css"), ("// drawing.js", "drawing.js")):
-        page = page.replace(mark, (files(reports) / name).read_text())
+def page_of(name: str) -> tuple[str, str]:
+    """The page in a file of this package, and its content security policy."""
+    page = (files(__package__) / name).read_text()
+    page = page.replace("/* drawing.css */", (files(reports) / "drawing.css").read_text())
     return page, policy_of(page)
 
 
@@ -36,16 +42,16 @@ def docs_page(limits: Limits) -> tuple[str, str]:
     rows = []
     for path, methods in value["paths"].items():
         for method, operation in methods.items():
-            details = html.escape(json.dumps({key: operation[key] for key in operation if key != "summary"}, indent=1))
+            details = escape(json.dumps({key: operation[key] for key in operation if key != "summary"}, indent=1))
             rows.append(
-                f"<details><summary><code>{method.upper()} {html.escape(path)}</code> "
-                f"{html.escape(operation['summary'])}</summary><pre>{details}</pre></details>"
+                f"<details><summary><code>{method.upper()} {escape(path)}</code> "
+                f"{escape(operation['summary'])}</summary><pre>{details}</pre></details>"
             )
     page = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f'<title>mnist-edge: the service</title><link rel="icon" href="data:,"><style>{_STYLE}</style>'
         f"<main><h1>mnist-edge: the service</h1>"
-        f"<p>{html.escape(value['info']['description'])} The same as a document: "
+        f"<p>{escape(value['info']['description'])} The same as a document: "
         f'<a href="/openapi.json">openapi.json</a>.</p>{"".join(rows)}</main></html>'
     )
     return page, policy_of(page)

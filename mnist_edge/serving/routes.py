@@ -10,18 +10,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from mnist_edge.results import SCHEMA_VERSION, Prediction
 from mnist_edge.runtime.predict import grids_of, judge_found
 from mnist_edge.serving import tfserving, triton, v2
-from mnist_edge.serving.access import COOKIE
 from mnist_edge.serving.bodies import body_of
 from mnist_edge.serving.decoding import Job, TfJob, V2Job
 from mnist_edge.serving.limits import RequestRefusedError
 from mnist_edge.serving.models import LoadedModel
 from mnist_edge.serving.openapi import document
-from mnist_edge.serving.pages import docs_page, drawing_page
+from mnist_edge.serving.pages import docs_page, html, page_of
 from mnist_edge.serving.requests import ImageRequest
 from mnist_edge.serving.service import Picture, Service, found_in
 from mnist_edge.serving.small_png import png_of
@@ -179,14 +178,11 @@ class Routes:
         Raises:
             RequestRefusedError: no model that is served reads digits.
         """
-        given = request.query_params.get("token")
-        if given is not None and self._service.access.is_token(given):
-            answer: Response = RedirectResponse("/", 303)
-            answer.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=self._service.secure)
-            return answer
+        if (moved := self._service.access.moved_to_cookie(request, self._service.secure)) is not None:
+            return moved
         if not any(loaded.grid.preprocessor == "digit" for loaded in self._service.models.all()):
             raise RequestRefusedError(404, "No model that is served reads drawn digits. /docs describes the service.")
-        return _html(*drawing_page())
+        return html(*page_of("page.html"))
 
     async def openapi(self, _: Request) -> Response:
         """Return the OpenAPI document."""
@@ -194,14 +190,10 @@ class Routes:
 
     async def docs(self, _: Request) -> Response:
         """Return the OpenAPI document as a page."""
-        return _html(*docs_page(self._service.limits))
+        return html(*docs_page(self._service.limits))
 
     def _model(self, request: Request) -> LoadedModel:
         return self._service.model(request.path_params["model"], request.path_params.get("version"))
-
-
-def _html(page: str, policy: str) -> Response:
-    return HTMLResponse(page, headers={"Content-Security-Policy": policy, "X-Frame-Options": "DENY"})
 
 
 def _flag(request: Request, name: str) -> bool:

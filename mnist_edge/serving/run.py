@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import ipaddress
 import os
 import resource
-import secrets
 import shutil
 import socket
 import ssl
@@ -16,7 +14,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from mnist_edge.errors import ContentError, MissingError, StageError, UsageError, missing_extra
+from mnist_edge.errors import ContentError, MissingError, UsageError, missing_extra
+from mnist_edge.serving.addresses import authority, cannot_listen, is_loopback, listen, own_names, token_for
 from mnist_edge.serving.settings import Settings
 from mnist_edge.store.files import read_bytes
 
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 OWN_DESCRIPTORS = 24
 # One in this many descriptors is for connections that are refused.
 REFUSED_SHARE = 16
-# Most connections that wait in the system until they are accepted.
-BACKLOG = 4096
-LOCAL_NAMES = ("localhost", "ip6-localhost")
 
 
 def serve(settings: Settings) -> None:
@@ -54,7 +50,7 @@ def serve(settings: Settings) -> None:
 def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
     try:
         from mnist_edge.serving import worker
-        from mnist_edge.serving.access import Access, check_token
+        from mnist_edge.serving.access import Access
         from mnist_edge.serving.limits import Limits
         from mnist_edge.serving.log import write_without_waiting
         from mnist_edge.serving.models import Source
@@ -65,11 +61,9 @@ def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
 
     import_decoders()
     loopback = is_loopback(settings.host)
-    token = None if settings.no_auth or settings.token is None else check_token(settings.token)
-    if token is None and not settings.no_auth and not loopback:
-        token = secrets.token_urlsafe(24)
+    token = None if settings.no_auth else token_for(settings.host, settings.token)
     _check_certificate(settings)
-    listener = stack.enter_context(_listen(settings.host, settings.port, "--port"))
+    listener = stack.enter_context(listen(settings.host, settings.port, "--port"))
     if settings.grpc_port is not None:
         _import_grpc()
         holder = stack.enter_context(_reserve(settings.host, settings.grpc_port))
@@ -79,11 +73,11 @@ def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
     decoders = max(1, min(settings.threads, os.cpu_count() or 1))
     limits = _limits(settings, Limits(), decoders)
     allowed = frozenset(map(str.lower, settings.allow_hosts))
-    access = Access(token, _names(settings) | allowed, allowed)
+    access = Access(token, own_names(settings.host) | allowed, allowed)
 
     def started() -> None:
         if settings.grpc_port is not None:
-            write_without_waiting(f"serving gRPC at {_authority(settings.host, settings.grpc_port)}")
+            write_without_waiting(f"serving gRPC at {authority(settings.host, settings.grpc_port)}")
         write_without_waiting(f"serving at {address}")
         if settings.no_auth and not loopback:
             write_without_waiting("Anyone on the network can use the service: it requires no token.")
@@ -92,16 +86,6 @@ def _serve(settings: Settings, stack: contextlib.ExitStack) -> None:
     serve_one = functools.partial(worker.serve, options)
     with contextlib.suppress(KeyboardInterrupt):
         Supervisor(serve_one, listener, settings.workers, decoders, settings.grace_seconds).run(started)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can be reached only from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _share_metrics(workers: int, stack: contextlib.ExitStack) -> None:
@@ -133,20 +117,10 @@ def _limits(settings: Settings, limits: Limits, decoders: int) -> Limits:
     )
 
 
-def _names(settings: Settings) -> frozenset[str]:
-    own = socket.gethostname().lower()
-    return frozenset({*LOCAL_NAMES, own, f"{own}.local", settings.host.lower()})
-
-
 def _address(settings: Settings, port: int, token: str | None) -> str:
     scheme = "http" if settings.certfile is None else "https"
     query = f"?token={quote(token, safe='')}" if token else ""
-    return f"{scheme}://{_authority(settings.host, port)}/{query}"
-
-
-def _authority(host: str, port: int) -> str:
-    shown = host if host not in ("0.0.0.0", "::") else socket.gethostname()
-    return f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+    return f"{scheme}://{authority(settings.host, port)}/{query}"
 
 
 def _check_certificate(settings: Settings) -> None:
@@ -165,23 +139,9 @@ def _check_certificate(settings: Settings) -> None:
         ) from error
 
 
-def _listen(host: str, port: int, option: str) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise _cannot_listen(host, port, option, error) from error
-
-
-def _cannot_listen(host: str, port: int, option: str, error: OSError) -> StageError:
-    return StageError(
-        f"{host}:{port} cannot be listened on: {error.strerror or error}.", f"Choose another {option} or --host."
-    )
-
-
 def _reserve(host: str, port: int) -> socket.socket:
     """Reserve a port that no other program listens at, so that the server processes can share it."""
-    with _listen(host, port, "--grpc-port") as probe:
+    with listen(host, port, "--grpc-port") as probe:
         family, address = probe.family, probe.getsockname()
     holder = socket.socket(family)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -190,7 +150,7 @@ def _reserve(host: str, port: int) -> socket.socket:
         holder.bind(address)
     except OSError as error:
         holder.close()
-        raise _cannot_listen(host, port, "--grpc-port", error) from error
+        raise cannot_listen(host, port, "--grpc-port", error) from error
     return holder
 
 

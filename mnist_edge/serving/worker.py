@@ -16,23 +16,20 @@ import msgspec
 import uvicorn
 
 from mnist_edge.errors import MnistEdgeError
-from mnist_edge.serving.accepting import Acceptor
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.app import build
-from mnist_edge.serving.connection import BoundedProtocol, Connections
+from mnist_edge.serving.connection import Connections
 from mnist_edge.serving.decoders import Decoders
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.log import Log
 from mnist_edge.serving.memory import release_freed_memory
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Models, Source
-from mnist_edge.serving.responses import HEADERS
+from mnist_edge.serving.server import BoundedServer, config_of, loop_factory
 from mnist_edge.serving.service import Service
 from mnist_edge.serving.settings import Settings
 from mnist_edge.serving.supervisor import Failure
 
-# Time after which an idle HTTP connection is closed.
-KEEP_ALIVE_SECONDS = 30
 # How long Python lets another thread run, such as one that loads a model, before the event loop continues (5 ms by
 # default).
 SWITCH_SECONDS = 0.0005
@@ -111,32 +108,19 @@ def serve(options: Options, number: int, control: socket.socket) -> None:
     # After uvicorn has stopped, it raises the signals again that it handled: they must not end this process then.
     signal.signal(signal.SIGTERM, lambda *_: None)
     signal.signal(signal.SIGINT, lambda *_: None)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main())
     log.flush()
     os._exit(0)  # a regular exit would wait for a thread that is stuck in an engine
 
 
-class _Server(uvicorn.Server):
-    """The uvicorn server, changed to accept connections with `Acceptor` and to report not ready once it is stopping."""
+class _Server(BoundedServer):
+    """The server, changed to report not ready once it is stopping, and to stop gRPC together with HTTP."""
 
     def __init__(self, config: uvicorn.Config, service: Service, connections: Connections) -> None:
-        super().__init__(config)
-        self._service, self._connections = service, connections
+        super().__init__(config, connections)
+        self._service = service
         self.also_stop: list[Callable[[], Awaitable[None]]] = []  # called when this server stops; all run together
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start the application and accept connections."""
-        await self.lifespan.startup()
-        if self.lifespan.should_exit:
-            raise SystemExit(1)
-        config, state = self.config, self.server_state
-
-        def make() -> BoundedProtocol:
-            return BoundedProtocol(self._connections, config=config, server_state=state, app_state=self.lifespan.state)
-
-        self.servers: Any = [Acceptor(item, make, self._connections, config.ssl) for item in sockets or []]
-        self.started = True
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to stop, on a signal."""
@@ -149,12 +133,9 @@ class _Server(uvicorn.Server):
 
 
 def _config(settings: Settings, service: Service) -> uvicorn.Config:
-    return uvicorn.Config(
-        build(service), log_level="error", access_log=False, lifespan="on", server_header=False, headers=HEADERS,
-        ws="none",
-        timeout_graceful_shutdown=max(1, int(settings.grace_seconds) - 1), timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        ssl_certfile=settings.certfile, ssl_keyfile=settings.keyfile, proxy_headers=False,
-    )  # fmt: skip
+    return config_of(
+        build(service), max(1, int(settings.grace_seconds) - 1), certfile=settings.certfile, keyfile=settings.keyfile
+    )
 
 
 def _take_decoder(
@@ -170,13 +151,3 @@ def _take_decoder(
     connection.setblocking(False)
     task = loop.create_task(decoders.add(connection, int.from_bytes(content, "little")))
     task.add_done_callback(lambda done: done.result())
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """The class of the event loop: uvloop's if uvloop is installed."""
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.SelectorEventLoop
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.Loop
-    return factory

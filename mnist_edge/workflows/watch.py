@@ -7,23 +7,44 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_edge.camera.announcer import Announcer
 from mnist_edge.camera.frames import Frame, Frames, without_password
 from mnist_edge.camera.sources import open_frames
 from mnist_edge.camera.unsure import UnsureFolder
-from mnist_edge.errors import ContentError, MnistEdgeError
+from mnist_edge.errors import ContentError, InterruptError, MnistEdgeError, missing_extra
 from mnist_edge.results import Announcement, Prediction, WatchSummary
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.predict import check_takes_pictures, predict_frame
 from mnist_edge.runtime.selection import pick_file
 from mnist_edge.runtime.session import Session
 from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE, short_name
+from mnist_edge.workflows.interrupts import Interrupts
+
+if TYPE_CHECKING:
+    from mnist_edge.serving.live import LivePage
 
 # Called with a digit when it is announced.
 Announce = Callable[[Announcement], None]
 # Called after every frame, with its digits and the frames searched per second so far.
 Show = Callable[[Sequence[Prediction], float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageOptions:
+    """Where ``watch`` serves a page that shows the video.
+
+    Attributes:
+        host, port: where it listens; port 0 for any free one.
+        token: that clients must send; None to make one if other machines can connect.
+        started: called with the page's address once the source is open, before the first frame.
+    """
+
+    host: str
+    port: int
+    token: str | None
+    started: Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +58,7 @@ class WatchOptions:
         engine: a name, or ``auto``. threads: that it may use.
         trust: accept a model file whose content differs from its manifest.
         keep_unsure: folder for pictures of figures without a stable label; None to save none.
+        page: a page that shows the video; a file is then watched at its own speed. None for no page.
     """
 
     source: str | int = 0
@@ -46,6 +68,7 @@ class WatchOptions:
     threads: int = 1
     trust: bool = False
     keep_unsure: Path | None = None
+    page: PageOptions | None = None
 
 
 @dataclass(frozen=True)
@@ -74,31 +97,41 @@ class WatchResult:
 def watch(options: WatchOptions, announce: Announce, show: Show) -> WatchResult:
     """Search every frame for digits, and announce each digit once when it is stable, until the video ends.
 
-    Ctrl-C ends a live source as its end would; it interrupts a video file. An error after the first frame is in the
-    result, next to the counts.
+    Ctrl-C and SIGTERM end it after the frame that is being searched: a live source as its end would, a video file with
+    an InterruptError. An error after the first frame is in the result, next to the counts.
 
     Raises:
-        UsageError: no such video file, model or engine, or a model that takes no pictures.
+        UsageError: no such video file, model or engine, a model that takes no pictures, or a token that cannot be sent.
         MissingError: there is no such camera, the URL cannot be reached, or an extra or an engine is missing.
         ContentError: the file is no video, or the model's file is corrupt or not what its manifest says.
-        StageError: the camera, the file or the folder for pictures may not be used.
-        KeyboardInterrupt: Ctrl-C in a video file.
+        StageError: the camera, the file, the folder for pictures or the page's port may not be used.
+        KeyboardInterrupt: Ctrl-C or SIGTERM before the first frame.
     """
     session = open_session(
         pick_file(options.workspace, options.model, options.engine), options.engine, options.threads, options.trust
     )
     check_takes_pictures(session)
-    error, interrupted = None, False
-    with contextlib.closing(open_frames(options.source, colour=len(session.image_shape) == 3)) as frames:
+    error: MnistEdgeError | None = None
+    interrupted = False
+    with Interrupts() as interrupts, contextlib.ExitStack() as stack:
+        page = None if options.page is None else stack.enter_context(_serving(options.page, options.source))
+        frames = open_frames(options.source, colour=len(session.image_shape) == 3)
+        stack.callback(frames.close)
+        if options.page is not None and page is not None:
+            options.page.started(page.address)
         folder = None if options.keep_unsure is None else UnsureFolder(options.keep_unsure)
-        watching = _Watching(session, folder, announce, show)
+        watching = _Watching(session, folder, announce, show, page)
         try:
             for frame in frames:
-                watching.take(frame)
+                if page is not None and not frames.live:
+                    watching.wait_for(frame)
+                with interrupts.whole():
+                    watching.take(frame)
         except KeyboardInterrupt:
-            if not frames.live:
+            if not frames.live and watching.searched == 0:
                 raise
             interrupted = True
+            error = None if frames.live else InterruptError()
         except MnistEdgeError as failure:
             if watching.searched == 0:
                 raise
@@ -117,14 +150,32 @@ def watch(options: WatchOptions, announce: Announce, show: Show) -> WatchResult:
     )
 
 
+def _serving(options: PageOptions, source: str | int) -> contextlib.closing[LivePage]:
+    try:
+        from mnist_edge.serving.live import LivePage
+    except ImportError as error:
+        raise missing_extra("The page of watch", "serve") from error
+    name = without_password(source)
+    about = name if isinstance(source, int) or "://" in source else Path(source).name
+    return contextlib.closing(LivePage(options.host, options.port, options.token, about))
+
+
 class _Watching:
     """The state of one ``watch``: the tracks, and what is counted."""
 
-    def __init__(self, session: Session, folder: UnsureFolder | None, announce: Announce, show: Show) -> None:
+    def __init__(
+        self,
+        session: Session,
+        folder: UnsureFolder | None,
+        announce: Announce,
+        show: Show,
+        page: LivePage | None,
+    ) -> None:
         self._session = session
         self._folder = folder
         self._announce = announce
         self._show = show
+        self._page = page
         self._announcer = Announcer()
         self._begun = 0.0
         self._announced = 0
@@ -145,13 +196,21 @@ class _Watching:
         names = self._session.contract.class_names
         for item in news.stable:
             self._announced += 1
-            self._announce(
-                Announcement(frame.number, frame.seconds, item.label, names[item.label], item.confidence, item.box)
-            )
+            digit = Announcement(frame.number, frame.seconds, item.label, names[item.label], item.confidence, item.box)
+            self._announce(digit)
+            if self._page is not None:
+                self._page.announce(digit)
         if self._folder is not None:
             for box in news.unsure:
                 self._folder.keep(frame.picture, box)
         self._show(digits, self._rate())
+        if self._page is not None:
+            self._page.show(frame.number, frame.picture, digits, self._rate())
+
+    def wait_for(self, frame: Frame) -> None:
+        """Wait until the time of a frame of a file has come."""
+        if self.searched:
+            time.sleep(max(0.0, self._begun + frame.seconds - time.perf_counter()))
 
     def summary(self, source: str, frames: Frames, interrupted: bool) -> WatchSummary:
         """What was counted until now."""

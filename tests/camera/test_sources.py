@@ -139,11 +139,18 @@ def test_a_video_that_was_taken_sideways_is_turned_upright(tmp_path: Path) -> No
     assert upright[40:].mean() < 15
 
 
-def test_a_url_is_http_or_https_and_is_shown_without_its_password() -> None:
+def test_a_url_has_a_known_scheme_and_is_shown_without_its_password() -> None:
     assert is_url("http://camera.local/stream")
     assert is_url("HTTPS://camera.local/stream")
+    assert is_url("rtsp://anna:word@camera.local:554/1")
     assert not is_url("digits.mp4")
-    for wrong in ("rtsp://camera/1", "file:///etc/passwd", "http://", "http://[camera/"):
+    for wrong in (
+        "rtmp://camera/1",
+        "file:///etc/passwd",
+        "http://",
+        "http://[camera/",
+        "http://anna:pass/word@camera/",
+    ):
         with pytest.raises(UsageError, match="cannot be watched"):
             is_url(wrong)
     for url, shown in (
@@ -152,6 +159,7 @@ def test_a_url_is_http_or_https_and_is_shown_without_its_password() -> None:
         ("http://anna:pass/word@camera/a", "http://...@camera/a"),
         ("http://camera/a?user=anna&pwd=word", "http://camera/a?..."),
         ("http://camera:8080/a", "http://camera:8080/a"),
+        ("http://anna:word@camera:8080/of/anna@home/a", "http://camera:8080/of/anna@home/a"),
     ):
         assert without_password(url) == shown
     assert without_password(2) == "camera 2"

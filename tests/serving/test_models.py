@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from mnist_edge.serving import models as module
 from mnist_edge.serving import triton
+from mnist_edge.serving.access import Access
 from mnist_edge.serving.limits import Limits, RequestRefusedError
 from mnist_edge.serving.metrics import Metrics
 from mnist_edge.serving.models import Models, Source
@@ -81,7 +82,8 @@ def test_a_model_of_colour_pictures_has_three_channels_and_no_page_to_draw_on(tm
     assert triton.config(digits)["input"][0]["dims"] == [28, 28, 1]
 
     def page(*served: Any) -> Any:
-        service = SimpleNamespace(models=SimpleNamespace(all=lambda: list(served)))
+        access = Access(None, frozenset(), frozenset())
+        service = SimpleNamespace(models=SimpleNamespace(all=lambda: list(served)), access=access, secure=False)
         request = Request({"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []})
         return asyncio.run(Routes(cast(Any, service)).page(request))
 

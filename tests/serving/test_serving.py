@@ -395,7 +395,7 @@ def test_the_page_reads_several_digits_and_sends_them_again_when_the_model_chang
         driver.find_element("id", "file").send_keys(str(two_digits(tmp_path)))
         wait("document.getElementById('label').textContent", "17")
         assert driver.execute_script("return document.querySelectorAll('#seen button').length") == 2
-        boxes = driver.execute_script("return drawing.boxes")
+        boxes = driver.execute_script("return boxes")
         assert abs(boxes[0][0] - 83) < 8 and boxes[1][0] > 200
         if os.environ.get("SCREENSHOTS"):
             driver.save_screenshot(f"{os.environ['SCREENSHOTS']}/page-two.png")

@@ -21,6 +21,10 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/page":
             self._answer(200, "text/html", b"<html>no video</html>")
+        elif path == "/page-without-length":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>no video</html>")
         elif path == "/silent":
             self.stop.wait(10)
         elif path in ("/once", "/endless", "/stalls"):
@@ -57,8 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
 def serving(frames: Sequence[bytes], pause: float) -> Iterator[str]:
     """Serve JPEG files as streams, with a pause after each frame; yield the address.
 
-    ``/once`` ends after the last frame, ``/endless`` begins again, ``/stalls`` sends no more; ``/page`` is HTML, and
-    ``/silent`` never answers.
+    ``/once`` ends after the last frame, ``/endless`` begins again, ``/stalls`` sends no more; ``/page`` and
+    ``/page-without-length`` are HTML, and ``/silent`` never answers.
     """
     handler = type("Handler", (_Handler,), {"frames": frames, "pause": pause, "stop": threading.Event()})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

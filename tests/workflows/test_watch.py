@@ -6,11 +6,14 @@ import importlib.util
 import io
 import json
 import math
+import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,9 +26,10 @@ from mnist_edge import data
 from mnist_edge.camera import unsure, video
 from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.results import Announcement, Prediction
+from mnist_edge.runtime.predict import predict_frame
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.workflows import watch as workflow
-from mnist_edge.workflows.watch import WatchOptions, WatchResult, watch
+from mnist_edge.workflows.watch import PageOptions, WatchOptions, WatchResult, watch
 from tests.cli.test_exit_codes import INTERRUPTIBLE
 from tests.conftest import Run, assert_two_lines, unavailable
 from tests.support.mjpeg import serving
@@ -99,12 +103,12 @@ def test_each_digit_of_a_file_is_announced_once_as_json_and_the_summary_comes_la
 
 def test_text_names_the_digit_its_confidence_and_its_box(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["watch", str(file), "--model", MODEL]) == 0
-    *lines, summary, model = capsys.readouterr().out.splitlines()
+    *lines, summary, counts, model = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     for line in lines:
         assert line.count(" at ") == 1 and " s: " in line and "%" in line
-    assert summary.startswith(f"{file}: 70 frames, 0 of them dropped; ")
-    assert summary.endswith(" 3 announced")
+    assert summary.startswith(f"{file}: 3 announced in ")
+    assert counts.startswith("70 frames, 0 of them dropped; ")
     assert "cnn-int8.tflite" in model
 
 
@@ -158,6 +162,49 @@ def test_an_interrupt_in_a_file_exits_with_130(
     assert json.loads(capsys.readouterr().out)["error"]["code"] == 130
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_file_after_the_frame_that_is_searched_with_the_summary_and_130(
+    number: signal.Signals, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = 0
+
+    def signalled(*words: Any) -> list[Prediction]:
+        nonlocal calls
+        calls += 1
+        if calls == 6:  # the frame in which the three digits are announced
+            os.kill(os.getpid(), number)
+        return predict_frame(*words)
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(workflow, "predict_frame", signalled)
+    assert program.main(["watch", str(file), "--model", MODEL, "--json"]) == 130
+    printed = capsys.readouterr()
+    assert printed.err.count("Interrupted.") == 1
+    *digits, summary = map(json.loads, printed.out.splitlines())
+    assert [item["event"] for item in digits] == ["digit"] * 3
+    assert (summary["event"], summary["frames"], summary["announced"]) == ("summary", 6, 3)
+    assert (summary["interrupted"], summary["error"]["code"]) == (True, 130)
+    assert signal.getsignal(number) is before
+
+
+def test_a_file_that_a_page_shows_is_watched_at_its_own_speed(file: Path) -> None:
+    started: list[str] = []
+    page = PageOptions(host="127.0.0.1", port=0, token=None, started=started.append)
+    result, announced = run(file, page=page)
+    assert started[0].startswith("http://127.0.0.1:")
+    assert (result.summary.frames, len(announced)) == (70, 3)
+    assert result.summary.seconds >= 69 / videos.RATE
+
+
+def test_without_the_extra_of_the_page_the_error_names_it_before_the_camera_is_opened(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("mnist_edge.serving.live", "uvicorn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert program.main(["watch", "--camera", "255", "--serve", "--model", MODEL]) == 3
+    assert "pip install 'mnist-edge[serve]'" in capsys.readouterr().err
+
+
 def test_a_stream_that_stalls_is_an_error_next_to_the_counts(
     jpegs: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +216,13 @@ def test_a_stream_that_stalls_is_an_error_next_to_the_counts(
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [("page", ContentError), ("missing", MissingError), ("silent", MissingError)]
+    ("path", "kind"),
+    [
+        ("page", ContentError),
+        ("page-without-length", ContentError),
+        ("missing", MissingError),
+        ("silent", MissingError),
+    ],
 )
 def test_an_address_without_a_stream_is_an_error_that_hides_the_password(
     path: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
@@ -179,6 +232,18 @@ def test_an_address_without_a_stream_is_an_error_that_hides_the_password(
         run(f"{address}/{path}".replace("//", "//anna:secret@"))
     assert "secret" not in str(caught.value)
     assert f"/{path} " in str(caught.value)
+
+
+def test_an_rtsp_camera_that_is_off_or_says_nothing_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video, "TIMEOUT", 1.0)
+    with pytest.raises(MissingError, match="Connection refused"):
+        run("rtsp://127.0.0.1:9/stream")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(MissingError, match="no data in time") as caught,
+    ):
+        run(f"rtsp://anna:secret@127.0.0.1:{silent.getsockname()[1]}/stream")
+    assert "secret" not in str(caught.value)
 
 
 def test_an_address_that_nobody_serves_and_a_camera_that_is_not_there_exit_with_3(cli: Callable[..., Run]) -> None:

@@ -33,8 +33,8 @@ def page(name: str, module: str, preprocessor: str) -> bytes:
         preprocessor: of the model; with ``digit`` the page can be drawn on.
     """
     draws = preprocessor == "digit"
-    style = _shared("drawing.css") + _own("page.css")
-    own = _shared("drawing.js") + _own("page.js") + _own("camera.js")
+    style = (files(reports) / "drawing.css").read_text() + _own("page.css")
+    own = _own("pad.js") + _own("page.js") + _own("camera.js")
     # The braces separate the page's names from the module's. "</" would end the script element.
     script = f"{module}\n{{\n{own}}}\n"
     if "</script" in script.lower() or "<!--" in script:
@@ -59,7 +59,3 @@ def _policy(script: str, style: str) -> str:
 
 def _own(name: str) -> str:
     return (_FOLDER / name).read_text()
-
-
-def _shared(name: str) -> str:
-    return (files(reports) / name).read_text()

@@ -17,9 +17,14 @@ function drawingPad(canvas, draws, changed) {
     pen.fillRect(0, 0, side, side);
     if (pad.picture) pen.drawImage(pad.picture, left, top, width * fit, height * fit);
     paint(pen, side, style.getPropertyValue("--ink"));
-    pen.strokeStyle = style.getPropertyValue("--bar");
-    pen.lineWidth = Math.max(2, side / 160);
-    for (const [x, y, w, h] of pad.boxes) pen.strokeRect(left + x * fit, top + y * fit, w * fit, h * fit);
+    const line = Math.max(2, side / 160);
+    for (const [x, y, w, h] of pad.boxes) {
+      for (const [colour, wide] of [["#000", 2 * line], ["#5cf", line]]) { // visible on any picture
+        pen.strokeStyle = colour;
+        pen.lineWidth = wide;
+        pen.strokeRect(left + x * fit, top + y * fit, w * fit, h * fit);
+      }
+    }
   }
   function paint(to, side, colour) {
     to.strokeStyle = to.fillStyle = colour;
