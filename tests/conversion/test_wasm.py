@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,10 @@ def test_no_output_differs_with_or_without_vectors(name: str) -> None:
         assert program.delegate == f"C, WebAssembly{kind}"
 
 
-def test_equal_c_gives_equal_bytes_which_name_no_path_and_share_the_constants(module: bytes, tmp_path: Path) -> None:
+def test_equal_c_gives_equal_bytes_which_name_no_path_and_share_the_constants(module: bytes) -> None:
     assert made("dense 5 x 7") == module
-    assert b".c" not in module.replace(b"mnist-edge", b"") or b"/" not in b"".join(
-        item.content for item in wasm_format.sections(module) if not item.name
-    )
+    assert tempfile.gettempdir().encode() not in module
+    assert b"producers" not in module
     plain = next(item.content for item in wasm_format.sections(module) if item.name == wasm_format.PLAIN)
     assert {item.number for item in wasm_format.sections(plain)}.isdisjoint({wasm_format.DATA})
     assert {item.name for item in wasm_format.sections(module)} == {

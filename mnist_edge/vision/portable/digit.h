@@ -150,7 +150,8 @@ static int32_t normalize_figure(Finder *finder, const Search *search, const Figu
     }
     if (ink->height == ink->width && ink->height <= TINY && height_of(figure->box) == ink->height &&
         width_of(figure->box) == ink->width)
-        alone = resize(alone, 4 * ink->height, rounded(4 * ink->width * NARROWER), &finder->resampling, finder->stretched);
+        alone = resize(alone, 4 * ink->height, rounded(4 * ink->width * NARROWER), &finder->resampling,
+                       finder->stretched);
     if (!normalize(alone, found->rows, found->columns, &finder->resampling, &finder->strokes, finder->input))
         return MNIST_EDGE_SPECK;
     return MNIST_EDGE_LABELLED;

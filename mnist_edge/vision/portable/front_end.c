@@ -1,5 +1,5 @@
-/* The front end of `mnist-edge predict`: see front_end.h. This file holds what pictures.py does around `digit`, and what
- * runtime/predict.py does after the network. */
+/* The front end of `mnist-edge predict`: see front_end.h. This file holds what pictures.py does around `digit`, and
+ * what runtime/predict.py does after the network. */
 #include "front_end.h"
 
 #ifdef __clang__

@@ -1,13 +1,13 @@
 /* The front end of `mnist-edge predict` in freestanding C99: what happens between a decoded picture and the network's
  * input, and between the network's output and the label. Compile front_end.c alone, with -ffp-contract=off and without
- * -ffast-math: the results are then those of the Python code, bit for bit. The other headers of this folder are its
- * parts; each has the name of the Python module that it repeats.
+ * -ffast-math: the results are then those of the Python code, bit for bit. It needs memcpy, memmove and memset, and
+ * 8 KB of stack. The other headers of this folder are its parts, named like the Python modules that they repeat.
  *
  * What a caller does to answer as `mnist-edge predict` does:
  *
- * 1. Decode the picture to RGBA, 4 bytes a pixel, alpha not premultiplied, upright by its EXIF orientation. (Python lets
- *    the JPEG decoder reduce files whose longest side has 1280 pixels or more; the result is close to, but not equal
- *    to, that of the decoded pixels.)
+ * 1. Decode the picture to RGBA, 4 bytes a pixel, alpha not premultiplied, upright by its EXIF orientation. (Python
+ *    lets the JPEG decoder reduce files whose longest side has 1280 pixels or more; the result is close to, but not
+ *    equal to, that of the decoded pixels.)
  * 2. Call mnist_edge_read_picture, or mnist_edge_read_digits for every digit. If `found` is 0 there is no label;
  *    mnist_edge_reason_text tells why.
  * 3. Run the network on the input. If mnist_edge_grids says 3 instead of 1, also run it on the input turned by
@@ -104,8 +104,8 @@ int32_t mnist_edge_read_digits(const uint8_t *rgba, int32_t width, int32_t heigh
 /* The digits on sheets of paper in a picture, as `prepare_sheets` finds them; with MNIST_EDGE_DIGIT only. Returns how
  * many were written, at most `most`; 0 if there is none. Negative: an error.
  *
- * In frames of a video, `mnist-edge watch` shows these, and those of mnist_edge_read_digits whose boxes have no pixel in
- * common with one of these; labels of a model with MNIST_EDGE_RESIZE are shown from a confidence of 0.5. */
+ * In frames of a video, `mnist-edge watch` shows these, and those of mnist_edge_read_digits whose boxes have no pixel
+ * in common with one of these; labels of a model with MNIST_EDGE_RESIZE are shown from a confidence of 0.5. */
 int32_t mnist_edge_read_sheets(const uint8_t *rgba, int32_t width, int32_t height, const mnist_edge_input *input,
                                void *scratch, size_t scratch_bytes, int32_t most, uint8_t *pixels,
                                mnist_edge_reading *readings);

@@ -93,7 +93,8 @@ static int32_t flat_background(Grid values, const Histograms *of, int32_t size)
     while (!of->counts[lowest]) lowest++;
     while (!of->counts[highest]) highest--;
     middle = (lowest + highest) / 2;
-    for (int32_t value = middle + 1; value < 256; value++) light_border += of->border[value], light += of->counts[value];
+    for (int32_t value = middle + 1; value < 256; value++)
+        light_border += of->border[value], light += of->counts[value];
     if ((double)light_border / size + (double)light / pixels_of(values) > 1)
         return middle + 1 + quantile(of->counts + middle + 1, 255 - middle, 0.5);
     return quantile(of->counts, middle + 1, 0.5);
@@ -131,7 +132,8 @@ static double spread_of(Histograms *of, int32_t levels, int32_t zero, int32_t st
 }
 
 /* Mean of the `count` largest amounts of ink; `sign` is 1 for ink above `zero` and -1 for ink below. */
-static double mean_of_largest(const Histograms *of, int32_t levels, int32_t zero, int32_t sign, int32_t count, int32_t steps)
+static double mean_of_largest(const Histograms *of, int32_t levels, int32_t zero, int32_t sign, int32_t count,
+                              int32_t steps)
 {
     int64_t sum = 0;
     int32_t left = count;
@@ -155,7 +157,8 @@ static double strong_quantile(Histograms *of, int32_t levels, int32_t zero, int3
 }
 
 /* Finds the ink of a picture that is reduced already; returns a reason, or MNIST_EDGE_LABELLED. */
-static int32_t find_ink(Grid values, double scale, Resampling *resampling, Background *background, Histograms *of, Ink *ink)
+static int32_t find_ink(Grid values, double scale, Resampling *resampling, Background *background, Histograms *of,
+                        Ink *ink)
 {
     int32_t size = 2 * (values.height + values.width), flat, most = 0, levels = 256, zero, steps = 1, sign;
     int64_t moment = 0;
@@ -190,7 +193,8 @@ static int32_t find_ink(Grid values, double scale, Resampling *resampling, Backg
     }
     sign = moment > 0 ? 1 : -1;
     peak = mean_of_largest(of, levels, zero, sign, larger(3, rounded(0.001 * pixels_of(values))), steps);
-    if (peak < greater(MIN_CONTRAST, MIN_SIGNAL * spread)) return peak < MIN_CONTRAST ? MNIST_EDGE_BLANK : MNIST_EDGE_NOISE;
+    if (peak < greater(MIN_CONTRAST, MIN_SIGNAL * spread))
+        return peak < MIN_CONTRAST ? MNIST_EDGE_BLANK : MNIST_EDGE_NOISE;
     full = flat ? peak : strong_quantile(of, levels, zero, sign, peak, steps);
     for (int32_t at = 0; at < levels; at++) {
         double level = (double)(at - zero) / steps, share = absolute(level) / full;

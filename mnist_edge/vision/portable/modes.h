@@ -96,7 +96,8 @@ static void convert_strip(const uint8_t *rgba, int32_t count, int32_t channels, 
 }
 
 /* Adds the values of a row to the sums of its blocks of `factor` pixels. */
-static void add_row(const uint8_t *rgba, int32_t width, int32_t channels, int32_t factor, int32_t background, uint32_t *sums)
+static void add_row(const uint8_t *rgba, int32_t width, int32_t channels, int32_t factor, int32_t background,
+                    uint32_t *sums)
 {
     uint8_t strip[3 * STRIP_PIXELS];
     int32_t left = factor; /* pixels of the row in this block */

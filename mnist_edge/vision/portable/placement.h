@@ -69,7 +69,8 @@ static int is_sheet(Grid mask, double free_share, int32_t *extents)
     int32_t area = count_nonzero(mask), extent = 0, *left = extents, *right = extents + mask.height;
     float least = 0.0f;
     double sides[2] = {0.0, 0.0}, shorter, longer;
-    if (area < 0.5 * free_share * pixels_of(mask) || smaller(mask.height, mask.width) < MIN_ASPECT * longest_of(mask)) return 0;
+    if (area < 0.5 * free_share * pixels_of(mask)) return 0;
+    if (smaller(mask.height, mask.width) < MIN_ASPECT * longest_of(mask)) return 0;
     row_extents(mask, left, right);
     for (int32_t row = 0; row < mask.height; row++) extent += right[row] - left[row];
     if (area < free_share * extent) return 0;

@@ -96,7 +96,8 @@ static void fix_weights(Filter filter, int32_t in, int32_t out, Resampling *buff
     buffers->stride = smaller(in, 2 * ceiling(support) + 1);
     for (int32_t at = 0; at < out; at++) {
         int32_t *fixed = buffers->fixed + at * buffers->stride;
-        buffers->count[at] = smaller(weights_at(filter, in, out, at, buffers->weights, &buffers->first[at]), buffers->stride);
+        int32_t count = weights_at(filter, in, out, at, buffers->weights, &buffers->first[at]);
+        buffers->count[at] = smaller(count, buffers->stride);
         for (int32_t x = 0; x < buffers->count[at]; x++) {
             double weight = buffers->weights[x] * (1 << WEIGHT_BITS);
             fixed[x] = (int32_t)(weight < 0 ? weight - 0.5 : weight + 0.5);
@@ -160,7 +161,8 @@ static void resample(const uint8_t *values, int32_t height, int32_t width, int32
 }
 
 /* Resizes bytes (height, width) to floating-point values (high, wide) without rounding to bytes. */
-static void resample_to_floats(Grid grid, int32_t high, int32_t wide, Filter filter, Resampling *buffers, float *resized)
+static void resample_to_floats(Grid grid, int32_t high, int32_t wide, Filter filter, Resampling *buffers,
+                               float *resized)
 {
     float *between = buffers->between_floats;
     for (int32_t column = 0; column < wide; column++) {

@@ -56,7 +56,7 @@ static double lightness(Grid values)
     return rest < 0.5 ? low + (high - low) * rest : high - (high - low) * (1 - rest);
 }
 
-/* Mask of the light pixels that differ little from the next pixels to the right and below, without those at its edge. */
+/* Mask of the light pixels that differ little from the next ones to the right and below, without those at its edge. */
 static Grid even_and_light(Grid values, int32_t least, uint8_t *buffer, uint8_t *eroded)
 {
     Grid mask = {eroded, values.height, values.width};
@@ -73,7 +73,8 @@ static Grid even_and_light(Grid values, int32_t least, uint8_t *buffer, uint8_t 
     for (int32_t row = 1; row + 1 < values.height; row++)
         for (int32_t column = 1; column + 1 < width; column++) {
             uint8_t all = 1;
-            for (int32_t near = 0; near < 9; near++) all &= buffer[(row + near / 3 - 1) * width + column + near % 3 - 1];
+            for (int32_t near = 0; near < 9; near++)
+                all &= buffer[(row + near / 3 - 1) * width + column + near % 3 - 1];
             eroded[row * width + column] = all;
         }
     return mask;

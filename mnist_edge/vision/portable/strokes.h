@@ -98,7 +98,8 @@ static void dilate(Grid strokes, int32_t value, double radius, Strokes *buffers)
 {
     int32_t reach = ceiling(radius);
     for (int32_t row = 0; row < strokes.height; row++)
-        row_distances(strokes.pixels + row * strokes.width, strokes.width, value, buffers->distances + row * strokes.width);
+        row_distances(strokes.pixels + row * strokes.width, strokes.width, value,
+                      buffers->distances + row * strokes.width);
     memcpy(buffers->dilated, strokes.pixels, bytes_of(strokes));
     for (int32_t dy = -reach; dy <= reach; dy++) {
         int32_t dx = 0;
