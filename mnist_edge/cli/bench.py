@@ -64,6 +64,10 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail if the processor was throttled during the run.")
     ] = False,
+    board: Annotated[
+        str | None,
+        typer.Option("--board", help="Measure one .c file on a board: serial:/dev/ttyACM0, qemu:cortex-m4."),
+    ] = None,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     trust: options.Trust = False,
     as_json: options.AsJson = False,
@@ -76,6 +80,8 @@ def command(
     Example: mnist-edge bench artifacts/cnn --threads 1 --threads 2
 
     Example: mnist-edge bench artifacts/cnn/cnn-int8.c --layers
+
+    On a board: mnist-edge bench artifacts/cnn/cnn-int8.c --board serial:/dev/ttyACM0
     """
     from mnist_edge.workflows import bench
 
@@ -84,7 +90,7 @@ def command(
         models=tuple(models or ()), model=model, shipped=shipped_, workspace=workspace, engine=engine, trust=trust,
         threads=tuple(threads or (1,)), batches=tuple(batch or (1,)), seconds=seconds, count=count, warmup=warmup,
         processes=processes, samples=samples and as_json, layers=layers, compare=compare, gate=gate, markdown=markdown,
-        plot=plot, strict=strict, command_line=output.command_line(),
+        plot=plot, strict=strict, board=board, command_line=output.command_line(),
     )  # fmt: skip
     with output.progress() as progress:
         result = bench.bench(chosen, progress, output.note)
@@ -96,6 +102,8 @@ def command(
         "notes": result.notes,
     }  # fmt: skip
     shown = [*_machine(before), "", *_tables(reports), *layer_tables(reports)]
+    if result.board is not None:
+        payload["boards"], shown = [result.board], _board_lines(result.board)
     if result.ratios is not None:
         payload["ratios"] = result.ratios
         shown += ["", *_comparison(result.ratios)]
@@ -116,6 +124,17 @@ def _machine(item: Any) -> list[str]:
         f"{board}{item.processor}, {item.cores} cores, {item.architecture}; {item.system}, Python {item.python}",
         ", ".join(state),
     ]
+
+
+def _board_lines(item: Any) -> list[Any]:
+    """What a board took: its time if it can tell, its cycles and its stack."""
+    shown = [f"{shown_path(Path(item.path))} on {item.board}: kernels {item.kernels}, {item.n:,} images"]
+    if item.p50_us is not None:
+        shown.append(f"Time of an image: {item.p50_us:,.1f} us (median), {item.min_us:,.1f} to {item.max_us:,.1f}")
+    if item.p50_cycles is not None:
+        clock = f", at {item.clock_hz / 1e6:g} MHz" if item.clock_hz else ""
+        shown.append(f"Cycles: {item.p50_cycles:,} (median), {item.min_cycles:,} to {item.max_cycles:,}{clock}")
+    return [*shown, "Stack: not told" if item.stack_bytes is None else f"Stack: {item.stack_bytes:,} bytes"]
 
 
 def _tables(reports: Sequence[Any]) -> list[Any]:

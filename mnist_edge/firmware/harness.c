@@ -12,11 +12,12 @@
 #define INPUT_BYTES JOIN(NET_UPPER, _INPUT_BYTES)
 #define OUTPUT_BYTES JOIN(NET_UPPER, _OUTPUT_BYTES)
 #define SCRATCH_BYTES JOIN(NET_UPPER, _SCRATCH_BYTES)
+#define LAYERS JOIN(NET_UPPER, _LAYERS)
 #define MODEL_SHA256 JOIN(NET_UPPER, _MODEL_SHA256)
 uint32_t JOIN(NET, _fingerprint)(void); /* with -DEDGE_FINGERPRINT */
 
-enum { PROTOCOL_VERSION = 1 };
-enum { HELLO = 1, WRITE = 2, RUN = 3, REPLY = 0x80, REFUSAL = 0xFF };   /* types of frames */
+enum { PROTOCOL_VERSION = 2 };
+enum { HELLO = 1, WRITE = 2, RUN = 3, TRACE = 4, REPLY = 0x80, REFUSAL = 0xFF }; /* types of frames */
 enum { DAMAGED = 1, UNKNOWN = 2, OTHER_INPUT = 3 };                     /* reasons of a refusal */
 enum { HAS_CYCLES = 1, HAS_STACK = 2 };                                 /* flags of the reply to RUN */
 enum { HEAD = 3, CRC = 4, OFFSET = 4 };                                 /* sizes in bytes: type and sequence number, ... */
@@ -27,8 +28,14 @@ enum { HEAD = 3, CRC = 4, OFFSET = 4 };                                 /* sizes
 #endif
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
 #define CHUNK LARGER(16, INPUT_BYTES < HARNESS_CHUNK ? INPUT_BYTES : HARNESS_CHUNK)
-/* The reply to HELLO has up to 128 bytes, that to RUN has 9 and the answer. */
-#define FRAME_BYTES LARGER(OFFSET + CHUNK + HEAD + CRC, LARGER(128, 9 + OUTPUT_BYTES + HEAD + CRC))
+#ifdef HARNESS_TAPS
+#define TAPPED LAYERS /* number of layers that TRACE can tell of */
+#else
+#define TAPPED 0
+#endif
+/* The reply to HELLO has up to 134 bytes, that to RUN has 9 and the answer, that to TRACE 4 for each layer. */
+#define REPLY_BYTES LARGER(134, LARGER(9 + OUTPUT_BYTES, 4 * TAPPED) + HEAD + CRC)
+#define FRAME_BYTES LARGER(OFFSET + CHUNK + HEAD + CRC, REPLY_BYTES)
 
 static uint8_t frame[FRAME_BYTES], input[INPUT_BYTES], scratch[SCRATCH_BYTES];
 static int8_t answer[OUTPUT_BYTES];
@@ -119,9 +126,16 @@ static size_t hello(uint32_t fingerprint) {
     put32(&body[5], OUTPUT_BYTES);
     put32(&body[9], CHUNK);
     put32(&body[13], fingerprint);
-    memcpy(&body[17], MODEL_SHA256, 64);
-    memcpy(&body[81], kernels, length);
-    return HEAD + 81 + length;
+#ifdef BOARD_COUNTS_CYCLES
+    put32(&body[17], board_clock_hz());
+#else
+    put32(&body[17], 0);
+#endif
+    body[21] = (uint8_t)TAPPED;
+    body[22] = (uint8_t)(TAPPED >> 8);
+    memcpy(&body[23], MODEL_SHA256, 64);
+    memcpy(&body[87], kernels, length);
+    return HEAD + 87 + length;
 }
 
 /* Stores a part of the input: its offset, then any number of times the number of zeros, that of other bytes, and these. */
@@ -182,6 +196,46 @@ static size_t run(size_t size) {
     return HEAD + 9 + OUTPUT_BYTES;
 }
 
+#ifdef HARNESS_TAPS
+static uint32_t traced[LAYERS]; /* CRC-32 of each layer's outputs */
+static int is_tracing;
+
+void harness_tap(int number, const void *values, size_t size) {
+    if (is_tracing && number >= 1 && number <= LAYERS)
+        traced[number - 1] = crc32(values, size);
+}
+
+/* Runs the net as RUN does, and tells what its layers stored. */
+static size_t trace(size_t size) {
+    is_tracing = 1;
+    const size_t taken = run(size);
+    is_tracing = 0;
+    if (frame[0] == REFUSAL)
+        return taken;
+    for (int i = 0; i < LAYERS; i++)
+        put32(&frame[HEAD + 4 * i], traced[i]);
+    return HEAD + 4 * LAYERS;
+}
+#else
+static size_t trace(size_t size) {
+    (void)size;
+    return refuse(UNKNOWN);
+}
+#endif
+
+static size_t reply(uint8_t type, size_t size, uint32_t fingerprint) {
+    switch (type) {
+    case HELLO:
+        return hello(fingerprint);
+    case WRITE:
+        return write(size);
+    case RUN:
+        return run(size);
+    default:
+        return trace(size);
+    }
+}
+
 void harness_serve(void) {
     const uint32_t fingerprint = JOIN(NET, _fingerprint)();
     board_init();
@@ -190,11 +244,11 @@ void harness_serve(void) {
         const uint8_t type = frame[0];
         if (size == 0)
             transmit(refuse(DAMAGED));
-        else if (type != HELLO && type != WRITE && type != RUN)
+        else if (type < HELLO || type > TRACE)
             transmit(refuse(UNKNOWN));
         else {
             frame[0] = (uint8_t)(type | REPLY);
-            transmit(type == HELLO ? hello(fingerprint) : type == WRITE ? write(size) : run(size));
+            transmit(reply(type, size, fingerprint));
         }
     }
 }

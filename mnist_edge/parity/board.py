@@ -30,7 +30,8 @@ def verify_on_board(
     """Judge a generated C file by the answers of a board.
 
     The board answers the first ``images`` test images, and this machine the others with the same C. Any answer of the
-    board that differs from this machine's, in any bit of the output, fails the file.
+    board that differs from this machine's, in any bit of the output, fails the file, and the first wrong layer is
+    looked for.
 
     Args:
         file: the generated C. spec: the board. data: the test images, and the SHA-256 of the data file that holds them.
@@ -47,12 +48,16 @@ def verify_on_board(
     after = predict(open_file(file, "native", options.threads), test.images)
     with program.connect(file, spec) as (session, board):
         after[:n] = predict(session, test.images[:n], progress, CHUNK)
-        ran = board.report()
+        ran, fault = board.report(), board.fault()
     verdict = without_leakage(report(expected, after, session, test.labels, options.gate), file, test)
     others = f", and this machine the other {len(test) - n:,} with the same C" if n < len(test) else ""
     text = f"{verdict.verdict} {spec.text} answered {n:,} images{others}; {ran.differing:,} of its answers differ."
     verdict = replace(verdict, verdict=text)
-    if ran.differing:
-        why = f"Failed (board): {ran.differing:,} of {n:,} answers of {spec.text} differ from those of the same C here."
+    if fault is not None:
+        ran = replace(ran, layer=fault.layer)
+        why = (
+            f"Failed (board): {ran.differing:,} of {n:,} answers of {spec.text} differ from those of the same C here. "
+            f"{fault.sentence}"
+        )
         verdict = replace(verdict, passed=False, rule="board", verdict=why)
     return replace(verdict, size_bytes=len(file.content), seconds=time.perf_counter() - begun, board=ran)

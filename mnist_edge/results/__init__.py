@@ -7,7 +7,7 @@ decibels, ``_bytes`` bytes; ``seconds`` are seconds.
 
 from mnist_edge.results.artifact import Artifact, BoardFit, Footprint
 from mnist_edge.results.health import Finding
-from mnist_edge.results.measurements import Int8Worth, Latency, Machine, Op, OpTime, Ratio
+from mnist_edge.results.measurements import BoardTiming, Int8Worth, Latency, Machine, Op, OpTime, Ratio
 from mnist_edge.results.parity import (
     BoardRun,
     Changes,
@@ -32,6 +32,7 @@ __all__ = [
     "Artifact",
     "BoardFit",
     "BoardRun",
+    "BoardTiming",
     "Changes",
     "ClassChange",
     "CrossValidation",

@@ -145,6 +145,37 @@ class OpTime(Op):
 
 
 @dataclass(frozen=True)
+class BoardTiming:
+    """What generated C takes on a microcontroller, by the counter of its cycles.
+
+    Attributes:
+        path: the file. board: as ``--board`` names it. kernels: that the net ran on.
+        n: number of measured calls with one image each, after one call that is not counted.
+        differing: number of answers that differ from those of the same C on this machine.
+        p50_cycles, min_cycles, max_cycles: of a call: median, fewest and most; None if the board does not count them.
+        clock_hz: of the counter; None if the board does not tell.
+        p50_us, min_us, max_us: the same as times; None without cycles or clock.
+        stack_bytes: most stack that a call used; None if the board cannot tell.
+        size_bytes: of the file.
+    """
+
+    path: str
+    board: str
+    kernels: str
+    n: int
+    differing: int
+    p50_cycles: int | None
+    min_cycles: int | None
+    max_cycles: int | None
+    clock_hz: int | None
+    p50_us: float | None
+    min_us: float | None
+    max_us: float | None
+    stack_bytes: int | None
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Int8Worth:
     """A model's fastest int8 file on this machine against its fastest float export.
 

@@ -200,6 +200,8 @@ class BoardRun:
         stack_bytes: most stack that a call used; None if the board cannot tell.
         median_cycles: of a call; None if the board does not count cycles, as an emulated one. max_cycles: the most.
         repeated_requests: number of requests that were sent again because they or their answers were lost.
+        layer: first layer whose outputs differ, for the first image whose answer differs; None if no answer differs,
+            or the firmware cannot tell.
     """
 
     board: str
@@ -210,6 +212,7 @@ class BoardRun:
     median_cycles: int | None
     max_cycles: int | None
     repeated_requests: int
+    layer: str | None = None
 
 
 @dataclass(frozen=True)

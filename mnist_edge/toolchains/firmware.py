@@ -15,11 +15,12 @@ from mnist_edge.toolchains.boards import Board
 FOLDER = Path(__file__).parent.parent / "firmware"
 
 
-def build(board: Board, source: bytes, folder: Path) -> Path:
+def build(board: Board, source: bytes, folder: Path, taps: bool = False) -> Path:
     """Build the firmware for a net.
 
     Args:
         board: an emulated one. source: generated C. folder: for the program and its parts.
+        taps: whether the firmware can tell the CRC-32 of each layer's outputs.
 
     Returns:
         Path of the program.
@@ -39,6 +40,7 @@ def build(board: Board, source: bytes, folder: Path) -> Path:
     flags += library(board)
     flags += ['-DNET_HEADER="net.h"', f"-DNET={prefix}", f"-DNET_UPPER={prefix.upper()}"]
     flags += ["-DEDGE_FINGERPRINT", "-DBOARD_KNOWS_STACK", "-I", str(folder)]
+    flags += ["-include", str(FOLDER / "taps.h")] if taps else []
     net = cross_gcc.compile_object(board, folder / "net.c", flags)
     linker = f"-Wl,--defsym=flash_size={board.flash},--defsym=ram_size={board.ram},--gc-sections"
     flags += ["-nostartfiles", f"{linker},--no-warn-rwx-segments", "-T", str(FOLDER / f"{board.start_up}.ld")]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import GateError, MnistEdgeError, RefusedError, UsageError
 from mnist_edge.measure.latency import TELLING, BenchConfig
-from mnist_edge.measure.machine import was_throttled
-from mnist_edge.results import Int8Worth, Ratio
+from mnist_edge.measure.machine import machine, was_throttled
+from mnist_edge.results import BoardTiming, Int8Worth, Ratio
 from mnist_edge.runtime.engines import ENGINES
 from mnist_edge.store.files import check_target
+from mnist_edge.workflows import board_bench
+from mnist_edge.workflows.board import BoardOptions
 from mnist_edge.workflows.comparison import are_models, compare_runs, comparison_error, write_comparison
 from mnist_edge.workflows.file_choice import FileOptions, Note, choose_files, no_note
 from mnist_edge.workflows.int8_worth import int8_worth
@@ -41,6 +43,7 @@ class BenchOptions(FileOptions):
         gate: largest ratio of ``compare`` that passes; None for no gate.
         markdown, plot: where to write the comparison as a table and as an SVG picture.
         strict: fail if the processor was throttled.
+        board: the microcontroller that runs the one ``.c`` file, as ``verify`` takes it; None for this machine.
     """
 
     command: ClassVar[str] = "bench"
@@ -58,6 +61,7 @@ class BenchOptions(FileOptions):
     markdown: Path | None = None
     plot: Path | None = None
     strict: bool = False
+    board: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class BenchResult:
         ratios: of a comparison; None without one.
         error: why ``gate`` or ``strict`` fails, or why there are no times of ``layers``; None if nothing fails.
         int8: for each model of which int8 files and float exports were measured, how they compare.
+        board: what a microcontroller took; None without one.
     """
 
     run: BenchRun | None
@@ -79,6 +84,7 @@ class BenchResult:
     ratios: tuple[Ratio, ...] | None
     error: MnistEdgeError | None
     int8: tuple[Int8Worth, ...] = ()
+    board: BoardTiming | None = None
 
 
 def bench(options: BenchOptions, progress: Progress = no_progress, note: Note = no_note) -> BenchResult:
@@ -99,6 +105,8 @@ def bench(options: BenchOptions, progress: Progress = no_progress, note: Note = 
             check_target(target)
     if options.layers:
         _check_layers(options)
+    if options.board is not None:
+        return _bench_board(options, options.board, progress, note)
     ratios: tuple[Ratio, ...] | None = None
     pair = options.compare
     if pair is not None and not are_models(pair):
@@ -125,6 +133,31 @@ def bench(options: BenchOptions, progress: Progress = no_progress, note: Note = 
         error = GateError("The processor was throttled during the run.", "Cool it, and give it a better power supply.")
     compared = int8_worth(run.reports) if pair is None else ()
     return BenchResult(run, throttled, _notes(run, throttled), ratios, error, compared)
+
+
+# Options that mean nothing on a board, which runs one image at a time on one processor.
+_NOT_ON_BOARDS = (
+    "engine", "threads", "batches", "seconds", "warmup", "processes", "samples", "layers", "compare", "gate",
+    "markdown", "plot", "strict",
+)  # fmt: skip
+
+
+def _bench_board(options: BenchOptions, spec: str, progress: Progress, note: Note) -> BenchResult:
+    """Measure one ``.c`` file on a board.
+
+    Raises:
+        UsageError: another option contradicts the board. MnistEdgeError: see `board_bench.measure`.
+    """
+    default, board = BenchOptions(), BoardOptions(spec)
+    parsed = board.parsed()
+    if any(vars(options)[name] != vars(default)[name] for name in _NOT_ON_BOARDS):
+        raise UsageError("--board knows only --count.", "Leave out the other options.")
+    path = board.only_file(choose_files(replace(options, engine="native"), note).files)
+    before = machine()
+    timing = board_bench.measure(path, parsed, options.count, options.trust, progress)
+    why = board_bench.note(timing)
+    run = BenchRun(before, (), machine())
+    return BenchResult(run, False, () if why is None else (why,), None, board_bench.error(timing), board=timing)
 
 
 def _check_layers(options: BenchOptions) -> None:

@@ -67,10 +67,11 @@ def selftest(path: Path, board: BoardOptions, trust: bool = False) -> SelfTest:
     """
     with program.connect(ModelFile.open(path, trust), board.parsed()) as (session, opened):
         found = run_selftest(session, trust)
-        ran = opened.report()
-    if ran.differing:
+        ran, fault = opened.report(), opened.fault()
+    if fault is not None:
         raise GateError(
-            f"{ran.differing:,} of {ran.n:,} answers of {board.spec} differ from those of the same C here.",
+            f"{ran.differing:,} of {ran.n:,} answers of {board.spec} differ from those of the same C here. "
+            f"{fault.sentence}",
             "Verify it on more images, to see which answers change: leave out --selftest.",
         )
     return found

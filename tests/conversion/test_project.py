@@ -227,13 +227,16 @@ def test_both_models_answer_as_expected_in_one_firmware(core: str, digits: Path,
     board, mcu = BOARDS["cortex-m4"], ROOT / "tools" / "mcu"
     sizes = f"-Wl,--defsym=flash_size={board.flash},--defsym=ram_size={board.ram},--gc-sections,--no-warn-rwx-segments"
     sources = [*sorted((digits / "src").glob("*.c")), mcu / "host.c", mcu / "cortex_m.c", "firmware.c"]
-    folders = [f"-I{folder}" for folder in (digits / "src", digits / "examples", mcu)]
+    folders = [f"-I{folder}" for folder in (digits / "src", digits / "examples", mcu, firmware.FOLDER)]
     flags = [f"-mcpu={core}", "-mthumb", "-Os", "-std=c99", "--specs=nano.specs", "-nostartfiles"]
-    flags += [sizes, "-T", str(firmware.FOLDER / "cortex_m.ld")]
+    flags += [sizes, "-ffunction-sections", "-T", str(firmware.FOLDER / "cortex_m.ld")]
     ran(board.compiler, *flags, *folders, *sources, "-o", "firmware", folder=tmp_path)
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
     ran(*board.emulator, *quiet, "-kernel", "firmware", folder=tmp_path)
     assert (tmp_path / "wrong").read_text() == "0"
+    kernels = re.findall(r" [Ww] (edge_conv_dense_\w+)", ran("arm-none-eabi-nm", "firmware", folder=tmp_path))
+    assert len(kernels) == 1  # for both models; the linker leaves out the other one
+    assert ("cortex_m" in kernels[0]) == (core == "cortex-m4")
 
 
 def test_esp_idf_gets_a_component(digits: Path, tmp_path: Path) -> None:
@@ -269,6 +272,49 @@ def test_the_sketch_runs_with_a_model_of_arduinos_serial_port(digits: Path, tmp_
     printed = ran(tmp_path / "sketch", folder=tmp_path)
     assert EXPECTED.match(printed)
     assert printed.endswith("All answers are as expected.\n")
+
+
+def test_arduinos_builder_takes_the_library_and_the_sketch_answers_right(tmp_path: Path) -> None:
+    """For an emulated ATmega2560, whose ``int`` has 16 bits; its RAM has room for small nets only."""
+    core = Path("/usr/share/arduino/hardware/arduino")
+    tools = Path("/usr/share/arduino-builder")
+    if not core.is_dir() or shutil.which("arduino-builder") is None or shutil.which("simavr") is None:
+        unavailable("arduino-builder, arduino-core-avr or simavr")
+    models = []
+    for name, width in (("one", 7), ("two", 9)):
+        net = int8_nets.signed(3, width)
+        net.dense(4, int8_nets.NONE)
+        models.append(ProjectModel(f"{name}-int8", converter.from_tflite(net.content(), name)))
+    folder = made(tmp_path / "libraries" / "nets", models)
+    (tmp_path / "hardware").mkdir()
+    (tmp_path / "hardware" / "arduino").symlink_to(core)
+    for name in ("platform.txt", "platform.keys.rewrite.txt"):
+        shutil.copy(tools / name, tmp_path / "hardware")
+    # The core needs a macro that avr-gcc 5.4 lacks.
+    preferences = ["runtime.tools.avr-gcc.path=/usr", "compiler.cpp.extra_flags=-DDECIMAL_DIG=17"]
+    words = [
+        "-hardware",
+        tmp_path / "hardware",
+        "-tools",
+        tools,
+        "-libraries",
+        tmp_path / "libraries",
+        "-warnings",
+        "all",
+    ]
+    words += ["-fqbn", "arduino:avr:mega:cpu=atmega2560", "-build-path", tmp_path, "-verbose"]
+    words += [f"-prefs={text}" for text in preferences]
+    command = ["arduino-builder", *words, "-compile", folder / "examples" / "classify" / "classify.ino"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Using library nets at version {project._version()} in folder: {folder}" in done.stdout
+    assert not re.search(r"(nets|sketch)/.*warning:", done.stdout + done.stderr)
+    run = ["simavr", "-m", "atmega2560", "-f", "16000000", tmp_path / "classify.ino.elf"]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as child:
+        assert child.stdout is not None
+        printed = "".join(child.stdout.readline() for _ in range(3))
+        child.kill()
+    assert re.search(r"one-int8: answer as expected.*two-int8: answer as expected.*All answers are as", printed, re.S)
 
 
 def test_the_example_tells_classes_or_only_whether_the_answer_is_right(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -13,17 +14,19 @@ import threading
 import tty
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.resources import files as files_of
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
-from mnist_edge import data
+from mnist_edge import data, results
 from mnist_edge.conversion import c as converter
 from mnist_edge.errors import ContentError, GateError, MissingError, MnistEdgeError, StageError, UsageError
 from mnist_edge.formats import c
-from mnist_edge.runtime.board import frames, line, link
+from mnist_edge.runtime.board import frames, line, link, taps
 from mnist_edge.runtime.board.frames import Frame
 from mnist_edge.runtime.engines import native
 from mnist_edge.runtime.selftest import SUFFIX
@@ -126,7 +129,7 @@ def test_a_line_that_damages_a_hundredth_of_the_bytes_changes_no_answer(
 def with_source(change: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Make `firmware.build` build another net."""
     build = firmware.build
-    monkeypatch.setattr(firmware, "build", lambda board, source, folder: build(board, change(source), folder))
+    monkeypatch.setattr(firmware, "build", lambda board, source, *rest: build(board, change(source), *rest))
 
 
 def with_harness(old: str, new: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,11 +141,11 @@ def with_harness(old: str, new: str, folder: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(firmware, "FOLDER", folder)
 
 
-def flipped(source: bytes) -> bytes:
-    """The C with the lowest bit of one weight of its first layer changed."""
-    first = re.search(rb"hidden_weights\[\d+\] = \{\s*(?:-?\d+,\s+){999}(-?\d+),", source)
+def flipped(source: bytes, at: int = 999, bit: int = 1) -> bytes:
+    """The C with one bit of one weight of its first layer changed."""
+    first = re.search(rb"hidden_weights\[\d+\] = \{\s*(?:-?\d+,\s+){%d}(-?\d+)," % at, source)
     assert first is not None
-    return source[: first.start(1)] + b"%d" % (int(first[1]) ^ 1) + source[first.end(1) :]
+    return source[: first.start(1)] + b"%d" % (int(first[1]) ^ bit) + source[first.end(1) :]
 
 
 def test_one_flipped_weight_is_refused(sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,8 +164,8 @@ def test_the_firmware_of_another_model_is_refused(sources: dict[str, Path], monk
 def test_another_version_of_the_harness_is_refused(
     sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_harness("PROTOCOL_VERSION = 1 }", "PROTOCOL_VERSION = 9 }", tmp_path / "firmware", monkeypatch)
-    with pytest.raises(ContentError, match="version 9 of the protocol, not 1"):
+    with_harness("PROTOCOL_VERSION = 2 }", "PROTOCOL_VERSION = 9 }", tmp_path / "firmware", monkeypatch)
+    with pytest.raises(ContentError, match="version 9 of the protocol, not 2"):
         on_board(sources["dense"], "qemu:cortex-m4", 10)
 
 
@@ -177,9 +180,41 @@ def test_a_board_that_answers_differently_fails_with_the_number_of_answers(
     (report,) = found.verdicts.reports
     assert (report.passed, report.rule) == (False, "board")
     assert report.verdict.startswith(f"Failed (board): {expected} of 50 answers of qemu:cortex-m4 differ")
+    assert report.verdict.endswith("All layers are right in firmware with taps for the first such image: the fault "
+                                   "lies behind them.")  # fmt: skip
     assert isinstance(found.error, GateError)
     with pytest.raises(GateError, match="of 32 answers of qemu:cortex-m4 differ"):
         on_board(sources["dense"], "qemu:cortex-m4", None, selftest=True)
+
+
+def with_a_fixed_fingerprint(source: bytes) -> bytes:
+    """The C that tells the fingerprint of ``source`` whatever its constants are, as if flash decayed afterwards."""
+    fingerprint = native.constants_fingerprint(source)
+    changed = flipped(source, 51_999, 64)  # of a pixel in the middle of the image
+    return changed.replace(b"return ~crc;\n}\n#endif", b"(void)crc; return %dU;\n}\n#endif" % fingerprint)
+
+
+def with_a_wrong_kernel(source: bytes) -> bytes:
+    """The C whose third layer, in the middle of the net, stores half of its outputs wrong."""
+    stored = re.search(rb"    EDGE_TAP\(3, (\w+), (\d+)\);\n", source)
+    assert stored is not None
+    wrong = b"    memset(%b, 200, %d);\n" % (stored[1], int(stored[2]) // 2)
+    return source[: stored.start()] + wrong + source[stored.start() :]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "layer"), [("dense", with_a_fixed_fingerprint, 0), ("cnn", with_a_wrong_kernel, 2)]
+)
+def test_the_first_wrong_layer_is_named(
+    name: str, change: Callable[[bytes], bytes], layer: int, sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_source(change, monkeypatch)
+    (report,) = on_board(sources[name], "qemu:cortex-m4", 100 if name == "dense" else 3).verdicts.reports
+    layers = c.facts_of(sources[name].read_bytes())["layers"]
+    assert report.rule == "board"
+    assert report.board is not None
+    assert report.board.layer == layers[layer]["name"]
+    assert f"The first wrong layer is {layers[layer]['name']} ({layers[layer]['op']}), {layer + 1} of" in report.verdict
 
 
 def test_a_board_that_says_nothing_is_missing(
@@ -250,6 +285,7 @@ uint8_t board_read_byte(void) {
     return (uint8_t)byte;
 }
 void board_write_byte(uint8_t byte) { putchar(byte); }
+uint32_t board_clock_hz(void) { return 100000000; }
 uint32_t board_cycles(void) { static uint32_t cycles = 0xFFFFFF00u; return cycles += 200; }
 int main(void) { harness_serve(); }
 """
@@ -265,6 +301,7 @@ def harness(sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     command = ["cc", "-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsanitize=address,undefined"]
     command += ["-fno-sanitize-recover", '-DNET_HEADER="net.h"', "-DNET=dense_int8", "-DNET_UPPER=DENSE_INT8"]
     command += ["-DEDGE_FINGERPRINT", "-DBOARD_COUNTS_CYCLES", "-DEDGE_BACKEND=EDGE_C99", f"-I{firmware.FOLDER}"]
+    command += ["-include", str(firmware.FOLDER / "taps.h")]
     parts = [firmware.FOLDER / "harness.c", folder / "uart.c", sources["dense"]]
     subprocess.run([*command, "-I", folder, *parts, "-o", folder / "harness"], check=True)
     return folder / "harness"
@@ -329,6 +366,50 @@ def test_a_board_at_a_serial_port_tells_its_cycles(harness: Path, sources: dict[
     ran = report.board
     assert ran is not None
     assert (ran.n, ran.differing, ran.median_cycles, ran.max_cycles, ran.stack_bytes) == (50, 0, 200, 200, None)
+
+
+def test_a_board_with_taps_tells_what_each_layer_stored(harness: Path, sources: dict[str, Path]) -> None:
+    needs_pyserial()
+    content, image = sources["dense"].read_bytes(), data.load_test(None)[0].images[7]
+    with port_to(harness) as port:
+        spec = line.Spec.parse(f"serial:{port}")
+        with spec.open(content) as opened:
+            board = link.Link(opened, "here")
+            facts = board.hello()
+            assert facts.layers == len(c.facts_of(content)["layers"])
+            assert board.trace(image.tobytes(), facts) == native.layer_checksums(content, image)
+            assert "lie" in taps.locate(content, image, spec, board, facts).sentence
+            without = taps.locate(content, image, spec, board, replace(facts, layers=0))
+    assert without == taps.Fault(None, "The firmware cannot tell the layer: build it with -include taps.h.")
+
+
+def test_bench_tells_the_time_of_a_board_that_counts_cycles(
+    cli: Callable[..., Run], harness: Path, sources: dict[str, Path]
+) -> None:
+    needs_pyserial()
+    words = ["bench", sources["dense"], "--count", 25]
+    with port_to(harness) as port:
+        run = cli(*words, "--board", f"serial:{port}", "--json")
+        shown = cli(*words, "--board", f"serial:{port}")
+    jsonschema.validate(run.json, json.loads((files_of(results) / "bench.schema.json").read_text()))
+    (found,) = run.json["boards"]
+    assert (found["n"], found["differing"], found["kernels"], found["clock_hz"]) == (25, 0, "C99", 100_000_000)
+    for name in ("p50", "min", "max"):
+        assert (found[f"{name}_cycles"], found[f"{name}_us"]) == (200, pytest.approx(2))
+    assert (found["stack_bytes"], run.json["results"], run.json["notes"]) == (None, [], [])
+    assert "Time of an image: 2.0 us (median), 2.0 to 2.0\nCycles: 200 (median)" in shown.out
+
+
+def test_bench_tells_no_time_of_an_emulated_board(cli: Callable[..., Run], sources: dict[str, Path]) -> None:
+    installed(M4)
+    words = ["bench", sources["dense"], "--board", "qemu:cortex-m4", "--count", 5]
+    run = cli(*words, "--json")
+    assert run.code == 0, run
+    (found,) = run.json["boards"]
+    assert (found["p50_us"], found["p50_cycles"], found["clock_hz"], found["differing"]) == (None, None, None, 0)
+    assert 256 < found["stack_bytes"] < 1500
+    assert run.json["notes"] == ["qemu:cortex-m4 is emulated and counts no cycles: bench cannot tell a time."]
+    assert_two_lines(cli(*words, "--threads", 2), 2)
 
 
 def test_a_silent_port_and_a_port_that_does_not_exist_are_missing(

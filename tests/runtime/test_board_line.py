@@ -61,7 +61,7 @@ class Board:
             return Frame(frames.REFUSAL, 0xFFFF, bytes([frames.DAMAGED]))
         body = b""
         if request.type == frames.HELLO:
-            body = bytes([self.version]) + struct.pack("<IIII", INPUT, 4, 300, 5) + b"a" * 64 + b"C99"
+            body = bytes([self.version]) + struct.pack("<IIIIIH", INPUT, 4, 300, 5, 0, 0) + b"a" * 64 + b"C99"
         if request.type == frames.WRITE:
             unpacked(request.body, self.memory)
         if request.type == frames.RUN:
@@ -185,8 +185,8 @@ def test_a_board_that_falls_silent_is_an_error() -> None:
 
 
 def test_another_version_of_the_protocol_is_refused() -> None:
-    with pytest.raises(ContentError, match="version 2 of the protocol, not 1"):
-        Link(Board(version=2), "here").hello()
+    with pytest.raises(ContentError, match="version 9 of the protocol, not 2"):
+        Link(Board(version=9), "here").hello()
 
 
 def test_the_name_of_a_board_is_a_port_or_an_emulated_board() -> None:

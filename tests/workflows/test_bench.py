@@ -24,7 +24,7 @@ from mnist_edge.errors import MissingError
 from mnist_edge.measure import latency, latency_ratios
 from mnist_edge.measure.latency import BenchConfig, ProcessReport, clock_overhead_ns, measure
 from mnist_edge.measure.machine import described_processor, machine, was_throttled
-from mnist_edge.results import Latency, Machine, Ratio
+from mnist_edge.results import BoardTiming, Latency, Machine, Ratio
 from mnist_edge.runtime import choice, engine_names, open_session
 from mnist_edge.store.manifest import sha256_of_file
 from mnist_edge.store.workspace import SHIPPED
@@ -85,7 +85,7 @@ def test_the_figures_of_a_run_agree_with_each_other(workspace: Path, tmp_path: P
     assert run.json["machine"]["before"]["cores"] >= 1
     schema = json.loads((files_of(mnist_edge.results) / "bench.schema.json").read_text())
     jsonschema.validate(run.json, schema)
-    for kind, name in ((Latency, "latency"), (Machine, "machine"), (Ratio, "ratio")):
+    for kind, name in ((Latency, "latency"), (Machine, "machine"), (Ratio, "ratio"), (BoardTiming, "board_timing")):
         assert set(schema["$defs"][name]["properties"]) == {field.name for field in fields(kind)}
     # Without --json, the same figures are in tables that fit a terminal.
     words = ["bench", "dense-int8.tflite", "--seconds", 0.05, "--processes", 2, "--engine", "litert"]

@@ -105,7 +105,9 @@ def test_c_has_no_clock_and_its_marks_are_nothing(net: bytes, tmp_path: Path) ->
     assert not re.search(r"clock|#include <time", text.replace("that reads a clock", ""))
     marks = re.findall(r"^    EDGE_MARK\((\d+)\);\n", text, re.MULTILINE)
     assert marks == [str(at) for at in range(len(facts_of(code)["layers"]) + 1)]
-    without = re.sub(r"^    EDGE_MARK\(\d+\);\n", "", text, flags=re.MULTILINE)
+    taps = re.findall(r"^    EDGE_TAP\((\d+), \w+_output, \d+\);\n", text, re.MULTILINE)
+    assert taps == marks[1:]
+    without = re.sub(r"^    EDGE_(MARK|TAP)\(.*\);\n", "", text, flags=re.MULTILINE)
     objects = []
     for content in (text, without):
         (tmp_path / "net.c").write_text(content)

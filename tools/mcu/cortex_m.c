@@ -1,7 +1,9 @@
 /* Start-up code of a Cortex-M. */
 #include "board.h"
 
-extern uint32_t stack_top;
+void reset(void);
+
+#include "cortex_m.h"
 
 int32_t host(int32_t operation, const void *argument) {
     register int32_t r0 __asm__("r0") = operation;
@@ -38,21 +40,6 @@ __attribute__((used, naked)) void reset(void) {
 }
 
 __attribute__((used)) void begin(void) {
-#ifdef __ARM_FEATURE_MVE
-    *(volatile uint32_t *)0xE000ED88 |= UINT32_C(0xF) << 20; /* CPACR: vector and floating-point instructions work */
-    __asm__ volatile("dsb\n isb" ::: "memory");
-#endif
+    turn_helium_on();
     run_main();
 }
-
-typedef union {
-    void *top; /* of the stack: the first entry */
-    void (*handler)(void);
-} vector;
-
-__attribute__((section(".vectors"), used)) static const vector vectors[16] = {
-    {.top = &stack_top}, {.handler = reset}, {.handler = fault}, {.handler = fault}, {.handler = fault},
-    {.handler = fault},  {.handler = fault}, {.top = 0},         {.top = 0},         {.top = 0},
-    {.top = 0},          {.handler = fault}, {.top = 0},         {.top = 0},         {.handler = fault},
-    {.handler = fault},
-};

@@ -141,7 +141,7 @@ def emulate(parts: Sequence[Path], images: np.ndarray, board: Board, folder: Pat
     start_up, script = HERE / f"{board.start_up}.c", firmware.FOLDER / f"{board.start_up}.ld"
     linker = ["-nostartfiles", f"-Wl,{sizes},--gc-sections,--no-warn-rwx-segments", "-T", str(script)]
     sources = [HERE / "main.c", HERE / "host.c", start_up, *firmware.library_sources(board)]
-    include = ["-I", str(folder), *firmware.library(board)]
+    include = ["-I", str(folder), "-I", str(firmware.FOLDER), *firmware.library(board)]
     cross_gcc.link(board, [*sources, *parts], program, [*WARNINGS, *include, *linker])
     quiet = ["-display", "none", "-monitor", "none", "-serial", "null"]
     # Each instruction then takes a nanosecond of the emulated time: see `per_tick`.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_edge.conversion.codegen.kernel_table import KERNELS
+from mnist_edge.store.manifest import sha256_of
 
 FOLDER = Path(__file__).parent / "kernels"
 # Arguments of a call of a microkernel, before the channel and the output, by the template of its file.
@@ -62,6 +63,8 @@ def text(files: Sequence[str], steps: int) -> str:
         code = (FOLDER / name).read_text()
         if name in BACKENDS:
             code = _filled(code, {"MICROKERNELS": _microkernels(BACKENDS[name]), "STEPS": steps + 1})
+        elif name == "sharing.c.in":
+            code = _filled(code, {"HASH": _hash_of_shared(files)})
         elif name == "conv_dense_vectors.c.in":
             code = _filled(code, {"STEPS": steps + MOST_STEPS_AT_ONCE})
         elif name == "conv_dense.c" and "dispatch_arm64.c" in files:
@@ -71,6 +74,15 @@ def text(files: Sequence[str], steps: int) -> str:
             code = f"#ifndef EDGE_WASM /* which has kernels of its own */\n{code}#endif\n"
         parts.append(f"/* {name.split('.')[0]}: {KERNELS[name].title}. */\n{code}".replace(". */\n/* ", ".\n * ", 1))
     return "\n".join(parts)
+
+
+def _hash_of_shared(files: Sequence[str]) -> str:
+    """Hash of the code of the kernels that nets may have in common: those that are not for vectors of any length."""
+    last = "cortex_m.c" if "cortex_m.c" in files else "conv_dense.c"
+    names = {last}
+    while missing := {need for name in names for need in KERNELS[name].needs} - names:
+        names |= missing
+    return sha256_of(b"".join((FOLDER / name).read_bytes() for name in sorted(names)))[:8]
 
 
 def _microkernels(backend: Backend) -> str:

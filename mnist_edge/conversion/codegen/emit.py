@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mnist_edge.conversion.codegen import backends, fingerprint, layers, misra, pointwise, rearrange, tiles
 from mnist_edge.conversion.codegen.expressions import address
 from mnist_edge.conversion.codegen.header import LICENCE, facts_line, header, parameters, prefix, sizes_check
+from mnist_edge.conversion.codegen.order import GROUP
 from mnist_edge.conversion.codegen.plan import Plan, plan
 from mnist_edge.conversion.codegen.step import Step, stored_offset
 from mnist_edge.formats import Contract, TensorInfo
@@ -74,6 +75,11 @@ _MARK = """\
 #ifndef EDGE_MARK
 #define EDGE_MARK(number) ((void)0)
 #endif
+/* EDGE_TAP(n, values, size) is after EDGE_MARK(n): the n-th layer has stored `size` bytes of outputs and of the padding
+ * around them at `values`. */
+#ifndef EDGE_TAP
+#define EDGE_TAP(number, values, size) ((void)0)
+#endif
 """
 _SECTIONS = ("Interface", "Kernels", "Constants of the layers", "The net", "For shared objects")
 
@@ -109,7 +115,11 @@ def _net(made: Plan, facts: dict[str, Any], calls: Sequence[str]) -> str:
         f"    uint8_t *const {item.pointer} = &memory[{item.at}]; /* {item.size} bytes */\n"
         for item in made.buffers.values()
     )
-    marked = "".join(f"{call.rstrip()}\n    EDGE_MARK({number});\n\n" for number, call in enumerate(calls, 1))
+    stored = [made.buffers[step.target] for step in made.steps]
+    marked = "".join(
+        f"{call.rstrip()}\n    EDGE_MARK({at});\n    EDGE_TAP({at}, {end.pointer}, {end.size - GROUP});\n\n"
+        for at, (call, end) in enumerate(zip(calls, stored, strict=True), 1)
+    )
     choice = "    const int backend = edge_backend();\n" if made.has_backends else ""
     return f"""void {name}_run({ends.one}, void *scratch) {{
 {choice}    uint8_t *const memory = (uint8_t *)scratch;

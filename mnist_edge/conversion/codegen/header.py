@@ -111,6 +111,7 @@ extern "C" {{
 {_extents(facts, upper)}{_classes(facts, contract, upper)}#define {upper}_INPUT_BYTES {sizes[0]}
 #define {upper}_OUTPUT_BYTES {sizes[1]}
 #define {upper}_SCRATCH_BYTES {facts["scratch"]}
+#define {upper}_LAYERS {len(facts["layers"])}
 {_input_grid(facts, upper)}/* The real value of an output q is (q - zero) * scale. */
 #define {upper}_OUTPUT_SCALE {out["scale"]!r}f
 #define {upper}_OUTPUT_ZERO ({out["zero_point"]})

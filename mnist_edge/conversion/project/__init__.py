@@ -28,6 +28,7 @@ _TEMPLATES = Path(__file__).parent
 _RESERVED = ("all", "clean", "depend", "edit_cache", "help", "install", "package", "rebuild_cache", "test")
 # Longest name that PlatformIO takes; Arduino takes 63 characters.
 _LONGEST_NAME = 50
+_SHARE = b"#define EDGE_SHARE_KERNELS\n"  # follows the licence in a model's ``.c``
 _LONGEST_SENTENCE = 200  # characters of the description; Arduino and PlatformIO take 255
 
 
@@ -66,7 +67,14 @@ def model_files(model: ProjectModel, given: NDArray[Any], answer: NDArray[Any]) 
     golden = _filled("golden.h.in", {
         **_names(model), "input": _numbers(given), "answer": _numbers(answer),
     })  # fmt: skip
-    return dict(zip(paths_of(model.stem), (model.content, header(facts).encode(), golden), strict=True))
+    files = (_sharing(model.content), header(facts).encode(), golden)
+    return dict(zip(paths_of(model.stem), files, strict=True))
+
+
+def _sharing(content: bytes) -> bytes:
+    """The ``.c`` as it has its kernels in common with the other models of its program."""
+    licence, rest = content.split(b"\n", 1)
+    return content if rest.startswith(_SHARE) else b"%b\n%b%b" % (licence, _SHARE, rest)
 
 
 def paths_of(stem: str) -> tuple[str, str, str]:

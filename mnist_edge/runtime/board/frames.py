@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from mnist_edge.errors import printable
 
-HELLO, WRITE, RUN = 1, 2, 3  # requests
+HELLO, WRITE, RUN, TRACE = 1, 2, 3, 4  # requests
 REPLY = 0x80  # added to the type of a request
 REFUSAL = 0xFF
 DAMAGED, UNKNOWN, OTHER_INPUT = 1, 2, 3  # reasons of a refusal: the first byte of its body
-VERSION = 1  # of the protocol
+VERSION = 2  # of the protocol
 _HEAD, _CRC = struct.Struct("<BH"), struct.Struct("<I")
 _LONGEST = 254  # bytes between two codes of COBS
 _MOST_PACKED = 255  # zeros, or other bytes, that one number counts
@@ -39,6 +39,8 @@ class Facts:
     Attributes:
         input_bytes, output_bytes: sizes of an input and an output. chunk: most bytes of a packed input in a frame.
         fingerprint: CRC-32 of the net's constants, computed on the board.
+        clock_hz: of its counter of cycles; 0 if it has none or does not know. layers: number of layers that it can
+            trace: all of the net's, or 0 if the firmware has no taps.
         source_sha256: of the TFLite file that the C was made from, as 64 hex digits. kernels: that the net runs on.
     """
 
@@ -46,6 +48,8 @@ class Facts:
     output_bytes: int
     chunk: int
     fingerprint: int
+    clock_hz: int
+    layers: int
     source_sha256: str
     kernels: str
 
@@ -106,7 +110,7 @@ def version_of(body: bytes) -> int | None:
 
 def facts_of(body: bytes) -> Facts | None:
     """The facts in the body of a reply to HELLO of this version; None if it has another form."""
-    layout = struct.Struct("<xIIII64s")
+    layout = struct.Struct("<xIIIIIH64s")
     if len(body) < layout.size:
         return None
     *numbers, sha256 = layout.unpack_from(body)
@@ -121,6 +125,12 @@ def answer_of(body: bytes) -> Answer | None:
         return None
     flags, cycles, stack = layout.unpack_from(body)
     return Answer(body[layout.size :], cycles if flags & 1 else None, stack if flags & 2 else None)
+
+
+def checksums_of(body: bytes, layers: int) -> tuple[int, ...] | None:
+    """CRC-32 of each layer's outputs in the body of a reply to TRACE; None if it has another form."""
+    layout = struct.Struct(f"<{layers}I")
+    return layout.unpack(body) if len(body) == layout.size else None
 
 
 def _stuffed(raw: bytes) -> bytes:

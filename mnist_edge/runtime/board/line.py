@@ -78,8 +78,11 @@ class Spec:
         )
 
     @contextlib.contextmanager
-    def open(self, source: bytes) -> Iterator[Line]:
+    def open(self, source: bytes, taps: bool = False) -> Iterator[Line]:
         """Open the line. An emulated board runs firmware that is built from the generated C ``source`` first.
+
+        Args:
+            source: generated C. taps: whether the firmware that is built can tell which layer is wrong.
 
         Raises:
             MissingError: the port, a package or a program is missing.
@@ -90,7 +93,7 @@ class Spec:
                 yield SerialLine(port, self.port)
             return
         with tempfile.TemporaryDirectory() as folder:
-            program = firmware.build(self.board, source, Path(folder))
+            program = firmware.build(self.board, source, Path(folder), taps)
             with emulated_line(self.board, program) as line:
                 yield line
 

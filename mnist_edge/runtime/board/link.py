@@ -79,18 +79,32 @@ class Link:
         Raises:
             StageError: the board does not answer any more, or its answer has another form.
         """
-        deadline = time.monotonic() + SECONDS
-        while True:
-            self._write(content, largest)
-            reply = self._request(frames.RUN, struct.pack("<I", zlib.crc32(content)), SECONDS)
-            if reply.type != frames.REFUSAL:
-                break
-            if time.monotonic() > deadline:  # the board has lost the input: it was reset, or its memory is damaged
-                raise self._failed("has lost the image", SECONDS)
-        answer = frames.answer_of(reply.body)
+        answer = frames.answer_of(self._run(frames.RUN, content, largest))
         if answer is None:
             raise self._failed("answers in another form", SECONDS)
         return answer
+
+    def trace(self, content: bytes, facts: Facts) -> tuple[int, ...]:
+        """CRC-32 of the outputs of each layer for an input, from firmware with taps.
+
+        Raises:
+            StageError: as `run`.
+        """
+        found = frames.checksums_of(self._run(frames.TRACE, content, facts.chunk), facts.layers)
+        if found is None:
+            raise self._failed("answers in another form", SECONDS)
+        return found
+
+    def _run(self, kind: int, content: bytes, largest: int) -> bytes:
+        """The body of the reply to RUN or TRACE, after the input was sent."""
+        deadline = time.monotonic() + SECONDS
+        while True:
+            self._write(content, largest)
+            reply = self._request(kind, struct.pack("<I", zlib.crc32(content)), SECONDS)
+            if reply.type != frames.REFUSAL:
+                return reply.body
+            if time.monotonic() > deadline:  # the board has lost the input: it was reset, or its memory is damaged
+                raise self._failed("has lost the image", SECONDS)
 
     def _write(self, content: bytes, largest: int) -> None:
         """Send an input in frames that become shorter while the line loses them."""

@@ -16,8 +16,8 @@ from mnist_edge.results import BoardRun
 from mnist_edge.runtime.board.frames import Facts
 from mnist_edge.runtime.board.line import Spec
 from mnist_edge.runtime.board.link import Link
+from mnist_edge.runtime.board.taps import Fault, locate
 from mnist_edge.runtime.engines import native
-from mnist_edge.runtime.engines.interface import Program
 from mnist_edge.runtime.session import Session, open_file
 from mnist_edge.store.model_file import ModelFile
 
@@ -30,12 +30,15 @@ class BoardProgram:
     batched = True
     direct = None
 
-    def __init__(self, link: Link, facts: Facts, host: Program, spec: str) -> None:
+    def __init__(self, link: Link, facts: Facts, source: bytes, spec: Spec) -> None:
+        host = native.load(source, 1)
         self.input, self.output, self.metadata = host.input, host.output, host.metadata
-        self.delegate = f"C, {facts.kernels}, on {spec}"
-        self._link, self._facts, self._host, self._spec = link, facts, host, spec
+        self.delegate = f"C, {facts.kernels}, on {spec.text}"
+        self.clock_hz = facts.clock_hz or None
+        self.cycles: list[int] = []
+        self._link, self._facts, self._source, self._host, self._spec = link, facts, source, host, spec
         self._n = self._differing = 0
-        self._cycles: list[int] = []
+        self._first_wrong: NDArray[Any] | None = None
         self._stack: list[int] = []
 
     def run(self, batch: NDArray[Any]) -> NDArray[Any]:
@@ -49,21 +52,33 @@ class BoardProgram:
         for item, answer in zip(batch, answers, strict=True):
             found = self._link.run(item.tobytes(), self._facts.chunk)
             answer[:] = np.frombuffer(found.output, self.output.dtype).reshape(self.output.shape)
-            self._cycles += [] if found.cycles is None else [found.cycles]
+            self.cycles += [] if found.cycles is None else [found.cycles]
             self._stack += [] if found.stack_bytes is None else [found.stack_bytes]
         differs = (answers != self._host.run(batch)).reshape(len(batch), -1).any(axis=1)
         self._n += len(batch)
         self._differing += int(differs.sum())
+        if self._first_wrong is None and differs.any():
+            self._first_wrong = batch[int(differs.argmax())].copy()
         return answers
 
     def report(self) -> BoardRun:
         """What the board has done since it was opened."""
         return BoardRun(
-            board=self._spec, kernels=self._facts.kernels, n=self._n, differing=self._differing,
+            board=self._spec.text, kernels=self._facts.kernels, n=self._n, differing=self._differing,
             stack_bytes=max(self._stack, default=None),
-            median_cycles=round(median(self._cycles)) if self._cycles else None,
-            max_cycles=max(self._cycles, default=None), repeated_requests=self._link.repeated,
+            median_cycles=round(median(self.cycles)) if self.cycles else None,
+            max_cycles=max(self.cycles, default=None), repeated_requests=self._link.repeated,
         )  # fmt: skip
+
+    def fault(self) -> Fault | None:
+        """The first wrong layer for the first image whose answer differs; None if no answer differs.
+
+        Raises:
+            MnistEdgeError: see `mnist_edge.runtime.board.taps.locate`.
+        """
+        if self._first_wrong is None:
+            return None
+        return locate(self._source, self._first_wrong, self._spec, self._link, self._facts)
 
 
 @contextlib.contextmanager
@@ -78,12 +93,11 @@ def connect(file: ModelFile, spec: Spec) -> Iterator[tuple[Session, BoardProgram
     if file.path.suffix != ".c":
         raise UsageError(f"{file.path.name} is no .c file, and a board runs no other.", "Name the .c file.")
     open_file(file, "native")  # checks that the file may be run here
-    host = native.load(file.content, 1)
     with spec.open(file.content) as line:
         link = Link(line, spec.text)
         facts = link.hello()
         _require_same(facts, file, spec.text)
-        program = BoardProgram(link, facts, host, spec.text)
+        program = BoardProgram(link, facts, file.content, spec)
         yield Session(file, NAME, 1, "named by --board", program), program
 
 

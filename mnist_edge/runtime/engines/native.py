@@ -192,6 +192,25 @@ def constants_fingerprint(content: bytes) -> int:
     return int(function())
 
 
+def layer_checksums(content: bytes, given: NDArray[Any]) -> tuple[int, ...]:
+    """CRC-32 of what each layer of generated C stores for an input, by a build with taps.
+
+    Args:
+        content: a ``.c``. given: one input, as the code takes it.
+
+    Raises:
+        MissingError, RefusedError: see `compiled`; or the C was made by a version without taps.
+    """
+    facts = c.facts_of(content)
+    if b"EDGE_TAP(1," not in content:
+        raise RefusedError("The generated C has no taps.", "Export it again: --format c")
+    layers = len(facts["layers"])
+    taps = Path(__file__).with_name("layer_taps.c").read_bytes()
+    library = _open(compiled(b"#define EDGE_TAP_COUNT %d\n%b\n%b" % (layers, taps, content)))
+    NativeProgram(library, facts).run(given[None])
+    return tuple((ctypes.c_uint32 * layers).in_dll(library, "edge_taps"))
+
+
 def _port(end: dict[str, Any]) -> Port:
     return Port(np.dtype(end["dtype"]), tuple(end["shape"]), float(end["scale"]), int(end["zero_point"]))
 

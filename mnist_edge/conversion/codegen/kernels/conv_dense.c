@@ -22,7 +22,10 @@ static void edge_conv_dense_sum(const edge_conv_dense_layer *layer, const uint8_
     }
 }
 
-static void edge_conv_dense(const edge_conv_dense_layer *layer, const uint8_t *in, uint8_t *out) {
+EDGE_KERNEL void edge_conv_dense(const edge_conv_dense_layer *layer, const uint8_t *in, uint8_t *out)
+    EDGE_CONV_DENSE_SYMBOL;
+
+EDGE_KERNEL void edge_conv_dense(const edge_conv_dense_layer *layer, const uint8_t *in, uint8_t *out) {
     int32_t total[EDGE_BLOCK];
     int32_t other[EDGE_BLOCK];
     for (int32_t y = 0; y < layer->height; y++) {

@@ -95,7 +95,10 @@ static int32_t edge_cortex_m_outputs(const edge_conv_dense_layer *layer, int32_t
     return any;
 }
 
-static void edge_conv_dense_cortex_m(const edge_conv_dense_layer *layer, const uint8_t *in, uint8_t *out) {
+EDGE_KERNEL void edge_conv_dense_cortex_m(const edge_conv_dense_layer *layer, const uint8_t *in, uint8_t *out)
+    EDGE_CORTEX_M_SYMBOL;
+
+EDGE_KERNEL void edge_conv_dense_cortex_m(const edge_conv_dense_layer *layer, const uint8_t *in, uint8_t *out) {
     const int32_t simple = edge_cortex_m_is_simple(layer);
     const uint8_t *of_zeros = NULL;
     for (int32_t y = 0; y < layer->height; y++) {
