@@ -82,6 +82,14 @@ def command(
             help="With --format c: write a library for Arduino, PlatformIO and CMake, or add the model to one.",
         ),
     ] = None,
+    io: Annotated[
+        str | None,
+        typer.Option(
+            "--io",
+            help="With --format tflite: what the int8 file takes and returns: uint8 pixels and int8, or float32 and "
+            "float32 for LiteRT.js, in a file of its own. Default: uint8.",
+        ),
+    ] = None,
     backend: Annotated[
         str, typer.Option("--backend", help="Kernels in generated C: c99 (plain C only), arm, x86 or all.")
     ] = "all",
@@ -113,8 +121,8 @@ def command(
     chosen = export.ExportOptions(
         model=model, formats=(format_,), precision=QUANTIZE_VALUES[quantize], reference=reference,
         calibration_images=calibration_images, calibration_seed=calibration_seed,
-        max_flash=max_flash, max_ram=max_ram, board=board, project=project, backend=backend, build=build, sign=sign,
-        workspace=workspace, engine=engine, threads=threads, data=data, until_pass=until_pass,
+        max_flash=max_flash, max_ram=max_ram, board=board, project=project, io=io, backend=backend, build=build,
+        sign=sign, workspace=workspace, engine=engine, threads=threads, data=data, until_pass=until_pass,
         gate=export.Gate(max_drop_pp, min_agreement, max_class_drop_pp, max_brier_increase, max_probability_distance),
     )  # fmt: skip
     with output.progress() as progress:

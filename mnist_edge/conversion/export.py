@@ -13,7 +13,7 @@ from mnist_edge import __version__, models
 from mnist_edge.conversion import c, calibration, isolation
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.registry import CONVERTERS, formats, not_made_from
-from mnist_edge.conversion.request import USUAL, ConversionRequest, Quantizer
+from mnist_edge.conversion.request import UINT8, USUAL, ConversionRequest, Quantizer
 from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.errors import suggest
@@ -42,21 +42,27 @@ class ExportConfig:
         quantization: the precision: ``int8``, ``float16`` or ``float32``.
         backend: sets of kernels that generated C contains, one of `BACKENDS`; other formats ignore it.
         quantizer: choices of an int8 conversion.
+        io: type of the input of an int8 TFLite file, one of `IOS`; other files ignore it.
     """
 
     format: str
     quantization: str = Precision.INT8
     backend: str = "all"
     quantizer: Quantizer = USUAL
+    io: str = UINT8
 
 
 def file_name(model: str, config: ExportConfig) -> str:
     """The file's name in the folder of the named model.
 
+    An int8 file with float32 input has a name of its own: it does not replace the one that takes pixels, which is
+    faster, and from which C is made.
+
     Raises:
         UsageError: no such format.
     """
-    return f"{model}-{config.quantization}{_converter(config).suffix}"
+    io = "-float-io" if _has_other_io(config) else ""
+    return f"{model}-{config.quantization}{io}{_converter(config).suffix}"
 
 
 def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progress = no_progress) -> Artifact:
@@ -140,6 +146,8 @@ def facts_of(manifest: Manifest, config: ExportConfig, splits: Splits) -> dict[s
         facts["compiler"] = converter.compiler()
     if config.quantizer != USUAL:
         facts["quantizer"] = asdict(config.quantizer)
+    if _has_other_io(config):
+        facts["io"] = config.io
     return facts
 
 
@@ -149,7 +157,7 @@ def int8_tflite(manifest: Manifest, config: ExportConfig, splits: Splits) -> byt
     Args:
         manifest: of the model's folder. config: whose choices of an int8 conversion count. splits: the data.
     """
-    of_int8 = replace(config, format="tflite", backend="all")
+    of_int8 = replace(config, format="tflite", backend="all", io=UINT8)
     name = file_name(manifest.folder.name, of_int8)
     if manifest.source_name != KERAS_NAME or not manifest.is_current(
         name, fingerprint(facts_of(manifest, of_int8, splits))
@@ -235,7 +243,12 @@ def _request(manifest: Manifest, images: NDArray[np.uint8], config: ExportConfig
         output=source["output"],
     )
     log = manifest.folder / LOG_NAME
-    return ConversionRequest(precision, images, contract, log, config.backend, config.quantizer)
+    return ConversionRequest(precision, images, contract, log, config.backend, config.quantizer, config.io)
+
+
+def _has_other_io(config: ExportConfig) -> bool:
+    """Whether a file is an int8 TFLite file with another input than uint8."""
+    return config.io != UINT8 and (config.format, config.quantization) == ("tflite", Precision.INT8)
 
 
 def _converter(config: ExportConfig) -> Converter:

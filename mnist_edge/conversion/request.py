@@ -38,6 +38,8 @@ class Quantizer:
 
 
 USUAL = Quantizer()
+UINT8, FLOAT32 = "uint8", "float32"  # types of the input of an int8 TFLite file
+IOS = (UINT8, FLOAT32)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class ConversionRequest:
         log: path of the file to which the converter's output is appended.
         backend: sets of kernels that generated C contains: ``c99``, ``arm``, ``x86`` or ``all``.
         quantizer: choices of an int8 conversion.
+        io: ``uint8``, or ``float32`` for an int8 TFLite file with a float32 input and output.
     """
 
     quantization: Precision
@@ -59,6 +62,7 @@ class ConversionRequest:
     log: Path
     backend: str = "all"
     quantizer: Quantizer = USUAL
+    io: str = UINT8
 
 
 def calibration_inputs(shape: tuple[int, ...], request: ConversionRequest) -> NDArray[np.float32]:

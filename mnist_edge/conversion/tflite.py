@@ -1,4 +1,4 @@
-"""Keras to TensorFlow Lite: full-integer int8 that takes uint8 pixels, float16, and float32."""
+"""Keras to TensorFlow Lite: full-integer int8 that takes uint8 pixels or float32, float16, and float32."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from mnist_edge import models
-from mnist_edge.conversion import equalization, tflite_edit, tflite_quantize
+from mnist_edge.conversion import equalization, tflite_edit, tflite_io, tflite_quantize
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.naming import layer_names, layer_of
 from mnist_edge.conversion.request import (
+    FLOAT32,
     ConversionRequest,
     Quantizer,
     calibration_inputs,
@@ -26,8 +27,9 @@ from mnist_edge.results.precision import Precision
 PACKAGES = ("ai-edge-litert",)
 SOURCES = (
     "conversion/tflite.py", "conversion/tflite_edit.py", "conversion/request.py", "conversion/naming.py",
-    "conversion/tflite_quantize.py", "conversion/equalization.py", "conversion/converter.py", "formats",
-    "models", "runtime/interpreter.py", "int8/quantize.py", "results/precision.py",
+    "conversion/tflite_quantize.py", "conversion/tflite_io.py", "conversion/equalization.py",
+    "conversion/converter.py", "formats", "models", "runtime/interpreter.py", "int8/quantize.py",
+    "results/precision.py",
 )  # fmt: skip
 
 
@@ -36,7 +38,9 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
 
     int8: weights have a scale for each channel, activations one for each tensor; the input is uint8, the output int8.
     The input's scale is ``pixel_scale`` and its zero point 0, unless an op forces input and output to have the same
-    ones; engines use those that the file declares.
+    ones; engines use those that the file declares. With ``request.io`` float32, input and output are float32: the input
+    is ``pixel * pixel_scale``, and the answers are those of the file with uint8 input. Its batch size stays 1, because
+    LiteRT.js runs no file with a free dimension.
 
     Args:
         model: takes float32 (n, h, w) or (n, h, w, c).
@@ -55,6 +59,8 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         if request.contract.output == "probabilities":
             expected = models.outputs(model, request.calibration)
             content = tflite_edit.refine_logits(content, request.calibration, request.contract.pixel_scale, expected)
+        if request.io == FLOAT32:
+            return tflite_io.float_ends(tflite_edit.embed(content, request.contract, layers))
     return tflite_edit.free_batch(tflite_edit.embed(content, request.contract, layers))
 
 

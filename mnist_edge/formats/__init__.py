@@ -13,7 +13,7 @@ from mnist_edge.formats import c, keras, onnx, tflite, wasm
 from mnist_edge.formats.foreign import unknown_file
 from mnist_edge.formats.model_structure import METADATA_KEY, Contract, ModelStructure, OpInfo, TensorInfo
 
-__all__ = ["FORMATS", "METADATA_KEY", "Contract", "ModelStructure", "OpInfo", "TensorInfo", "read"]
+__all__ = ["FORMATS", "METADATA_KEY", "Contract", "ModelStructure", "OpInfo", "TensorInfo", "output_step", "read"]
 
 # Parser of a file's content, by suffix. A shared object is compiled from generated C and contains the same description.
 FORMATS: dict[str, Callable[[bytes], ModelStructure]] = {
@@ -24,6 +24,11 @@ FORMATS: dict[str, Callable[[bytes], ModelStructure]] = {
     ".tflite": tflite.read,
     ".wasm": wasm.read,
 }
+
+
+def output_step(content: bytes, path: Path) -> float | None:
+    """Step of the grid to which a TFLite file rounds its output; None for other files, and for an output on no grid."""
+    return tflite.output_step(content) if path.suffix == ".tflite" else None
 
 
 def read(content: bytes, path: Path) -> ModelStructure:

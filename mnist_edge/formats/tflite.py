@@ -107,6 +107,18 @@ def read(content: bytes) -> ModelStructure:
     )
 
 
+def output_step(content: bytes) -> float | None:
+    """Difference of two neighbouring values of a file's output, also of a float output that a DEQUANTIZE op makes.
+
+    None for an output on no grid.
+    """
+    file = read(content)
+    (last,) = file.outputs
+    sources = [op.inputs[0] for op in file.ops if op.kind == "DEQUANTIZE" and last.name in op.outputs]
+    grid = next((tensor for tensor in file.tensors if tensor.name in sources), last)
+    return grid.scale[0] if len(grid.scale) == 1 else None
+
+
 def constants(content: bytes) -> dict[str, NDArray[Any]]:
     """The values of a file's constant tensors by name, with the dtypes and shapes that the file declares.
 

@@ -135,7 +135,8 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
     """Resolve an argument to the one file that answers, see `locate`.
 
     In a folder, only files that the named engine runs are considered. Files of the engine with the lowest rank come
-    first, and among these int8 before float16 before float32. A ``.keras`` file stands for the model in its own folder,
+    first, and among these int8 before float16 before float32, and short names first: ``cnn-int8.tflite`` before
+    ``cnn-int8-float-io.tflite``. A ``.keras`` file stands for the model in its own folder,
     or in the workspace, whose ``model.keras`` has the same content.
 
     Raises:
@@ -156,10 +157,10 @@ def pick_file(workspace: Path, word: str, engine: str = "auto") -> Path:
     first = engine_names()
     order = {precision: rank for rank, precision in enumerate(Precision)}
 
-    def rank(path: Path) -> tuple[int, int]:
+    def rank(path: Path) -> tuple[int, int, int]:
         runs = [index for index, name in enumerate(first) if name in engine_names(path.suffix)]
         quantization = Manifest.load(path.parent).files[path.name]["quantization"]
-        return (runs[0] if runs else len(first), order.get(quantization, len(order)))
+        return (runs[0] if runs else len(first), order.get(quantization, len(order)), len(path.name))
 
     return min(run, key=rank)
 

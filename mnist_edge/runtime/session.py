@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.errors import ContentError, ImageShapeError, MissingError, UsageError, suggest
-from mnist_edge.formats import METADATA_KEY, Contract
+from mnist_edge.formats import METADATA_KEY, Contract, output_step
 from mnist_edge.formats.foreign import not_runnable
 from mnist_edge.formats.model_structure import CHANNELS, FEATURES
 from mnist_edge.int8.quantize import Port, dequantize, pixel_lookup, quantize, softmax
@@ -47,7 +47,7 @@ class Session:
         engine: name of the engine. reason: why this engine was chosen, in words.
         contract: the contract in the file; defaults if mnist-edge did not make the file.
         delegate: what was observed to run the ops, see `Program`.
-        output_step: difference of two neighbouring values of the integer output; None for a float output.
+        output_step: difference of two neighbouring values of the output; None for a float output on no grid.
         verified: whether a manifest names the hash of the file.
         temperature: of the confidence calibration, see `mnist_edge.runtime.confidence`; None if it is unknown.
         takes_images: whether the input is an image: grey, or with three channels.
@@ -77,7 +77,7 @@ class Session:
         self.image_shape = shape[:2] if shape[2:] == (1,) else shape
         grey = {(*shape, 1)} if len(shape) == 2 else set()
         self._shapes = {self.image_shape, shape, *grey}  # of one image, as `predict` takes it
-        self.output_step = program.output.scale
+        self.output_step = program.output.scale or output_step(file.content, path)
         self.contract = _contract(program, path.stem)
         is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in CHANNELS)
         self.takes_images = is_image and self.contract.preprocessor != FEATURES

@@ -157,7 +157,7 @@ def _wanted(run: _Run, formats: Sequence[str], known: Mapping[str, Search]) -> l
     for name in formats:
         float_export = (Precision.FLOAT32,) if Precision.FLOAT32 in conversion.CONVERTERS[name].precisions else ()
         for precision in dict.fromkeys((*float_export, run.options.precision)):
-            config, splits = conversion.ExportConfig(name, precision, run.options.backend), run.splits
+            config, splits = _config(run, name, precision), run.splits
             chosen = known[name].chosen if precision == Precision.INT8 and name in known else None
             found.append((config, splits) if chosen is None else repair.changed(config, splits, chosen))
     return found
@@ -224,8 +224,11 @@ def _optional_files(run: _Run, formats: Sequence[str]) -> tuple[list[Artifact], 
 
 
 def _task(run: _Run, format_: str) -> repair.Task:
-    config = conversion.ExportConfig(format_, Precision.INT8, run.options.backend)
-    return repair.Task(run.folder, config, run.splits, run.judging)
+    return repair.Task(run.folder, _config(run, format_, Precision.INT8), run.splits, run.judging)
+
+
+def _config(run: _Run, format_: str, precision: Precision) -> conversion.ExportConfig:
+    return conversion.ExportConfig(format_, precision, run.options.backend, io=run.options.io or conversion.UINT8)
 
 
 def _repaired(run: _Run, artifacts: list[Artifact], known: Mapping[str, Search]) -> tuple[list[Artifact], list[Search]]:

@@ -36,6 +36,7 @@ class ExportOptions:
         max_flash, max_ram: bytes that a C file may take of a microcontroller; None for no limit.
         board: a key of `known_boards.BOARDS`, whose memory limits C files too; None for no board.
         project: a folder to write as a library with the C file; None for none.
+        io: input and output of an int8 TFLite file: ``uint8``, or ``float32`` for both; None for uint8.
         backend: kernels in generated C: ``c99``, ``arm``, ``x86`` or ``all``.
         build: compile generated C to a shared object too.
         sign: a private key to sign the folder's manifest with.
@@ -56,6 +57,7 @@ class ExportOptions:
     max_ram: int | None = None
     board: str | None = None
     project: Path | None = None
+    io: str | None = None
     backend: str = "all"
     build: bool = False
     sign: Path | None = None
@@ -87,6 +89,11 @@ def trained_model(options: ExportOptions, progress: Progress) -> tuple[Path, str
         if not {"c", "all"} & set(options.formats):
             how = f"Add the format: --format c --for {options.board}"
             raise UsageError("--for is about generated C.", how)
+    if options.io is not None and (options.formats, options.precision) != (("tflite",), Precision.INT8):
+        how = f"Add the format, and leave out --quantize: --format tflite --io {options.io}"
+        raise UsageError("--io is about int8 TFLite files; the others take float32 or uint8 only.", how)
+    if options.io is not None and options.io not in conversion.IOS:
+        raise suggest(options.io, list(conversion.IOS), "type of input and output")
     if options.until_pass and options.precision != Precision.INT8:
         raise UsageError("--until-pass repairs int8 files.", "Leave out --quantize, or --until-pass.")
     if options.backend not in conversion.BACKENDS:

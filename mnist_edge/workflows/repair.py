@@ -29,7 +29,7 @@ from mnist_edge.results.repair import Attempt
 from mnist_edge.results.serialization import from_json, to_json
 from mnist_edge.runtime import open_session
 from mnist_edge.store.manifest import MANIFEST_NAME, REFERENCE_NAME, Manifest, fingerprint
-from mnist_edge.store.model_file import ModelFile, file_name
+from mnist_edge.store.model_file import ModelFile
 from mnist_edge.workflows.held_out import HeldOut, Judging, decisive, held_out, held_rows, reports_on
 from mnist_edge.workflows.judgement import engine_versions
 
@@ -282,7 +282,7 @@ def remember(task: Task, found: Search) -> None:
 def drop_int8(task: Task) -> None:
     """Remove the int8 file that failed, and what belongs to it, once the float16 file takes its place."""
     manifest = Manifest.load(task.folder)
-    name = file_name(task.folder.name, Precision.INT8, task.path.suffix)
+    name = task.path.name
     gone = [item for item in manifest.files if item == name or item.startswith(f"{name}.")]
     if not gone:
         return

@@ -86,14 +86,28 @@ def trace(content: bytes, float_content: bytes, images: NDArray[np.uint8]) -> li
 
 
 def _tensors(interpreter: Any, images: NDArray[np.uint8], pixel_scale: float) -> dict[int, NDArray[Any]]:
-    """Run a file on all images at once, and return every activation tensor by its index."""
+    """Run a file on images, and return every activation tensor by its index.
+
+    All images are run at once if the file's batch size is free, else one by one.
+    """
     source = interpreter.get_input_details()[0]
     shape = (len(images), *source["shape"][1:])
-    interpreter.resize_tensor_input(source["index"], shape)
-    interpreter.allocate_tensors()
     scale, zero_point = source["quantization"]
     lookup = pixel_lookup(Port(np.dtype(source["dtype"]), shape[1:], scale or None, zero_point), pixel_scale)
-    interpreter.set_tensor(source["index"], (images if lookup is None else lookup[images]).reshape(shape))
+    inputs = (images if lookup is None else lookup[images]).reshape(shape)
+    if source["shape_signature"][0] == -1:
+        interpreter.resize_tensor_input(source["index"], shape)
+        interpreter.allocate_tensors()
+        return _values(interpreter, source["index"], inputs)
+    interpreter.allocate_tensors()
+    runs = [_values(interpreter, source["index"], inputs[at : at + 1]) for at in range(len(inputs))]
+    activations = [index for index, value in runs[0].items() if value.shape[:1] == (1,)]
+    return {index: np.concatenate([run[index] for run in runs]) for index in activations}
+
+
+def _values(interpreter: Any, source: int, batch: NDArray[Any]) -> dict[int, NDArray[Any]]:
+    """Run a file on one batch, and return every tensor by its index."""
+    interpreter.set_tensor(source, batch)
     interpreter.invoke()
     indices = [item["index"] for item in interpreter.get_tensor_details() if item["name"]]
     values = {}
@@ -123,7 +137,7 @@ def _on_grid(real: NDArray[Any], tensor: Any) -> NDArray[Any]:
 
 
 def _run_alone(root: Any, at: int, inputs: dict[int, NDArray[Any]], open_: Any) -> NDArray[Any]:
-    """Run one op of the file in a file of its own.
+    """Run one op of the file in a file of its own, one image at a time if the file's batch size is 1.
 
     Args:
         root: the parsed file. at: index of the op.
@@ -137,17 +151,27 @@ def _run_alone(root: Any, at: int, inputs: dict[int, NDArray[Any]], open_: Any) 
     single = copy.copy(root)
     graph = copy.copy(root.subgraphs[0])
     op = graph.operators[at]
+    is_free = _has_free_batch(graph)
     graph.operators, graph.inputs, graph.outputs = [op], list(inputs), [op.outputs[0]]
     single.subgraphs, single.signatureDefs = [graph], None
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(single.Pack(builder), tflite.IDENTIFIER)
     interpreter = open_(bytes(builder.Output()))
     sources = [item["index"] for item in interpreter.get_input_details()]
-    for source, batch in zip(sources, inputs.values(), strict=True):
-        interpreter.resize_tensor_input(source, batch.shape)
-    interpreter.allocate_tensors()
-    for source, batch in zip(sources, inputs.values(), strict=True):
-        interpreter.set_tensor(source, batch)
-    interpreter.invoke()
-    result: NDArray[Any] = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    return result
+    images = len(next(iter(inputs.values())))
+    results = []
+    for start in range(0, images, images if is_free else 1):
+        parts = [batch if is_free else batch[start : start + 1] for batch in inputs.values()]
+        for source, part in zip(sources, parts, strict=True):
+            interpreter.resize_tensor_input(source, part.shape)
+        interpreter.allocate_tensors()
+        for source, part in zip(sources, parts, strict=True):
+            interpreter.set_tensor(source, part)
+        interpreter.invoke()
+        results.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    return np.concatenate(results)
+
+
+def _has_free_batch(graph: Any) -> bool:
+    signature = graph.tensors[graph.inputs[0]].shapeSignature
+    return signature is not None and len(signature) > 0 and int(signature[0]) == -1
