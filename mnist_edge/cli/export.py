@@ -200,7 +200,8 @@ def _sizes(result: ExportResult) -> list[Any]:
     sizes = [footprint_table(result.footprints), *four_bit_lines(result.footprints)] if result.footprints else []
     files = f"Project with {len(result.project)} files: {result.project[0]}" if result.project else ""
     web = f"ES module with {len(result.web)} files: {result.web[0]}" if result.web else ""
-    return [*sizes, *fit_lines(result.footprints, result.board_fits), *filter(None, (files, web))]
+    pages = [f"Page for a browser: {path}" for path in result.web if path.endswith(".html")]
+    return [*sizes, *fit_lines(result.footprints, result.board_fits), *filter(None, (files, web)), *pages]
 
 
 def _summary(result: ExportResult, page: Path) -> list[Any]:

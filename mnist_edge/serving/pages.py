@@ -12,6 +12,7 @@ from importlib.resources import files
 
 from starlette.responses import HTMLResponse
 
+from mnist_edge import reports
 from mnist_edge.serving.limits import Limits
 from mnist_edge.serving.openapi import document
 
@@ -30,6 +31,7 @@ def html(page: str, policy: str) -> HTMLResponse:
 def page_of(name: str) -> tuple[str, str]:
     """The page in a file of this package, and its content security policy."""
     page = (files(__package__) / name).read_text()
+    page = page.replace("/* drawing.css */", (files(reports) / "drawing.css").read_text())
     return page, policy_of(page)
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnist_edge.conversion import web
 from mnist_edge.conversion.web import RECORD, WebModel
@@ -57,19 +59,31 @@ def write(artifact: Artifact) -> tuple[str, ...]:
 
 
 def _model(artifact: Artifact) -> WebModel:
-    """The module with golden inputs and its answers to them, which those without vectors must equal."""
+    """The model of an exported file, with its golden set."""
     file = ModelFile.open(Path(artifact.path))
     golden = Golden.from_bytes(read_verified(golden_path(file.path))[0])
-    program = wasmtime.load(file.content, 1)
-    scale = Contract.from_text(str(wasm.facts_of(file.content)["contract"])).pixel_scale
-    inputs = np.asarray(as_inputs(golden.images, program.input, scale), program.input.dtype)
+    return web_model(artifact.model, file.content, file.temperature, golden.images)
+
+
+def web_model(name: str, content: bytes, temperature: float | None, images: NDArray[Any]) -> WebModel:
+    """The module with golden inputs and its answers to them, which those without vectors must equal.
+
+    Args:
+        name: of the model. content: the WebAssembly module.
+        temperature: of the confidence calibration, if there is one. images: of the golden set.
+
+    Raises:
+        StageError: the modules with and without vectors do not agree.
+        MissingError: wasmtime is not installed.
+    """
+    program = wasmtime.load(content, 1)
+    scale = Contract.from_text(str(wasm.facts_of(content)["contract"])).pixel_scale
+    inputs = np.asarray(as_inputs(images, program.input, scale), program.input.dtype)
     inputs = inputs.reshape(-1, *program.input.shape)
     answers = program.run(inputs)
-    if not np.array_equal(answers, wasmtime.load(wasm.plain_alone(file.content), 1).run(inputs)):
-        raise StageError(
-            f"{file.path.name} answers differently without vectors.", "Report this: it is a fault of mnist-edge."
-        )
-    return WebModel(artifact.model, file.content, file.sha256, file.temperature or 1.0, inputs, answers)
+    if not np.array_equal(answers, wasmtime.load(wasm.plain_alone(content), 1).run(inputs)):
+        raise StageError(f"{name} answers differently without vectors.", "Report this: it is a fault of mnist-edge.")
+    return WebModel(name, content, sha256_of(content), temperature or 1.0, inputs, answers)
 
 
 def _record(folder: Path) -> Mapping[str, str]:

@@ -43,15 +43,26 @@ def browser(folder: Path, width: int, dark: bool, *words: str, insecure: bool = 
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(driver_path))
     try:
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        if width < 500:
-            driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 1})
-        scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+        emulate(driver, width, dark)
         yield driver
     finally:
         driver.quit()
+
+
+def emulate(driver: Any, width: int, dark: bool) -> None:
+    """Set the width of the window and the preferred colours, as `browser` does."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": width < 500, "maxTouchPoints": 1})
+    scheme = {"features": [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+
+
+def cut_network(driver: Any) -> None:
+    """Let every request to a network fail; files are still read."""
+    driver.execute_cdp_cmd("Network.enable", {})
+    none = {"offline": True, "latency": 0, "downloadThroughput": 0, "uploadThroughput": 0}
+    driver.execute_cdp_cmd("Network.emulateNetworkConditions", none)
 
 
 def draw_line(driver: Any, corners: Sequence[tuple[float, float]], touch: bool = False) -> None:

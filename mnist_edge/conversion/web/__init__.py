@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mnist_edge.conversion import web_page
 from mnist_edge.formats import Contract, wasm
 from mnist_edge.runtime.predict import RAW, SURE
 
@@ -47,14 +48,18 @@ def files(model: WebModel) -> dict[str, bytes]:
         "title": title, "model": json.dumps(_facts(model, facts, contract), indent=1),
         "module": base64.b64encode(model.content).decode(),
     })  # fmt: skip
+    takes_pictures = _parts(model.content, wasm.FRONT_END) is not None
+    page = web_page.page(model.name, script.decode(), contract.preprocessor) if takes_pictures else None
     shape = " x ".join(map(str, facts["input"]["shape"]))
     readme = _filled("README.md.in", {
         "name": model.name, "title": title, "version": contract.tool_version, "images": str(len(model.inputs)),
         "bytes": str(math.prod(facts["input"]["shape"])), "shape": shape, "size": f"{len(script):,}",
         "sha256": model.sha256, "labels": ", ".join(contract.class_names),
+        "page": f"| page | `{model.name}.html`: open it in a browser |\n" if page else "",
     })  # fmt: skip
     return {
         "README.md": readme,
+        **({f"{model.name}.html": page} if page else {}),
         f"{model.name}.mjs": script,
         f"{model.name}.d.mts": (_TEMPLATES / "module.d.mts.in").read_bytes(),
         "package.json": (json.dumps(_package(model.name, title, contract), indent=2) + "\n").encode(),
