@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -9,8 +10,10 @@ import math
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -244,6 +247,32 @@ def test_an_rtsp_camera_that_is_off_or_says_nothing_cannot_be_reached(monkeypatc
     ):
         run(f"rtsp://anna:secret@127.0.0.1:{silent.getsockname()[1]}/stream")
     assert "secret" not in str(caught.value)
+
+
+def test_a_camera_whose_certificate_is_not_known_or_that_ends_the_connection_cannot_be_reached(tmp_path: Path) -> None:
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=camera -keyout key.pem -out own.pem"
+    subprocess.run(["openssl", *words.split()], cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "own.pem", tmp_path / "key.pem")
+    for scheme in ("https", "rtsps", "rtsp"):
+        with socket.create_server(("127.0.0.1", 0)) as camera:
+            thread = threading.Thread(target=ends_a_connection, args=(camera, None if scheme == "rtsp" else context))
+            thread.start()
+            with pytest.raises(MissingError, match="the connection") as caught:
+                run(f"{scheme}://anna:secret@127.0.0.1:{camera.getsockname()[1]}/stream")
+            thread.join()
+        assert "secret" not in str(caught.value)
+        assert ("SSL_CERT_FILE" in caught.value.remedy) == (scheme != "rtsp")
+
+
+def ends_a_connection(listener: socket.socket, context: ssl.SSLContext | None) -> None:
+    """Accept one connection, with TLS if there is a context, and close it after the first bytes."""
+    connection, _ = listener.accept()
+    with contextlib.suppress(OSError), contextlib.closing(connection):
+        if context is not None:
+            connection = context.wrap_socket(connection, server_side=True)
+        connection.recv(1000)
+        connection.close()
 
 
 def test_an_address_that_nobody_serves_and_a_camera_that_is_not_there_exit_with_3(cli: Callable[..., Run]) -> None:
