@@ -217,7 +217,19 @@ def test_the_first_wrong_layer_is_named(
     assert f"The first wrong layer is {layers[layer]['name']} ({layers[layer]['op']}), {layer + 1} of" in report.verdict
 
 
-def test_a_board_that_says_nothing_is_missing(
+def test_a_search_for_the_layer_that_fails_does_not_replace_the_verdict(
+    sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_harness("body[0] = flags;", "answer[3] ^= 1;\n    body[0] = flags;", tmp_path / "firmware", monkeypatch)
+    (tmp_path / "firmware" / "taps.h").write_text("#error no taps\n")
+    found = on_board(sources["dense"], "qemu:cortex-m4", 3)
+    assert isinstance(found.error, GateError)
+    (report,) = found.verdicts.reports
+    assert report.verdict.startswith("Failed (board): 3 of 3 answers of qemu:cortex-m4 differ")
+    assert "The first wrong layer is not known: " in report.verdict
+
+
+def test_a_board_that_sends_nothing_is_missing(
     sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_harness("board_write_byte(0);\n    for (;;) {", "for (;;) {", tmp_path / "firmware", monkeypatch)
@@ -368,7 +380,9 @@ def test_a_board_at_a_serial_port_tells_its_cycles(harness: Path, sources: dict[
     assert (ran.n, ran.differing, ran.median_cycles, ran.max_cycles, ran.stack_bytes) == (50, 0, 200, 200, None)
 
 
-def test_a_board_with_taps_tells_what_each_layer_stored(harness: Path, sources: dict[str, Path]) -> None:
+def test_a_board_with_taps_returns_what_each_layer_stored(
+    harness: Path, sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     needs_pyserial()
     content, image = sources["dense"].read_bytes(), data.load_test(None)[0].images[7]
     with port_to(harness) as port:
@@ -380,7 +394,10 @@ def test_a_board_with_taps_tells_what_each_layer_stored(harness: Path, sources: 
             assert board.trace(image.tobytes(), facts) == native.layer_checksums(content, image)
             assert "lie" in taps.locate(content, image, spec, board, facts).sentence
             without = taps.locate(content, image, spec, board, replace(facts, layers=0))
-    assert without == taps.Fault(None, "The firmware cannot tell the layer: build it with -include taps.h.")
+            monkeypatch.setattr(board, "trace", lambda *_: [0] * facts.layers)  # only harness.c includes taps.h
+            partly = taps.locate(content, image, spec, board, facts)
+    assert without == taps.Fault(None, "The firmware has no taps: build it with -include taps.h.")
+    assert partly == taps.Fault(None, "The generated C was compiled without -include taps.h.")
 
 
 def test_bench_tells_the_time_of_a_board_that_counts_cycles(
