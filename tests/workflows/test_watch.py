@@ -14,7 +14,8 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from benchmarks import watch as videos
 from mnist_edge import cli as program
 from mnist_edge import data
 from mnist_edge.camera import unsure, video
+from mnist_edge.camera.frames import Frame
 from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.results import Announcement, Prediction
 from mnist_edge.runtime.predict import predict_frame
@@ -154,6 +156,27 @@ def started(words: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_an_address_does_not_answer_exits_with_130(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(video, "TIMEOUT", 1.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def connected() -> None:
+            with silent.accept()[0]:
+                time.sleep(0.2)
+                os.kill(os.getpid(), number)
+                time.sleep(2)
+
+        thread = threading.Thread(target=connected)
+        thread.start()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/stream"
+        assert program.main(["watch", address, "--model", MODEL, "--json"]) == 130
+        thread.join()
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == 130
+
+
 def test_an_interrupt_in_a_file_exits_with_130(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,6 +220,31 @@ def test_a_file_that_a_page_shows_is_watched_at_its_own_speed(file: Path) -> Non
     assert started[0].startswith("http://127.0.0.1:")
     assert (result.summary.frames, len(announced)) == (70, 3)
     assert result.summary.seconds >= 69 / videos.RATE
+
+
+def test_a_jump_in_the_times_of_a_file_is_waited_for_only_once_and_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    def jumping(source: str, colour: bool) -> Jumping:
+        return Jumping()
+
+    monkeypatch.setattr(workflow, "open_frames", jumping)
+    monkeypatch.setattr(workflow, "LONGEST_WAIT", 0.5)
+    page = PageOptions(host="127.0.0.1", port=0, token=None, started=lambda address: None)
+    result, _ = run("any", page=page)
+    assert result.summary.frames == 4
+    assert 0.7 <= result.summary.seconds < 3
+
+
+class Jumping:
+    """Frames of a file whose clock jumps by a day after the second one."""
+
+    live, dropped, damaged = False, 0, 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, seconds in enumerate([0.0, 0.1, 86400.0, 86400.1]):
+            yield Frame(number, seconds, Image.new("L", (64, 48)))
+
+    def close(self) -> None:
+        """Close nothing."""
 
 
 def test_without_the_extra_of_the_page_the_error_names_it_before_the_camera_is_opened(
