@@ -247,6 +247,16 @@ class Jumping:
         """Close nothing."""
 
 
+def test_a_token_without_the_page_is_refused_and_the_variable_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["watch", "--camera", "255", "--model", MODEL]
+    assert program.main([*words, "--token", "secret-word"]) == 2
+    assert "Add --serve" in capsys.readouterr().err
+    monkeypatch.setenv("MNIST_EDGE_TOKEN", "secret-word")
+    assert program.main(words) == 3
+
+
 def test_without_the_extra_of_the_page_the_error_names_it_before_the_camera_is_opened(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
