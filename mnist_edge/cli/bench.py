@@ -134,7 +134,7 @@ def _board_lines(item: Any) -> list[Any]:
     if item.p50_cycles is not None:
         clock = f", at {item.clock_hz / 1e6:g} MHz" if item.clock_hz else ""
         shown.append(f"Cycles: {item.p50_cycles:,} (median), {item.min_cycles:,} to {item.max_cycles:,}{clock}")
-    return [*shown, "Stack: not told" if item.stack_bytes is None else f"Stack: {item.stack_bytes:,} bytes"]
+    return [*shown, "Stack: not measured" if item.stack_bytes is None else f"Stack: {item.stack_bytes:,} bytes"]
 
 
 def _tables(reports: Sequence[Any]) -> list[Any]:

@@ -425,8 +425,11 @@ def test_bench_tells_no_time_of_an_emulated_board(cli: Callable[..., Run], sourc
     (found,) = run.json["boards"]
     assert (found["p50_us"], found["p50_cycles"], found["clock_hz"], found["differing"]) == (None, None, None, 0)
     assert 256 < found["stack_bytes"] < 1500
-    assert run.json["notes"] == ["qemu:cortex-m4 is emulated and counts no cycles: bench cannot tell a time."]
-    assert_two_lines(cli(*words, "--threads", 2), 2)
+    assert run.json["notes"] == ["qemu:cortex-m4 is emulated and counts no cycles: no time was measured."]
+    refused = cli(*words, "--threads", 2)
+    assert_two_lines(refused, 2)
+    assert "--threads cannot be used with --board." in refused.err
+    assert f"bench {sources['dense']} --board qemu:cortex-m4" in refused.err
 
 
 def test_a_silent_port_and_a_port_that_does_not_exist_are_missing(
