@@ -127,7 +127,7 @@ def _machine(item: Any) -> list[str]:
 
 
 def _board_lines(item: Any) -> list[Any]:
-    """What a board took: its time if it can tell, its cycles and its stack."""
+    """What a board took: its time if it was measured, its cycles and its stack."""
     shown = [f"{shown_path(Path(item.path))} on {item.board}: kernels {item.kernels}, {item.n:,} images"]
     if item.p50_us is not None:
         shown.append(f"Time of an image: {item.p50_us:,.1f} us (median), {item.min_us:,.1f} to {item.max_us:,.1f}")

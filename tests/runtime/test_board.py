@@ -188,7 +188,7 @@ def test_a_board_that_answers_differently_fails_with_the_number_of_answers(
 
 
 def with_a_fixed_fingerprint(source: bytes) -> bytes:
-    """The C that tells the fingerprint of ``source`` whatever its constants are, as if flash decayed afterwards."""
+    """The C that returns the fingerprint of ``source`` whatever its constants are, as if flash decayed afterwards."""
     fingerprint = native.constants_fingerprint(source)
     changed = flipped(source, 51_999, 64)  # of a pixel in the middle of the image
     return changed.replace(b"return ~crc;\n}\n#endif", b"(void)crc; return %dU;\n}\n#endif" % fingerprint)
@@ -269,7 +269,7 @@ def test_options_that_contradict_a_board_are_refused(options: dict[str, Any], so
         verify(VerifyOptions(models=(str(sources["dense"]),), board=BoardOptions("qemu:cortex-m4", 10), **options))
 
 
-def test_the_command_prints_the_verdict_and_what_the_board_tells(
+def test_the_command_prints_the_verdict_and_what_the_board_reports(
     cli: Callable[..., Run], sources: dict[str, Path]
 ) -> None:
     installed(M4)
@@ -370,7 +370,7 @@ def port_to(harness: Path) -> Iterator[str]:
         child.stdout.close()
 
 
-def test_a_board_at_a_serial_port_tells_its_cycles(harness: Path, sources: dict[str, Path]) -> None:
+def test_a_board_at_a_serial_port_reports_its_cycles(harness: Path, sources: dict[str, Path]) -> None:
     needs_pyserial()
     with port_to(harness) as port:
         (report,) = on_board(sources["dense"], f"serial:{port}", 50).verdicts.reports
@@ -400,7 +400,7 @@ def test_a_board_with_taps_returns_what_each_layer_stored(
     assert partly == taps.Fault(None, "The generated C was compiled without -include taps.h.")
 
 
-def test_bench_tells_the_time_of_a_board_that_counts_cycles(
+def test_bench_measures_the_time_of_a_board_that_counts_cycles(
     cli: Callable[..., Run], harness: Path, sources: dict[str, Path]
 ) -> None:
     needs_pyserial()
@@ -417,7 +417,7 @@ def test_bench_tells_the_time_of_a_board_that_counts_cycles(
     assert "Time of an image: 2.0 us (median), 2.0 to 2.0\nCycles: 200 (median)" in shown.out
 
 
-def test_bench_tells_no_time_of_an_emulated_board(cli: Callable[..., Run], sources: dict[str, Path]) -> None:
+def test_bench_measures_no_time_of_an_emulated_board(cli: Callable[..., Run], sources: dict[str, Path]) -> None:
     installed(M4)
     words = ["bench", sources["dense"], "--board", "qemu:cortex-m4", "--count", 5]
     run = cli(*words, "--json")

@@ -104,7 +104,7 @@ def connect(file: ModelFile, spec: Spec) -> Iterator[tuple[Session, BoardProgram
 
 
 def _require_same(facts: Facts, file: ModelFile, name: str) -> None:
-    """Compare what a board tells of its net with a file.
+    """Compare what a board reports of its net with a file.
 
     Raises:
         ContentError: the board runs another model, or its constants differ.
