@@ -135,7 +135,11 @@ def test_another_sites_page_and_a_client_without_the_token_are_refused(page: Liv
         assert (status, value["error"].endswith("Open the page by its IP address.")) == (403, True)
     page.show(0, Image.new("L", (8, 8)), [], 1.0)
     own = f"http://127.0.0.1:{port(page)}"
-    for fields in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://evil.example"}):
+    for fields in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+    ):
         for number in range(live.MOST_PAGES + 1):  # none takes a place
             assert ask(page, f"/live?page=evil{number}", **fields)[0] == 403
     assert ask(page, "/live?page=own", **{"Sec-Fetch-Site": "same-origin", "Origin": own})[0] == 200
