@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -56,15 +55,20 @@ class Frames(Protocol):
 def without_password(source: str | int) -> str:
     """A source as it may be printed: a URL without user name, password and query; ``camera N`` for a number.
 
-    Cameras take names and passwords in the query too. An ``@`` in the path stays, unless what is before the path is no
-    host with a port: then it is the beginning of a password with a character that should have been escaped.
+    Cameras take names and passwords in the query too. A password may have a ``/``, ``?``, ``#`` or ``@`` that should
+    have been escaped, so everything before the last ``@`` is hidden, even if it may be a part of the path or the query.
     """
     if isinstance(source, int):
         return f"camera {source}"
-    hidden = re.sub(r"(?<=://)[^/?#]*@", "", source)
-    if "@" in hidden and not has_host(hidden):
-        hidden = re.sub(r"(?<=://).*@", "...@", hidden)
-    return re.sub(r"(?<=\?).*", "...", hidden)
+    scheme, separator, rest = source.partition("://")
+    if not separator:  # a path
+        return source
+    user, _, shown = rest.rpartition("@")
+    if "?" in user or "#" in user:  # what follows the @ may belong to the query
+        return f"{scheme}://..."
+    place, mark, _ = shown.partition("?")
+    query = "?..." if mark else ""
+    return f"{scheme}://{'...@' if '/' in user else ''}{place}{query}"
 
 
 def has_host(url: str) -> bool:

@@ -72,20 +72,27 @@ def open_url(url: str, colour: bool) -> Video:
     try:
         container = av.open(url, options=options, timeout=TIMEOUT, metadata_errors="replace")
     except av.error.FFmpegError as error:
-        raise _url_error(name, error, time.monotonic() - begun) from None  # its message holds the password
+        seconds = time.monotonic() - begun
+        raise _url_error(name, scheme, error, seconds) from None  # its message holds the password
     return Video(container, name, colour, live=container.duration is None, is_connection=True)
 
 
-def _url_error(name: str, error: Any, seconds: float) -> MnistEdgeError:
+def _url_error(name: str, scheme: str, error: Any, seconds: float) -> MnistEdgeError:
     av = _library()
-    is_other = isinstance(error, av.error.InvalidDataError | av.error.LookupError) or error.errno == errno.EIO
-    if is_other and seconds < TIMEOUT:  # EIO: the connection ended, as after a page without a length
+    is_invalid, is_failed = isinstance(error, av.error.InvalidDataError), error.errno == errno.EIO
+    if seconds >= TIMEOUT:
+        reason = "no data in time"
+    elif is_invalid and scheme in ("rtsp", "rtsps"):  # so FFmpeg calls a connection that was closed, too
+        reason = "it ends the connection, or does not answer in RTSP"
+    # EIO: the connection ended, as after a page without a length. With TLS, a certificate that is not accepted, too.
+    elif is_invalid or isinstance(error, av.error.LookupError) or (is_failed and scheme == "http"):
         return ContentError(f"{name} returns no video.", "Give the address of the stream, not of a page.")
-    # FFmpeg calls what it has received of an RTSP stream invalid, if its time is over.
-    reason = "no data in time" if seconds >= TIMEOUT else _reason(error)
-    return MissingError(
-        f"{name} cannot be reached: {reason}.", "Check the address, and that the camera is on and streams."
-    )
+    else:
+        reason = "the connection fails, or returns no video" if is_failed else _reason(error)
+    remedy = "Check the address, and that the camera is on and streams."
+    if scheme in ("https", "rtsps"):
+        remedy += " If it has a certificate of its own, name the certificate's file in the variable SSL_CERT_FILE."
+    return MissingError(f"{name} cannot be reached: {reason}.", remedy)
 
 
 def open_camera(number: int, colour: bool) -> Video:

@@ -127,14 +127,14 @@ def _machine(item: Any) -> list[str]:
 
 
 def _board_lines(item: Any) -> list[Any]:
-    """What a board took: its time if it can tell, its cycles and its stack."""
+    """What a board took: its time if it was measured, its cycles and its stack."""
     shown = [f"{shown_path(Path(item.path))} on {item.board}: kernels {item.kernels}, {item.n:,} images"]
     if item.p50_us is not None:
         shown.append(f"Time of an image: {item.p50_us:,.1f} us (median), {item.min_us:,.1f} to {item.max_us:,.1f}")
     if item.p50_cycles is not None:
         clock = f", at {item.clock_hz / 1e6:g} MHz" if item.clock_hz else ""
         shown.append(f"Cycles: {item.p50_cycles:,} (median), {item.min_cycles:,} to {item.max_cycles:,}{clock}")
-    return [*shown, "Stack: not told" if item.stack_bytes is None else f"Stack: {item.stack_bytes:,} bytes"]
+    return [*shown, "Stack: not measured" if item.stack_bytes is None else f"Stack: {item.stack_bytes:,} bytes"]
 
 
 def _tables(reports: Sequence[Any]) -> list[Any]:

@@ -57,7 +57,7 @@ def verdict_lines(checks: Sequence[Check]) -> list[str]:
 
 
 def board_lines(reports: Sequence[ParityReport]) -> list[str]:
-    """What each board tells of its stack and cycles; empty if no board ran a file."""
+    """What each board reports of its stack and cycles; empty if no board ran a file."""
     lines = []
     for ran in (report.board for report in reports):
         if ran is not None:

@@ -74,6 +74,8 @@ def command(
         raise UsageError("--camera and a file or URL are two sources.", "Give one of them.")
     if not serve and (host is not None or port is not None):
         raise UsageError("--host and --port are of the page, which is not served.", "Add --serve, or leave them out.")
+    if not serve and token is not None and token != os.environ.get("MNIST_EDGE_TOKEN"):
+        raise UsageError("--token is of the page, which is not served.", "Add --serve, or leave it out.")
     if token is None and "MNIST_EDGE_TOKEN" in os.environ:
         token = ""  # an empty variable is an error, not the same as no variable
     status = StatusLine(sys.stderr, shown=not as_json)

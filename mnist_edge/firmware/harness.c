@@ -29,7 +29,7 @@ enum { HEAD = 3, CRC = 4, OFFSET = 4 };                                 /* sizes
 #define LARGER(a, b) ((a) > (b) ? (a) : (b))
 #define CHUNK LARGER(16, INPUT_BYTES < HARNESS_CHUNK ? INPUT_BYTES : HARNESS_CHUNK)
 #ifdef HARNESS_TAPS
-#define TAPPED LAYERS /* number of layers that TRACE can tell of */
+#define TAPPED LAYERS /* number of layers that TRACE reports */
 #else
 #define TAPPED 0
 #endif
@@ -205,7 +205,7 @@ void harness_tap(int number, const void *values, size_t size) {
         traced[number - 1] = crc32(values, size);
 }
 
-/* Runs the net as RUN does, and tells what its layers stored. */
+/* Runs the net as RUN does, and returns a checksum of what each layer stored. */
 static size_t trace(size_t size) {
     is_tracing = 1;
     const size_t taken = run(size);

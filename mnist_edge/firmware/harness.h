@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Runs a generated net for a host that sends images over a serial line: docs/microcontrollers.md has the protocol.
- * With -include taps.h in addition, the harness can tell which layer is wrong.
+ * With -include taps.h in addition, the harness can find which layer is wrong.
  *
  * Compile all files with these definitions; the example is for dense-int8.c and dense-int8.h:
  *   -DNET_HEADER='"dense-int8.h"' -DNET=dense_int8 -DNET_UPPER=DENSE_INT8 -DEDGE_FINGERPRINT
@@ -20,7 +20,7 @@ uint8_t board_read_byte(void);
 void board_write_byte(uint8_t byte);
 
 /* Optional, with -DBOARD_COUNTS_CYCLES: a counter of the processor's cycles, which may wrap around, and its clock, from
- * which `mnist-edge bench --board` tells a time; 0 if the clock is not known. */
+ * which `mnist-edge bench --board` computes a time; 0 if the clock is not known. */
 uint32_t board_cycles(void);
 uint32_t board_clock_hz(void);
 

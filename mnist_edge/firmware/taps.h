@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lets the harness tell the host which layer is wrong: compile all files, the generated C too, with -include taps.h. */
+/* Lets the host find which layer is wrong: compile all files, the generated C too, with -include taps.h. */
 #ifndef HARNESS_TAPS
 #define HARNESS_TAPS
 

@@ -155,7 +155,7 @@ class BoardTiming:
         p50_cycles, min_cycles, max_cycles: of a call: median, fewest and most; None if the board does not count them.
         clock_hz: of the counter; None if the board does not tell.
         p50_us, min_us, max_us: the same as times; None without cycles or clock.
-        stack_bytes: most stack that a call used; None if the board cannot tell.
+        stack_bytes: most stack that a call used; None if the board cannot measure it.
         size_bytes: of the file.
     """
 

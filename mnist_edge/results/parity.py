@@ -197,11 +197,11 @@ class BoardRun:
     Attributes:
         board: as ``--board`` names it. kernels: that the net ran on.
         n: number of images that the board answered. differing: number of these answers that differ, bit for bit.
-        stack_bytes: most stack that a call used; None if the board cannot tell.
+        stack_bytes: most stack that a call used; None if the board cannot measure it.
         median_cycles: of a call; None if the board does not count cycles, as an emulated one. max_cycles: the most.
         repeated_requests: number of requests that were sent again because they or their answers were lost.
         layer: first layer whose outputs differ, for the first image whose answer differs; None if no answer differs,
-            or the firmware cannot tell.
+            or the firmware has no taps.
     """
 
     board: str

@@ -48,12 +48,14 @@ class Access:
             resolves its own name to this machine (DNS rebinding) sends another name, and is refused.
         origins: host names of other origins whose pages may send requests: those of proxies in front of the service.
         cookie: name of the cookie that holds the token. A host's services on all ports share their cookies.
+        host_remedy: what the user can do if the Host field has another name.
     """
 
     token: str | None
     names: frozenset[str]
     origins: frozenset[str]
     cookie: str = COOKIE
+    host_remedy: str = "--allow-host accepts a name."
 
     def moved_to_cookie(self, request: Request, secure: bool) -> RedirectResponse | None:
         """The redirection that moves a token in the page's address to a cookie; None if the address has no token."""
@@ -80,13 +82,25 @@ class Access:
             raise RequestRefusedError(403, f"A page of another origin ({origin[:60]!r}) may not send requests.")
         if self.token is None:
             if len(host) > MAX_HOST or not _is_known(host, self.names):
-                raise RequestRefusedError(
-                    403, f"This machine is not known as {host[:60]!r}; --allow-host accepts a name."
-                )
+                raise RequestRefusedError(403, f"This machine is not known as {host[:60]!r}. {self.host_remedy}")
         elif path not in OPEN_PATHS and not self._has_token(request, self.token):
             raise RequestRefusedError(
                 401, "A token is required: Authorization: Bearer …", **{"WWW-Authenticate": "Bearer"}
             )
+
+    def check_origin(self, request: Request) -> None:
+        """Check that no page of another origin has sent a request, not even a GET.
+
+        Browsers send ``Sec-Fetch-Site`` to this machine and over https only, and no ``Origin`` with an image's request.
+
+        Raises:
+            RequestRefusedError: 403 from a page of another origin.
+        """
+        headers = request.headers
+        origin = headers.get("origin")
+        is_foreign = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+        if is_foreign or (origin is not None and not self._is_own(origin, headers.get("host", ""))):
+            raise RequestRefusedError(403, "A page of another origin may not send requests.")
 
     def check_call(self, metadata: Mapping[str, str | bytes], needs_token: bool) -> None:
         """Check whether a gRPC call is allowed.

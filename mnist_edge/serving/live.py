@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from mnist_edge.errors import StageError
 from mnist_edge.results import Announcement, Prediction
 from mnist_edge.serving.access import Access
 from mnist_edge.serving.addresses import authority, listen, own_names, token_for
@@ -48,6 +49,8 @@ JPEG_QUALITY = 80
 LIMITS = Limits(connections=64, connections_per_address=48, refused=8)
 # Name of the token's cookie: another than that of `serve`, which may run on another port of this host.
 COOKIE = "mnist-edge-watch-token"
+# Seconds for the server's thread to begin.
+STARTING = 30.0
 # Seconds for pages to receive the last answer when the video has ended, and for the server's thread to end.
 GRACE, CLOSING = 1, 3.0
 
@@ -58,7 +61,7 @@ class LivePage:
     """Serves the page from a thread, until `close`. Its methods are called by one other thread, the watcher's.
 
     Attributes:
-        address: of the page, with the token if clients need one.
+        address: the page's URL, with the token if clients need one.
     """
 
     def __init__(self, host: str, port: int, token: str | None, about: str) -> None:
@@ -67,11 +70,11 @@ class LivePage:
         Args:
             host, port: where to listen; port 0 for any free one.
             token: that clients must send; None to make one if other machines can connect.
-            about: the source of the video, as the page names it.
+            about: name of the video's source, which the page shows.
 
         Raises:
             UsageError: the token cannot be sent.
-            StageError: the port is in use, or the host is not an address of this machine.
+            StageError: the port is in use, the host is not an address of this machine, or the server does not start.
         """
         token = token_for(host, token)
         self._listener = listen(host, port)
@@ -80,11 +83,14 @@ class LivePage:
         self._feed = _Feed(about)
         self._announced: deque[Announcement] = deque(maxlen=SHOWN)
         self._ready = threading.Event()
-        app = _application(self._feed, Access(token, own_names(host), frozenset(), COOKIE))
+        access = Access(token, own_names(host), frozenset(), COOKIE, "Open the page by its IP address.")
+        app = _application(self._feed, access)
         self._server = BoundedServer(config_of(app, GRACE), Connections(LIMITS, lambda _: None))
         self._thread = threading.Thread(target=self._run, name="live page", daemon=True)
         self._thread.start()
-        self._ready.wait(CLOSING)
+        if not self._ready.wait(STARTING):
+            self._listener.close()
+            raise StageError("The page's server does not start.", "Try again; the machine may be too busy.")
 
     def announce(self, digit: Announcement) -> None:
         """Show a digit in the list of those that were announced."""
@@ -163,7 +169,7 @@ class _Feed:
             page: a word by which the page names itself. last: number of the frame that it has.
 
         Raises:
-            RequestRefusedError: 503, because too many pages show the video.
+            RequestRefusedError: 503, because too many pages show the video; 410, because it ended without a frame.
         """
         self._admit(page)
         with contextlib.suppress(TimeoutError):
@@ -171,6 +177,8 @@ class _Feed:
                 while not self.ended and (self.state is None or self.state.is_known(last)):
                     await self._news.wait()
         state = self.state
+        if state is None and self.ended:
+            raise RequestRefusedError(410, "The video has ended without a frame.")
         if state is None or state.is_known(last):
             return Response(status_code=204)
         if self._encoded is None or self._encoded[0] is not state:
@@ -206,6 +214,7 @@ def _application(feed: _Feed, access: Access) -> Starlette:
         return access.moved_to_cookie(request, secure=False) or html(*page_of("live.html"))
 
     async def live(request: Request) -> Response:
+        access.check_origin(request)  # the page of another site could take the places of all pages
         return await feed.answer(request.query_params.get("page", "")[:64], request.query_params.get("last", ""))
 
     def route(path: str, handler: Callable[[Request], Awaitable[Response]]) -> Route:
@@ -219,7 +228,8 @@ def _application(feed: _Feed, access: Access) -> Starlette:
         return Route(path, run, methods=["GET"])
 
     async def as_json(_: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        return JSONResponse({"error": "There is nothing here but the page / and its data /live."}, status)
+        assert isinstance(error, HTTPException)  # Starlette calls it for no other
+        message = "There is nothing here but the page / and its data /live."
+        return JSONResponse({"error": message}, error.status_code)
 
     return Starlette(routes=[route("/", page), route("/live", live)], exception_handlers={HTTPException: as_json})

@@ -20,7 +20,7 @@ def build(board: Board, source: bytes, folder: Path, taps: bool = False) -> Path
 
     Args:
         board: an emulated one. source: generated C. folder: for the program and its parts.
-        taps: whether the firmware can tell the CRC-32 of each layer's outputs.
+        taps: whether the firmware reports the CRC-32 of each layer's outputs.
 
     Returns:
         Path of the program.

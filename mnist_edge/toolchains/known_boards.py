@@ -37,7 +37,7 @@ _FOUR_BITS = 1.25
 _WITH_DSP = ("all", "arm")  # sets of kernels that have those for Cortex-M
 
 # Cycles for an instruction, lowest and highest. These ranges are stated, not measured. With memory that never waits,
-# Arm's table of cycles ("Cortex-M4 Processor Technical Reference Manual", 100166, section 3.3) says 1 for arithmetic,
+# Arm's table of cycles ("Cortex-M4 Processor Technical Reference Manual", 100166, section 3.3) gives 1 for arithmetic,
 # products included, 2 for a load, 1 more for each further register of the same load, and 2 to 4 for a branch that is
 # taken. Only the M7, and for some pairs the M33, executes two instructions at once: Arm publishes 5.01 and 4.02
 # CoreMark/MHz for them, and 3.40 for the M4.

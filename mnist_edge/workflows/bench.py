@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -150,8 +151,13 @@ def _bench_board(options: BenchOptions, spec: str, progress: Progress, note: Not
     """
     default, board = BenchOptions(), BoardOptions(spec)
     parsed = board.parsed()
-    if any(vars(options)[name] != vars(default)[name] for name in _NOT_ON_BOARDS):
-        raise UsageError("--board knows only --count.", "Leave out the other options.")
+    for name in _NOT_ON_BOARDS:
+        if vars(options)[name] != vars(default)[name]:
+            option = "--batch" if name == "batches" else f"--{name}"
+            raise UsageError(
+                f"{option} cannot be used with --board.",
+                f"Leave it out: {shlex.join(['mnist-edge', 'bench', *map(str, options.models), '--board', spec])}",
+            )
     path = board.only_file(choose_files(replace(options, engine="native"), note).files)
     before = machine()
     timing = board_bench.measure(path, parsed, options.count, options.trust, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from statistics import median
 
@@ -50,9 +51,9 @@ def note(timing: BoardTiming) -> str | None:
     """A sentence on why there is no time; None if there is one."""
     if timing.p50_cycles is None:
         why = "has no counter of cycles" if timing.board.startswith("serial:") else "is emulated and counts no cycles"
-        return f"{timing.board} {why}: bench cannot tell a time."
+        return f"{timing.board} {why}: no time was measured."
     if timing.p50_us is None:
-        return f"{timing.board} does not tell the clock of its counter: bench cannot tell a time."
+        return f"{timing.board} does not know the clock of its counter: no time was measured."
     return None
 
 
@@ -62,5 +63,5 @@ def error(timing: BoardTiming) -> GateError | None:
         return None
     return GateError(
         f"{timing.differing:,} of {timing.n + 1:,} answers of {timing.board} differ from those of the same C here.",
-        f"Find the wrong layer: mnist-edge verify {timing.path} --board {timing.board}",
+        f"Find the wrong layer: mnist-edge verify {shlex.quote(timing.path)} --board {shlex.quote(timing.board)}",
     )

@@ -16,11 +16,14 @@ class Interrupts:
 
     Otherwise a line or a file could be half written. A second signal interrupts at once. Signals reach the main thread
     only; in another thread, and for a signal that the parent process has made ignored, nothing is changed.
+
+    Attributes:
+        is_pending: whether a signal came within `whole`.
     """
 
     def __init__(self) -> None:
+        self.is_pending = False
         self._is_whole = False
-        self._pending = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Interrupts:
@@ -47,11 +50,11 @@ class Interrupts:
             yield
         finally:
             self._is_whole = False
-        if self._pending:
+        if self.is_pending:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, at: FrameType | None) -> None:
-        if self._is_whole and not self._pending:
-            self._pending = True
+        if self._is_whole and not self.is_pending:
+            self.is_pending = True
         else:
             raise KeyboardInterrupt

@@ -25,6 +25,9 @@ from mnist_edge.workflows.interrupts import Interrupts
 if TYPE_CHECKING:
     from mnist_edge.serving.live import LivePage
 
+# Longest wait for the time of a frame in a file, in seconds: damaged files have jumps of days.
+LONGEST_WAIT = 5.0
+
 # Called with a digit when it is announced.
 Announce = Callable[[Announcement], None]
 # Called after every frame, with its digits and the frames searched per second so far.
@@ -115,8 +118,7 @@ def watch(options: WatchOptions, announce: Announce, show: Show) -> WatchResult:
     interrupted = False
     with Interrupts() as interrupts, contextlib.ExitStack() as stack:
         page = None if options.page is None else stack.enter_context(_serving(options.page, options.source))
-        frames = open_frames(options.source, colour=len(session.image_shape) == 3)
-        stack.callback(frames.close)
+        frames = _opened(options.source, len(session.image_shape) == 3, interrupts, stack)
         if options.page is not None and page is not None:
             options.page.started(page.address)
         folder = None if options.keep_unsure is None else UnsureFolder(options.keep_unsure)
@@ -150,6 +152,25 @@ def watch(options: WatchOptions, announce: Announce, show: Show) -> WatchResult:
     )
 
 
+def _opened(source: str | int, colour: bool, interrupts: Interrupts, stack: contextlib.ExitStack) -> Frames:
+    """Open a source, and let ``stack`` close it.
+
+    A signal that comes while FFmpeg connects takes effect afterwards, because PyAV drops exceptions of its callbacks.
+
+    Raises:
+        KeyboardInterrupt: a signal came. MnistEdgeError: see `open_frames`.
+    """
+    try:
+        with interrupts.whole():
+            frames = open_frames(source, colour)
+            stack.callback(frames.close)
+    except MnistEdgeError:
+        if interrupts.is_pending:
+            raise KeyboardInterrupt from None
+        raise
+    return frames
+
+
 def _serving(options: PageOptions, source: str | int) -> contextlib.closing[LivePage]:
     try:
         from mnist_edge.serving.live import LivePage
@@ -178,6 +199,7 @@ class _Watching:
         self._page = page
         self._announcer = Announcer()
         self._begun = 0.0
+        self._file_begun = 0.0  # when the file's clock was at 0
         self._announced = 0
         self.searched = 0
 
@@ -189,7 +211,7 @@ class _Watching:
             StageError: a picture cannot be saved.
         """
         if self.searched == 0:
-            self._begun = time.perf_counter()
+            self._begun = self._file_begun = time.perf_counter()
         digits = self._digits(frame)
         self.searched += 1
         news = self._announcer.update(digits)
@@ -208,9 +230,13 @@ class _Watching:
             self._page.show(frame.number, frame.picture, digits, self._rate())
 
     def wait_for(self, frame: Frame) -> None:
-        """Wait until the time of a frame of a file has come."""
-        if self.searched:
-            time.sleep(max(0.0, self._begun + frame.seconds - time.perf_counter()))
+        """Wait until the time of a frame of a file has come, but no longer than `LONGEST_WAIT`."""
+        if self.searched == 0:
+            return
+        wait = self._file_begun + frame.seconds - time.perf_counter()
+        if wait > LONGEST_WAIT:
+            self._file_begun -= wait - LONGEST_WAIT  # later frames are as far after this one as in the file
+        time.sleep(min(max(0.0, wait), LONGEST_WAIT))
 
     def summary(self, source: str, frames: Frames, interrupted: bool) -> WatchSummary:
         """What was counted until now."""

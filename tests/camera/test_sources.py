@@ -155,11 +155,18 @@ def test_a_url_has_a_known_scheme_and_is_shown_without_its_password() -> None:
             is_url(wrong)
     for url, shown in (
         ("http://anna:pass@word@camera/a", "http://camera/a"),
-        ("http://anna:pass?word@camera/a", "http://...@camera/a"),
+        ("http://anna:pass?word@camera/a", "http://..."),
+        ("http://anna:pass#word@camera/a", "http://..."),
         ("http://anna:pass/word@camera/a", "http://...@camera/a"),
         ("http://camera/a?user=anna&pwd=word", "http://camera/a?..."),
         ("http://camera:8080/a", "http://camera:8080/a"),
-        ("http://anna:word@camera:8080/of/anna@home/a", "http://camera:8080/of/anna@home/a"),
+        ("http://anna:word@camera:8080/of/anna@home/a", "http://...@home/a"),
+        ("rtsp://admin:12/34@camera/s", "rtsp://...@camera/s"),
+        ("rtsp://admin:1234#5@camera/s", "rtsp://..."),
+        ("rtsp://admin:1234?5@camera/s", "rtsp://..."),
+        ("rtsp://admin:1@2/3@camera/s", "rtsp://...@camera/s"),
+        ("http://camera/a?user=anna@home&pwd=word", "http://..."),
+        ("videos/anna@home/a?b.mp4", "videos/anna@home/a?b.mp4"),
     ):
         assert without_password(url) == shown
     assert without_password(2) == "camera 2"

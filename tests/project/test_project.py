@@ -41,6 +41,16 @@ def test_no_file_of_the_package_has_more_than_320_lines() -> None:
     assert long == []
 
 
+def test_no_tracked_file_has_more_than_600_kb() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout")
+    listed = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    paths = [ROOT / name for name in listed.split("\0") if name]
+    assert [str(path) for path in paths if path.is_file() and path.stat().st_size > 600_000] == []
+
+
 def test_the_public_names_are_functions_and_the_package_imports_none_of_them_before_use() -> None:
     script = """
 import sys, mnist_edge

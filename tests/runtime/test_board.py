@@ -188,7 +188,7 @@ def test_a_board_that_answers_differently_fails_with_the_number_of_answers(
 
 
 def with_a_fixed_fingerprint(source: bytes) -> bytes:
-    """The C that tells the fingerprint of ``source`` whatever its constants are, as if flash decayed afterwards."""
+    """The C that returns the fingerprint of ``source`` whatever its constants are, as if flash decayed afterwards."""
     fingerprint = native.constants_fingerprint(source)
     changed = flipped(source, 51_999, 64)  # of a pixel in the middle of the image
     return changed.replace(b"return ~crc;\n}\n#endif", b"(void)crc; return %dU;\n}\n#endif" % fingerprint)
@@ -217,7 +217,19 @@ def test_the_first_wrong_layer_is_named(
     assert f"The first wrong layer is {layers[layer]['name']} ({layers[layer]['op']}), {layer + 1} of" in report.verdict
 
 
-def test_a_board_that_says_nothing_is_missing(
+def test_a_search_for_the_layer_that_fails_does_not_replace_the_verdict(
+    sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_harness("body[0] = flags;", "answer[3] ^= 1;\n    body[0] = flags;", tmp_path / "firmware", monkeypatch)
+    (tmp_path / "firmware" / "taps.h").write_text("#error no taps\n")
+    found = on_board(sources["dense"], "qemu:cortex-m4", 3)
+    assert isinstance(found.error, GateError)
+    (report,) = found.verdicts.reports
+    assert report.verdict.startswith("Failed (board): 3 of 3 answers of qemu:cortex-m4 differ")
+    assert "The first wrong layer is not known: " in report.verdict
+
+
+def test_a_board_that_sends_nothing_is_missing(
     sources: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_harness("board_write_byte(0);\n    for (;;) {", "for (;;) {", tmp_path / "firmware", monkeypatch)
@@ -257,7 +269,7 @@ def test_options_that_contradict_a_board_are_refused(options: dict[str, Any], so
         verify(VerifyOptions(models=(str(sources["dense"]),), board=BoardOptions("qemu:cortex-m4", 10), **options))
 
 
-def test_the_command_prints_the_verdict_and_what_the_board_tells(
+def test_the_command_prints_the_verdict_and_what_the_board_reports(
     cli: Callable[..., Run], sources: dict[str, Path]
 ) -> None:
     installed(M4)
@@ -358,7 +370,7 @@ def port_to(harness: Path) -> Iterator[str]:
         child.stdout.close()
 
 
-def test_a_board_at_a_serial_port_tells_its_cycles(harness: Path, sources: dict[str, Path]) -> None:
+def test_a_board_at_a_serial_port_reports_its_cycles(harness: Path, sources: dict[str, Path]) -> None:
     needs_pyserial()
     with port_to(harness) as port:
         (report,) = on_board(sources["dense"], f"serial:{port}", 50).verdicts.reports
@@ -368,7 +380,9 @@ def test_a_board_at_a_serial_port_tells_its_cycles(harness: Path, sources: dict[
     assert (ran.n, ran.differing, ran.median_cycles, ran.max_cycles, ran.stack_bytes) == (50, 0, 200, 200, None)
 
 
-def test_a_board_with_taps_tells_what_each_layer_stored(harness: Path, sources: dict[str, Path]) -> None:
+def test_a_board_with_taps_returns_what_each_layer_stored(
+    harness: Path, sources: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     needs_pyserial()
     content, image = sources["dense"].read_bytes(), data.load_test(None)[0].images[7]
     with port_to(harness) as port:
@@ -380,10 +394,13 @@ def test_a_board_with_taps_tells_what_each_layer_stored(harness: Path, sources: 
             assert board.trace(image.tobytes(), facts) == native.layer_checksums(content, image)
             assert "lie" in taps.locate(content, image, spec, board, facts).sentence
             without = taps.locate(content, image, spec, board, replace(facts, layers=0))
-    assert without == taps.Fault(None, "The firmware cannot tell the layer: build it with -include taps.h.")
+            monkeypatch.setattr(board, "trace", lambda *_: [0] * facts.layers)  # only harness.c includes taps.h
+            partly = taps.locate(content, image, spec, board, facts)
+    assert without == taps.Fault(None, "The firmware has no taps: build it with -include taps.h.")
+    assert partly == taps.Fault(None, "The generated C was compiled without -include taps.h.")
 
 
-def test_bench_tells_the_time_of_a_board_that_counts_cycles(
+def test_bench_measures_the_time_of_a_board_that_counts_cycles(
     cli: Callable[..., Run], harness: Path, sources: dict[str, Path]
 ) -> None:
     needs_pyserial()
@@ -400,7 +417,7 @@ def test_bench_tells_the_time_of_a_board_that_counts_cycles(
     assert "Time of an image: 2.0 us (median), 2.0 to 2.0\nCycles: 200 (median)" in shown.out
 
 
-def test_bench_tells_no_time_of_an_emulated_board(cli: Callable[..., Run], sources: dict[str, Path]) -> None:
+def test_bench_measures_no_time_of_an_emulated_board(cli: Callable[..., Run], sources: dict[str, Path]) -> None:
     installed(M4)
     words = ["bench", sources["dense"], "--board", "qemu:cortex-m4", "--count", 5]
     run = cli(*words, "--json")
@@ -408,8 +425,11 @@ def test_bench_tells_no_time_of_an_emulated_board(cli: Callable[..., Run], sourc
     (found,) = run.json["boards"]
     assert (found["p50_us"], found["p50_cycles"], found["clock_hz"], found["differing"]) == (None, None, None, 0)
     assert 256 < found["stack_bytes"] < 1500
-    assert run.json["notes"] == ["qemu:cortex-m4 is emulated and counts no cycles: bench cannot tell a time."]
-    assert_two_lines(cli(*words, "--threads", 2), 2)
+    assert run.json["notes"] == ["qemu:cortex-m4 is emulated and counts no cycles: no time was measured."]
+    refused = cli(*words, "--threads", 2)
+    assert_two_lines(refused, 2)
+    assert "--threads cannot be used with --board." in refused.err
+    assert f"bench {sources['dense']} --board qemu:cortex-m4" in refused.err
 
 
 def test_a_silent_port_and_a_port_that_does_not_exist_are_missing(

@@ -66,7 +66,19 @@ def test_a_page_gets_the_newest_frame_with_its_digits_and_waits_for_the_next(pag
     timer.join()
 
 
-def test_a_request_without_a_new_frame_ends_without_one_and_the_end_of_the_video_is_told(
+def test_a_video_that_ends_without_a_frame_is_gone(page: LivePage) -> None:
+    threading.Timer(0.2, page.close).start()
+    assert ask(page, "/live?page=a")[:2] == (410, {"error": "The video has ended without a frame."})
+
+
+def test_a_server_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "STARTING", 0.1)
+    monkeypatch.setattr(LivePage, "_run", lambda _: None)
+    with pytest.raises(StageError, match="does not start"):
+        LivePage("127.0.0.1", 0, None, "camera 0")
+
+
+def test_a_request_without_a_new_frame_ends_without_one_and_the_last_answer_is_marked_as_the_end(
     page: LivePage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "WAIT_SECONDS", 0.2)
@@ -119,7 +131,20 @@ def test_pages_are_bounded_and_a_page_that_was_closed_makes_room(
 
 def test_another_sites_page_and_a_client_without_the_token_are_refused(page: LivePage) -> None:
     for path in ("/", "/live"):
-        assert ask(page, path, Host="evil.example")[0] == 403
+        status, value, _ = ask(page, path, Host="evil.example")
+        assert (status, value["error"].endswith("Open the page by its IP address.")) == (403, True)
+    page.show(0, Image.new("L", (8, 8)), [], 1.0)
+    own = f"http://127.0.0.1:{port(page)}"
+    for fields in (
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+    ):
+        for number in range(live.MOST_PAGES + 1):  # none takes a place
+            assert ask(page, f"/live?page=evil{number}", **fields)[0] == 403
+    assert ask(page, "/live?page=own", **{"Sec-Fetch-Site": "same-origin", "Origin": own})[0] == 200
+    assert ask(page, "/live?page=typed", **{"Sec-Fetch-Site": "none"})[0] == 200
+    assert ask(page, "/", **{"Sec-Fetch-Site": "cross-site"})[0] == 200  # a link to the page
     assert ask(page, "/other")[0] == 404
     with contextlib.closing(LivePage("0.0.0.0", 0, "secret-word", "camera 0")) as open_page:
         open_page.show(0, Image.new("L", (8, 8)), [], 1.0)

@@ -21,11 +21,11 @@ from tests.support.digit_videos import camera_options, three_digits
 from tests.support.mjpeg import serving as streaming
 from tests.support.serving_process import Server, running
 
-# Records what the page says, and how many frames it sends at once.
+# Records what the page writes, and how many frames it sends at once.
 RECORD = """
-window.said = []; window.sent = window.most = window.open_now = 0;
+window.written = []; window.sent = window.most = window.open_now = 0;
 const status = document.getElementById("status"), real = window.fetch;
-new MutationObserver(() => said.push(status.textContent)).observe(status, {childList: true});
+new MutationObserver(() => written.push(status.textContent)).observe(status, {childList: true});
 window.fetch = async (...words) => {
   sent += 1; open_now += 1; most = Math.max(most, open_now);
   try { return await real(...words); } finally { open_now -= 1; }
@@ -49,7 +49,7 @@ def wait(driver: Any, expression: str, seconds: float = 15) -> Any:
     end = time.monotonic() + seconds
     while not (value := driver.execute_script(f"return {expression}")) and time.monotonic() < end:
         time.sleep(0.05)
-    assert value, (expression, driver.execute_script("return [document.title, window.said]"))
+    assert value, (expression, driver.execute_script("return [document.title, window.written]"))
     return value
 
 
@@ -78,12 +78,12 @@ def test_the_page_of_serve_announces_what_the_camera_shows_once_and_sends_one_fr
         driver.get(server.url)
         driver.execute_script(RECORD)
         driver.execute_script("document.getElementById('live').click()")
-        wait(driver, "boxes.length === 3 && said.some(words => words.includes('%'))")
+        wait(driver, "boxes.length === 3 && written.some(words => words.includes('%'))")
         wait(driver, "sent > 20")
         assert driver.execute_script("return most") == 1
-        announced = [words for words in driver.execute_script("return said") if "%" in words]
-        told = sorted(int(part[0]) for words in announced for part in words.split("; "))
-        assert told == labels
+        announced = [words for words in driver.execute_script("return written") if "%" in words]
+        labels_shown = sorted(int(part[0]) for words in announced for part in words.split("; "))
+        assert labels_shown == labels
         assert sorted(driver.execute_script("return document.getElementById('label').textContent")) == [
             *map(str, labels)
         ]
@@ -94,10 +94,10 @@ def test_the_page_of_serve_announces_what_the_camera_shows_once_and_sends_one_fr
         if width == 1200:
             driver.switch_to.new_window("tab")
             driver.switch_to.window(driver.window_handles[0])
-            wait(driver, "said.at(-1).includes('page was hidden')")
+            wait(driver, "written.at(-1).includes('page was hidden')")
         else:
             driver.execute_script("document.getElementById('live').click()")
-            wait(driver, "said.at(-1) === 'The camera is off.'")
+            wait(driver, "written.at(-1) === 'The camera is off.'")
         assert driver.execute_script("return [live, track.readyState, boxes.length]") == [None, "ended", 0]
         count = driver.execute_script("return sent")
         time.sleep(0.5)
@@ -142,7 +142,7 @@ def test_the_page_of_watch_shows_the_video_and_the_command_goes_on_as_without_it
             driver.execute_script("document.getElementById('pause').click()")
             wait(driver, f"last > {count[1]}")
             process.send_signal(signal.SIGTERM)
-            wait(driver, "said.some(words => words.includes('has ended'))")
+            wait(driver, "written.some(words => words.includes('has ended'))")
         out, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, "")
     *digits, summary = map(json.loads, out.splitlines())

@@ -85,6 +85,8 @@ def test_the_figures_of_a_run_agree_with_each_other(workspace: Path, tmp_path: P
     assert run.json["machine"]["before"]["cores"] >= 1
     schema = json.loads((files_of(mnist_edge.results) / "bench.schema.json").read_text())
     jsonschema.validate(run.json, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**run.json, "results": []}, schema)
     for kind, name in ((Latency, "latency"), (Machine, "machine"), (Ratio, "ratio"), (BoardTiming, "board_timing")):
         assert set(schema["$defs"][name]["properties"]) == {field.name for field in fields(kind)}
     # Without --json, the same figures are in tables that fit a terminal.

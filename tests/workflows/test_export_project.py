@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +70,10 @@ def test_a_second_call_adds_a_model_and_the_users_own_files_stay(
         assert b"second-int8" in both[name]
     assert "EDGE_WEIGHTS_SECTION" in both["README.md"].decode()
     exported_c = (tmp_path / "w" / "first" / "first-int8.c").read_bytes()
-    assert both["src/first-int8.c"].replace(b"#define EDGE_SHARE_KERNELS\n", b"", 1) == exported_c
+    share = b"#ifndef EDGE_SHARE_KERNELS\n#define EDGE_SHARE_KERNELS\n#endif\n"
+    assert both["src/first-int8.c"].replace(share, b"", 1) == exported_c
+    source = folder / "src" / "first-int8.c"
+    subprocess.run(["cc", "-fsyntax-only", "-Werror", "-DEDGE_SHARE_KERNELS", source], check=True)
     assert exported(tmp_path, "second", *words) == 0
     assert contents(folder) == both
 

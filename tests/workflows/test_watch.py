@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import json
@@ -9,9 +10,12 @@ import math
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from benchmarks import watch as videos
 from mnist_edge import cli as program
 from mnist_edge import data
 from mnist_edge.camera import unsure, video
+from mnist_edge.camera.frames import Frame
 from mnist_edge.errors import ContentError, MissingError, StageError
 from mnist_edge.results import Announcement, Prediction
 from mnist_edge.runtime.predict import predict_frame
@@ -151,6 +156,27 @@ def started(words: Sequence[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_an_address_does_not_answer_exits_with_130(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(video, "TIMEOUT", 1.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+
+        def connected() -> None:
+            with silent.accept()[0]:
+                time.sleep(0.2)
+                os.kill(os.getpid(), number)
+                time.sleep(2)
+
+        thread = threading.Thread(target=connected)
+        thread.start()
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/stream"
+        assert program.main(["watch", address, "--model", MODEL, "--json"]) == 130
+        thread.join()
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == 130
+
+
 def test_an_interrupt_in_a_file_exits_with_130(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +220,41 @@ def test_a_file_that_a_page_shows_is_watched_at_its_own_speed(file: Path) -> Non
     assert started[0].startswith("http://127.0.0.1:")
     assert (result.summary.frames, len(announced)) == (70, 3)
     assert result.summary.seconds >= 69 / videos.RATE
+
+
+def test_a_jump_in_the_times_of_a_file_is_waited_for_only_once_and_not_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    def jumping(source: str, colour: bool) -> Jumping:
+        return Jumping()
+
+    monkeypatch.setattr(workflow, "open_frames", jumping)
+    monkeypatch.setattr(workflow, "LONGEST_WAIT", 0.5)
+    page = PageOptions(host="127.0.0.1", port=0, token=None, started=lambda address: None)
+    result, _ = run("any", page=page)
+    assert result.summary.frames == 4
+    assert 0.7 <= result.summary.seconds < 3
+
+
+class Jumping:
+    """Frames of a file whose clock jumps by a day after the second one."""
+
+    live, dropped, damaged = False, 0, 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, seconds in enumerate([0.0, 0.1, 86400.0, 86400.1]):
+            yield Frame(number, seconds, Image.new("L", (64, 48)))
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+def test_a_token_without_the_page_is_refused_and_the_variable_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["watch", "--camera", "255", "--model", MODEL]
+    assert program.main([*words, "--token", "secret-word"]) == 2
+    assert "Add --serve" in capsys.readouterr().err
+    monkeypatch.setenv("MNIST_EDGE_TOKEN", "secret-word")
+    assert program.main(words) == 3
 
 
 def test_without_the_extra_of_the_page_the_error_names_it_before_the_camera_is_opened(
@@ -244,6 +305,32 @@ def test_an_rtsp_camera_that_is_off_or_says_nothing_cannot_be_reached(monkeypatc
     ):
         run(f"rtsp://anna:secret@127.0.0.1:{silent.getsockname()[1]}/stream")
     assert "secret" not in str(caught.value)
+
+
+def test_a_camera_whose_certificate_is_not_known_or_that_ends_the_connection_cannot_be_reached(tmp_path: Path) -> None:
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=camera -keyout key.pem -out own.pem"
+    subprocess.run(["openssl", *words.split()], cwd=tmp_path, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "own.pem", tmp_path / "key.pem")
+    for scheme in ("https", "rtsps", "rtsp"):
+        with socket.create_server(("127.0.0.1", 0)) as camera:
+            thread = threading.Thread(target=ends_a_connection, args=(camera, None if scheme == "rtsp" else context))
+            thread.start()
+            with pytest.raises(MissingError, match="the connection") as caught:
+                run(f"{scheme}://anna:secret@127.0.0.1:{camera.getsockname()[1]}/stream")
+            thread.join()
+        assert "secret" not in str(caught.value)
+        assert ("SSL_CERT_FILE" in caught.value.remedy) == (scheme != "rtsp")
+
+
+def ends_a_connection(listener: socket.socket, context: ssl.SSLContext | None) -> None:
+    """Accept one connection, with TLS if there is a context, and close it after the first bytes."""
+    connection, _ = listener.accept()
+    with contextlib.suppress(OSError), contextlib.closing(connection):
+        if context is not None:
+            connection = context.wrap_socket(connection, server_side=True)
+        connection.recv(1000)
+        connection.close()
 
 
 def test_an_address_that_nobody_serves_and_a_camera_that_is_not_there_exit_with_3(cli: Callable[..., Run]) -> None:

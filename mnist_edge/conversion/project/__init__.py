@@ -28,7 +28,8 @@ _TEMPLATES = Path(__file__).parent
 _RESERVED = ("all", "clean", "depend", "edit_cache", "help", "install", "package", "rebuild_cache", "test")
 # Longest name that PlatformIO takes; Arduino takes 63 characters.
 _LONGEST_NAME = 50
-_SHARE = b"#define EDGE_SHARE_KERNELS\n"  # follows the licence in a model's ``.c``
+# Follows the licence in a model's ``.c``. A compiler may have been given the name too.
+_SHARE = b"#ifndef EDGE_SHARE_KERNELS\n#define EDGE_SHARE_KERNELS\n#endif\n"
 _LONGEST_SENTENCE = 200  # characters of the description; Arduino and PlatformIO take 255
 
 

@@ -34,7 +34,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a board tells of itself.
+    """What a board reports of itself.
 
     Attributes:
         input_bytes, output_bytes: sizes of an input and an output. chunk: most bytes of a packed input in a frame.
@@ -56,7 +56,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Answer:
-    """A net's output, and the cycles and bytes of stack that the call took; None if the board cannot tell."""
+    """A net's output, and the cycles and bytes of stack that the call took; None if the board cannot measure them."""
 
     output: bytes
     cycles: int | None

@@ -82,7 +82,7 @@ class Spec:
         """Open the line. An emulated board runs firmware that is built from the generated C ``source`` first.
 
         Args:
-            source: generated C. taps: whether the firmware that is built can tell which layer is wrong.
+            source: generated C. taps: whether the firmware that is built reports what each layer stored.
 
         Raises:
             MissingError: the port, a package or a program is missing.

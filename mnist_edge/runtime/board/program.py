@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.errors import ContentError, UsageError
+from mnist_edge.errors import ContentError, MnistEdgeError, UsageError
 from mnist_edge.formats import c
 from mnist_edge.results import BoardRun
 from mnist_edge.runtime.board.frames import Facts
@@ -73,12 +73,14 @@ class BoardProgram:
     def fault(self) -> Fault | None:
         """The first wrong layer for the first image whose answer differs; None if no answer differs.
 
-        Raises:
-            MnistEdgeError: see `mnist_edge.runtime.board.taps.locate`.
+        An error of the search is in the sentence, because it must not replace the verdict.
         """
         if self._first_wrong is None:
             return None
-        return locate(self._source, self._first_wrong, self._spec, self._link, self._facts)
+        try:
+            return locate(self._source, self._first_wrong, self._spec, self._link, self._facts)
+        except MnistEdgeError as error:
+            return Fault(None, f"The first wrong layer is not known: {error.cause}")
 
 
 @contextlib.contextmanager
@@ -102,7 +104,7 @@ def connect(file: ModelFile, spec: Spec) -> Iterator[tuple[Session, BoardProgram
 
 
 def _require_same(facts: Facts, file: ModelFile, name: str) -> None:
-    """Compare what a board tells of its net with a file.
+    """Compare what a board reports of its net with a file.
 
     Raises:
         ContentError: the board runs another model, or its constants differ.

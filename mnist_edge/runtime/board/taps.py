@@ -29,7 +29,7 @@ def locate(source: bytes, given: NDArray[np.generic], spec: Spec, open_link: Lin
 
     Args:
         source: generated C. given: an input whose answer differs. spec: the board. open_link: to the board as it is.
-        facts: that the board told there.
+        facts: what the board has sent about itself.
 
     Raises:
         MnistEdgeError: see `mnist_edge.runtime.board.line.Spec.open` and `mnist_edge.runtime.board.link.Link`.
@@ -38,11 +38,13 @@ def locate(source: bytes, given: NDArray[np.generic], spec: Spec, open_link: Lin
     if facts.layers == len(layers):
         found = open_link.trace(given.tobytes(), facts)
     elif spec.board is None:
-        return Fault(None, "The firmware cannot tell the layer: build it with -include taps.h.")
+        return Fault(None, "The firmware has no taps: build it with -include taps.h.")
     else:
         with spec.open(source, taps=True) as line:
             link = Link(line, spec.text)
             found = link.trace(given.tobytes(), link.hello())
+    if not any(found):
+        return Fault(None, "The generated C was compiled without -include taps.h.")
     expected = native.layer_checksums(source, given)
     wrong = next((at for at, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1]), None)
     if wrong is None:

@@ -9,8 +9,8 @@
  *    lets the JPEG decoder reduce files whose longest side has 1280 pixels or more; the result is close to, but not
  *    equal to, that of the decoded pixels.)
  * 2. Call mnist_edge_read_picture, or mnist_edge_read_digits for every digit. If `found` is 0 there is no label;
- *    mnist_edge_reason_text tells why.
- * 3. Run the network on the input. If mnist_edge_grids says 3 instead of 1, also run it on the input turned by
+ *    mnist_edge_reason_text returns why.
+ * 3. Run the network on the input. If mnist_edge_grids returns 3 instead of 1, also run it on the input turned by
  *    mnist_edge_turn with 1 and with 3 quarters.
  * 4. Apply the temperature to the first output. The confidence is the largest probability.
  * 5. Call mnist_edge_judge: the label, or -1 if the answer is null.
@@ -63,7 +63,7 @@ enum {
 enum {
     MNIST_EDGE_BAD_SIZE = -1,     /* the picture has no pixels, or more than MNIST_EDGE_MAX_PIXELS */
     MNIST_EDGE_BAD_INPUT = -2,    /* the network's input is too large, or no preprocessor can make it */
-    MNIST_EDGE_SMALL_SCRATCH = -3 /* fewer bytes than mnist_edge_front_end_bytes says */
+    MNIST_EDGE_SMALL_SCRATCH = -3 /* fewer bytes than mnist_edge_front_end_bytes returns */
 };
 
 /* The network's input: rows x columns x channels bytes (channels: 1, grey, or 3: red, green, blue). */
@@ -96,7 +96,7 @@ int32_t mnist_edge_read_picture(const uint8_t *rgba, int32_t width, int32_t heig
  * the picture is one reading).
  *
  * pixels and readings have room for `most` (at least 1) digits. Returns how many digits there are, of which the first
- * `most` were written; 0 if there is none: then readings[0] tells the reason. Negative: an error. */
+ * `most` were written; 0 if there is none: then readings[0] has the reason. Negative: an error. */
 int32_t mnist_edge_read_digits(const uint8_t *rgba, int32_t width, int32_t height, const mnist_edge_input *input,
                                void *scratch, size_t scratch_bytes, int32_t most, uint8_t *pixels,
                                mnist_edge_reading *readings);
