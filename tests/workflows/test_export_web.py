@@ -292,6 +292,66 @@ def test_a_changed_file_is_not_overwritten_and_a_folder_is_written_again(artifac
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_an_interrupted_export_is_resumed_and_obsolete_files_are_deleted(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = tmp_path / "digits"
+    shutil.copytree(Path(artifact.path).parent, model)
+    moved = replace(artifact, path=str(model / "digits-int8.wasm"))
+    folder = export_web.folder_for(moved)
+    real, wanted = web.files, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    ends: list[bytes] = []
+
+    def other(made: web.WebModel) -> dict[str, bytes]:
+        return {name: content + ends[-1] for name, content in real(made).items() if not name.endswith(".html")}
+
+    written = export_web.write_bytes
+
+    def stopped(path: Path, content: bytes) -> None:
+        if path.suffix == ".mjs":
+            raise KeyboardInterrupt
+        written(path, content)
+
+    monkeypatch.setattr(web, "files", other)
+    monkeypatch.setattr(export_web, "write_bytes", stopped)
+    for end in (b"\n", b"\n\n"):
+        ends.append(end)
+        with pytest.raises(KeyboardInterrupt):
+            export_web.write(moved)
+    monkeypatch.setattr(export_web, "write_bytes", written)
+    export_web.write(moved)
+    assert {path.name for path in folder.iterdir()} == set(wanted) - {"digits.html"}
+    monkeypatch.setattr(web, "files", real)
+    export_web.write(moved)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == wanted
+
+
+@pytest.mark.parametrize("fault", ["changed", "foreign", "file", "link", "outside"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_export(fault: str, tmp_path: Path) -> None:
+    folder = tmp_path / "digits" / "digits-web"
+    folder.parent.mkdir()
+    if fault == "file":
+        folder.write_text("")
+    elif fault == "link":
+        folder.symlink_to(tmp_path / "nowhere")
+    else:
+        folder.mkdir()
+        (folder / {"foreign": "digits.html"}.get(fault, "README.md")).write_text("mine")
+        names = {"changed": "README.md", "outside": "../x"}
+        if fault in names:
+            (folder / web.RECORD).write_text(json.dumps({"files": {names[fault]: "0"}}))
+    with pytest.raises(UsageError) as raised:
+        export_web.check(folder.parent)
+    assert "ove " in raised.value.remedy
+    if fault == "changed":
+        given = tmp_path / "digits.tflite"
+        shutil.copy(SHIPPED / "dense" / "dense-int8.tflite", given)
+        with pytest.raises(UsageError, match="was not written by mnist-edge, or was changed"):
+            export(ExportOptions(model=str(given), formats=("wasm",), workspace=tmp_path))
+        assert not (folder.parent / "digits-int8.wasm").exists()
+
+
 def test_the_temperature_of_the_manifest_is_applied(artifact: Artifact, mnist: data.Splits, tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     shutil.copytree(Path(artifact.path).parent, folder)

@@ -57,6 +57,11 @@ class WebModel:
     answers: NDArray[Any]
 
 
+def names(model: str) -> tuple[str, ...]:
+    """Names of the files of a model's folder; a model for features has no page."""
+    return ("README.md", f"{model}.html", f"{model}.mjs", f"{model}.d.mts", "package.json")
+
+
 def files(model: WebModel) -> dict[str, bytes]:
     """The files of the folder by name, ``README.md`` first."""
     facts = wasm.facts_of(model.content)
