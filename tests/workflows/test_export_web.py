@@ -171,7 +171,8 @@ const read = () => model.read({ data: new Uint8Array(4 * 28 * 28).fill(255), wid
 const reads = () => { try { return read().found; } catch (error) { return error.message; } };
 const { selfTest, input, shape, name } = { selfTest: model.selfTest(), ...model };
 const answers = inputs.map((item) => [...model.predict(item).probabilities]);
-console.log(JSON.stringify({ answers, outputs: [...model.outputs(bytes)], selfTest, input, shape, name, reads: reads() }));
+const outputs = [...model.outputs(bytes)];
+console.log(JSON.stringify({ answers, outputs, selfTest, input, shape, name, reads: reads() }));
 """
 
 
