@@ -82,7 +82,7 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
     converter = _converter(config)
     if config.quantization not in converter.precisions:
         names = [name for name, item in QUANTIZE_VALUES.items() if item in converter.precisions]
-        cause = f"--format {config.format} makes no {config.quantization.value} files."
+        cause = f"--format {config.format} makes no {config.quantization} files."
         raise UsageError(cause, f"Use --quantize {' or '.join(names)}, or another format.")
     if config.backend not in BACKENDS:
         raise suggest(config.backend, list(BACKENDS), "backend")

@@ -373,3 +373,33 @@ def test_the_temperature_of_the_manifest_is_applied(artifact: Artifact, mnist: d
     Image.fromarray(image[0, ..., 0]).save(tmp_path / "digit.png")
     (seen,) = predict_picture(open_session(Path(moved.path)), str(tmp_path / "digit.png"))
     assert json.loads(done.stdout) == pytest.approx(seen.prediction.probabilities, abs=1e-6)
+
+
+def test_a_sigmoid_without_a_manifest_stays_a_sigmoid(tmp_path: Path) -> None:
+    net = int8_nets.begun(3, 12, 12)
+    net.reshape(144)
+    net.dense(1)
+    net.logistic()
+    given = tmp_path / "two.tflite"
+    given.write_bytes(net.content())
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (80, 12, 12), np.uint8)
+    labels = open_session(given).predict(images[..., np.newaxis]).argmax(axis=1)
+    assert set(labels.tolist()) == {0, 1}
+    parts = {
+        f"{prefix}_{part}": value
+        for prefix in ("x", "y")
+        for part, value in zip(
+            ("train", "test"), (images[:60], images[60:]) if prefix == "x" else (labels[:60], labels[60:]), strict=True
+        )
+    }
+    np.savez(tmp_path / "data.npz", **parts)
+    made = export(
+        ExportOptions(model=str(given), formats=("wasm",), workspace=tmp_path / "made", data=tmp_path / "data.npz")
+    )
+    assert [str(item.error) for item in made.failures] == []
+    session = open_session(Path(made.artifacts[0].path))
+    assert session.contract.output == "sigmoid"
+    wanted = open_session(given).predict(images[..., np.newaxis])
+    inside = wanted[:, 1] < wanted[:, 1].max()  # the largest answers are those of a sum that is limited
+    assert session.predict(images[inside][..., np.newaxis]) == pytest.approx(wanted[inside], abs=1e-6)
