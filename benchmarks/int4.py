@@ -104,7 +104,7 @@ def measured(model: Path, precision: Precision, workspace: Path, splits: data.Sp
             counts.append(round(mcu.run(text, images, board, Path(folder), counts=True)["instructions"] / 1000))
     drop = 100 * (report.reference_accuracy - report.accuracy)
     cells = (
-        title, "4 and 8" if size.four_bit_layers else "8", ", ".join(size.four_bit_layers),
+        title, "4 and 8" if size.four_bit_layers else "8", ", ".join(size.four_bit_layers) or "none",
         f"{100 * report.reference_accuracy:.2f}", f"{100 * report.accuracy:.2f}", f"{drop:+.2f}",
         "passed" if report.passed else f"failed: {report.rule}", f"{size.flash_bytes:,}",
         f"{size.ram_bytes + (size.stack_bytes or 0):,}", f"{counts[0]:,} ({counts[1]:,})",

@@ -43,8 +43,9 @@ def convert_int8(content: bytes, request: ConversionRequest) -> bytes:
     contract = replace(
         tflite_format.read(content).contract or request.contract, quantization=request.contract.quantization
     )
-    content = _with_four_bits(content, request)
-    return codegen.source(content, contract, request.calibration, request.backend).encode()
+    code = codegen.source(_with_four_bits(content, request), contract, request.calibration, request.backend).encode()
+    _require_four_bits(code, request)
+    return code
 
 
 def _with_four_bits(content: bytes, request: ConversionRequest) -> bytes:
@@ -52,6 +53,19 @@ def _with_four_bits(content: bytes, request: ConversionRequest) -> bytes:
     if request.four_bits is None:
         return content
     return int4.quantized(content, request.four_bits, request.contract.pixel_scale)
+
+
+def _require_four_bits(code: bytes, request: ConversionRequest) -> None:
+    """Check that code has weights of 4 bits if the request asks for them.
+
+    Raises:
+        StageError: it has none.
+    """
+    if request.four_bits is not None and not c.facts_of(code).get("four_bits"):
+        raise StageError(
+            "The C has no weights of 4 bits: they save less flash than their code takes, or its kernels take none.",
+            "Use --quantize int8.",
+        )
 
 
 def convert_given(content: bytes, request: ConversionRequest) -> bytes:
@@ -70,7 +84,9 @@ def convert_given(content: bytes, request: ConversionRequest) -> bytes:
         inputs = as_inputs(inputs, port, request.contract.pixel_scale)
     try:
         content = _with_four_bits(content, request)
-        return codegen.source(content, request.contract, inputs, request.backend, takes_pixels).encode()
+        code = codegen.source(content, request.contract, inputs, request.backend, takes_pixels).encode()
+        _require_four_bits(code, request)
+        return code
     except StageError as error:
         raise ContentError(error.cause, error.remedy) from error
 

@@ -13,12 +13,12 @@ from mnist_edge.conversion.registry import CONVERTERS, formats, not_made_from
 from mnist_edge.conversion.request import UINT8, USUAL, ConversionRequest, Quantizer
 from mnist_edge.data import Split, Splits
 from mnist_edge.data.fetch import Progress, no_progress
-from mnist_edge.errors import suggest
+from mnist_edge.errors import UsageError, suggest
 from mnist_edge.formats import Contract
 from mnist_edge.formats import c as c_format
 from mnist_edge.models.backend import installed_versions
 from mnist_edge.results import Artifact
-from mnist_edge.results.precision import INTEGER, Precision
+from mnist_edge.results.precision import INTEGER, QUANTIZE_VALUES, Precision
 from mnist_edge.runtime.engines import native
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, read_verified, sha256_of
 from mnist_edge.store.workspace import KERAS_SUFFIX
@@ -81,7 +81,9 @@ def export(folder: Path, config: ExportConfig, splits: Splits, progress: Progres
     """
     converter = _converter(config)
     if config.quantization not in converter.precisions:
-        raise suggest(config.quantization, list(converter.precisions), f"quantization for {config.format}")
+        names = [name for name, item in QUANTIZE_VALUES.items() if item in converter.precisions]
+        cause = f"--format {config.format} makes no {config.quantization} files."
+        raise UsageError(cause, f"Use --quantize {' or '.join(names)}, or another format.")
     if config.backend not in BACKENDS:
         raise suggest(config.backend, list(BACKENDS), "backend")
     manifest = Manifest.load(folder)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnist_edge.conversion.codegen.packing import FOUR_BITS_CODE
 from mnist_edge.data import Split, Splits
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo, tflite
@@ -29,7 +30,7 @@ from mnist_edge.int8.quantize import Port, as_inputs, labels_of
 LARGEST = 7  # largest weight; -8 is not used, so that scales are symmetric
 MOST_DROP = 0.0005  # of the validation accuracy, by all layers with 4 bits together; or one image
 TRAINING_IMAGES = 4096  # on which the statistics of a layer's inputs are computed
-FEWEST_WEIGHTS = 4096  # of a layer: in smaller ones, 4 bits save less than 2 KB
+FEWEST_WEIGHTS = 2 * FOUR_BITS_CODE + 1  # of a layer: 4 bits save half of its bytes, and the code takes some
 MOST_INPUTS = 4608  # of a channel, since time and memory grow with the third and second power of their number
 MOST_WEIGHTS = 1 << 22  # of a layer: 2 MB with 4 bits
 # Scales that are tried for each channel, as shares of the one with which no weight is clipped.
@@ -83,13 +84,15 @@ def quantized(content: bytes, data: FourBitData, pixel_scale: float) -> bytes:
             chosen = attempt
     if chosen is content:
         raise StageError(
-            f"No layer of {FEWEST_WEIGHTS:,} weights or more keeps the accuracy on validation images with 4 bits.",
+            f"No layer of more than {FEWEST_WEIGHTS - 1:,} weights keeps the validation accuracy with 4 bits.",
             "Use --quantize int8.",
         )
     return chosen
 
 
-def rounded(weights: Matrix, moments: Matrix, per_channel: bool = True) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def rounded(
+    weights: Matrix, moments: Matrix, per_channel: bool = True, scale_of_zeros: Matrix | float = 1.0
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Weights of 4 bits, int8 (channels, inputs), and their scales, float32 (channels,).
 
     Each channel gets the scale with the smallest mean squared error of its sums: e' M e for the errors e of the weights
@@ -98,10 +101,12 @@ def rounded(weights: Matrix, moments: Matrix, per_channel: bool = True) -> tuple
     Args:
         weights: (channels, inputs). moments: the inputs' covariance, (inputs, inputs).
         per_channel: whether each channel has a scale of its own.
+        scale_of_zeros: scale of a channel, (channels,) or one for all, if its weights are 0 or too small for a scale.
     """
     channels = len(weights)
     tops = np.abs(weights).max(axis=1) if per_channel else np.full(channels, np.abs(weights).max())
-    tops = np.where(tops > 0, tops, LARGEST)
+    smallest = float(np.finfo(np.float32).tiny) * LARGEST / min(_SHARES)
+    tops = np.where(tops >= smallest, tops, np.maximum(LARGEST * np.asarray(scale_of_zeros), smallest))
     scales = (np.concatenate([tops * share / LARGEST for share in _SHARES])).astype(np.float32)
     attempts = _compensated(np.tile(weights.T, len(_SHARES)), scales.astype(np.float64), moments)
     nearest = np.clip(np.rint(weights.T / scales[:channels]), -LARGEST, LARGEST)
@@ -169,7 +174,7 @@ def _with_four_bits(content: bytes, op: OpInfo, images: NDArray[Any], pixel_scal
     old = np.broadcast_to(np.array(tensors[name].scale, np.float64), channels)
     weights = constants[name].reshape(channels, -1) * old[:, np.newaxis]
     mean, moments = _statistics(content, op, images, pixel_scale)
-    steps, scales = rounded(weights, moments, per_channel=len(tensors[name].scale) > 1)
+    steps, scales = rounded(weights, moments, len(tensors[name].scale) > 1, old)
     values = {name: steps.reshape(shape)}
     new_scales = {name: scales[: len(tensors[name].scale)]}
     if bias_name:

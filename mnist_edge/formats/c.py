@@ -18,6 +18,7 @@ _LINE = re.compile(rb"^const char mnist_edge_facts\[\] = (\".*\");$", re.MULTILI
 MAGIC = "mnist-edge-facts:"
 _SHARED = re.compile(re.escape(MAGIC.encode()) + rb"([^\0]*)\0")
 _HEADER = re.compile(rb"/\* ==== 1\. .*? ==== \*/\n(.*?)\n/\* ==== 2\. ", re.DOTALL)
+_MOST = 2**31 - 1  # size, or distance of a zero point from 0
 _PREFIX = re.compile(r"[A-Za-z_]\w*")
 
 
@@ -65,14 +66,16 @@ def parse_facts(text: str) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(text)
         sizes = [facts["scratch"], *(size for end in ("input", "output") for size in facts[end]["shape"])]
-        if not all(isinstance(size, int) and size > 0 for size in sizes):
+        if not all(_is_size(size) for size in sizes):
             raise ValueError
         ends = [facts[end] for end in ("input", "output")]
         if not _PREFIX.fullmatch(facts["prefix"]) or not isinstance(facts["contract"], str):
             raise ValueError
         for end in ends:
-            numbers = isinstance(end["scale"], float) and isinstance(end["zero_point"], int)
+            numbers = isinstance(end["scale"], float) and type(end["zero_point"]) is int
             if not numbers or end["dtype"] not in ("int8", "uint8") or not 0 < end["scale"] < math.inf:
+                raise ValueError
+            if abs(end["zero_point"]) > _MOST:
                 raise ValueError
         if not isinstance(facts.get("products", 0), int):
             raise ValueError
@@ -80,11 +83,15 @@ def parse_facts(text: str) -> dict[str, Any]:
             raise ValueError
         for layer in facts.get("layers", ()):  # files of older versions have none
             texts = isinstance(layer["name"], str) and isinstance(layer["op"], str)
-            if not texts or not all(isinstance(size, int) and size > 0 for size in layer["shape"]):
+            if not texts or not all(_is_size(size) for size in layer["shape"]):
                 raise ValueError
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError from error
     return facts
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= _MOST  # True is an int, too
 
 
 def header_of(content: bytes) -> str:

@@ -18,6 +18,7 @@ from mnist_edge.formats.model_structure import ModelStructure
 
 FACTS, PLAIN, FRONT_END = "mnist-edge", "mnist-edge-plain", "mnist-edge-front-end"
 HEAD = b"\0asm\x01\0\0\0"
+MOST_SECTIONS = 64  # of a module; those of mnist-edge have fewer than 16
 _CUSTOM, _IMPORT, _START, DATA = 0, 2, 8, 11
 
 
@@ -90,6 +91,8 @@ def sections(content: bytes) -> list[Section]:
     if not content.startswith(HEAD):
         raise _not_ours()
     while at < len(content):
+        if len(found) == MOST_SECTIONS:
+            raise _not_ours()
         size, begin = _number(content, at + 1)
         end = begin + size
         if end > len(content):

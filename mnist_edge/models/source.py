@@ -28,6 +28,7 @@ class SourceModel:
         output_step: of the grid to which the output is rounded; None for a float output.
         outputs: takes images uint8 (n, h, w, c) and the factor between a pixel and the model's input, None for
             ``pixel_scale``; returns the model's output, float32 (n, classes).
+        output: kind of the file's own output, see `Contract.output`, if ``outputs`` makes probabilities of it.
     """
 
     content: bytes
@@ -36,6 +37,7 @@ class SourceModel:
     pixel_scale: float
     outputs: Callable[[NDArray[np.uint8], float | None], NDArray[np.float32]]
     output_step: float | None = None
+    output: str = "probabilities"
 
 
 def of_keras(model: Any, content: bytes = b"") -> SourceModel:

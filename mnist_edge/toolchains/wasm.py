@@ -105,4 +105,7 @@ def _run(words: Sequence[str], folder: Path) -> None:
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env={**os.environ, **cache})
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "error" in line] or [f"exit {done.returncode}"]
-        raise RefusedError(f"The compiler for WebAssembly refuses the file: {lines[0]}", "Export it again.")
+        raise RefusedError(
+            f"The compiler for WebAssembly refuses the file: {lines[0]}",
+            "Update or reinstall it: pip install --force-reinstall ziglang",
+        )

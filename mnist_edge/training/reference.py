@@ -11,7 +11,7 @@ from mnist_edge.errors import ContentError, UsageError
 from mnist_edge.formats import tflite
 from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.formats.model_structure import FEATURES
-from mnist_edge.int8.quantize import probabilities_of
+from mnist_edge.int8.quantize import no_sigmoid, probabilities_of
 from mnist_edge.models.source import SourceModel
 from mnist_edge.runtime.selftest import choose
 from mnist_edge.store.manifest import REFERENCE_NAME, SOURCE_NAMES, Manifest, fingerprint, sha256_of
@@ -39,6 +39,8 @@ def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None =
     answers = model.outputs(splits.test.images, pixel_scale)
     if not np.isfinite(answers).all():
         raise ContentError("The float model itself answers with NaN or infinity.", "Train it again.")
+    if model.output == "sigmoid" and not (answers.min() >= 0 and answers.max() <= 1):
+        raise no_sigmoid()
     probabilities, kind = probabilities_of(answers, model.output_step)
     if kind == "logits" and answers.min() >= 0 and answers.max() <= 1:
         raise ContentError(
@@ -53,7 +55,8 @@ def reference_of(model: SourceModel, splits: Splits, pixel_scale: float | None =
         splits.validation.images[rows],
         np.ascontiguousarray(validation[rows]),
     )
-    return reference, kind
+    # A session's answers are probabilities, whatever the output of its file is.
+    return reference, kind if model.output == "probabilities" else model.output
 
 
 def adopt(path: Path, splits: Splits, folder: Path, reference: Path | None = None) -> None:

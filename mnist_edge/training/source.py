@@ -45,6 +45,7 @@ def open_source(path: Path) -> SourceModel:
             session.contract.pixel_scale,
             functools.partial(answers_to, session),
             session.output_step,
+            session.contract.output,
         )
     raise foreign.not_runnable(path)
 

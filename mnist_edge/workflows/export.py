@@ -52,8 +52,8 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     is not trained is trained first, exactly as `mnist_edge.workflows.train.train` does.
 
     Raises:
-        UsageError: options that contradict each other, no such model, format, engine or board, or a project's folder
-            that has other files.
+        UsageError: options that contradict each other, no such model, format, engine or board, or a folder of a
+            project or of an ES module that has other files.
         MissingError: TensorFlow, the data or the signing library are missing.
         StageError: another process works in this workspace, or a file cannot be written.
         MnistEdgeError: what training raises. A failed format and a failed verdict are not raised: see ``error``.
@@ -63,7 +63,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
     workspace, model = trained_model(options, progress)
     formats = requested_formats(options, workspace, model)
     if without_data.applies(options, model):
-        return _with_project(options, _without_verdict(options, workspace, model))
+        return _with_folders(options, _without_verdict(options, workspace, model))
     splits = load_splits(
         options.data, progress, options.calibration_images, options.calibration_seed, takes_features(workspace, model)
     )
@@ -74,6 +74,8 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         except UnfitError as error:
             raise without_data.with_remedy(error, options, model) from error
         run = _Run(folder, splits, options, failures, progress)
+        if "wasm" in formats:
+            export_web.check(folder)
         (folder / conversion.LOG_NAME).write_bytes(b"")
         asked = formats if options.until_pass else ()
         known = {name: found for name in asked if (found := repair.remembered(_task(run, name))) is not None}
@@ -107,7 +109,7 @@ def export(options: ExportOptions, progress: Progress = no_progress) -> ExportRe
         advice=advice,
         left_out=tuple(left_out),
     )
-    return _with_project(options, result)
+    return _with_folders(options, result)
 
 
 def _without_verdict(options: ExportOptions, workspace: Path, model: str) -> ExportResult:
@@ -122,7 +124,7 @@ def _without_verdict(options: ExportOptions, workspace: Path, model: str) -> Exp
     )  # fmt: skip
 
 
-def _with_project(options: ExportOptions, result: ExportResult) -> ExportResult:
+def _with_folders(options: ExportOptions, result: ExportResult) -> ExportResult:
     """Write the folders of the project, if one is asked for, and of ES modules, if the export counts as a success."""
     if result.error is not None:
         return result

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,19 @@ from mnist_edge.int8.quantize import as_inputs
 from mnist_edge.results import Artifact
 from mnist_edge.runtime.engines import wasmtime
 from mnist_edge.runtime.selftest import Golden, golden_path
-from mnist_edge.store.files import read_bytes, write_bytes, write_json
+from mnist_edge.store.files import locked, read_bytes, refused, write_bytes, write_json
 from mnist_edge.store.manifest import read_verified, sha256_of
 from mnist_edge.store.model_file import ModelFile
 
 _ABOUT = "Written by mnist-edge export --format wasm, which overwrites the files listed here unless they were changed."
+
+
+@dataclass(frozen=True)
+class _Record:
+    """Hashes of the files in a folder by name, and of those that were being written when a command was stopped."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    writing: Mapping[str, str] = field(default_factory=dict)
 
 
 def folder_for(artifact: Artifact) -> Path:
@@ -34,26 +43,58 @@ def folder_for(artifact: Artifact) -> Path:
     return Path(artifact.path).parent / f"{artifact.model}-web"
 
 
+def check(model_folder: Path) -> None:
+    """Check that the folder of a model's ES module can be written, before the export begins.
+
+    Raises:
+        UsageError: it is no folder, its record is damaged, or a file was changed or was not written by this command.
+        StageError: it cannot be read.
+    """
+    folder = model_folder / f"{model_folder.name}-web"
+    if (folder.exists() or folder.is_symlink()) and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder.", "Move it away.")
+    record = _record(folder)
+    for name in {*record.files, *record.writing, *web.names(model_folder.name)}:
+        _require_own(folder, name, record)
+
+
 def write(artifact: Artifact) -> tuple[str, ...]:
     """Write the folder of a WebAssembly module that was exported and verified.
+
+    Files that an earlier export wrote, and this one does not, are deleted.
 
     Returns:
         Paths of the files, ``README.md`` first.
 
     Raises:
         UsageError: a file in the folder was changed, or was not written by this command.
-        StageError: a file cannot be written, or the modules with and without vectors do not agree.
+        StageError: a file cannot be written, the modules with and without vectors do not agree, or another process
+            writes to the folder.
         MissingError: wasmtime is not installed.
     """
     folder = folder_for(artifact)
+    check(folder.parent)
     files = web.files(_model(artifact))
+    with locked(folder, "export --format wasm"):
+        return _write(folder, files)
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
     hashes = {name: sha256_of(content) for name, content in files.items()}
-    known = _record(folder)
-    for name in files:
-        _require_own(folder / name, {hashes[name], known.get(name)})
-    write_json(folder / RECORD, {"about": _ABOUT, "files": {**hashes, **known}, "writing": hashes})
+    record = _record(folder)
+    names = {*files, *record.files, *record.writing}
+    for name in names:
+        _require_own(folder, name, record, hashes.get(name))
+    # If this command is stopped, a file has the content that it has now, or the one that is written below.
+    present = {name: sha256_of(read_bytes(folder / name)) for name in names if (folder / name).exists()}
+    write_json(folder / RECORD, {"about": _ABOUT, "files": present, "writing": hashes})
     for name, content in files.items():
         write_bytes(folder / name, content)
+    for name in names - set(files):
+        try:
+            (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise refused(folder / name, error) from error
     write_json(folder / RECORD, {"about": _ABOUT, "files": hashes})
     return tuple(str(folder / name) for name in (*files, RECORD))
 
@@ -86,17 +127,27 @@ def web_model(name: str, content: bytes, temperature: float | None, images: NDAr
     return WebModel(name, content, sha256_of(content), temperature or 1.0, inputs, answers)
 
 
-def _record(folder: Path) -> Mapping[str, str]:
-    """Hashes of the files that were written into a folder before, by name."""
+def _record(folder: Path) -> _Record:
+    """The record of a folder; an empty one if there is none."""
+    if not (folder / RECORD).exists():
+        return _Record()
     try:
         value = json.loads(read_bytes(folder / RECORD))
-        return {str(name): str(sha256) for name, sha256 in (value["files"] | value.get("writing", {})).items()}
-    except UsageError:
-        return {}
+        files, writing = (
+            {str(name): str(sha256) for name, sha256 in value.get(key, {}).items()} for key in ("files", "writing")
+        )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(f"{folder / RECORD} is damaged.", f"Move {folder} away.") from error
+    if any(Path(name).name != name for name in (*files, *writing)):
+        raise UsageError(f"{folder / RECORD} names files outside its folder.", f"Move {folder} away.")
+    return _Record(files, writing)
 
 
-def _require_own(path: Path, hashes: set[str | None]) -> None:
-    if (path.exists() or path.is_symlink()) and not (path.is_file() and sha256_of(read_bytes(path)) in hashes):
-        raise UsageError(f"{path} was not written by mnist-edge, or was changed since.", f"Move {path.parent} away.")
+def _require_own(folder: Path, name: str, record: _Record, sha256: str | None = None) -> None:
+    """Check that a file that exists is in the record, or has the hash that is to be written."""
+    path = folder / name
+    if not path.exists() and not path.is_symlink():
+        return
+    known = {sha256, record.files.get(name), record.writing.get(name)}
+    if not path.is_file() or sha256_of(read_bytes(path)) not in known:
+        raise UsageError(f"{path} was not written by mnist-edge, or was changed since.", f"Move {folder} away.")

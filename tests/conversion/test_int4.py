@@ -16,12 +16,14 @@ from mnist_edge.conversion import c as converter
 from mnist_edge.conversion import int4
 from mnist_edge.conversion.codegen import packing
 from mnist_edge.conversion.codegen.packing import PackedLayer, Requantization
-from mnist_edge.errors import StageError, UsageError
+from mnist_edge.conversion.request import ConversionRequest
+from mnist_edge.errors import ContentError, StageError, UsageError
 from mnist_edge.formats import tflite
 from mnist_edge.formats.c import facts_of
 from mnist_edge.parity import Gate
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native, reference
+from mnist_edge.runtime.session import default_contract
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.workflows.export import ExportOptions, export
@@ -123,8 +125,40 @@ def test_a_file_without_a_layer_that_can_have_four_bits_is_refused(mnist: data.S
         int4.quantized(content, int4.FourBitData(mnist.train.images[:9], none), 1 / 255)
     small = int8_nets.begun(0, 28, 28)
     small.pool("MAX_POOL_2D", (4, 4), (4, 4), int8_nets.VALID)
-    with pytest.raises(StageError, match="No layer of 4,096 weights"):
+    with pytest.raises(StageError, match="No layer of more than 4,096 weights"):
         int4.quantized(int8_nets.ended(small), int4.FourBitData(mnist.train.images[:9], some), 1 / 255)
+
+
+def test_a_layer_whose_four_bits_would_not_be_stored_is_not_rounded() -> None:
+    """4,096 weights save as many bytes as the code takes; one more group of them saves more."""
+    draw = np.random.default_rng(0)
+    labels, images = draw.integers(0, 10, 20), draw.integers(0, 256, (20, 16, 16, 1), np.uint8)
+    found = int4.FourBitData(images, data.take(images, labels, np.arange(20)))
+    with pytest.raises(StageError, match="No layer of more than 4,096 weights"):
+        int4.quantized(int8_nets.ended(int8_nets.begun(0, 16, 16), 16), found, 1 / 255)
+    (op,) = int4._candidates(int8_nets.ended(int8_nets.begun(0, 16, 16), 17))
+    assert op.kind == "FULLY_CONNECTED"
+
+
+def test_code_without_weights_of_four_bits_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    content, images = int8_nets.ended(int8_nets.begun(0, 28, 28)), np.zeros((1, 28, 28, 1), np.uint8)
+    some = int4.FourBitData(images, data.take(images, np.zeros(1, np.int64), np.arange(1)))
+    request = ConversionRequest(
+        Precision.INT4, images, default_contract("net", 10, 1 / 255), tmp_path / "log", four_bits=some
+    )
+    monkeypatch.setattr(int4, "quantized", lambda content, *_: content)
+    with pytest.raises(ContentError, match="has no weights of 4 bits") as raised:
+        converter.convert_given(content, request)
+    assert raised.value.remedy == "Use --quantize int8."
+
+
+def test_a_channel_of_zeros_keeps_its_scale_and_tiny_weights_have_one() -> None:
+    weights = np.array([[0.0, 0.0], [1e-45, 0.0], [0.7, -0.35]])
+    steps, scales = int4.rounded(weights, np.eye(2), True, np.full(3, 0.003))
+    assert steps[:2].tolist() == [[0, 0], [0, 0]]
+    assert scales[:2].tolist() == pytest.approx([0.003, 0.003])
+    assert (scales > 0).all() and np.isfinite(scales).all()
+    assert (int4.rounded(weights[1:2], np.eye(2), True, np.full(1, 1e-45))[1] > 0).all()
 
 
 @pytest.mark.slow

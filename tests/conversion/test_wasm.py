@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mnist_edge import conversion, data
 from mnist_edge.conversion import wasm
-from mnist_edge.errors import ContentError, MissingError, MnistEdgeError
+from mnist_edge.errors import ContentError, MissingError, MnistEdgeError, UsageError
 from mnist_edge.formats import wasm as wasm_format
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import open_session, trial
 from mnist_edge.runtime.engines import wasmtime as engine
 from mnist_edge.toolchains import wasm as toolchain
@@ -135,6 +138,19 @@ def test_a_hostile_module_is_refused(
     assert raised.value.exit_code == 4
 
 
+def test_a_module_of_many_sections_or_impossible_facts_is_refused(module: bytes) -> None:
+    with pytest.raises(ContentError):
+        wasm_format.read(module + b"\0\1\0" * 100)
+    facts = wasm_format.facts_of(module)
+    for changed in (
+        {"scratch": True}, {"scratch": 2**31}, {"input": {**facts["input"], "shape": [True, 5, 7]}},
+        {"output": {**facts["output"], "zero_point": 10**40}}, {"output": {**facts["output"], "zero_point": True}},
+    ):  # fmt: skip
+        custom = {wasm_format.FACTS: json.dumps(facts | changed).encode()}
+        with pytest.raises(ContentError):
+            wasm_format.read(wasm_format.module([], custom))
+
+
 def test_a_module_of_another_tool_is_refused(tmp_path: Path) -> None:
     import wasmtime
 
@@ -142,3 +158,11 @@ def test_a_module_of_another_tool_is_refused(tmp_path: Path) -> None:
     path.write_bytes(wasmtime.wat2wasm("(module)"))
     with pytest.raises(ContentError, match="no WebAssembly module that mnist-edge made"):
         open_session(path)
+
+
+def test_a_precision_that_the_format_lacks_is_refused_with_those_that_it_has(
+    mnist: data.Splits, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="--format wasm makes no float16 files") as raised:
+        conversion.export(tmp_path, conversion.ExportConfig("wasm", Precision.FLOAT16), mnist)
+    assert raised.value.remedy == "Use --quantize int8, or another format."

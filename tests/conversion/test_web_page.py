@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import os
 import time
@@ -25,7 +26,7 @@ from mnist_edge.runtime.predict import predict_picture
 from mnist_edge.runtime.session import default_contract
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.workflows.export_web import web_model
-from tests.conftest import Run
+from tests.conftest import ROOT, Run
 from tests.support import int8_nets
 from tests.support.browser import assert_accessible, browser, cut_network, draw_line, emulate, requests_of
 from tools.docs_site import shipped_page
@@ -126,13 +127,13 @@ def screenshot(driver: Any, name: str) -> None:
 def test_a_drawn_seven_is_read_on_an_accessible_page_without_requests(driver: Any, pages: dict[str, Path]) -> None:
     for width, dark in VIEWS:
         emulate(driver, width, dark)
-        said = opened(driver, pages["dense"])
-        assert said.startswith("Verified on ") and said.endswith(" images: 0 differ.")
+        verified = opened(driver, pages["dense"])
+        assert verified.startswith("Verified on ") and verified.endswith(" images: 0 differ.")
         assert text_of(driver, "words") == "Nothing drawn yet."
         draw_line(driver, SEVEN, touch=width < 500)
         wait(driver, "label", "7".__eq__)
         assert text_of(driver, "words").startswith("7 (")
-        wait(driver, "said", lambda text: text.startswith("7 ("))
+        wait(driver, "answer-text", lambda text: text.startswith("7 ("))
         assert "The network takes" in text_of(driver, "time")
         assert driver.execute_script("return [seen.width, seen.height, scrollY]") == [28, 28, 0]
         assert_accessible(driver, width)
@@ -141,6 +142,16 @@ def test_a_drawn_seven_is_read_on_an_accessible_page_without_requests(driver: An
         driver.find_element("id", "undo").send_keys("\n")
         wait(driver, "words", "Nothing drawn yet.".__eq__)
     assert [item for item in driver.get_log("browser") if item["level"] == "SEVERE"] == []
+
+
+@pytest.mark.parametrize("model", ["dense", "cnn"])
+def test_the_documented_sizes_are_those_of_the_files(pages: dict[str, Path], model: str) -> None:
+    page = pages[model].read_text()
+    module = page[page.index('<script type="module">') + len('<script type="module">') : page.index("\n{\n")].encode()
+    sizes = [len(module), len(gzip.compress(module, 9)), len(page.encode())]
+    lines = (ROOT / "docs" / "browser.md").read_text().splitlines()
+    (row,) = (line for line in lines if line.count("|") == 5 and line.startswith(f"| `{model}` |"))
+    assert [int(cell.replace(",", "")) for cell in row.split("|")[2:5]] == pytest.approx(sizes, rel=0.02)
 
 
 def test_a_request_is_refused_by_the_pages_policy(driver: Any, pages: dict[str, Path]) -> None:
@@ -173,7 +184,7 @@ def test_an_uploaded_dropped_or_pasted_picture_is_answered_as_predict_answers_it
     wait(driver, "words", "No answer: blank.".__eq__)
     (tmp_path / "text.png").write_text("no picture")
     driver.find_element("id", "file").send_keys(str(tmp_path / "text.png"))
-    wait(driver, "trouble", "text.png is no picture".__lt__)
+    wait(driver, "trouble", lambda text: text.startswith("text.png is no picture"))
 
 
 def test_the_camera_is_read_live_and_a_refusal_says_what_to_do(
@@ -184,7 +195,7 @@ def test_the_camera_is_read_live_and_a_refusal_says_what_to_do(
     driver.find_element("id", "camera").click()
     wait(driver, "label", str(digit[1]).__eq__)
     wait(driver, "time", lambda text: "Camera: 640 x 480" in text and "frames a second" in text)
-    wait(driver, "said", str(digit[1]).__eq__)
+    wait(driver, "answer-text", str(digit[1]).__eq__)
     screenshot(driver, "web-camera")
     assert_accessible(driver, 390)
     driver.find_element("id", "camera").click()
@@ -252,6 +263,8 @@ def test_a_model_in_colour_takes_pictures_and_no_drawings(driver: Any, tmp_path:
     assert opened(driver, path) == "Verified on 8 images: 0 differ."
     assert text_of(driver, "words") == "No picture yet."
     draw_line(driver, SEVEN, touch=True)
+    time.sleep(0.3)  # in which a drawing would be read
+    assert text_of(driver, "words") == "No picture yet."
     driver.find_element("id", "file").send_keys(str(picture))
     wait(driver, "words", f"{predicted.name} ({predicted.confidence:.1%})".__eq__)
     first = driver.execute_script("return document.querySelector('#bars li').textContent")

@@ -191,3 +191,19 @@ def test_the_pages_comparison_with_cmsis_nn_is_that_of_the_results() -> None:
         assert numbers(row["generated C"]) == [round(count / 1000) for count in own]
         assert numbers(row["CMSIS-NN"]) == [round(count / 1000) for count in peer]
         assert numbers(row["ratio"]) == [round(theirs / ours, 2) for ours, theirs in zip(own, peer, strict=True)]
+
+
+def test_the_table_of_weights_of_four_bits_is_that_of_the_results() -> None:
+    documented = table(ROOT / "docs" / "microcontrollers.md", ("net (recipe best)", "weights", "RAM and stack"))
+    measured = [
+        row for row in table(ROOT / "benchmarks" / "results" / "int4.md", ("net", "layers with 4 bits"))
+        if row["net"].endswith("recipe best")
+    ]  # fmt: skip
+    for row, wanted in zip(documented, measured, strict=True):
+        assert row["net (recipe best)"] == wanted["net"].partition(",")[0]
+        layers = row["weights"].removeprefix("4 bits in ").replace(" and ", ", ")
+        assert layers == (wanted["layers with 4 bits"] if wanted["bits"] != "8" else "8 bits")
+        assert numbers(row["accuracy: float, C"]) == [float(wanted["float %"]), float(wanted["C %"])]
+        assert row["verdict"] == wanted["verdict"].partition(":")[0]
+        assert [row["flash"], row["RAM and stack"]] == [wanted["flash"], wanted["RAM"]]
+        assert row["instructions, thousands"] == wanted["instructions"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +15,24 @@ import pytest
 from PIL import Image
 
 from mnist_edge import data
+from mnist_edge.conversion import tflite_io, wasm, web
+from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.errors import UsageError
+from mnist_edge.formats import Contract
+from mnist_edge.formats.model_structure import FEATURES
 from mnist_edge.results import Artifact
+from mnist_edge.results.precision import Precision
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.confidence import apply_temperature
 from mnist_edge.runtime.engines import litert_reference
 from mnist_edge.runtime.predict import predict_picture
+from mnist_edge.runtime.session import default_contract
 from mnist_edge.store.manifest import Manifest
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.workflows import export_web
 from mnist_edge.workflows.export import ExportOptions, ExportResult, export
 from tests.conftest import unavailable
+from tests.support import int8_nets
 
 TYPESCRIPT = "typescript@5.9.3"
 # argv: the ES module, the images; then JSON on stdout.
@@ -151,6 +160,109 @@ def test_node_answers_as_the_reference_kernels_and_as_predict(
     assert {reading["found"] for reading in found["readings"]} == {True, False}
 
 
+ANSWERS = """
+import { readFileSync } from "node:fs";
+const [path, ...files] = process.argv.slice(2);
+const model = await (await import(path)).load();
+const bytes = new Uint8Array(readFileSync(files[0]));
+const each = bytes.length / 20;
+const inputs = Array.from({ length: 20 }, (_, at) => bytes.subarray(at * each, (at + 1) * each));
+const read = () => model.read({ data: new Uint8Array(4 * 28 * 28).fill(255), width: 28, height: 28 });
+const reads = () => { try { return read().found; } catch (error) { return error.message; } };
+const { selfTest, input, shape, name } = { selfTest: model.selfTest(), ...model };
+const answers = inputs.map((item) => [...model.predict(item).probabilities]);
+const outputs = [...model.outputs(bytes)];
+console.log(JSON.stringify({ answers, outputs, selfTest, input, shape, name, reads: reads() }));
+"""
+
+
+def module_of(content: bytes, name: str, inputs: Any, contract: Contract, folder: Path) -> dict[str, bytes]:
+    """Files of the folder for a TFLite file; the ES module is written to a folder, with the WebAssembly module."""
+    request = ConversionRequest(Precision.INT8, inputs, contract, folder / "log", wasm.BACKEND)
+    made = wasm.convert_given(content, request)
+    (folder / "net.wasm").write_bytes(made)
+    files = web.files(export_web.web_model(name, made, None, inputs))
+    (folder / "net.mjs").write_bytes(files[f"{name}.mjs"])
+    return files
+
+
+def answered(folder: Path, inputs: Any) -> dict[str, Any]:
+    """What the ES module answers to 20 inputs."""
+    (folder / "inputs").write_bytes(inputs.tobytes())
+    (folder / "answers.mjs").write_text(ANSWERS)
+    words = ["node", folder / "answers.mjs", folder / "net.mjs", folder / "inputs"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("ends", ["int8", "float32"])
+def test_pixels_of_a_file_with_another_input_than_pixels_are_answered_as_by_predict(
+    ends: str, mnist: data.Splits, tmp_path: Path
+) -> None:
+    if shutil.which("node") is None:
+        unavailable("node")
+    images = mnist.test.images[:20]
+    if ends == "int8":
+        net = int8_nets.signed(3, 28, 28, 1, zero_point=-101)
+        content = int8_nets.ended(net)
+    else:
+        content = tflite_io.float_ends((SHIPPED / "dense" / "dense-int8.tflite").read_bytes())
+    (tmp_path / "net.tflite").write_bytes(content)
+    given = open_session(tmp_path / "net.tflite")
+    files = module_of(content, "net", images, replace(given.contract, tool_version="1.0.0"), tmp_path)
+    assert b"image classifier" in files["README.md"]
+    assert "net.html" in files
+    found = answered(tmp_path, images)
+    session = open_session(tmp_path / "net.wasm")
+    assert found["selfTest"] == {"passed": True, "images": 20, "differing": 0}
+    assert found["input"]["dtype"] == "int8" or ends == "float32"
+    assert np.array(found["answers"]) == pytest.approx(apply_temperature(session.predict(images), 1.0), abs=1e-6)
+    assert np.array(found["answers"]).argmax(axis=1).tolist() == given.predict(images).argmax(axis=1).tolist()
+    assert isinstance(found["reads"], bool)
+
+
+def test_a_model_of_features_takes_values_of_its_grid_which_the_texts_explain(tmp_path: Path) -> None:
+    if shutil.which("node") is None:
+        unavailable("node")
+    content = int8_nets.ended(int8_nets.signed(3, 17), 5)
+    contract = replace(default_contract("net", 5, 0.02), preprocessor=FEATURES, pixel_scale=1.0)
+    inputs = np.random.default_rng(0).integers(-128, 128, (20, 17)).astype(np.int8)
+    files = module_of(content, "net", inputs, contract, tmp_path)
+    assert "net.html" not in files
+    assert b"image" not in files["README.md"].replace(b"images: 20", b"")
+    assert b"number[]" in files["net.d.mts"] and b"[number, number, number];" not in files["net.d.mts"]
+    found = answered(tmp_path, inputs)
+    wanted = apply_temperature(open_session(tmp_path / "net.wasm").predict(inputs), 1.0)
+    assert np.array(found["answers"]) == pytest.approx(wanted, abs=1e-6)
+    assert (found["shape"], found["reads"]) == ([17], "This model takes no pictures.")
+    assert found["input"] == {"dtype": "int8", "scale": pytest.approx(0.02), "zero_point": -5}
+    example = re.search(r"```js\n(.*?)```", files["README.md"].decode(), re.DOTALL)
+    assert example
+    (tmp_path / "example.mjs").write_text(example[1])
+    done = subprocess.run(["node", tmp_path / "example.mjs"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_run_no_code_and_end_no_script(tmp_path: Path) -> None:
+    if shutil.which("node") is None:
+        unavailable("node")
+    name = "a#1?%\nthrow 1;\u2028throw 2; | <b>`"
+    content = int8_nets.ended(int8_nets.begun(0, 28, 28), 2)
+    contract = replace(default_contract("net", 2, 1 / 255), class_names=("<!--a", "</script><script>|"))
+    inputs = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 1), np.uint8)
+    files = module_of(content, name, inputs, contract, tmp_path)
+    assert files[f"{name}.html"].count(b"</script") == 1
+    assert answered(tmp_path, inputs)["name"] == name
+    readme = files["README.md"].decode()
+    assert 'from "./a%231%3F%25%0Athrow%201%3B%E2%80%A8throw%202%3B%20%7C%20%3Cb%3E%60.mjs"' in readme
+    assert all(line.count("|") == 3 for line in readme.splitlines() if line.startswith("|"))
+    assert "<" not in readme
+    package = json.loads(files["package.json"])
+    assert package["exports"]["."]["default"].startswith("./a%231%3F%25")
+
+
 def test_typescript_takes_the_declaration(artifact: Artifact, tmp_path: Path) -> None:
     if shutil.which("npm") is None:
         unavailable("npm")
@@ -181,6 +293,66 @@ def test_a_changed_file_is_not_overwritten_and_a_folder_is_written_again(artifac
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_an_interrupted_export_is_resumed_and_obsolete_files_are_deleted(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = tmp_path / "digits"
+    shutil.copytree(Path(artifact.path).parent, model)
+    moved = replace(artifact, path=str(model / "digits-int8.wasm"))
+    folder = export_web.folder_for(moved)
+    real, wanted = web.files, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    ends: list[bytes] = []
+
+    def other(made: web.WebModel) -> dict[str, bytes]:
+        return {name: content + ends[-1] for name, content in real(made).items() if not name.endswith(".html")}
+
+    written = export_web.write_bytes
+
+    def stopped(path: Path, content: bytes) -> None:
+        if path.suffix == ".mjs":
+            raise KeyboardInterrupt
+        written(path, content)
+
+    monkeypatch.setattr(web, "files", other)
+    monkeypatch.setattr(export_web, "write_bytes", stopped)
+    for end in (b"\n", b"\n\n"):
+        ends.append(end)
+        with pytest.raises(KeyboardInterrupt):
+            export_web.write(moved)
+    monkeypatch.setattr(export_web, "write_bytes", written)
+    export_web.write(moved)
+    assert {path.name for path in folder.iterdir()} == set(wanted) - {"digits.html"}
+    monkeypatch.setattr(web, "files", real)
+    export_web.write(moved)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == wanted
+
+
+@pytest.mark.parametrize("fault", ["changed", "foreign", "file", "link", "outside"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_export(fault: str, tmp_path: Path) -> None:
+    folder = tmp_path / "digits" / "digits-web"
+    folder.parent.mkdir()
+    if fault == "file":
+        folder.write_text("")
+    elif fault == "link":
+        folder.symlink_to(tmp_path / "nowhere")
+    else:
+        folder.mkdir()
+        (folder / {"foreign": "digits.html"}.get(fault, "README.md")).write_text("mine")
+        names = {"changed": "README.md", "outside": "../x"}
+        if fault in names:
+            (folder / web.RECORD).write_text(json.dumps({"files": {names[fault]: "0"}}))
+    with pytest.raises(UsageError) as raised:
+        export_web.check(folder.parent)
+    assert "ove " in raised.value.remedy
+    if fault == "changed":
+        given = tmp_path / "digits.tflite"
+        shutil.copy(SHIPPED / "dense" / "dense-int8.tflite", given)
+        with pytest.raises(UsageError, match="was not written by mnist-edge, or was changed"):
+            export(ExportOptions(model=str(given), formats=("wasm",), workspace=tmp_path))
+        assert not (folder.parent / "digits-int8.wasm").exists()
+
+
 def test_the_temperature_of_the_manifest_is_applied(artifact: Artifact, mnist: data.Splits, tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     shutil.copytree(Path(artifact.path).parent, folder)
@@ -201,3 +373,32 @@ def test_the_temperature_of_the_manifest_is_applied(artifact: Artifact, mnist: d
     Image.fromarray(image[0, ..., 0]).save(tmp_path / "digit.png")
     (seen,) = predict_picture(open_session(Path(moved.path)), str(tmp_path / "digit.png"))
     assert json.loads(done.stdout) == pytest.approx(seen.prediction.probabilities, abs=1e-6)
+
+
+def test_a_sigmoid_without_a_manifest_stays_a_sigmoid(tmp_path: Path) -> None:
+    net = int8_nets.begun(3, 12, 12)
+    net.reshape(144)
+    net.dense(1)
+    net.logistic()
+    given = tmp_path / "two.tflite"
+    given.write_bytes(net.content())
+    draw = np.random.default_rng(0)
+    images = draw.integers(0, 256, (80, 12, 12), np.uint8)
+    labels = open_session(given).predict(images[..., np.newaxis]).argmax(axis=1)
+    assert set(labels.tolist()) == {0, 1}
+    parts = {
+        f"{prefix}_{part}": value
+        for prefix in ("x", "y")
+        for part, value in zip(
+            ("train", "test"), (images[:60], images[60:]) if prefix == "x" else (labels[:60], labels[60:]), strict=True
+        )
+    }
+    np.savez(tmp_path / "data.npz", **parts)
+    made = export(
+        ExportOptions(model=str(given), formats=("wasm",), workspace=tmp_path / "made", data=tmp_path / "data.npz")
+    )
+    assert [str(item.error) for item in made.failures] == []
+    session = open_session(Path(made.artifacts[0].path))
+    assert session.contract.output == "sigmoid"
+    wanted = open_session(given).predict(images[..., np.newaxis])
+    assert session.predict(images[..., np.newaxis]) == pytest.approx(wanted, abs=1e-6)

@@ -12,12 +12,13 @@ from string import Template
 from typing import Any
 
 from mnist_edge.conversion import c
-from mnist_edge.conversion.codegen.header import parameters, takes_pixels
+from mnist_edge.conversion.codegen.header import parameters
 from mnist_edge.conversion.converter import Converter
 from mnist_edge.conversion.request import ConversionRequest
 from mnist_edge.errors import StageError
 from mnist_edge.formats import Contract, wasm
 from mnist_edge.formats import c as c_format
+from mnist_edge.formats.model_structure import CHANNELS
 from mnist_edge.results.precision import Precision
 from mnist_edge.toolchains import wasm as toolchain
 
@@ -86,10 +87,10 @@ def module(code: bytes) -> bytes:
 
 def _front_end(facts: dict[str, Any]) -> bytes | None:
     """The module that prepares pictures for this input; None if the input is no picture."""
-    contract, shape = Contract.from_text(facts["contract"]), facts["input"]["shape"]
-    if contract.preprocessor not in _PREPROCESSORS or not takes_pixels(facts) or len(shape) not in (2, 3):
+    contract, shape = Contract.from_text(facts["contract"]), (*facts["input"]["shape"], 1)[:3]
+    if contract.preprocessor not in _PREPROCESSORS or len(shape) != 3 or shape[2] not in CHANNELS:
         return None
-    return _front_end_for((*shape, 1)[:3], _PREPROCESSORS[contract.preprocessor])
+    return _front_end_for(shape, _PREPROCESSORS[contract.preprocessor])
 
 
 @functools.cache

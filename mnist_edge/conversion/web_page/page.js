@@ -93,7 +93,7 @@ function announce(text) {
   if (text === pending) return;
   pending = text;
   clearTimeout(timer);
-  timer = setTimeout(() => { $("said").textContent = text; }, QUIET_MS);
+  timer = setTimeout(() => { $("answer-text").textContent = text; }, QUIET_MS);
 }
 function bars(probabilities) {
   const names = classifier.labels, order = names.map((_, at) => at), isMany = names.length > MANY;
