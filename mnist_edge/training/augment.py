@@ -7,6 +7,7 @@ on the given seed alone, so that a resumed run sees the same images.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,8 +16,13 @@ from numpy.typing import NDArray
 
 # Points per side of the coarse grid of random displacements.
 ELASTIC_GRID = 5
-# Random numbers per image.
+# Random numbers per image. All but the slopes of the background and the draw for ``invert`` follow the strength.
 DRAWS = 15
+NOT_SCALED = (11, 12, 14)
+# Sides, as fractions of an image's, to which `Augmentation.resample` reduces images.
+COARSE_SIDES = (2 / 7, 5 / 14, 3 / 7, 1 / 2, 4 / 7, 5 / 7)
+# Range of the change of `Augmentation.pens`, in pixels on each side of a stroke.
+PEN_RANGE = (-0.7, 2.0)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,9 @@ class Augmentation:
         noise: largest standard deviation of the noise, as a fraction of full scale; in images whose background is not
             changed (dark photographs).
         invert: share of the images with these changes that are made dark on light.
+        pens: share of the images whose strokes become up to 0.7 pixels thinner or 2 pixels thicker on each side.
+        resample: share of the images that are reduced to 2/7 to 5/7 of their side, and enlarged again.
+        binarize: share of the images that become black and white.
     """
 
     rotation: float = 0.0
@@ -55,20 +64,24 @@ class Augmentation:
     background: float = 0.0
     noise: float = 0.0
     invert: float = 0.0
+    pens: float = 0.0
+    resample: float = 0.0
+    binarize: float = 0.0
 
     def scaled(self, strength: float) -> Augmentation:
-        """All ranges times ``strength``; ``photometric`` and ``invert``, which are shares of images, do not change."""
-        shares = ("photometric", "invert")
+        """All ranges times ``strength``; shares of images do not change."""
+        shares = ("photometric", "invert", "pens", "resample", "binarize")
         return replace(self, **{name: value * strength for name, value in asdict(self).items() if name not in shares})
 
 
-def augment(images: Any, ranges: Augmentation, seed: Any) -> Any:
+def augment(images: Any, ranges: Augmentation, seed: Any, strength: Any = 1.0) -> Any:
     """Change a batch of images at random.
 
     Args:
         images: uint8 tensor (n, h, w, c).
         ranges: ranges of the changes.
         seed: int tensor (2,).
+        strength: factor on the ranges, as for `Augmentation.scaled`: a number or a float32 scalar tensor.
 
     Returns:
         float32 tensor (n, h, w, c) in [0, 255].
@@ -76,16 +89,79 @@ def augment(images: Any, ranges: Augmentation, seed: Any) -> Any:
     import tensorflow as tf
 
     draws = tf.random.stateless_uniform((DRAWS, tf.shape(images)[0]), seed, -1, 1)
-    images = _geometry(images, ranges, draws, seed + 1)
+    draws *= tf.reshape([1.0 if row in NOT_SCALED else strength for row in range(DRAWS)], (-1, 1))
+    images = _geometry(images, ranges, draws, seed + 1, strength)
+    images = _some(images, ranges.pens, seed + 3, _pens)
+    images = _some(images, ranges.resample, seed + 4, _resample)
     if ranges.photometric:
         # The order of the images is random already, so the share is taken from the beginning of the batch.
         share = tf.cast(ranges.photometric * tf.cast(tf.shape(images)[0], tf.float32), tf.int32)
         changed = _photometric(images[:share], ranges, draws[7:, :share], seed + 2)
         images = tf.concat([changed, images[share:]], axis=0)
-    return images
+    return _some(images, ranges.binarize, seed + 5, _binarize)
 
 
-def _geometry(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> Any:
+def _some(images: Any, share: float, seed: Any, change: Callable[[Any, Any], Any]) -> Any:
+    """The images with a change made to a share of them, chosen at random.
+
+    Args:
+        images: float32 (n, h, w, c). share: 0 for none. seed: int (2,).
+        change: function from images and a seed to images, float32 (n, h, w, c) in [0, 255].
+    """
+    import tensorflow as tf
+
+    if not share:
+        return images
+    count = tf.shape(images)[0]
+    number = tf.cast(tf.round(share * tf.cast(count, tf.float32)), tf.int32)
+    rows = tf.random.experimental.stateless_shuffle(tf.range(count), seed)[:number]
+    changed = change(tf.gather(images, rows), seed)
+    return tf.tensor_scatter_nd_update(images, rows[:, tf.newaxis], changed)
+
+
+def _pens(images: Any, seed: Any) -> Any:
+    """Strokes of another width, by morphological dilation or erosion with four neighbours, up to two times."""
+    import tensorflow as tf
+
+    amount = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed, *PEN_RANGE)
+    images = _with_pen(images, tf.clip_by_value(amount, -1, 1))
+    return _with_pen(images, tf.maximum(amount - 1, 0))
+
+
+def _with_pen(images: Any, amount: Any) -> Any:
+    """Images whose strokes are ``amount`` pixels thicker on each side, or thinner if it is negative; from -1 to 1."""
+    import tensorflow as tf
+
+    wider, narrower = _neighbours(tf.maximum, images), _neighbours(tf.minimum, images)
+    return images + tf.maximum(amount, 0) * (wider - images) + tf.maximum(-amount, 0) * (narrower - images)
+
+
+def _resample(images: Any, seed: Any) -> Any:
+    """Images reduced by averaging to one of `COARSE_SIDES` and enlarged again, by two kinds of interpolation.
+
+    The images are in random order already, so each pair of side and interpolation gets a part of the batch.
+    """
+    import tensorflow as tf
+
+    height, width = images.shape[1:3]
+    ways = [(side, method) for side in COARSE_SIDES for method in ("bilinear", "bicubic")]
+    ends = [at * tf.shape(images)[0] // len(ways) for at in range(len(ways) + 1)]
+    parts = []
+    for (side, method), start, end in zip(ways, ends, ends[1:], strict=False):
+        smaller = tf.image.resize(images[start:end], (round(height * side), round(width * side)), "area")
+        parts.append(tf.image.resize(smaller, (height, width), method))
+    return tf.clip_by_value(tf.concat(parts, axis=0), 0, 255)
+
+
+def _binarize(images: Any, seed: Any) -> Any:
+    """Images in black and white, with a threshold from 30 to 70 % of full scale, as in binary scans."""
+    import tensorflow as tf
+
+    threshold = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed, 0.3 * 255, 0.7 * 255)
+    return tf.where(images > threshold, 255.0, 0.0)
+
+
+def _geometry(images: Any, ranges: Augmentation, draws: Any, seed: Any, strength: Any) -> Any:
     """All geometric changes in one bilinear resampling.
 
     Elastic deformation: a smooth random field of displacements, after Simard, Steinkraus and Platt, "Best practices for
@@ -111,7 +187,8 @@ def _geometry(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> Any:
         distance = 1 + tf.stack([draws[6] * per_pixel, draws[13] * per_pixel], axis=1) @ place[:2]
         to_x, to_y = to_x / distance, to_y / distance
     if ranges.elastic:
-        coarse = tf.random.stateless_normal((2, tf.shape(images)[0], ELASTIC_GRID**2), seed, stddev=ranges.elastic)
+        deviation = ranges.elastic * strength
+        coarse = tf.random.stateless_normal((2, tf.shape(images)[0], ELASTIC_GRID**2), seed, stddev=deviation)
         field = coarse @ _smooth_field(height, width)
         to_x, to_y = to_x + field[0], to_y + field[1]
     return _sample(images, to_x + (width - 1) / 2, to_y + (height - 1) / 2)
@@ -163,9 +240,7 @@ def _photometric(images: Any, ranges: Augmentation, draws: Any, seed: Any) -> An
 
     changed = images
     if ranges.pen:
-        wider, narrower = _neighbours(tf.maximum, changed), _neighbours(tf.minimum, changed)
-        amount = weight(0) * ranges.pen
-        changed += tf.maximum(amount, 0) * (wider - changed) + tf.maximum(-amount, 0) * (narrower - changed)
+        changed = _with_pen(changed, weight(0) * ranges.pen)
     if ranges.blur:
         changed += tf.maximum(weight(1), 0) * ranges.blur * (_neighbours(tf.add, changed) / 5 - changed)
     if ranges.contrast:

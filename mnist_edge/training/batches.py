@@ -72,7 +72,11 @@ def batches(split: Split, recipe: Recipe, targets: Targets, epoch: Any = 0) -> A
         pixels = tf.cast(pictures, tf.float32)
         if recipe.augmentation is not None:
             ranges, is_changed = recipe.augmentation, step < (recipe.epochs - recipe.clean_epochs) * steps
-            pixels = tf.cond(is_changed, lambda: augment(pictures, ranges, key(CHANGES, step)), lambda: pixels)
+            done = tf.cast(step, tf.float32) / (recipe.epochs * steps)
+            strength = 1 + (recipe.final_strength - 1) * done
+            pixels = tf.cond(
+                is_changed, lambda: augment(pictures, ranges, key(CHANGES, step), strength), lambda: pixels
+            )
         inputs = tf.reshape(pixels * np.float32(targets.scale), (-1, *shape))
         if targets.teacher is not None:
             return inputs, targets.teacher(inputs)

@@ -25,6 +25,7 @@ class Recipe:
         warmup_epochs: time in which the learning rate rises from 0; only with ``cosine``.
         cosine: let the learning rate fall to 0 at the last step, as a cosine (Loshchilov and Hutter, "SGDR", 2017).
         augmentation: random changes to the images; None for none.
+        final_strength: factor on the augmentation at the end of training, to which it changes linearly from 1.
         clean_epochs: number of epochs without augmentation, at the end.
         batch_norm: in the trainable model; it is folded into the deployed net.
         mixed_precision: use bfloat16 arithmetic if the processor has it.
@@ -41,6 +42,7 @@ class Recipe:
     warmup_epochs: float = 0.0
     cosine: bool = False
     augmentation: Augmentation | None = None
+    final_strength: float = 1.0
     clean_epochs: int = 0
     batch_norm: bool = False
     mixed_precision: bool = False

@@ -38,17 +38,19 @@ def test_augmentation_without_ranges_changes_no_pixel(digits: NDArray[np.uint8])
 
 GEOMETRIC = ["rotation", "scale", "stretch", "shear", "shift", "perspective", "elastic"]
 PHOTOMETRIC = ["pen", "contrast", "blur", "background", "noise", "invert"]
+STROKES = ["pens", "resample", "binarize"]
 
 
 def test_each_range_of_augmentation_has_a_test() -> None:
-    assert {field.name for field in fields(Augmentation)} == {*GEOMETRIC, *PHOTOMETRIC, "photometric"}
+    assert {field.name for field in fields(Augmentation)} == {*GEOMETRIC, *PHOTOMETRIC, *STROKES, "photometric"}
 
 
-@pytest.mark.parametrize("name", GEOMETRIC + PHOTOMETRIC)
+@pytest.mark.parametrize("name", GEOMETRIC + PHOTOMETRIC + STROKES)
 def test_a_change_alters_each_image_within_the_range_of_grey_values_and_depends_on_the_seed_alone(
     digits: NDArray[np.uint8], name: str
 ) -> None:
     amount = {"rotation": 10.0, "shift": 2.0, "elastic": 1.0, "contrast": 3.0, "invert": 0.5}.get(name, 0.2)
+    amount = 1.0 if name in STROKES else amount
     ranges = {name: amount, "photometric": 1.0 if name in PHOTOMETRIC else 0.0}
     first = changed(digits, 1, **ranges)
     assert first.min() >= 0
@@ -63,6 +65,41 @@ def test_photometric_changes_reach_only_the_given_share_of_a_batch(digits: NDArr
     is_changed = (changed(digits, photometric=0.25, background=0.5, noise=0.2) != digits).any(axis=(1, 2, 3))
     assert is_changed[:16].sum() >= 15
     assert not is_changed[16:].any()
+
+
+@pytest.mark.parametrize("name", STROKES)
+def test_changes_of_strokes_reach_only_the_given_share_of_a_batch(digits: NDArray[np.uint8], name: str) -> None:
+    is_changed = (changed(digits, **{name: 0.25}) != digits).any(axis=(1, 2, 3))
+    assert is_changed.sum() == 16
+    assert is_changed[:32].any(), "only the end of a batch is changed"
+    assert is_changed[32:].any(), "only the beginning of a batch is changed"
+
+
+def test_black_and_white_images_have_no_grey(digits: NDArray[np.uint8]) -> None:
+    assert set(np.unique(changed(digits, binarize=1.0))) == {0.0, 255.0}
+
+
+def test_pens_and_resampling_keep_the_area_of_ink_within_bounds(digits: NDArray[np.uint8]) -> None:
+    def ink(images: NDArray[np.float32]) -> NDArray[np.float64]:
+        return images.mean(axis=(1, 2, 3)) / digits.mean(axis=(1, 2, 3))
+
+    pens, coarse = ink(changed(digits, pens=1.0)), ink(changed(digits, resample=1.0))
+    assert pens.min() < 0.9
+    assert 1.5 < pens.max() < 4
+    assert np.abs(coarse - 1).max() < 0.1
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 13])
+def test_changes_of_strokes_work_on_batches_of_any_length(digits: NDArray[np.uint8], count: int) -> None:
+    shares = dict.fromkeys(STROKES, 0.5)
+    assert changed(digits[:count], **shares).shape == (count, 28, 28, 1)
+
+
+def test_a_strength_is_the_same_as_scaled_ranges(digits: NDArray[np.uint8]) -> None:
+    ranges = Augmentation(**dict.fromkeys(GEOMETRIC + PHOTOMETRIC, 0.2), photometric=0.5, pens=0.2)
+    seed = tf.constant([1, 0], tf.int64)
+    weaker = np.asarray(augment(tf.constant(digits), ranges, seed, 0.5))
+    assert np.allclose(weaker, np.asarray(augment(tf.constant(digits), ranges.scaled(0.5), seed)), atol=1e-2)
 
 
 def test_shift_and_rotation_agree_with_scipy(digits: NDArray[np.uint8]) -> None:
