@@ -1,0 +1,193 @@
+#!/usr/bin/env python3
+"""Errors on digits of other origins than MNIST: pen trajectories, and fonts that imitate handwriting.
+
+    python benchmarks/other_origins.py --pendigits FOLDER --fonts FOLDER [FILE...] [--write]
+
+FILEs are int8 files; without any, the shipped ones. The digits choose recipes and constants of the preprocessor; they
+are never trained on. Trajectories: UCI's "Pen-Based Recognition of Handwritten Digits" (E. Alpaydin and F. Alimoglu);
+the folder holds pendigits-train.unipen.gz and pendigits-test.unipen.gz. Fonts: every .ttf and .otf in a folder, for
+example of the Debian packages named in benchmarks/results/other_origins.md.
+
+Each digit is drawn dark on uneven light paper and read in two ways. *Network*: its ink alone, scaled and centred by
+mass as MNIST's images are. *Picture*: as `mnist-edge predict` reads a PNG of it; ``null`` counts as rejected.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from mnist_edge.measure.machine import described_processor, machine
+from mnist_edge.runtime import Session, open_session
+from mnist_edge.runtime.predict import predict_picture
+from mnist_edge.store.workspace import SHIPPED
+from mnist_edge.vision.strokes import normalize, resize
+
+RESULTS = Path(__file__).resolve().parent / "results" / "other_origins.md"
+INPUT = (28, 28)
+Strokes = list[list[tuple[int, int]]]
+# Renderings of trajectories: the side of the picture in pixels, and the pen's width in thousandths of it.
+PENS = ((160, 15), (160, 60), (160, 120), (40, 50))
+# Every so many trajectories are drawn; sizes in pixels and slants in degrees of the digits of a font.
+EVERY = 5
+FONT_SIZES, FONT_SLANTS = (24, 60, 110), (-12, 0, 12)
+# Largest reflectance of ink, range of that of paper, and standard deviation of the noise, as fractions of full scale.
+INK, PAPER, NOISE = 0.25, (0.6, 0.95), 0.01
+# What the table needs to be understood.
+NOTES = [
+    "No file was trained on these digits. Trajectories: every fifth of UCI's pendigits, in four renderings. Fonts: the",
+    "Debian packages fonts-breip, -bwht, -dancingscript, -dkg-handwriting, -ecolier-court, -femkeklaver, -humor-sans,",
+    "-joscelyn, -kaushanscript, -kiloji, -klee, -kristi, -leckerli-one and -rufscript, in three sizes and slants.",
+    "*Network*: the ink alone, scaled and centred. *Picture*: as `predict` reads a picture of it on paper.",
+]
+
+
+@dataclass(frozen=True)
+class Digit:
+    """A drawn digit: its origin, its ink as uint8 (h, w), and its label."""
+
+    origin: str
+    ink: NDArray[np.uint8]
+    label: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--pendigits", type=Path, help="folder of pendigits-*.unipen.gz")
+    parser.add_argument("--fonts", type=Path, help="folder of fonts")
+    parser.add_argument("--every", type=int, default=EVERY, help="take every so many trajectories")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    options = parser.parse_args()
+    digits = [
+        *(trajectory_digits(options.pendigits, options.every) if options.pendigits else []),
+        *(font_digits(options.fonts) if options.fonts else []),
+    ]
+    if not digits:
+        parser.error("name --pendigits, --fonts or both")
+    lines = [
+        "| file | origin | digits | network, % wrong | picture, % wrong | of these rejected, % |",
+        "|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines))
+    for file in options.files or [SHIPPED / name / f"{name}-int8.tflite" for name in ("dense", "cnn")]:
+        for row in rows(open_session(file, "litert"), file.stem, digits):
+            lines.append(row)
+            print(row, flush=True)
+    if options.write:
+        words = ["python benchmarks/other_origins.py"]
+        words += [f"--{name} FOLDER" for name in ("pendigits", "fonts") if vars(options)[name]]
+        head = f"`{' '.join([*words, '--write'])}`, {described_processor(machine())}."
+        RESULTS.write_text("\n".join(["# Digits of other origins", "", head, "", *NOTES, "", *lines]) + "\n")
+
+
+def rows(session: Session, name: str, digits: Sequence[Digit]) -> Iterator[str]:
+    """Rows of the table for one file: each origin, and all of them."""
+    labels = np.array([digit.label for digit in digits])
+    origins = np.array([digit.origin for digit in digits])
+    network = session.predict(np.stack([normalized(digit.ink) for digit in digits])).argmax(axis=1) != labels
+    draw = np.random.default_rng(0)
+    answers = [predict_picture(session, "x", on_paper(digit.ink, draw))[0].prediction.label for digit in digits]
+    rejected = np.array([answer is None for answer in answers])
+    picture = np.array([str(answer) != str(label) for answer, label in zip(answers, labels, strict=True)])
+    for origin in [*dict.fromkeys(origins), "all"]:
+        at = (origins == origin) | (origin == "all")
+        shares = " | ".join(f"{100 * values[at].mean():.2f}" for values in (network, picture, rejected))
+        yield f"| {name} | {origin} | {at.sum()} | {shares} |"
+
+
+def normalized(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Ink scaled and centred as MNIST's images are, uint8 (28, 28); black if there is none."""
+    pixels = normalize(ink, INPUT)
+    return np.zeros(INPUT, np.uint8) if pixels is None else pixels
+
+
+def on_paper(ink: NDArray[np.uint8], draw: np.random.Generator) -> bytes:
+    """A PNG of ink on light paper under uneven light, with a little noise."""
+    height, width = ink.shape
+    down, across = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    slope = draw.uniform(-0.1, 0.1, 2)
+    paper = draw.uniform(*PAPER) + slope[0] * down + slope[1] * across
+    values = paper * (1 - ink / 255) + draw.uniform(0, INK) * (ink / 255) + draw.normal(0, NOISE, ink.shape)
+    file = io.BytesIO()
+    Image.fromarray(np.rint(255 * values.clip(0, 1)).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def trajectory_digits(folder: Path, every: int) -> Iterator[Digit]:
+    """Pen trajectories of both files, evenly chosen, drawn with each pen."""
+    found = [digit for name in ("train", "test") for digit in trajectories(folder / f"pendigits-{name}.unipen.gz")]
+    for side, pen in PENS:
+        for label, strokes in found[::every]:
+            yield Digit(f"trajectories, {side} pixels, pen {pen / 10:g} %", drawn(strokes, side, pen), label)
+
+
+def trajectories(path: Path) -> Iterator[tuple[int, Strokes]]:
+    """Digits of a UNIPEN file: label, and strokes of points (x, y) with y downwards."""
+    label, down = -1, False
+    strokes: Strokes = []
+    for line in gzip.decompress(path.read_bytes()).decode("latin-1").splitlines():
+        words = line.split()
+        if line.startswith(".SEGMENT DIGIT"):
+            if strokes:
+                yield label, strokes
+            label, strokes, down = int(words[-1].strip('"')), [], False
+        elif line.startswith("."):
+            down = line.startswith(".PEN_DOWN") or (down and not line.startswith(".PEN_UP"))
+            if line.startswith(".PEN_DOWN"):
+                strokes.append([])
+        elif down and len(words) == 2:
+            strokes[-1].append((int(words[0]), -int(words[1])))
+    if strokes:
+        yield label, strokes
+
+
+def drawn(strokes: Strokes, side: int, pen: int) -> NDArray[np.uint8]:
+    """A trajectory drawn with a round pen, uint8 (side, side); the digit takes 60 % of the picture."""
+    points = np.array([point for stroke in strokes for point in stroke], float)
+    low, high = points.min(axis=0), points.max(axis=0)
+    large = 4 * side  # drawn 4 times as large and reduced, for soft edges
+    factor = 0.6 * large / max(1.0, (high - low).max())
+    width = max(1, round(pen / 1000 * 0.75 * large))
+    picture = Image.new("L", (large, large))
+    canvas = ImageDraw.Draw(picture)
+    for stroke in strokes:
+        at = [tuple((np.array(point) - (low + high) / 2) * factor + large / 2) for point in stroke]
+        canvas.line(at, fill=255, width=width, joint="curve")
+        for x, y in at:
+            canvas.ellipse((x - width / 2, y - width / 2, x + width / 2, y + width / 2), fill=255)
+    return resize(np.asarray(picture), (side, side))
+
+
+def font_digits(folder: Path) -> Iterator[Digit]:
+    """Digits of every font in a folder, in several sizes and slants."""
+    for path in sorted([*folder.rglob("*.ttf"), *folder.rglob("*.otf")]):
+        for size in FONT_SIZES:
+            font = ImageFont.truetype(path, 4 * size)
+            for slant in FONT_SLANTS:
+                for label in range(10):
+                    side = 8 * size
+                    picture = Image.new("L", (side, side))
+                    ImageDraw.Draw(picture).text((side / 2, side / 2), str(label), 255, font, "mm")
+                    turned = picture.transform(
+                        (side, side), Image.Transform.AFFINE, _shear(slant, side), Image.Resampling.BICUBIC
+                    )
+                    yield Digit("fonts", resize(np.asarray(turned), (2 * size, 2 * size)), label)
+
+
+def _shear(degrees: float, side: int) -> tuple[float, ...]:
+    """Coefficients of a shear to the right, as Pillow's affine transformation takes them."""
+    amount = float(np.tan(np.deg2rad(degrees)))
+    return (1, amount, -amount * side / 2, 0, 1, 0)
+
+
+if __name__ == "__main__":
+    main()

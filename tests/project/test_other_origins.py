@@ -1,0 +1,52 @@
+"""The benchmark of digits of other origins: what it reads and draws."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import other_origins
+
+# A one of one stroke and a seven of two, y upwards, in the format of UCI's pendigits.
+UNIPEN = """.SEGMENT DIGIT 0 ? "1"
+.PEN_DOWN
+ 250 400
+ 250 100
+.PEN_UP
+.SEGMENT DIGIT 1 ? "7"
+.PEN_DOWN
+ 150 400
+ 350 400
+ 250 100
+.PEN_UP
+.DT 100
+.PEN_DOWN
+ 200 250
+ 330 250
+.PEN_UP
+"""
+
+
+def test_trajectories_are_read_with_labels_strokes_and_y_downwards(tmp_path: Path) -> None:
+    (tmp_path / "digits.gz").write_bytes(gzip.compress(UNIPEN.encode()))
+    one, seven = other_origins.trajectories(tmp_path / "digits.gz")
+    assert one == (1, [[(250, -400), (250, -100)]])
+    assert seven[0] == 7
+    assert [len(stroke) for stroke in seven[1]] == [3, 2]
+
+
+def test_a_trajectory_is_drawn_upright_in_the_middle_and_read_by_both_ways(tmp_path: Path) -> None:
+    (tmp_path / "digits.gz").write_bytes(gzip.compress(UNIPEN.encode()))
+    digits = [
+        other_origins.Digit("drawn", other_origins.drawn(strokes, 160, 60), label)
+        for label, strokes in other_origins.trajectories(tmp_path / "digits.gz")
+    ]
+    for digit in digits:
+        down, across = np.nonzero(digit.ink)
+        assert abs(down.min() + down.max() - 159) <= 2
+        assert abs(across.min() + across.max() - 159) <= 2
+    session = other_origins.open_session(other_origins.SHIPPED / "cnn" / "cnn-int8.tflite", "litert")
+    rows = list(other_origins.rows(session, "cnn", digits))
+    assert rows == ["| cnn | drawn | 2 | 0.00 | 0.00 | 0.00 |", "| cnn | all | 2 | 0.00 | 0.00 | 0.00 |"]
