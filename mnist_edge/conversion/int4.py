@@ -13,13 +13,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnist_edge.conversion.codegen.packing import FOUR_BITS_CODE
+from mnist_edge.conversion.request import FourBitData
 from mnist_edge.data import Split, Splits
 from mnist_edge.errors import StageError
 from mnist_edge.formats import ModelStructure, OpInfo, TensorInfo, tflite
@@ -36,18 +36,11 @@ MOST_WEIGHTS = 1 << 22  # of a layer: 2 MB with 4 bits
 # Scales that are tried for each channel, as shares of the one with which no weight is clipped.
 _SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
 _DAMPING = 0.01  # of the inputs' mean variance, added to each variance: some inputs are constant
+_SHARE_BITS = 20  # of the fractions of an error that later weights compensate
 _BLOCK = 64  # weights of a channel that are rounded before the others are changed
 _MOST_BYTES = 1 << 28  # of training images
 _MOST_ROWS = 1 << 17  # of inputs of a convolution, one for each pixel
 Matrix = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FourBitData:
-    """Images of the training data, uint8 (n, h, w, c) or features, and the validation split, which chooses layers."""
-
-    training: NDArray[Any]
-    validation: Split
 
 
 def data_of(splits: Splits) -> FourBitData:
@@ -113,7 +106,7 @@ def rounded(
     attempts = np.concatenate([attempts, nearest], axis=1)
     scales = np.concatenate([scales, scales[:channels]])
     errors = np.tile(weights.T, len(_SHARES) + 1) - attempts * scales
-    losses = (errors * (moments @ errors)).sum(axis=0).reshape(-1, channels)
+    losses = (errors * (moments @ errors)).sum(axis=0).astype(np.float32).reshape(-1, channels)
     best = losses.argmin(axis=0) if per_channel else np.full(channels, losses.sum(axis=1).argmin())
     columns = best * channels + np.arange(channels)
     return attempts[:, columns].T.astype(np.int8), scales[columns]
@@ -130,7 +123,8 @@ def _compensated(weights: Matrix, scales: Matrix, moments: Matrix) -> Matrix:
     damped = moments[np.ix_(order, order)]
     damped[np.diag_indices_from(damped)] += _DAMPING * np.diag(damped).mean() + 1e-12
     shares = np.ascontiguousarray(np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1])
-    shares /= np.diag(shares).copy()
+    # The last bits of a factorization depend on the processor and its load, and would decide between equally near steps.
+    shares = np.rint(shares / np.diag(shares) * 2**_SHARE_BITS) / 2**_SHARE_BITS
     exact = weights[order]
     left, steps, errors = exact.copy(), np.empty_like(exact), np.empty_like(exact)
     for start in range(0, len(left), _BLOCK):

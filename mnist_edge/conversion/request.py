@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.conversion.int4 import FourBitData
 from mnist_edge.conversion.naming import layer_names, layer_of, marked_layers
+from mnist_edge.data import Split
 from mnist_edge.errors import StageError
 from mnist_edge.formats import Contract
 from mnist_edge.models.backend import import_tensorflow
@@ -36,6 +36,14 @@ class Quantizer:
     ranges: str = "minmax"
     equalize: bool = False
     float_layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FourBitData:
+    """Images of the training data, uint8 (n, h, w, c) or features, and the validation split, which chooses layers."""
+
+    training: NDArray[Any]
+    validation: Split
 
 
 USUAL = Quantizer()

@@ -72,7 +72,7 @@ WRONG = [
     (["predict", "BAD/whole.png", "--model", "BAD/no.tflite"], 2, "Check the path"),
     (["watch", "BAD/no.mp4"], 2, "Check the path"),
     (["watch", "BAD/empty"], 2, "Name a file"),
-    (["watch", "rtsp://127.0.0.1/"], 2, "http://"),
+    (["watch", "ftp://127.0.0.1/"], 2, "http://"),
     (["watch", "--camera", "0", "BAD/whole.png"], 2, "one of them"),
     (["watch", "/dev/video3"], 2, "watch --camera 3"),
     (["evaluate", "BAD/text.tflite"], 4, "copied completely"),
