@@ -123,7 +123,7 @@ def _compensated(weights: Matrix, scales: Matrix, moments: Matrix) -> Matrix:
     damped = moments[np.ix_(order, order)]
     damped[np.diag_indices_from(damped)] += _DAMPING * np.diag(damped).mean() + 1e-12
     shares = np.ascontiguousarray(np.linalg.cholesky(damped[::-1, ::-1])[::-1, ::-1])
-    # The last bits of a factorization depend on the processor and its load, and would decide between equally near steps.
+    # The last bits of a factorization depend on the machine, and would decide between equally near steps.
     shares = np.rint(shares / np.diag(shares) * 2**_SHARE_BITS) / 2**_SHARE_BITS
     exact = weights[order]
     left, steps, errors = exact.copy(), np.empty_like(exact), np.empty_like(exact)

@@ -69,7 +69,10 @@ def text(files: Sequence[str], steps: int) -> str:
         if name in BACKENDS:
             code = _filled(code, {"MICROKERNELS": _microkernels(BACKENDS[name]), "STEPS": steps + 1})
         elif name == "sharing.c.in":
-            code = _filled(code, {"HASH": _hash_of_shared(files)})
+            # The buffers of vector kernels depend on the net, so that nets cannot have these kernels in common.
+            has_vectors = {"dispatch_x86.c", "dispatch_arm64.c"} & set(files)
+            elsewhere = " && !defined(__x86_64__) && !defined(__aarch64__)" if has_vectors else ""
+            code = _filled(code, {"HASH": _hash_of_shared(files), "ELSEWHERE": elsewhere})
         elif name == "conv_dense_vectors.c.in":
             code = _filled(code, {"STEPS": steps + MOST_STEPS_AT_ONCE})
         elif name in ("conv_dense.c", FOUR_BITS) and "dispatch_arm64.c" in files:
