@@ -96,7 +96,7 @@ static int32_t edge_cortex_m_outputs(const edge_conv_dense_layer *layer, int32_t
 }
 
 EDGE_KERNEL void edge_conv_dense_cortex_m(const edge_conv_dense_layer *layer, const uint8_t *in, uint8_t *out)
-    EDGE_CORTEX_M_SYMBOL;
+    EDGE_CONV_DENSE_CORTEX_M_SYMBOL;
 
 EDGE_KERNEL void edge_conv_dense_cortex_m(const edge_conv_dense_layer *layer, const uint8_t *in, uint8_t *out) {
     const int32_t simple = edge_cortex_m_is_simple(layer);
