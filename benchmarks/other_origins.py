@@ -15,8 +15,8 @@ mass as MNIST's images are. *Picture*: as `mnist-edge predict` reads a PNG of it
 from __future__ import annotations
 
 import argparse
-import gzip
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests import this file as a module of a package
+
+from recipe_search import Strokes, trajectories
 
 from mnist_edge.measure.machine import described_processor, machine
 from mnist_edge.runtime import Session, open_session
@@ -33,7 +37,6 @@ from mnist_edge.vision.strokes import normalize, resize
 
 RESULTS = Path(__file__).resolve().parent / "results" / "other_origins.md"
 INPUT = (28, 28)
-Strokes = list[list[tuple[int, int]]]
 # Renderings of trajectories: the side of the picture in pixels, and the pen's width in thousandths of it.
 PENS = ((160, 15), (160, 60), (160, 120), (40, 50))
 # Every so many trajectories are drawn; sizes in pixels and slants in degrees of the digits of a font.
@@ -128,26 +131,6 @@ def trajectory_digits(folder: Path, every: int) -> Iterator[Digit]:
     for side, pen in PENS:
         for label, strokes in found[::every]:
             yield Digit(f"trajectories, {side} pixels, pen {pen / 10:g} %", drawn(strokes, side, pen), label)
-
-
-def trajectories(path: Path) -> Iterator[tuple[int, Strokes]]:
-    """Digits of a UNIPEN file: label, and strokes of points (x, y) with y downwards."""
-    label, down = -1, False
-    strokes: Strokes = []
-    for line in gzip.decompress(path.read_bytes()).decode("latin-1").splitlines():
-        words = line.split()
-        if line.startswith(".SEGMENT DIGIT"):
-            if strokes:
-                yield label, strokes
-            label, strokes, down = int(words[-1].strip('"')), [], False
-        elif line.startswith("."):
-            down = line.startswith(".PEN_DOWN") or (down and not line.startswith(".PEN_UP"))
-            if line.startswith(".PEN_DOWN"):
-                strokes.append([])
-        elif down and len(words) == 2:
-            strokes[-1].append((int(words[0]), -int(words[1])))
-    if strokes:
-        yield label, strokes
 
 
 def drawn(strokes: Strokes, side: int, pen: int) -> NDArray[np.uint8]:

@@ -94,3 +94,13 @@ def of_workspace(workspace: Path) -> list[str]:
 def of_data(data: Path | None) -> list[str]:
     """The ``--data`` arguments of a suggested command; empty if the user named no data."""
     return [] if data is None else ["--data", str(data)]
+
+
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="MNIST_EDGE_TOKEN",
+        help="Token that clients must send. Default: a new one if other machines can connect.",
+    ),
+]

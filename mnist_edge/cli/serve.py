@@ -29,14 +29,7 @@ def command(
         int | None,
         typer.Option("--grpc-port", min=0, max=65535, help="Serve gRPC too, on this port; 0 for any free one."),
     ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            "--token",
-            envvar="MNIST_EDGE_TOKEN",
-            help="Token that clients must send. Default: a new one if other machines can connect.",
-        ),
-    ] = None,
+    token: options.Token = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="Serve other machines without a token.")] = False,
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", help="A name by which browsers may call this machine.")

@@ -43,14 +43,7 @@ def command(
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65535, help="Its port; 0 for any free one. Default: 8081.")
     ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            "--token",
-            envvar="MNIST_EDGE_TOKEN",
-            help="Token that clients must send. Default: a new one if other machines can connect.",
-        ),
-    ] = None,
+    token: options.Token = None,
     model: options.OneModel = DEFAULT_MODEL,
     workspace: options.Workspace = DEFAULT_WORKSPACE,
     engine: options.Engine = "auto",
