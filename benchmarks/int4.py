@@ -114,7 +114,7 @@ def measured(model: Path, precision: Precision, workspace: Path, splits: data.Sp
 
 
 def differing(text: bytes, given: Path, precision: Precision, splits: data.Splits) -> int:
-    """Number of test images for which C answers not exactly as the integer reference engine."""
+    """Number of test images whose outputs in C differ from those of the integer reference engine."""
     content = given.read_bytes()
     if precision == Precision.INT4:
         content = int4.quantized(content, int4.data_of(splits), 1 / 255)

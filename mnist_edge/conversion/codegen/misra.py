@@ -4,7 +4,7 @@ from __future__ import annotations
 
 DEVIATIONS = {
     "2.5": "the header defines macros that only the caller's code uses",
-    "8.4": "a function that several nets of a program have in common is declared where it is defined",
+    "8.4": "a function that several nets of a program share is declared in the file that defines it",
     "8.7": "the header declares functions that only the caller's code calls",
     "8.9": "weights are defined at file scope, which keeps the function readable",
     "10.1": "negative numbers are shifted right, which compilers do arithmetically",
