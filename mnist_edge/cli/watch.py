@@ -19,6 +19,7 @@ from mnist_edge.store.workspace import DEFAULT_MODEL, DEFAULT_WORKSPACE
 
 if TYPE_CHECKING:
     from mnist_edge.results import Announcement, Prediction, WatchSummary
+    from mnist_edge.workflows.watch import PageOptions
 
 NAME = "watch"
 # Where the page listens if nothing else is asked for: not at the port of `serve`, which may run too.
@@ -72,16 +73,9 @@ def command(
     if token is None and "MNIST_EDGE_TOKEN" in os.environ:
         token = ""  # an empty variable is an error, not the same as no variable
     status = StatusLine(sys.stderr, shown=not as_json)
-
-    def started(address: str) -> None:
-        output.note(f"showing the video at {address}")
-
     chosen = watch.WatchOptions(
         source=(camera or 0) if source is None else source, model=model, workspace=workspace, engine=engine,
-        threads=threads, trust=trust, keep_unsure=keep_unsure,
-        page=watch.PageOptions(
-            host=HOST if host is None else host, port=PORT if port is None else port, token=token, started=started
-        ) if serve else None,
+        threads=threads, trust=trust, keep_unsure=keep_unsure, page=_page(host, port, token, output) if serve else None,
     )  # fmt: skip
 
     def announce(digit: Announcement) -> None:
@@ -101,6 +95,17 @@ def command(
     }  # fmt: skip
     lines = [*_summary(result.summary), f"model {result.model}: {result.file}{unverified}, engine {result.engine}"]
     return output.result(payload, *lines, error=result.error)
+
+
+def _page(host: str | None, port: int | None, token: str | None, output: Output) -> PageOptions:
+    from mnist_edge.workflows.watch import PageOptions
+
+    def started(address: str) -> None:
+        output.note(f"showing the video at {address}")
+
+    return PageOptions(
+        host=HOST if host is None else host, port=PORT if port is None else port, token=token, started=started
+    )
 
 
 def _announced(digit: Announcement) -> str:
