@@ -26,10 +26,10 @@ PHOTOMETRY = ("photometric",)
 
 def variants(model: str) -> Iterator[tuple[str, Recipe]]:
     recipes = RECIPES["best"]
-    base = replace(recipes.get(model, recipes["*"]), refit=False, teacher=None)
+    base = replace(recipes.get(model, recipes["*"]), refit=False)
     ranges = base.augmentation
     assert ranges is not None
-    yield "the whole recipe without the teacher", base
+    yield "the whole recipe", base
     yield "no augmentation", replace(base, augmentation=None)
     for name in (*GEOMETRY, *PHOTOMETRY):
         if asdict(ranges)[name]:

@@ -48,7 +48,7 @@ def bare(model: str, train: data.Split, batch_size: int) -> list[float]:
 def augmented(model: str, recipe: str, splits: data.Splits, mixed: bool) -> list[float]:
     """Seconds of each epoch but the first, by a recipe."""
     config = configure(model, recipe, epochs=EPOCHS)
-    changed = replace(config.recipe, clean_epochs=0, teacher=None, mixed_precision=mixed)
+    changed = replace(config.recipe, clean_epochs=0, mixed_precision=mixed)
     one = take(splits.validation.images, splits.validation.labels, np.arange(1))
     _, record = fit(replace(config, recipe=changed), splits.train, one, 10)
     return [row["seconds"] for row in record.history[1:]]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import time
 from pathlib import Path
@@ -18,14 +17,6 @@ from pathlib import Path
 from mnist_edge import data, training
 from mnist_edge.store.manifest import KERAS_NAME, Manifest
 from mnist_edge.workflows.export import ExportOptions, export
-
-
-def share_teacher(first: Path, workspace: Path, config: training.TrainConfig) -> None:
-    """Copy the teacher that was trained with the first seed, because all seeds have the same teacher."""
-    teacher, target = config.recipe.teacher, workspace / config.model / "teacher"
-    for source in (first / str(teacher), first / config.model / "teacher"):
-        if teacher and source != workspace / teacher and (source / KERAS_NAME).is_file() and not target.exists():
-            shutil.copytree(source, target)
 
 
 def main() -> None:
@@ -43,7 +34,6 @@ def main() -> None:
     for seed in arguments.only if arguments.only else range(arguments.seeds):
         workspace = arguments.output_dir / f"{arguments.recipe}-seed{seed}"
         config = training.configure(arguments.model, arguments.recipe, seed=seed, time_budget=arguments.time_budget)
-        share_teacher(arguments.output_dir / f"{arguments.recipe}-seed0", workspace, config)
         started = time.monotonic()
         trained = training.train(config, splits, workspace / arguments.model)
         wall = time.monotonic() - started

@@ -34,8 +34,8 @@ from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.selftest import Golden, golden_path
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.training.fit import FitOptions, fit, precision_of
-from mnist_edge.training.folding import function_of
+from mnist_edge.training.fit import fit
+from mnist_edge.training.forms import with_forms
 from mnist_edge.workflows.export import ExportOptions, export
 
 SEED = 0
@@ -120,17 +120,15 @@ def set_temperatures(model: str, manifest: Manifest, splits: data.Splits, honest
 def honest_net(model: str, splits: data.Splits, folder: Path) -> Path:
     """Keras file of a net of the shipped recipe and seed that is not trained on the validation images.
 
-    The same holds for its teacher, if the recipe has one. The net is trained if the file does not exist.
+    It is trained if the file does not exist.
     """
     path = folder / f"{model}.keras"
     if path.exists():
         return path
     config = training.configure(model, "best", seed=SEED)
-    honest = replace(config, recipe=replace(config.recipe, refit=False, teacher=None))
-    teacher = None
-    if config.recipe.teacher:
-        teacher = function_of(honest_net(config.recipe.teacher, splits, folder), precision_of(honest.recipe))
-    net, _ = fit(honest, splits.train, splits.validation, len(splits.class_names), FitOptions(teacher))
+    honest = replace(config, recipe=replace(config.recipe, refit=False))
+    train = with_forms(splits.train, splits, honest.recipe.forms)
+    net, _ = fit(honest, train, splits.validation, len(splits.class_names))
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = folder / f".{model}.keras"
     net.save(unfinished)

@@ -26,14 +26,12 @@ class Targets:
         seed: of the order of the images and of augmentation.
         scale: factor from a pixel's value to the model's input.
         shape: shape of one input; None for the shape of an image.
-        teacher: function from inputs to float32 targets (n, classes), in place of the labels.
     """
 
     classes: int
     seed: int = 0
     scale: float = 1 / 255
     shape: tuple[int, ...] | None = None
-    teacher: Any = None
 
 
 def steps_of(split: Split, recipe: Recipe) -> int:
@@ -78,8 +76,6 @@ def batches(split: Split, recipe: Recipe, targets: Targets, epoch: Any = 0) -> A
                 is_changed, lambda: augment(pictures, ranges, key(CHANGES, step), strength), lambda: pixels
             )
         inputs = tf.reshape(pixels * np.float32(targets.scale), (-1, *shape))
-        if targets.teacher is not None:
-            return inputs, targets.teacher(inputs)
         return inputs, tf.one_hot(tf.gather(labels, rows), targets.classes)
 
     result = tf.data.Dataset.from_tensors(0).flat_map(ordered)

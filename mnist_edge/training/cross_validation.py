@@ -20,6 +20,7 @@ from mnist_edge.store import files
 from mnist_edge.store.manifest import fingerprint
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import FitOptions, fit
+from mnist_edge.training.forms import with_forms
 from mnist_edge.training.recipes import TrainConfig
 from mnist_edge.training.stage import facts_of
 
@@ -58,8 +59,7 @@ def cross_validate(
 ) -> Iterator[dict[str, Any]]:
     """Train on all folds but one and count the correct answers on that one, for each fold and seed.
 
-    Results are kept, so that a run that finished before is not repeated. The recipe's teacher is not used, because it
-    has been trained on the images that are left out.
+    Results are kept, so that a run that finished before is not repeated.
 
     Args:
         config: model and recipe; its seed is not used.
@@ -85,7 +85,7 @@ def cross_validate(
                 name = f"seed {seed}, fold {number + 1}/{folds.count}"
                 clear_session()
                 options = FitOptions(checkpoint=checkpoint, progress=_renamed(progress, name))
-                model, _ = fit(run, kept, out, len(splits.class_names), options)
+                model, _ = fit(run, with_forms(kept, splits, run.recipe.forms), out, len(splits.class_names), options)
                 is_correct = models.outputs(model, out.images).argmax(axis=1) == out.labels
                 seconds = round(time.monotonic() - started, 1)
                 row = {

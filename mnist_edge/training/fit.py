@@ -37,7 +37,6 @@ class FitOptions:
     """Options of `fit`.
 
     Attributes:
-        teacher: function from inputs to targets (n, classes), in place of the labels.
         tensorboard: folder for TensorBoard's logs.
         checkpoint: the run's state is saved there, and resumed from there; None for a run without a checkpoint.
         progress: called with the number of finished steps and of all.
@@ -45,7 +44,6 @@ class FitOptions:
             raises ends the run.
     """
 
-    teacher: Any = None
     tensorboard: Path | None = None
     checkpoint: Checkpoint | None = None
     progress: Progress = no_progress
@@ -91,7 +89,7 @@ def fit(
     _compile(trainable, recipe, steps)
     record = (options.checkpoint and options.checkpoint.resume(trainable)) or Record()
     scale, shape = models.pixel_scale(model), tuple(model.inputs[0].shape)[1:]
-    targets = Targets(classes, config.seed, scale, shape, options.teacher)
+    targets = Targets(classes, config.seed, scale, shape)
     epoch = tf.Variable(record.epochs, dtype=tf.int64)
     trainable.fit(
         batches(train, recipe, targets, epoch),
@@ -113,7 +111,7 @@ def fit(
     if recipe.batch_norm:
         # Batch norm statistics from training include augmentation, but inference sees images without it.
         clean = replace(recipe, clean_epochs=recipe.epochs, batch_size=500)
-        inputs = batches(train, clean, replace(targets, teacher=None)).map(lambda x, y: x)
+        inputs = batches(train, clean, targets).map(lambda x, y: x)
         folding.reestimate_norms(trainable, inputs.take(100))
     if needs_folding:
         folding.fold(trainable, model)

@@ -6,12 +6,9 @@ the layer before it.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from mnist_edge import models
 
 # Suffix of the names of batch norm layers.
 NORM = "_norm"
@@ -95,23 +92,3 @@ def reestimate_norms(trained: Any, batches: Any) -> None:
         trained(batch, training=True)
     for norm, momentum in zip(norms, kept, strict=True):
         norm.momentum = momentum
-
-
-def function_of(path: Path, precision: str) -> Any:
-    """Function from inputs float32 (n, *any) to the probabilities float32 (n, classes) of a trained net.
-
-    Args:
-        path: the net's ``.keras`` file.
-        precision: Keras dtype policy of all layers but the last.
-    """
-    import tensorflow as tf
-
-    model = models.load(path)
-    faster = model
-    if is_plain_chain(model):
-        faster = trainable_model(model, precision=precision)
-        for layer in model.layers:
-            if layer.weights:
-                faster.get_layer(layer.name).set_weights(layer.get_weights())
-    shape = tuple(model.inputs[0].shape)[1:]
-    return lambda inputs: faster(tf.reshape(inputs, (-1, *shape)), training=False)

@@ -18,13 +18,11 @@ from mnist_edge.store.workspace import KERAS_SUFFIXES
 from mnist_edge.training.budget import within_budget
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import FitOptions, fit, precision_of
-from mnist_edge.training.folding import function_of
-from mnist_edge.training.recipes import TrainConfig, configure
+from mnist_edge.training.forms import with_forms
+from mnist_edge.training.recipes import TrainConfig
 from mnist_edge.training.reference import reference_of
 
 CHECKPOINT_NAME = "checkpoint.npz"
-# Folder of a private teacher in the student's folder, and the seed of all teachers.
-TEACHER_FOLDER, TEACHER_SEED = "teacher", 0
 
 
 def train(
@@ -57,6 +55,7 @@ def train(
     progress("loading TensorFlow", 1, 1)
     checkpoint = Checkpoint(folder / CHECKPOINT_NAME, key)
     train_split = joined(splits.train, splits.validation) if config.recipe.refit else splits.train
+    train_split = with_forms(train_split, splits, config.recipe.forms)
     classes = len(splits.class_names)
     if config.time_budget is not None:
         planned = checkpoint.planned()
@@ -65,10 +64,7 @@ def train(
             if planned
             else within_budget(config, train_split, splits.validation, classes)
         )
-    teacher = None
-    if config.recipe.teacher:
-        teacher = function_of(_ensure_teacher(config, splits, folder, progress), precision_of(config.recipe))
-    options = FitOptions(teacher, folder / "tensorboard" if tensorboard else None, checkpoint, progress)
+    options = FitOptions(folder / "tensorboard" if tensorboard else None, checkpoint, progress)
     model, record = fit(config, train_split, splits.validation, classes, options)
     reference, output = reference_of(of_keras(model), splits)
     correct = int((reference.probabilities.argmax(axis=1) == splits.test.labels).sum())
@@ -107,34 +103,13 @@ def artifacts_result(manifest: Manifest, fresh: bool = False) -> TrainResult:
     )
 
 
-def _teacher_config(config: TrainConfig) -> TrainConfig | None:
-    """Configuration of the teacher: the recipe of the same name, with one seed, so that all students can share it."""
-    return configure(config.recipe.teacher, config.recipe.name, seed=TEACHER_SEED) if config.recipe.teacher else None
-
-
-def _ensure_teacher(config: TrainConfig, splits: Splits, folder: Path, progress: Progress) -> Path:
-    """The teacher's ``.keras`` file: the workspace's model if its fingerprint matches, else a private teacher's.
-
-    A private teacher is trained if need be, in a subfolder of the student's folder.
-    """
-    teacher = _teacher_config(config)
-    assert teacher is not None
-    key = fingerprint(facts_of(teacher, splits))
-    manifest = Manifest.load(folder.parent / teacher.model)
-    if not manifest.is_current(KERAS_NAME, key):
-        train(teacher, splits, folder / TEACHER_FOLDER, lambda what, at, of: progress(f"teacher: {what}", at, of))
-        manifest = Manifest.load(folder / TEACHER_FOLDER)
-    return manifest.folder / KERAS_NAME
-
-
 def facts_of(config: TrainConfig, splits: Splits) -> dict[str, Any]:
     """Everything that a trained model depends on, as JSON values; its fingerprint decides whether to train again."""
-    start, teacher = Path(config.model), _teacher_config(config)
+    start = Path(config.model)
     return {
         "model": config.model if start.suffix not in KERAS_SUFFIXES else start.name,
         "start": sha256_of(read_bytes(start)) if start.suffix in KERAS_SUFFIXES else None,
         "recipe": asdict(config.recipe) | ({"epochs": None} if config.time_budget else {}),
-        "teacher": fingerprint(facts_of(teacher, splits)) if teacher else None,
         "time_budget": config.time_budget,
         "precision": precision_of(config.recipe),
         "seed": config.seed,

@@ -17,6 +17,7 @@ from mnist_edge.errors import MissingError, StageError, UsageError, missing_extr
 from mnist_edge.models.backend import clear_session
 from mnist_edge.store.manifest import fingerprint
 from mnist_edge.training.fit import FitOptions, fit
+from mnist_edge.training.forms import with_forms
 from mnist_edge.training.recipes import OPTIMIZERS, Recipe, TrainConfig, augmentation_of
 from mnist_edge.training.stage import facts_of
 
@@ -128,6 +129,7 @@ def sweep(study: Any, trials: int, config: TrainConfig, splits: Splits, progress
     """
     import optuna
 
+    train = with_forms(splits.train, splits, config.recipe.forms)
     ended = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
 
     def objective(trial: Any) -> float:
@@ -144,7 +146,7 @@ def sweep(study: Any, trials: int, config: TrainConfig, splits: Splits, progress
         run = replace(config, recipe=suggest_recipe(trial, config.recipe))
         options = FitOptions(progress=report_progress, on_epoch=on_epoch)
         try:
-            model, _ = fit(run, splits.train, splits.validation, len(splits.class_names), options)
+            model, _ = fit(run, train, splits.validation, len(splits.class_names), options)
         except StageError as error:  # the loss became NaN: count the trial as a bad recipe
             raise optuna.TrialPruned from error
         is_correct = models.outputs(model, splits.validation.images).argmax(axis=1) == splits.validation.labels
