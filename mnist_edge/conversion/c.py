@@ -35,7 +35,9 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
     Raises:
         StageError: an op has no kernel in C, or no layer can have weights of 4 bits as asked.
     """
-    return convert_int8(tflite.convert(model, replace(request, quantization=Precision.INT8)), request)
+    contract = replace(request.contract, quantization=Precision.INT8)
+    of_int8 = replace(request, quantization=Precision.INT8, contract=contract)  # so that the file is the int8 export's
+    return convert_int8(tflite.convert(model, of_int8), request)
 
 
 def convert_int8(content: bytes, request: ConversionRequest) -> bytes:
