@@ -159,7 +159,9 @@ def font_digits(folder: Path) -> Iterator[Digit]:
                 for label in range(10):
                     side = 8 * size
                     picture = Image.new("L", (side, side))
-                    ImageDraw.Draw(picture).text((side / 2, side / 2), str(label), 255, font, "mm")
+                    left, top, right, bottom = font.getbbox(str(label))
+                    at = (side - left - right) / 2, (side - top - bottom) / 2  # the ink is in the middle
+                    ImageDraw.Draw(picture).text(at, str(label), 255, font)
                     turned = picture.transform(
                         (side, side), Image.Transform.AFFINE, _shear(slant, side), Image.Resampling.BICUBIC
                     )

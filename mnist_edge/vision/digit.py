@@ -18,15 +18,13 @@ from numpy.typing import NDArray
 
 from mnist_edge.vision.components import components, euler_number
 from mnist_edge.vision.figures import Figure, group_into_figures, ink_components, reading_order
-from mnist_edge.vision.ink import FLAT, Ink, NoDigit, find_ink
+from mnist_edge.vision.ink import FLAT, TINY, Ink, NoDigit, find_ink
 from mnist_edge.vision.placement import SheetFound, check_placement
 from mnist_edge.vision.sheets import inside_of_sheet
 from mnist_edge.vision.strokes import FULL, SHARE, centre, normalize, resize
 
 __all__ = ["Found", "NoDigit", "find_digit", "find_digits", "is_normalized"]
 
-# A picture whose longest side is at most this shows at most one digit: gaps in it are thin strokes that scaling lost.
-TINY = 32
 # Factor on the width of a digit that was stretched to a square: the usual ratio of width to height of MNIST's digits.
 NARROWER = 0.75
 # Width by height above which a figure in a photograph may be a digit turned by 90 degrees; chosen on training images.
@@ -192,14 +190,16 @@ def _check_form(figure: Figure, labels: NDArray[np.int32], ink: Ink) -> None:
     height, width = ink.shape
     upright = figure.height == height and (figure.left == 0) != (figure.right == width) and figure.width < width / 2
     across = figure.width == width and (figure.top == 0) != (figure.bottom == height) and figure.height < height / 2
-    if max(ink.shape) > FLAT and (upright or across):
+    # Small drawings are stretched or cut as their makers like; in anything else a figure has a place on its background.
+    has_place = max(ink.shape) > FLAT or ink.is_photograph
+    if has_place and (upright or across):
         raise NoDigit("a shade along the edge")
     amounts = ink.within(box)
-    if max(ink.shape) > FLAT and np.count_nonzero((amounts > 0.15 * FULL) & (amounts < 0.5 * FULL)) > figure.area:
+    if has_place and np.count_nonzero((amounts > 0.15 * FULL) & (amounts < 0.5 * FULL)) > figure.area:
         raise NoDigit("no clear stroke")
     mine = np.zeros((figure.height + 2, figure.width + 2), np.bool_)
     mine[1:-1, 1:-1] = figure.mask(labels[box])
-    if max(ink.shape) > FLAT:
+    if has_place:
         check_placement(figure, mine[1:-1, 1:-1], ink)
     # The Euler number counts the tiniest holes too, but is fast: holes are measured only if there may be too many.
     if len(figure.parts) - euler_number(mine) <= MAX_HOLES:

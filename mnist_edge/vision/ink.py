@@ -14,8 +14,9 @@ from mnist_edge.vision.strokes import FULL
 
 # Pictures are reduced to at most this many pixels on their longest side; all lengths below are in these pixels.
 WORK = 320
-# A picture whose longest side is at most this is taken to have a background of one value.
-FLAT = 64
+# A picture whose longest side is at most TINY shows one digit, on a background of one value; gaps in the digit are thin
+# strokes that scaling lost. One of at most FLAT has such a background unless it then looks like noise.
+TINY, FLAT = 32, 64
 # The shortest side of a picture that is analysed.
 SMALLEST = 3
 # Differences from a local background are quantized to 1 / STEPS grey levels.
@@ -81,33 +82,57 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     values, counts = _reduced(grey, scale)
     border = np.sort(_border(values))
     flat = _is_flat(values, border, counts)
-    is_photograph = max(values.shape) > FLAT and (not flat or int(counts.max()) < DRAWN * values.size)
-    # All statistics below are of the histogram of differences from the background, not of single pixels.
+    is_photograph = max(values.shape) > FLAT and int(counts.max()) < DRAWN * values.size
+    amounts = None
     if flat:
         index: NDArray[np.unsignedinteger[Any]] = values
-        levels = np.arange(256) - _flat_background(border, counts)
-    else:
+        amounts = _amounts(np.arange(256) - _flat_background(border, counts), counts, flat)
+    # A small picture is first taken to have a background of one value. If it has not, uneven light looks like noise.
+    if not flat or (amounts is None and TINY < max(values.shape) <= FLAT):
         index = _differences(values)
         counts = np.bincount(index.ravel(), minlength=512 * STEPS + 1)
-        levels = np.arange(512 * STEPS + 1) / STEPS - 256
+        amounts = _amounts(np.arange(512 * STEPS + 1) / STEPS - 256, counts, flat=False)
+        is_photograph = True
+    if amounts is None:
+        raise NoDigit("noise")
+    return Ink(index, amounts[0], scale, amounts[1], is_photograph)
+
+
+def _amounts(
+    levels: NDArray[np.float64], counts: NDArray[np.int64], flat: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Ink, and its opposite, of each difference from the background; None if the ink does not exceed the noise.
+
+    All statistics are of the histogram of differences, not of single pixels.
+
+    Args:
+        levels: the differences, ascending.
+        counts: how many pixels have each.
+        flat: whether the background is one value.
+
+    Raises:
+        NoDigit: the picture is blank.
+    """
     occurring = np.flatnonzero(counts)
-    differences, counts = levels[occurring], counts[occurring]
+    differences, numbers = levels[occurring], counts[occurring]
     distance = np.abs(differences)
     # Background: pixels whose difference is at most half of the largest difference.
     near = distance <= distance.max() / 2
-    spread = MAD_TO_DEVIATION * _quantile(distance[near], counts[near], 0.5) if near.any() else 0.0
+    spread = MAD_TO_DEVIATION * _quantile(distance[near], numbers[near], 0.5) if near.any() else 0.0
     # The sign of the third moment is that of the ink, which is rarer and farther from the background than noise.
-    sign = 1 if float(counts @ (differences * differences * differences)) > 0 else -1
-    amounts, counts = (sign * differences)[::sign], counts[::sign]  # ascending
-    peak = _mean_of_largest(np.maximum(amounts, 0), counts, max(3, round(0.001 * values.size)))
-    if peak < max(MIN_CONTRAST, MIN_SIGNAL * spread):
-        raise NoDigit("blank" if peak < MIN_CONTRAST else "noise")
+    sign = 1 if float(numbers @ (differences * differences * differences)) > 0 else -1
+    inks, numbers = (sign * differences)[::sign], numbers[::sign]  # ascending
+    peak = _mean_of_largest(np.maximum(inks, 0), numbers, max(3, round(0.001 * numbers.sum())))
+    if peak < MIN_CONTRAST:
+        raise NoDigit("blank")
+    if peak < MIN_SIGNAL * spread:
+        return None
     # Full ink: under uneven light a quantile of the large values, so that a few specks do not decide it.
-    strong = amounts > 0.35 * peak
-    full = peak if flat else _quantile(amounts[strong], counts[strong], 0.6)
+    strong = inks > 0.35 * peak
+    full = peak if flat else _quantile(inks[strong], numbers[strong], 0.6)
     share = np.rint(np.minimum(np.abs(levels) / full, 1.0) * FULL).astype(np.uint8)
     is_ink = sign * levels > 0
-    return Ink(index, share * is_ink, scale, share * ~is_ink, is_photograph)
+    return share * is_ink, share * ~is_ink
 
 
 def _quantile(values: NDArray[np.float64], counts: NDArray[np.int64], share: float) -> float:

@@ -7,6 +7,7 @@
 #include "front_end.h"
 
 #define WORK 320
+#define TINY 32
 #define FLAT 64
 #define SMALLEST 3
 #define STEPS 8
@@ -156,13 +157,35 @@ static double strong_quantile(Histograms *of, int32_t levels, int32_t zero, int3
     return (double)quantile(of->distances, LEVELS, 0.6) / steps;
 }
 
+/* Ink of each difference from the background `zero`, in units of 1 / `steps` grey level: `_amounts`. */
+static int32_t find_amounts(Grid values, int32_t flat, int32_t zero, Histograms *of, Ink *ink)
+{
+    int32_t levels = flat ? 256 : LEVELS, steps = flat ? 1 : STEPS, sign;
+    int64_t moment = 0;
+    double spread = spread_of(of, levels, zero, steps), peak, full;
+    for (int32_t at = 0; at < levels; at++) {
+        int64_t difference = at - zero;
+        moment += of->counts[at] * difference * difference * difference;
+    }
+    sign = moment > 0 ? 1 : -1;
+    peak = mean_of_largest(of, levels, zero, sign, larger(3, rounded(0.001 * pixels_of(values))), steps);
+    if (peak < MIN_CONTRAST) return MNIST_EDGE_BLANK;
+    if (peak < MIN_SIGNAL * spread) return MNIST_EDGE_NOISE;
+    full = flat ? peak : strong_quantile(of, levels, zero, sign, peak, steps);
+    for (int32_t at = 0; at < levels; at++) {
+        double level = (double)(at - zero) / steps, share = absolute(level) / full;
+        uint8_t amount = (uint8_t)nearest((share < 1.0 ? share : 1.0) * FULL);
+        ink->amounts[at] = sign * level > 0 ? amount : 0;
+        ink->opposite[at] = sign * level > 0 ? 0 : amount;
+    }
+    return MNIST_EDGE_LABELLED;
+}
+
 /* Finds the ink of a picture that is reduced already; returns a reason, or MNIST_EDGE_LABELLED. */
 static int32_t find_ink(Grid values, double scale, Resampling *resampling, Background *background, Histograms *of,
                         Ink *ink)
 {
-    int32_t size = 2 * (values.height + values.width), flat, most = 0, levels = 256, zero, steps = 1, sign;
-    int64_t moment = 0;
-    double spread, peak, full;
+    int32_t size = 2 * (values.height + values.width), flat, most = 0, reason = MNIST_EDGE_NOISE;
     memset(of, 0, sizeof *of);
     for (int32_t at = 0; at < pixels_of(values); at++) of->counts[values.pixels[at]]++;
     for (int32_t value = 0; value < 256; value++) most = larger(most, of->counts[value]);
@@ -176,33 +199,19 @@ static int32_t find_ink(Grid values, double scale, Resampling *resampling, Backg
     }
     flat = is_flat(values, of, size);
     ink->height = values.height, ink->width = values.width, ink->scale = scale;
-    ink->is_photograph = longest_of(values) > FLAT && (!flat || most < DRAWN * pixels_of(values));
+    ink->is_photograph = longest_of(values) > FLAT && most < DRAWN * pixels_of(values);
     if (flat) {
         for (int32_t at = 0; at < pixels_of(values); at++) ink->index[at] = values.pixels[at];
-        zero = flat_background(values, of, size);
-    } else {
+        reason = find_amounts(values, 1, flat_background(values, of, size), of, ink);
+    }
+    if (!flat || (reason == MNIST_EDGE_NOISE && longest_of(values) > TINY && longest_of(values) <= FLAT)) {
         differences(values, resampling, background, ink->index);
         memset(of->counts, 0, sizeof of->counts);
         for (int32_t at = 0; at < pixels_of(values); at++) of->counts[ink->index[at]]++;
-        levels = LEVELS, zero = 256 * STEPS, steps = STEPS;
+        reason = find_amounts(values, 0, 256 * STEPS, of, ink);
+        ink->is_photograph = 1;
     }
-    spread = spread_of(of, levels, zero, steps);
-    for (int32_t at = 0; at < levels; at++) {
-        int64_t difference = at - zero;
-        moment += of->counts[at] * difference * difference * difference;
-    }
-    sign = moment > 0 ? 1 : -1;
-    peak = mean_of_largest(of, levels, zero, sign, larger(3, rounded(0.001 * pixels_of(values))), steps);
-    if (peak < greater(MIN_CONTRAST, MIN_SIGNAL * spread))
-        return peak < MIN_CONTRAST ? MNIST_EDGE_BLANK : MNIST_EDGE_NOISE;
-    full = flat ? peak : strong_quantile(of, levels, zero, sign, peak, steps);
-    for (int32_t at = 0; at < levels; at++) {
-        double level = (double)(at - zero) / steps, share = absolute(level) / full;
-        uint8_t amount = (uint8_t)nearest((share < 1.0 ? share : 1.0) * FULL);
-        ink->amounts[at] = sign * level > 0 ? amount : 0;
-        ink->opposite[at] = sign * level > 0 ? 0 : amount;
-    }
-    return MNIST_EDGE_LABELLED;
+    return reason;
 }
 
 #endif
