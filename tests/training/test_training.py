@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,24 +180,6 @@ def test_the_number_of_epochs_is_the_largest_that_fits_into_the_time_budget(
             return
     assert compiling + epochs * steps * step <= total * (1 + 1e-9)
     assert compiling + (epochs + 1) * steps * step > total * (1 - 1e-9)
-
-
-def test_a_student_uses_the_teacher_in_the_workspace_or_trains_a_private_one(slice_npz: Path, tmp_path: Path) -> None:
-    splits = data.load(slice_npz)
-    teacher = replace(training.RECIPES["quick"]["*"], name="best", epochs=1)
-    student = replace(training.RECIPES["quick"]["dense"], name="best", epochs=2, teacher="cnn")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(training.RECIPES, "best", {"*": teacher, "dense": student})
-        result = training.train(training.configure("dense", "best", seed=3), splits, tmp_path / "a" / "dense")
-        assert result.epochs == 2
-        own = Manifest.load(tmp_path / "a" / "dense" / "teacher").files["model.keras"]["made_by"]
-        assert (own["model"], own["seed"], own["recipe"]["epochs"]) == ("cnn", 0, 1)
-        training.train(training.configure("cnn", "best"), splits, tmp_path / "b" / "cnn")
-        training.train(training.configure("dense", "best", seed=3), splits, tmp_path / "b" / "dense")
-    assert not (tmp_path / "b" / "dense" / "teacher").exists()
-    entries = [Manifest.load(tmp_path / name / "dense").files["model.keras"] for name in ("a", "b")]
-    assert entries[0]["key"] == entries[1]["key"]
-    assert entries[0]["made_by"]["teacher"]
 
 
 def test_train_writes_a_page_that_loads_nothing_and_is_not_written_again(

@@ -91,12 +91,19 @@ def under_light(image: np.ndarray) -> np.ndarray:
     return (light * (1 - 0.7 * ink)).astype(np.uint8)
 
 
+def small_under_light(image: np.ndarray) -> np.ndarray:
+    ink = np.pad(image, 8) / 255
+    light = np.linspace(210, 130, len(ink))[:, None] * np.linspace(1, 0.85, ink.shape[1])
+    return (light * (1 - 0.4 * ink)).astype(np.uint8)
+
+
 VARIANTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "moved": lambda image: np.pad(image, ((3, 20), (18, 1))),
     "half": lambda image: scaled(image, 0.5),
     "large": lambda image: scaled(image, 4),
     "inverted": lambda image: 255 - image,
     "uneven light": under_light,
+    "small, uneven light": small_under_light,
     "binary": lambda image: np.where(scaled(image, 6) > 127, 0, 255).astype(np.uint8),
 }
 
@@ -139,6 +146,7 @@ OTHERS = {
     "blank": (np.full((100, 80), 200, np.uint8), "blank"),
     "a gradient": (np.tile(np.linspace(60, 200, 100).astype(np.uint8), (80, 1)), ""),
     "noise": (draw().integers(0, 256, (28, 28)).astype(np.uint8), "noise"),
+    "a small gradient": (np.tile(np.linspace(60, 200, 40).astype(np.uint8), (48, 1)), ""),
     "weak noise": (np.clip(draw().normal(128, 10, (200, 150)), 0, 255).astype(np.uint8), ""),
     "specks": (np.where(draw().random((100, 100)) < 0.2, 255, 0).astype(np.uint8), ""),
     "dense specks": (np.where(draw().random((170, 170)) < 0.39, 255, 0).astype(np.uint8), ""),
