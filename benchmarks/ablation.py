@@ -18,10 +18,12 @@ import numpy as np
 from mnist_edge import data, models
 from mnist_edge.training import RECIPES, Recipe, TrainConfig
 from mnist_edge.training.fit import fit
+from mnist_edge.training.forms import with_forms
 
 EPOCHS = {"cnn": 12, "dense": 100}
 GEOMETRY = ("perspective", "elastic")
 PHOTOMETRY = ("photometric",)
+STROKES = ("pens", "resample", "binarize")
 
 
 def variants(model: str) -> Iterator[tuple[str, Recipe]]:
@@ -31,7 +33,9 @@ def variants(model: str) -> Iterator[tuple[str, Recipe]]:
     assert ranges is not None
     yield "the whole recipe", base
     yield "no augmentation", replace(base, augmentation=None)
-    for name in (*GEOMETRY, *PHOTOMETRY):
+    yield "no added forms", replace(base, forms=0.0)
+    yield "no weaker augmentation at the end", replace(base, final_strength=1.0)
+    for name in (*GEOMETRY, *PHOTOMETRY, *STROKES):
         if asdict(ranges)[name]:
             yield f"no {name} change", replace(base, augmentation=replace(ranges, **{name: 0.0}))
     yield "half the augmentation", replace(base, augmentation=ranges.scaled(0.5))
@@ -63,7 +67,8 @@ def main() -> None:
                 continue
             short = replace(recipe, epochs=arguments.epochs or EPOCHS[arguments.model])
             config = TrainConfig(arguments.model, short, seed)
-            model, record = fit(config, splits.train, validation, len(splits.class_names))
+            train = with_forms(splits.train, splits, short.forms)
+            model, record = fit(config, train, validation, len(splits.class_names))
             probabilities = models.outputs(model, validation.images)
             of_labels = probabilities[np.arange(len(validation)), validation.labels]
             row = {

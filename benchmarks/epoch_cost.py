@@ -20,6 +20,7 @@ from mnist_edge.data import one_hot, take
 from mnist_edge.models.backend import clear_session, import_keras
 from mnist_edge.training import configure
 from mnist_edge.training.fit import fit, precision_of
+from mnist_edge.training.forms import with_forms
 
 EPOCHS = 3
 
@@ -50,7 +51,7 @@ def augmented(model: str, recipe: str, splits: data.Splits, mixed: bool) -> list
     config = configure(model, recipe, epochs=EPOCHS)
     changed = replace(config.recipe, clean_epochs=0, mixed_precision=mixed)
     one = take(splits.validation.images, splits.validation.labels, np.arange(1))
-    _, record = fit(replace(config, recipe=changed), splits.train, one, 10)
+    _, record = fit(replace(config, recipe=changed), with_forms(splits.train, splits, changed.forms), one, 10)
     return [row["seconds"] for row in record.history[1:]]
 
 

@@ -8,7 +8,7 @@ float answers into ``mnist_edge/shipped``.
 The shipped nets are trained on the validation images too. Their confidence is therefore calibrated with a second net of
 the same recipe and seed, the *honest* net, which is not. It is exported to both int8 formats, and each shipped file
 gets the temperature that `choose_temperature` finds for the honest file of its format on the validation images. Honest
-nets are kept as ``MODEL.keras`` in the folder ``--honest``, and are trained if they are not there.
+nets are kept as ``MODEL-KEY.keras`` in the folder ``--honest``, and are trained if they are not there.
 
 ``--temperatures-only`` updates temperatures and model cards of the shipped files, ``--cards-only`` only the cards.
 """
@@ -21,7 +21,7 @@ import os
 import shutil
 import statistics
 import tempfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,11 @@ from mnist_edge.formats.float_answers import FloatAnswers
 from mnist_edge.runtime import open_session
 from mnist_edge.runtime.confidence import choose_temperature
 from mnist_edge.runtime.selftest import Golden, golden_path
-from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, sha256_of
+from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
 from mnist_edge.store.workspace import SHIPPED
 from mnist_edge.training.fit import fit
 from mnist_edge.training.forms import with_forms
+from mnist_edge.training.stage import facts_of
 from mnist_edge.workflows.export import ExportOptions, export
 
 SEED = 0
@@ -102,7 +103,14 @@ def round_reference(folder: Path, manifest: Manifest) -> None:
 
 
 def set_temperatures(model: str, manifest: Manifest, splits: data.Splits, honest: Path) -> None:
-    """Record the temperature of each shipped file: that of the honest net's int8 file of the same format."""
+    """Record the temperature of each shipped file: that of the honest net's int8 file of the same format.
+
+    Raises:
+        SystemExit: the files were made by another recipe than today's ``best``.
+    """
+    (recipe,) = (entry["trained"]["made_by"]["recipe"] for entry in manifest.files.values() if "trained" in entry)
+    if recipe != asdict(training.configure(model, "best", seed=SEED).recipe):
+        raise SystemExit(f"{model} was made by another recipe than today's `best`.")
     net = honest_net(model, splits, honest)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / model
@@ -118,19 +126,19 @@ def set_temperatures(model: str, manifest: Manifest, splits: data.Splits, honest
 
 
 def honest_net(model: str, splits: data.Splits, folder: Path) -> Path:
-    """Keras file of a net of the shipped recipe and seed that is not trained on the validation images.
+    """Keras file of a net of today's recipe ``best`` that is not trained on the validation images.
 
-    It is trained if the file does not exist.
+    It is trained if there is no file of the same configuration.
     """
-    path = folder / f"{model}.keras"
-    if path.exists():
-        return path
     config = training.configure(model, "best", seed=SEED)
     honest = replace(config, recipe=replace(config.recipe, refit=False))
+    path = folder / f"{model}-{fingerprint(facts_of(honest, splits))[:12]}.keras"
+    if path.exists():
+        return path
     train = with_forms(splits.train, splits, honest.recipe.forms)
     net, _ = fit(honest, train, splits.validation, len(splits.class_names))
     folder.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / f".{model}.keras"
+    unfinished = folder / f".{path.name}"
     net.save(unfinished)
     os.replace(unfinished, path)  # noqa: PTH105
     return path
@@ -146,8 +154,9 @@ TEST_HISTORY = (
     "showed a weakness against noise. The noise and polarity changes of the training images were then revised, with "
     "amounts chosen on validation images. So the accuracy below may be slightly optimistic."
 )
-# The two blanks in TEST_HISTORY.
-WHOSE = {"cnn": ("", "the"), "dense": ("the net learns from the answers of the shipped `cnn`, and ", "that net's")}
+# The two blanks in TEST_HISTORY, for a net that is trained on labels and one that is trained on another net's answers.
+OF_LABELS = ("", "the")
+OF_TEACHER = ("the net learns from the answers of the shipped `cnn`, and ", "that net's")
 
 
 def card(model: str, manifest: Manifest) -> str:
@@ -155,11 +164,13 @@ def card(model: str, manifest: Manifest) -> str:
     files = sorted((name for name, entry in manifest.files.items() if "verdict" in entry), reverse=True)
     trained: dict[str, Any] = next(entry["trained"] for entry in manifest.files.values() if "trained" in entry)
     made_by, test = trained["made_by"], trained["test"]
+    recipe = made_by["recipe"]
+    added = f", with {trained['images'] - 60_000:,} images in other forms added" if recipe.get("forms") else ""
     lines = [
         f"# {model}: a handwritten digit, 28 x 28 grey pixels, to one of ten classes", "",
         f"- Architecture: `mnist_edge/models/{model}.py`, {trained['parameters']:,} parameters.",
-        "- Data: MNIST's 60,000 training images (LeCun, Cortes, Burges), changed at random.",
-        f"- Test images: {TEST_HISTORY.format(*WHOSE[model])}",
+        f"- Data: MNIST's 60,000 training images (LeCun, Cortes, Burges){added}, changed at random.",
+        f"- Test images: {TEST_HISTORY.format(*(OF_TEACHER if recipe.get('teacher') else OF_LABELS))}",
         f"- Made by `python tools/ship_models.py`: recipe `best`, seed {SEED} (fixed beforehand), "
         f"{made_by['recipe']['epochs']} epochs, {trained['seconds']:,.0f} s, {made_by['precision']} arithmetic.",
         f"- Versions: {', '.join(f'{name} {number}' for name, number in made_by['versions'].items())}.",

@@ -36,7 +36,7 @@ def convert(model: Any, request: ConversionRequest) -> bytes:
         StageError: an op has no kernel in C, or no layer can have weights of 4 bits as asked.
     """
     contract = replace(request.contract, quantization=Precision.INT8)
-    of_int8 = replace(request, quantization=Precision.INT8, contract=contract)  # so that the file is the int8 export's
+    of_int8 = replace(request, quantization=Precision.INT8, contract=contract)  # the same bytes as the int8 export
     return convert_int8(tflite.convert(model, of_int8), request)
 
 

@@ -148,7 +148,8 @@ def _resample(images: Any, seed: Any) -> Any:
     ends = [at * tf.shape(images)[0] // len(ways) for at in range(len(ways) + 1)]
     parts = []
     for (side, method), start, end in zip(ways, ends, ends[1:], strict=False):
-        smaller = tf.image.resize(images[start:end], (round(height * side), round(width * side)), "area")
+        sides = max(1, round(height * side)), max(1, round(width * side))
+        smaller = tf.image.resize(images[start:end], sides, "area")
         parts.append(tf.image.resize(smaller, (height, width), method))
     return tf.clip_by_value(tf.concat(parts, axis=0), 0, 255)
 

@@ -21,7 +21,7 @@ from mnist_edge.store.manifest import fingerprint
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import FitOptions, fit
 from mnist_edge.training.forms import with_forms
-from mnist_edge.training.recipes import TrainConfig
+from mnist_edge.training.recipes import TrainConfig, suited
 from mnist_edge.training.stage import facts_of
 
 
@@ -73,7 +73,7 @@ def cross_validate(
     """
     everything = joined(splits.train, splits.validation)
     for seed in folds.seeds:
-        run = TrainConfig(config.model, config.recipe, seed)
+        run = TrainConfig(config.model, suited(config.recipe, splits.preprocessor), seed)
         facts = facts_of(run, splits)
         for number, (kept, out) in enumerate(folds_of(everything, folds.count, seed)):
             key = fingerprint({**facts, "folds": folds.count, "fold": number})

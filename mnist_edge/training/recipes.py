@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypedDict, TypeVar, Unpack
 
+from mnist_edge.data.catalog import MNIST
 from mnist_edge.errors import UsageError, suggest
 from mnist_edge.training.augment import Augmentation
 
@@ -60,7 +61,7 @@ _WIDE = replace(
     _AFFINE, perspective=0.15, elastic=0.7,
     photometric=0.5, pen=0.8, contrast=3, blur=1, background=0.5, noise=0.4, invert=0.1,
 )  # fmt: skip
-# Other pens and scanners.
+# Strokes as other pens, tablets and scanners make them. Left out for images that are not digits.
 _STROKES = {"pens": 0.15, "resample": 0.15, "binarize": 0.1}
 _QUICK = Recipe(
     "quick", epochs=22, batch_size=128, optimizer="adam", learning_rate=2e-3, warmup_epochs=0.5, cosine=True,
@@ -124,6 +125,13 @@ class Overrides(TypedDict, total=False):
     augmentation: float | None
     seed: int
     time_budget: float | None
+
+
+def suited(recipe: Recipe, preprocessor: str) -> Recipe:
+    """Recipe for a data set: changes of strokes are left out if the preprocessor is not that of digits."""
+    if recipe.augmentation is None or preprocessor == MNIST.preprocessor:
+        return recipe
+    return replace(recipe, augmentation=replace(recipe.augmentation, **dict.fromkeys(_STROKES, 0.0)))
 
 
 def augmentation_of(recipe: Recipe, strength: float) -> Augmentation | None:

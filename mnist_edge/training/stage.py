@@ -15,11 +15,11 @@ from mnist_edge.results import TrainResult
 from mnist_edge.store.files import read_bytes
 from mnist_edge.store.manifest import KERAS_NAME, REFERENCE_NAME, Manifest, fingerprint, sha256_of
 from mnist_edge.store.workspace import KERAS_SUFFIXES
+from mnist_edge.training import forms
 from mnist_edge.training.budget import within_budget
 from mnist_edge.training.checkpoint import Checkpoint
 from mnist_edge.training.fit import FitOptions, fit, precision_of
-from mnist_edge.training.forms import with_forms
-from mnist_edge.training.recipes import TrainConfig
+from mnist_edge.training.recipes import TrainConfig, suited
 from mnist_edge.training.reference import reference_of
 
 CHECKPOINT_NAME = "checkpoint.npz"
@@ -46,6 +46,7 @@ def train(
         MissingError: TensorFlow is not installed.
     """
     manifest = Manifest.load(folder)
+    config = replace(config, recipe=suited(config.recipe, splits.preprocessor))
     facts = facts_of(config, splits)
     key = fingerprint(facts)
     if manifest.is_current(KERAS_NAME, key) and manifest.is_current(REFERENCE_NAME, key):
@@ -55,7 +56,7 @@ def train(
     progress("loading TensorFlow", 1, 1)
     checkpoint = Checkpoint(folder / CHECKPOINT_NAME, key)
     train_split = joined(splits.train, splits.validation) if config.recipe.refit else splits.train
-    train_split = with_forms(train_split, splits, config.recipe.forms)
+    train_split = forms.with_forms(train_split, splits, config.recipe.forms)
     classes = len(splits.class_names)
     if config.time_budget is not None:
         planned = checkpoint.planned()
@@ -75,6 +76,7 @@ def train(
         "class_names": list(splits.class_names),
         "preprocessor": splits.preprocessor,
         "output": output,
+        "images": len(train_split),
         "parameters": int(model.count_params()),
         "history": record.history,
         "seconds": round(record.seconds, 1),
@@ -111,6 +113,7 @@ def facts_of(config: TrainConfig, splits: Splits) -> dict[str, Any]:
         "start": sha256_of(read_bytes(start)) if start.suffix in KERAS_SUFFIXES else None,
         "recipe": asdict(config.recipe) | ({"epochs": None} if config.time_budget else {}),
         "time_budget": config.time_budget,
+        "forms": forms.VERSION if config.recipe.forms else None,
         "precision": precision_of(config.recipe),
         "seed": config.seed,
         "split_seed": splits.split_seed,

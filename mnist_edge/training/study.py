@@ -18,7 +18,7 @@ from mnist_edge.models.backend import clear_session
 from mnist_edge.store.manifest import fingerprint
 from mnist_edge.training.fit import FitOptions, fit
 from mnist_edge.training.forms import with_forms
-from mnist_edge.training.recipes import OPTIMIZERS, Recipe, TrainConfig, augmentation_of
+from mnist_edge.training.recipes import OPTIMIZERS, Recipe, TrainConfig, augmentation_of, suited
 from mnist_edge.training.stage import facts_of
 
 BATCH_SIZES = (32, 64, 128, 256, 512)
@@ -143,7 +143,8 @@ def sweep(study: Any, trials: int, config: TrainConfig, splits: Splits, progress
                 raise optuna.TrialPruned
 
         clear_session()
-        run = replace(config, recipe=suggest_recipe(trial, config.recipe))
+        recipe = suited(suggest_recipe(trial, config.recipe), splits.preprocessor)
+        run = replace(config, recipe=recipe)
         options = FitOptions(progress=report_progress, on_epoch=on_epoch)
         try:
             model, _ = fit(run, train, splits.validation, len(splits.class_names), options)

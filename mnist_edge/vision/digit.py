@@ -190,16 +190,16 @@ def _check_form(figure: Figure, labels: NDArray[np.int32], ink: Ink) -> None:
     height, width = ink.shape
     upright = figure.height == height and (figure.left == 0) != (figure.right == width) and figure.width < width / 2
     across = figure.width == width and (figure.top == 0) != (figure.bottom == height) and figure.height < height / 2
-    # Small drawings are stretched or cut as their makers like; in anything else a figure has a place on its background.
-    has_place = max(ink.shape) > FLAT or ink.is_photograph
-    if has_place and (upright or across):
+    # Small drawings may be cropped or stretched, so that the digit touches the edge or fills the picture.
+    is_placement_checked = max(ink.shape) > FLAT or ink.is_photograph
+    if is_placement_checked and (upright or across):
         raise NoDigit("a shade along the edge")
     amounts = ink.within(box)
-    if has_place and np.count_nonzero((amounts > 0.15 * FULL) & (amounts < 0.5 * FULL)) > figure.area:
+    if is_placement_checked and np.count_nonzero((amounts > 0.15 * FULL) & (amounts < 0.5 * FULL)) > figure.area:
         raise NoDigit("no clear stroke")
     mine = np.zeros((figure.height + 2, figure.width + 2), np.bool_)
     mine[1:-1, 1:-1] = figure.mask(labels[box])
-    if has_place:
+    if is_placement_checked:
         check_placement(figure, mine[1:-1, 1:-1], ink)
     # The Euler number counts the tiniest holes too, but is fast: holes are measured only if there may be too many.
     if len(figure.parts) - euler_number(mine) <= MAX_HOLES:

@@ -87,7 +87,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     if flat:
         index: NDArray[np.unsignedinteger[Any]] = values
         amounts = _amounts(np.arange(256) - _flat_background(border, counts), counts, flat)
-    # A small picture is first taken to have a background of one value. If it has not, uneven light looks like noise.
+    # A small picture is first taken to have a background of one value. If that finds noise, the light may be uneven.
     if not flat or (amounts is None and TINY < max(values.shape) <= FLAT):
         index = _differences(values)
         counts = np.bincount(index.ravel(), minlength=512 * STEPS + 1)
@@ -101,14 +101,17 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
 def _amounts(
     levels: NDArray[np.float64], counts: NDArray[np.int64], flat: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
-    """Ink, and its opposite, of each difference from the background; None if the ink does not exceed the noise.
+    """Ink, and its opposite, for each difference from the background; None if the ink does not exceed the noise.
 
     All statistics are of the histogram of differences, not of single pixels.
 
     Args:
-        levels: the differences, ascending.
-        counts: how many pixels have each.
+        levels: the differences in grey levels, ascending, float64 (n,).
+        counts: number of pixels with each difference, int64 (n,).
         flat: whether the background is one value.
+
+    Returns:
+        Two tables, uint8 (n,), 0 to `FULL`.
 
     Raises:
         NoDigit: the picture is blank.

@@ -112,7 +112,7 @@ static int32_t check_form(Finder *finder, const Search *search, const Figure *fi
     const Ink *ink = &search->ink;
     Box box = figure->box;
     int32_t height = height_of(box), width = width_of(box), faint = 0, reason;
-    int32_t has_place = longest_side(ink) > FLAT || ink->is_photograph;
+    int32_t is_placement_checked = longest_side(ink) > FLAT || ink->is_photograph;
     double filled = (double)figure->area / (width * height);
     int upright = height == ink->height && (box.left == 0) != (box.right == ink->width) && width < ink->width / 2.0;
     int across = width == ink->width && (box.top == 0) != (box.bottom == ink->height) && height < ink->height / 2.0;
@@ -121,12 +121,12 @@ static int32_t check_form(Finder *finder, const Search *search, const Figure *fi
     if (width > 2.2 * height) return MNIST_EDGE_WIDE;
     if (figure->count > 6) return MNIST_EDGE_SCATTERED;
     if (filled > 0.85 && width > 0.4 * height) return SHEET_FOUND;
-    if (has_place && (upright || across)) return MNIST_EDGE_SHADE;
+    if (is_placement_checked && (upright || across)) return MNIST_EDGE_SHADE;
     amounts = within(ink, ink->amounts, box, finder->buffer);
     for (int32_t at = 0; at < pixels_of(amounts); at++)
         faint += amounts.pixels[at] > 0.15 * FULL && amounts.pixels[at] < 0.5 * FULL;
-    if (has_place && faint > figure->area) return MNIST_EDGE_NO_STROKE;
-    if (has_place) {
+    if (is_placement_checked && faint > figure->area) return MNIST_EDGE_NO_STROKE;
+    if (is_placement_checked) {
         Grid mine = mask_of(search, box, finder->is_mine, 0, finder->mask);
         reason = check_placement(figure, mine, ink, finder->extents, finder->buffer);
         if (reason) return reason;

@@ -157,7 +157,8 @@ static double strong_quantile(Histograms *of, int32_t levels, int32_t zero, int3
     return (double)quantile(of->distances, LEVELS, 0.6) / steps;
 }
 
-/* Ink of each difference from the background `zero`, in units of 1 / `steps` grey level: `_amounts`. */
+/* Fills the tables of `ink` for each difference from the background `zero`: `_amounts`. Returns a reason, or
+ * MNIST_EDGE_LABELLED. */
 static int32_t find_amounts(Grid values, int32_t flat, int32_t zero, Histograms *of, Ink *ink)
 {
     int32_t levels = flat ? 256 : LEVELS, steps = flat ? 1 : STEPS, sign;
