@@ -10,13 +10,18 @@ example of the Debian packages named in benchmarks/results/other_origins.md.
 
 Each digit is drawn dark on uneven light paper and read in two ways. *Network*: its ink alone, scaled and centred by
 mass as MNIST's images are. *Picture*: as `mnist-edge predict` reads a PNG of it; ``null`` counts as rejected.
+
+A second table has the reasons of the rejections: how many digits each loses, and how many pictures without a digit it
+stops.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +32,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests import this file as a module of a package
 
+import pictures
 from recipe_search import Strokes, trajectories
 
 from mnist_edge.measure.machine import described_processor, machine
@@ -44,6 +50,8 @@ EVERY = 5
 FONT_SIZES, FONT_SLANTS = (24, 60, 110), (-12, 0, 12)
 # Largest reflectance of ink, range of that of paper, and standard deviation of the noise, as fractions of full scale.
 INK, PAPER, NOISE = 0.25, (0.6, 0.95), 0.01
+# Pictures of each kind without a digit; range of the sides of small ones, in pixels.
+OF_A_KIND, SIDES = 100, (33, 120)
 # What the table needs to be understood.
 NOTES = [
     "No file was trained on these digits. Trajectories: every fifth of UCI's pendigits, in four renderings. Fonts: the",
@@ -80,11 +88,23 @@ def main() -> None:
         "| file | origin | digits | network, % wrong | picture, % wrong | of these rejected, % |",
         "|---|---|---|---|---|---|",
     ]
-    print("\n".join(lines))
+    reasons = [
+        "| file | reason | digits rejected, % | read right by the network alone, % | others stopped, % |",
+        "|---|---|---|---|---|",
+    ]
+    others = list(without_digits())
     for file in options.files or [SHIPPED / name / f"{name}-int8.tflite" for name in ("dense", "cnn")]:
-        for row in rows(open_session(file, "litert"), file.stem, digits):
-            lines.append(row)
-            print(row, flush=True)
+        session = open_session(file, "litert")
+        readings = Readings.of(session, digits)
+        lines += rows(readings, file.stem, digits)
+        reasons += reason_rows(session, file.stem, readings, others)
+    lines += [
+        "",
+        f"Why: all digits, and {len(others):,} pictures of noise, text, faces, stains and shadows.",
+        "",
+        *reasons,
+    ]
+    print("\n".join(lines))
     if options.write:
         words = ["python benchmarks/other_origins.py"]
         words += [f"--{name} FOLDER" for name in ("pendigits", "fonts") if vars(options)[name]]
@@ -92,19 +112,75 @@ def main() -> None:
         RESULTS.write_text("\n".join(["# Digits of other origins", "", head, "", *NOTES, "", *lines]) + "\n")
 
 
-def rows(session: Session, name: str, digits: Sequence[Digit]) -> Iterator[str]:
-    """Rows of the table for one file: each origin, and all of them."""
-    labels = np.array([digit.label for digit in digits])
+@dataclass(frozen=True)
+class Readings:
+    """Readings of digits: whether the network alone and the picture are wrong, bool (n,), and reasons of rejections."""
+
+    network: NDArray[np.bool_]
+    picture: NDArray[np.bool_]
+    reasons: list[str | None]
+
+    @classmethod
+    def of(cls, session: Session, digits: Sequence[Digit]) -> Readings:
+        """Read digits in both ways."""
+        labels = np.array([digit.label for digit in digits])
+        network = session.predict(np.stack([normalized(digit.ink) for digit in digits])).argmax(axis=1) != labels
+        draw = np.random.default_rng(0)
+        answers = [answer(session, on_paper(digit.ink, draw)) for digit in digits]
+        picture = np.array([label != str(truth) for (label, _), truth in zip(answers, labels, strict=True)])
+        return cls(network, picture, [reason for _, reason in answers])
+
+
+def answer(session: Session, content: bytes) -> tuple[str | None, str | None]:
+    """Label of a picture, and the reason if there is none, without the numbers in brackets."""
+    found = predict_picture(session, "x", content)[0].prediction
+    return (None, re.sub(r" \(.*\)", "", str(found.reason))) if found.label is None else (str(found.label), None)
+
+
+def rows(readings: Readings, name: str, digits: Sequence[Digit]) -> Iterator[str]:
+    """Rows of the first table for one file: each origin, and all of them."""
     origins = np.array([digit.origin for digit in digits])
-    network = session.predict(np.stack([normalized(digit.ink) for digit in digits])).argmax(axis=1) != labels
-    draw = np.random.default_rng(0)
-    answers = [predict_picture(session, "x", on_paper(digit.ink, draw))[0].prediction.label for digit in digits]
-    rejected = np.array([answer is None for answer in answers])
-    picture = np.array([str(answer) != str(label) for answer, label in zip(answers, labels, strict=True)])
+    rejected = np.array([reason is not None for reason in readings.reasons])
     for origin in [*dict.fromkeys(origins), "all"]:
         at = (origins == origin) | (origin == "all")
-        shares = " | ".join(f"{100 * values[at].mean():.2f}" for values in (network, picture, rejected))
+        shares = " | ".join(f"{100 * wrong[at].mean():.2f}" for wrong in (readings.network, readings.picture, rejected))
         yield f"| {name} | {origin} | {at.sum()} | {shares} |"
+
+
+def reason_rows(session: Session, name: str, readings: Readings, others: Sequence[bytes]) -> Iterator[str]:
+    """Rows of the second table for one file, with a last row of digits that the picture alone misreads."""
+    lost, right, count = Counter(readings.reasons), Counter[str | None](), len(readings.reasons)
+    right.update(reason for reason, wrong in zip(readings.reasons, readings.network, strict=True) if not wrong)
+    stopped = Counter(answer(session, content)[1] for content in others)
+    for reason in sorted({*lost, *stopped} - {None}, key=lambda reason: -lost[reason]):
+        shares = f"{100 * lost[reason] / count:.2f} | {100 * right[reason] / count:.2f}"
+        yield f"| {name} | {reason} | {shares} | {100 * stopped[reason] / len(others):.2f} |"
+    misread = np.array([reason is None for reason in readings.reasons]) & readings.picture & ~readings.network
+    yield f"| {name} | none: another label than the network's alone | | {100 * misread.mean():.2f} | |"
+
+
+def without_digits() -> Iterator[bytes]:
+    """Pictures without a digit: those of benchmarks/pictures.py, and small stains and shadows on paper."""
+    for make in (*pictures.OTHERS.values(), stain, shadow):
+        draw = np.random.default_rng(0)
+        for _ in range(OF_A_KIND):
+            yield make(draw)
+
+
+def stain(draw: np.random.Generator) -> bytes:
+    """A soft round spot on blank paper."""
+    side = draw.integers(*SIDES)
+    down, across = np.mgrid[:side, :side] - draw.uniform(0, side, (2, 1, 1))
+    spot = np.exp(-(down**2 + across**2) / (2 * draw.uniform(0.08, 0.2) * side * side))
+    return on_paper((255 * draw.uniform(0.2, 0.9) * spot).astype(np.uint8), draw)
+
+
+def shadow(draw: np.random.Generator) -> bytes:
+    """The straight edge of a shadow across blank paper."""
+    side = draw.integers(*SIDES)
+    down, across = np.mgrid[:side, :side]
+    is_dark = across + draw.uniform(-1, 1) * down > draw.uniform(0.2, 0.8) * side
+    return on_paper((255 * draw.uniform(0.1, 0.5) * is_dark).astype(np.uint8), draw)
 
 
 def normalized(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:

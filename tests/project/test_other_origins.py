@@ -48,5 +48,19 @@ def test_a_trajectory_is_drawn_upright_in_the_middle_and_read_by_both_ways(tmp_p
         assert abs(down.min() + down.max() - 159) <= 2
         assert abs(across.min() + across.max() - 159) <= 2
     session = other_origins.open_session(other_origins.SHIPPED / "cnn" / "cnn-int8.tflite", "litert")
-    rows = list(other_origins.rows(session, "cnn", digits))
+    readings = other_origins.Readings.of(session, digits)
+    rows = list(other_origins.rows(readings, "cnn", digits))
     assert rows == ["| cnn | drawn | 2 | 0.00 | 0.00 | 0.00 |", "| cnn | all | 2 | 0.00 | 0.00 | 0.00 |"]
+
+
+def test_a_reason_counts_the_digits_it_loses_and_the_other_pictures_it_stops() -> None:
+    session = other_origins.open_session(other_origins.SHIPPED / "cnn" / "cnn-int8.tflite", "litert")
+    readings = other_origins.Readings(
+        np.array([False, True, False, False]), np.array([True, True, False, True]), ["noise", "noise", None, None]
+    )
+    blank = other_origins.on_paper(np.zeros((40, 40), np.uint8), np.random.default_rng(0))
+    assert list(other_origins.reason_rows(session, "cnn", readings, [blank])) == [
+        "| cnn | noise | 50.00 | 25.00 | 0.00 |",
+        "| cnn | blank | 0.00 | 0.00 | 100.00 |",
+        "| cnn | none: another label than the network's alone | | 25.00 | |",
+    ]
