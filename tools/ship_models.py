@@ -72,7 +72,7 @@ def ship(workspace: Path, model: str, splits: data.Splits, honest: Path) -> None
             report["path"] = name
     trained = {key: value for key, value in source.files[KERAS_NAME].items() if key != "history"}
     manifest.files[files[0]]["trained"] = trained
-    set_temperatures(model, manifest, splits, honest)
+    set_temperatures(model, manifest, splits, honest_net(model, splits, honest))
 
 
 def halve_selftest(folder: Path, manifest: Manifest, name: str) -> None:
@@ -102,16 +102,19 @@ def round_reference(folder: Path, manifest: Manifest) -> None:
     manifest.files[REFERENCE_NAME] |= {"sha256": sha256_of(content), "size_bytes": len(content)}
 
 
-def set_temperatures(model: str, manifest: Manifest, splits: data.Splits, honest: Path) -> None:
-    """Record the temperature of each shipped file: that of the honest net's int8 file of the same format.
+def require_same_recipe(model: str, manifest: Manifest) -> None:
+    """Check that shipped files were made by today's recipe ``best``, as honest nets are.
 
     Raises:
-        SystemExit: the files were made by another recipe than today's ``best``.
+        SystemExit: they were made by another one.
     """
     (recipe,) = (entry["trained"]["made_by"]["recipe"] for entry in manifest.files.values() if "trained" in entry)
     if recipe != asdict(training.configure(model, "best", seed=SEED).recipe):
         raise SystemExit(f"{model} was made by another recipe than today's `best`.")
-    net = honest_net(model, splits, honest)
+
+
+def set_temperatures(model: str, manifest: Manifest, splits: data.Splits, net: Path) -> None:
+    """Record the temperature of each shipped file: that of the honest net's int8 file of the same format."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / model
         training.adopt(net, splits, folder)
@@ -235,7 +238,9 @@ def main() -> None:
     for model in options.model or ["dense", "cnn"]:
         shipped = Manifest.load(SHIPPED / model)
         if options.temperatures_only:
-            set_temperatures(model, shipped, data.load(), options.honest)
+            require_same_recipe(model, shipped)
+            splits = data.load()
+            set_temperatures(model, shipped, splits, honest_net(model, splits, options.honest))
         elif not options.cards_only:
             ship(options.workspace, model, data.load(), options.honest)
             shipped = Manifest.load(SHIPPED / model)
