@@ -65,7 +65,7 @@ _WIDE = replace(
 _STROKES = {"pens": 0.15, "resample": 0.15, "binarize": 0.1}
 _QUICK = Recipe(
     "quick", epochs=22, batch_size=128, optimizer="adam", learning_rate=2e-3, warmup_epochs=0.5, cosine=True,
-    augmentation=_AFFINE, mixed_precision=True, forms=0.3,
+    augmentation=_AFFINE, mixed_precision=True,
 )  # fmt: skip
 _QUICK_DENSE = replace(_QUICK, epochs=140, batch_size=512, learning_rate=4e-3, augmentation=_MILD)
 
@@ -84,9 +84,12 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             final_strength=0.5,
             clean_epochs=1,
             batch_norm=True,
+            forms=0.3,
             refit=True,
         ),
-        "dense": replace(_QUICK_DENSE, name="best", epochs=480, augmentation=replace(_MILD, **_STROKES), refit=True),
+        "dense": replace(
+            _QUICK_DENSE, name="best", epochs=480, augmentation=replace(_MILD, **_STROKES), forms=0.3, refit=True
+        ),
     },
 }
 DEFAULT_RECIPE = "quick"
