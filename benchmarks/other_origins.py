@@ -50,14 +50,14 @@ EVERY = 5
 FONT_SIZES, FONT_SLANTS = (24, 60, 110), (-12, 0, 12)
 # Largest reflectance of ink, range of that of paper, and standard deviation of the noise, as fractions of full scale.
 INK, PAPER, NOISE = 0.25, (0.6, 0.95), 0.01
-# Pictures of each kind without a digit; range of the sides of small ones, in pixels.
+# Number of pictures of each kind without a digit, and range of the sides of stains and shadows, in pixels.
 OF_A_KIND, SIDES = 100, (33, 120)
 # What the table needs to be understood.
 NOTES = [
     "No file was trained on these digits. Trajectories: every fifth of UCI's pendigits, in four renderings. Fonts: the",
     "Debian packages fonts-breip, -bwht, -dancingscript, -dkg-handwriting, -ecolier-court, -femkeklaver, -humor-sans,",
     "-joscelyn, -kaushanscript, -kiloji, -klee, -kristi, -leckerli-one and -rufscript, in three sizes and slants.",
-    "*Network*: the ink alone, scaled and centred. *Picture*: as `predict` reads a picture of it on paper.",
+    "*Network*: answers for the ink alone, scaled and centred. *Picture*: answers of `predict` for it on paper.",
 ]
 
 
@@ -114,7 +114,13 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Readings:
-    """Readings of digits: whether the network alone and the picture are wrong, bool (n,), and reasons of rejections."""
+    """Results of reading the same digits by the network alone and in pictures.
+
+    Attributes:
+        network: whether the network's answer for the ink alone is wrong, bool (n,).
+        picture: whether the answer for the picture is wrong or missing, bool (n,).
+        reasons: why a picture got no label; None if it got one.
+    """
 
     network: NDArray[np.bool_]
     picture: NDArray[np.bool_]
@@ -122,7 +128,7 @@ class Readings:
 
     @classmethod
     def of(cls, session: Session, digits: Sequence[Digit]) -> Readings:
-        """Read digits in both ways."""
+        """Read digits by the network alone and in pictures."""
         labels = np.array([digit.label for digit in digits])
         network = session.predict(np.stack([normalized(digit.ink) for digit in digits])).argmax(axis=1) != labels
         draw = np.random.default_rng(0)
@@ -132,13 +138,13 @@ class Readings:
 
 
 def answer(session: Session, content: bytes) -> tuple[str | None, str | None]:
-    """Label of a picture, and the reason if there is none, without the numbers in brackets."""
+    """Label of a picture and None, or None and the reason why it has none, without numbers in brackets."""
     found = predict_picture(session, "x", content)[0].prediction
     return (None, re.sub(r" \(.*\)", "", str(found.reason))) if found.label is None else (str(found.label), None)
 
 
 def rows(readings: Readings, name: str, digits: Sequence[Digit]) -> Iterator[str]:
-    """Rows of the first table for one file: each origin, and all of them."""
+    """Rows of the table of errors for one file: one for each origin, and one for all digits."""
     origins = np.array([digit.origin for digit in digits])
     rejected = np.array([reason is not None for reason in readings.reasons])
     for origin in [*dict.fromkeys(origins), "all"]:
@@ -148,7 +154,7 @@ def rows(readings: Readings, name: str, digits: Sequence[Digit]) -> Iterator[str
 
 
 def reason_rows(session: Session, name: str, readings: Readings, others: Sequence[bytes]) -> Iterator[str]:
-    """Rows of the second table for one file, with a last row of digits that the picture alone misreads."""
+    """Rows of the table of reasons for one file; the last counts digits that get a wrong label in pictures only."""
     lost, right, count = Counter(readings.reasons), Counter[str | None](), len(readings.reasons)
     right.update(reason for reason, wrong in zip(readings.reasons, readings.network, strict=True) if not wrong)
     stopped = Counter(answer(session, content)[1] for content in others)
@@ -168,7 +174,7 @@ def without_digits() -> Iterator[bytes]:
 
 
 def stain(draw: np.random.Generator) -> bytes:
-    """A soft round spot on blank paper."""
+    """PNG of blank paper with a soft round spot."""
     side = draw.integers(*SIDES)
     down, across = np.mgrid[:side, :side] - draw.uniform(0, side, (2, 1, 1))
     spot = np.exp(-(down**2 + across**2) / (2 * draw.uniform(0.08, 0.2) * side * side))
@@ -176,7 +182,7 @@ def stain(draw: np.random.Generator) -> bytes:
 
 
 def shadow(draw: np.random.Generator) -> bytes:
-    """The straight edge of a shadow across blank paper."""
+    """PNG of blank paper with the straight edge of a shadow across it."""
     side = draw.integers(*SIDES)
     down, across = np.mgrid[:side, :side]
     is_dark = across + draw.uniform(-1, 1) * down > draw.uniform(0.2, 0.8) * side

@@ -129,7 +129,7 @@ def set_temperatures(model: str, manifest: Manifest, splits: data.Splits, net: P
 
 
 def honest_net(model: str, splits: data.Splits, folder: Path) -> Path:
-    """Keras file of a net of today's recipe ``best`` that is not trained on the validation images.
+    """Path of a Keras file whose net was trained by today's recipe ``best``, without the validation images.
 
     It is trained if there is no file of the same configuration.
     """
@@ -157,7 +157,8 @@ TEST_HISTORY = (
     "showed a weakness against noise. The noise and polarity changes of the training images were then revised, with "
     "amounts chosen on validation images. So the accuracy below may be slightly optimistic."
 )
-# The two blanks in TEST_HISTORY, for a net that is trained on labels and one that is trained on another net's answers.
+# Texts for the two blanks in TEST_HISTORY: for a net that was trained on labels, and for one that was trained on the
+# answers of another net.
 OF_LABELS = ("", "the")
 OF_TEACHER = ("the net learns from the answers of the shipped `cnn`, and ", "that net's")
 

@@ -1,4 +1,4 @@
-"""Forms of digits that MNIST hardly has: ones with an upstroke, sevens with a bar, and nines with a curved tail.
+"""Added training images of forms that are rare in MNIST: ones with an upstroke, barred sevens, nines with curved tails.
 
 MNIST was written in the United States. Elsewhere many people write these forms, and a net that was trained on MNIST
 alone reads such a one as a seven. Strokes are drawn into copies of training images; their lengths, angles and places
@@ -25,7 +25,8 @@ INK = 128  # smallest value of a pixel in a stroke
 THINNEST, THICKEST = 1.3, 5.0  # range of the width of drawn strokes, in pixels
 SMALLEST = 14  # height in pixels of the smallest digit that gets a stroke
 SEGMENTS = 6  # straight parts of a curved stroke
-# Ranges; lengths and heights are shares of the digit's height, angles in radians, bows shares of a stroke's length.
+# Ranges of random numbers: lengths and heights as shares of the digit's height, angles in radians, bows as shares of
+# the stroke's length.
 WIDTHS = (0.7, 1.0)  # width of a drawn stroke, as a share of the width of the digit's strokes
 UPSTROKE, UPSTROKE_ANGLE, UPSTROKE_BOW = (0.25, 0.65), (0.4, 1.0), (-0.05, 0.2)
 FLATTEST = 1.5  # largest angle between an upstroke and the vertical
@@ -125,12 +126,12 @@ def _extent(image: Image) -> tuple[int, int]:
 
 
 def _ink_columns(image: Image, row: int) -> NDArray[np.int64]:
-    """Columns with ink in a row."""
+    """Indices of the columns with ink in a row, int64 (n,)."""
     return np.flatnonzero(image[min(max(row, 0), len(image) - 1)] >= INK)
 
 
 def _width(image: Image) -> float:
-    """Width of the strokes: the median number of ink pixels in a row that has any, within reasonable limits."""
+    """Width of the strokes in pixels: the median number of ink pixels in rows with ink, from THINNEST to THICKEST."""
     counts = (image >= INK).sum(axis=1)
     return float(np.clip(np.median(counts[counts > 0]), THINNEST, THICKEST)) if counts.any() else THINNEST
 

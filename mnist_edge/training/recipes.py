@@ -61,7 +61,7 @@ _WIDE = replace(
     _AFFINE, perspective=0.15, elastic=0.7,
     photometric=0.5, pen=0.8, contrast=3, blur=1, background=0.5, noise=0.4, invert=0.1,
 )  # fmt: skip
-# Strokes as other pens, tablets and scanners make them. Left out for images that are not digits.
+# Shares of images whose strokes are changed to those of other pens, tablets and scanners; digits only, see `suited`.
 _STROKES = {"pens": 0.15, "resample": 0.15, "binarize": 0.1}
 _QUICK = Recipe(
     "quick", epochs=22, batch_size=128, optimizer="adam", learning_rate=2e-3, warmup_epochs=0.5, cosine=True,
@@ -131,7 +131,7 @@ class Overrides(TypedDict, total=False):
 
 
 def suited(recipe: Recipe, preprocessor: str) -> Recipe:
-    """Recipe for a data set: changes of strokes are left out if the preprocessor is not that of digits."""
+    """Adapt a recipe to a data set: remove the changes of strokes unless its preprocessor is that of digits."""
     if recipe.augmentation is None or preprocessor == MNIST.preprocessor:
         return recipe
     return replace(recipe, augmentation=replace(recipe.augmentation, **dict.fromkeys(_STROKES, 0.0)))

@@ -86,7 +86,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
     amounts = None
     if flat:
         index: NDArray[np.unsignedinteger[Any]] = values
-        amounts = _amounts(np.arange(256) - _flat_background(border, counts), counts, flat)
+        amounts = _amounts(np.arange(256) - _flat_background(border, counts), counts, flat=True)
     # A small picture is first taken to have a background of one value. If that finds noise, the light may be uneven.
     if not flat or (amounts is None and TINY < max(values.shape) <= FLAT):
         index = _differences(values)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -22,6 +23,11 @@ def exec_start() -> list[str]:
     found = re.findall(r"^ExecStart=(.*)$", UNIT.read_text(), re.MULTILINE)
     assert len(found) == 1
     return shlex.split(found[0])
+
+
+def serve_command() -> Any:
+    """The command ``serve``, with its options."""
+    return typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
@@ -39,7 +45,7 @@ def test_the_command_in_the_unit_has_only_options_that_exist() -> None:
     """The command line itself parses the options, without starting the server."""
     program, command, *words = exec_start()
     assert (Path(program).name, command) == ("mnist-edge", "serve")
-    serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    serve = serve_command()
     context = serve.make_context("serve", words)
     assert context.params["host"] == "0.0.0.0"
     assert context.params["port"] == 8080
@@ -52,6 +58,5 @@ def test_the_token_of_the_unit_is_in_the_variable_that_serve_reads() -> None:
     command = re.search(r'"(\w+)=\$\(openssl.*install -m 600 /dev/stdin (\S+)', text)
     assert command is not None
     assert f"EnvironmentFile={command[2]}\n" in text
-    serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
-    (token,) = (option for option in serve.params if option.name == "token")
+    (token,) = (option for option in serve_command().params if option.name == "token")
     assert command[1] == token.envvar
