@@ -28,7 +28,7 @@ STROKES = ("pens", "resample", "binarize")
 
 def variants(model: str) -> Iterator[tuple[str, Recipe]]:
     recipes = RECIPES["best"]
-    base = replace(recipes.get(model, recipes["*"]), refit=False)
+    base = recipes.get(model, recipes["*"])
     ranges = base.augmentation
     assert ranges is not None
     yield "the whole recipe", base

@@ -3,7 +3,7 @@
 
     python benchmarks/confidence.py
 
-Writes benchmarks/results/confidence.md. The temperatures were chosen on validation images (`tools/ship_models.py`).
+Writes benchmarks/results/confidence.md. The temperatures were chosen on validation images.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def main() -> None:
         "# Confidence", "",
         f"`python benchmarks/confidence.py` on {described_processor(machine())}.", "",
         f"The files in the wheel on MNIST's {len(test.labels):,} test images, without and with the temperature in the",
-        "manifest; probabilities are made to sum to 1, as `predict` does. Temperatures are chosen on validation images",
-        "(`python tools/ship_models.py --temperatures-only`); 1.000 means that no other value lowers the log loss on",
-        "them significantly, none that no value was chosen for the file. Calibration error: 15 bins of equal width.",
+        "manifest; probabilities are made to sum to 1, as `predict` does. `export` chose the temperatures on",
+        "the validation images; 1.000 means that no other value lowers the log loss on them significantly.",
+        "Calibration error: 15 bins of equal width.",
         "The last column is the mean change of the log loss with its 95 % interval (paired, normal).", "",
         "| file | engine | temperature | calibration error, % | after, % | log loss | after | change, 1e-3 |",
         "|---|---|---|---|---|---|---|---|",

@@ -11,8 +11,8 @@ example of the Debian packages named in benchmarks/results/other_origins.md.
 Each digit is drawn dark on uneven light paper and read in two ways. *Network*: its ink alone, scaled and centred by
 mass as MNIST's images are. *Picture*: as `mnist-edge predict` reads a PNG of it; ``null`` counts as rejected.
 
-A second table has the reasons of the rejections: how many digits each loses, and how many pictures without a digit it
-stops.
+A second table has the same errors by the digits' weight of strokes and aspect ratio; a third has the reasons of the
+rejections: how many digits each loses, and how many pictures without a digit it stops.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ FONT_SIZES, FONT_SLANTS = (24, 60, 110), (-12, 0, 12)
 INK, PAPER, NOISE = 0.25, (0.6, 0.95), 0.01
 # Number of pictures of each kind without a digit, and range of the sides of stains and shadows, in pixels.
 OF_A_KIND, SIDES = 100, (33, 120)
+# Bounds of the rows of the second table: width of strokes, and width of the digit, as shares of the digit's height.
+WEIGHTS, RATIOS = (0.05, 0.1, 0.15), (0.3, 0.6, 0.9)
 # What the table needs to be understood.
 NOTES = [
     "No file was trained on these digits. Trajectories: every fifth of UCI's pendigits, in four renderings. Fonts: the",
@@ -88,6 +90,11 @@ def main() -> None:
         "| file | origin | digits | network, % wrong | picture, % wrong | of these rejected, % |",
         "|---|---|---|---|---|---|",
     ]
+    properties = [
+        "| file | property, as a share of the digit's height | digits | network, % wrong | picture, % wrong |"
+        " of these rejected, % |",
+        "|---|---|---|---|---|---|",
+    ]
     reasons = [
         "| file | reason | digits rejected, % | read right by the network alone, % | others stopped, % |",
         "|---|---|---|---|---|",
@@ -97,8 +104,13 @@ def main() -> None:
         session = open_session(file, "litert")
         readings = Readings.of(session, digits)
         lines += rows(readings, file.stem, digits)
+        properties += property_rows(readings, file.stem, digits)
         reasons += reason_rows(session, file.stem, readings, others)
     lines += [
+        "",
+        "By shape of the ink.",
+        "",
+        *properties,
         "",
         f"Why: all digits, and {len(others):,} pictures of noise, text, faces, stains and shadows.",
         "",
@@ -146,11 +158,38 @@ def answer(session: Session, content: bytes) -> tuple[str | None, str | None]:
 def rows(readings: Readings, name: str, digits: Sequence[Digit]) -> Iterator[str]:
     """Rows of the table of errors for one file: one for each origin, and one for all digits."""
     origins = np.array([digit.origin for digit in digits])
-    rejected = np.array([reason is not None for reason in readings.reasons])
     for origin in [*dict.fromkeys(origins), "all"]:
-        at = (origins == origin) | (origin == "all")
-        shares = " | ".join(f"{100 * wrong[at].mean():.2f}" for wrong in (readings.network, readings.picture, rejected))
-        yield f"| {name} | {origin} | {at.sum()} | {shares} |"
+        yield row(readings, name, origin, (origins == origin) | (origin == "all"))
+
+
+def property_rows(readings: Readings, name: str, digits: Sequence[Digit]) -> Iterator[str]:
+    """Rows of the table by shape of the ink for one file: by width of strokes, and by width of the digit."""
+    shapes = np.array([shape_of(digit.ink) for digit in digits])
+    for values, bounds, what in zip(shapes.T, (WEIGHTS, RATIOS), ("strokes", "digit"), strict=True):
+        for low, high in zip((0, *bounds), (*bounds, np.inf), strict=True):
+            words = f"from {low} to {high}" if low and high < np.inf else f"below {high}" if not low else f"above {low}"
+            yield row(readings, name, f"width of the {what} {words}", (low <= values) & (values < high))
+
+
+def shape_of(ink: NDArray[np.uint8]) -> tuple[float, float]:
+    """Mean width of the strokes and width of the digit, as shares of the digit's height; ink is more than half of 255.
+
+    A stroke's width is twice its area by its perimeter, which is pi / 4 times the number of sides of pixels between ink
+    and paper (Cauchy and Crofton: the mean over all directions).
+    """
+    is_ink = np.pad(ink > 127, 1)
+    down, across = np.flatnonzero(is_ink.any(axis=1)), np.flatnonzero(is_ink.any(axis=0))
+    height, width = down[-1] - down[0] + 1, across[-1] - across[0] + 1
+    sides = sum(np.count_nonzero(np.diff(is_ink, axis=axis)) for axis in (0, 1))
+    return float(2 * is_ink.sum() / (np.pi / 4 * sides) / height), float(width / height)
+
+
+def row(readings: Readings, name: str, what: str, at: NDArray[np.bool_]) -> str:
+    """Row of a table of errors: for a file, and for the digits ``at``, bool (n,)."""
+    rejected = np.array([reason is not None for reason in readings.reasons])
+    errors = (readings.network, readings.picture, rejected)
+    shares = " | ".join(f"{100 * wrong[at].mean():.2f}" if at.any() else "" for wrong in errors)
+    return f"| {name} | {what} | {at.sum()} | {shares} |"
 
 
 def reason_rows(session: Session, name: str, readings: Readings, others: Sequence[bytes]) -> Iterator[str]:

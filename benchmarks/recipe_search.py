@@ -40,13 +40,16 @@ ADAM_EPSILON, NORM_EPSILON = 1e-7, 1e-3
 ELASTIC_GRID = 5
 # Side lengths to which images are reduced, and enlarged again, by the change ``resample``.
 SIDES = (8, 10, 12, 14, 16, 20)
+# Distances of the two lines of the change ``doubled``: pixels down and across.
+GAPS = ((0, 2), (0, 3), (0, 4), (2, 0), (3, 0), (4, 0), (2, 2), (2, -2), (3, 2), (3, -2), (2, 3), (2, -3))
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Ranges of the random changes: the attributes of ``mnist_edge.training.augment.Augmentation``, and three more.
+    """Ranges of the random changes: the attributes of ``mnist_edge.training.augment.Augmentation``, and one more.
 
     Attributes:
+        doubled: share of the images that are drawn twice with thin strokes, two to four pixels apart.
         resample: share of the images that are reduced to 8 to 20 pixels and enlarged again.
         binarize: share of the images that become black and white.
         pens: share of the images whose strokes become up to two pixels thicker, or one thinner, on each side.
@@ -69,10 +72,11 @@ class Changes:
     resample: float = 0.0
     binarize: float = 0.0
     pens: float = 0.0
+    doubled: float = 0.0
 
     def scaled(self, strength: float) -> Changes:
         """Ranges times a strength; shares of images do not change."""
-        shares = ("photometric", "invert", "resample", "binarize", "pens")
+        shares = ("photometric", "invert", "resample", "binarize", "pens", "doubled")
         return replace(self, **{name: value * strength for name, value in asdict(self).items() if name not in shares})
 
 
@@ -110,6 +114,7 @@ class Variant:
         name: of the table's row.
         model: a key of `ARCHITECTURES`.
         changes: ranges of augmentation.
+        forms: images of added forms (``mnist_edge.training.forms``), as a fraction of their digits.
         epochs, batch, rate, warmup: of training; the warm-up in epochs.
         dropout: share of the hidden units that are dropped, in nets with convolutions.
         schedule: ``cosine``, ``constant``, or ``late``: constant, then linear to 0 in the last quarter.
@@ -150,6 +155,7 @@ class Variant:
     labels: float = 0.0
     dropout: float = 0.0
     seeds: int = 1
+    forms: float = 0.0
 
 
 # --- preparation -----------------------------------------------------------------------------------------------------
@@ -165,10 +171,28 @@ def prepare(mnist: Path, pendigits: Path, output: Path, limit: int) -> None:
     digits = [digit for name in ("train", "test") for digit in trajectories(pendigits / f"pendigits-{name}.unipen.gz")]
     digits = digits[:: max(1, len(digits) // limit)]
     pens = np.stack([[rendered(strokes, *pen) for _, strokes in digits] for pen in PENS])
+    added, added_labels, added_rows, added_shares = forms_of(images, labels)
     np.savez_compressed(
-        output, images=images, labels=labels, pens=pens, pen_labels=np.array([label for label, _ in digits], np.uint8)
-    )
+        output, images=images, labels=labels, pens=pens, pen_labels=np.array([label for label, _ in digits], np.uint8),
+        added=added, added_labels=added_labels, added_rows=added_rows, added_shares=added_shares,
+    )  # fmt: skip
     print(f"{output}: {len(images)} images, {len(digits)} trajectories in {len(pens)} renderings")
+
+
+def forms_of(images: Any, labels: Any) -> tuple[Any, Any, Any, Any]:
+    """Images of added forms, their labels, the images that they were made of, and the smallest share with each."""
+    from mnist_edge.data import Split, Splits
+    from mnist_edge.data.catalog import MNIST_SHA256
+    from mnist_edge.training.forms import with_forms
+
+    split = Split(images[..., np.newaxis], labels.astype(np.int64), np.arange(len(labels)))
+    splits = Splits("mnist", split, split, split, split, (), "digit", dict(MNIST_SHA256), 0, 0)
+    made = with_forms(split, splits, MOST_FORMS)
+    new, shares = slice(len(labels), None), np.zeros(len(made) - len(labels))
+    for digit in np.unique(made.labels[new]):
+        rows = np.flatnonzero(made.labels[new] == digit)
+        shares[rows] = MOST_FORMS * (np.arange(len(rows)) + 1) / len(rows)
+    return made.images[new, ..., 0], made.labels[new].astype(np.uint8), made.indices[new], shares
 
 
 def read(path: Path) -> bytes:
@@ -176,6 +200,7 @@ def read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else gzip.decompress(path.with_name(path.name + ".gz").read_bytes())
 
 
+MOST_FORMS = 0.3  # largest share of added forms
 Strokes = list[list[tuple[int, int]]]
 # Renderings of trajectories: the side of the picture in pixels and the pen's width in thousandths of it.
 PENS = ((160, 15), (160, 60), (160, 120), (20, 50))
@@ -320,6 +345,15 @@ def resampled(images: Any, side: int, smooth: bool) -> Any:
     return torch.nn.functional.interpolate(small, (SIDE, SIDE), mode=how)[:, 0].clamp(0, 1)
 
 
+def doubled(images: Any, gap: tuple[int, int]) -> Any:
+    """Images drawn twice with thin strokes, a number of pixels down and across apart."""
+    import torch
+
+    thin, half = repenned(images, -torch.ones(len(images), 1, 1, device=images.device)), (gap[0] // 2, gap[1] // 2)
+    back = (half[0] - gap[0], half[1] - gap[1])
+    return torch.maximum(*[torch.roll(thin, shift, (1, 2)) for shift in (half, back)])
+
+
 def changed_at_random(images: Any, ranges: Changes) -> Any:
     """All changes, in shares of the images chosen at random. float32 (n, 28, 28), 0 to 1."""
     import torch
@@ -327,11 +361,15 @@ def changed_at_random(images: Any, ranges: Changes) -> Any:
     def some(share: float) -> Any:
         return torch.randperm(len(images), device=images.device)[: round(share * len(images))]
 
-    images = geometry(images, ranges)
+    # cuDNN samples at most 65,535 images at once.
+    images = torch.cat([geometry(part, ranges) for part in images.split(32_768)])
     if ranges.pens:
         rows = some(ranges.pens)
         amount = 2.7 * torch.rand(len(rows), 1, 1, device=images.device) - 0.7
         images[rows] = repenned(repenned(images[rows], amount), (amount - 1).clamp_min(0))
+    if ranges.doubled:
+        for gap, rows in zip(GAPS, some(ranges.doubled).chunk(len(GAPS)), strict=False):
+            images[rows] = doubled(images[rows], gap)
     if ranges.resample:
         for at, rows in enumerate(some(ranges.resample).chunk(2 * len(SIDES))):
             images[rows] = resampled(images[rows], SIDES[at // 2], at % 2 == 1)
@@ -371,6 +409,7 @@ def changed_kinds(images: Any) -> dict[str, Any]:
         "broader": slanted(0, -0.35),
         "low contrast": images * 0.5,
         "high contrast": ((images - 0.5) * 4 + 0.5).clamp(0, 1),
+        "doubled": doubled(images, (2, 3)),
         "binary": (images > 0.5).float(),
         "binary 14 x 14": (resampled(images, 14, False) > 0.4).float(),
     }
@@ -517,10 +556,19 @@ class Setup:
     labels: Any  # int64 (n,)
     held: list[Any]  # rows held out, by fold
     train: list[Any]  # the other rows, by fold
+    added: list[Any]  # rows of added forms, made of images of `train`, by fold
+    shares: Any  # of the added forms, by row: the smallest share of forms with it; 0 for the other images
     pens: Any  # float32 (renderings, m, 784)
     pen_labels: Any
     deadline: float
     teachers: dict[str, Any] = field(default_factory=dict)  # by architecture: Stack, fold by fold
+
+    def rows(self, fold: int, forms: float) -> Any:
+        """Rows to train on, with a share of added forms."""
+        import torch
+
+        added = self.added[fold]
+        return torch.cat([self.train[fold], added[self.shares[added] <= forms + 1e-9]])
 
     @property
     def dtype(self) -> Any:
@@ -602,7 +650,10 @@ class Trainer:
         self.mean, self.square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.average = self.flat.clone()
         self.gradient = torch.zeros_like(self.flat)
-        self.steps = min(len(rows) for rows in setup.train) // first.batch
+        self.rows = [setup.rows(fold, first.forms) for fold in range(len(setup.held))]
+        # Folds differ by a few added forms.
+        self.least = min(len(rows) for rows in self.rows)
+        self.steps = self.least // first.batch
         # Pools of augmented images, one for each different way of making them; and targets by variant and fold.
         self.pools = list(dict.fromkeys(map(self._pool_key, variants)))
         count = len(setup.images)
@@ -692,7 +743,9 @@ class Trainer:
                     weight, other = mixes[pool]
                     targets = weight * targets + (1 - weight) * targets[other]
                 self.targets[at, fold] = targets
-        rows = torch.stack([setup.train[fold] for fold in self.folds])
+        picked = [self.rows[fold] for fold in self.folds]
+        picked = [rows[torch.randperm(len(rows), device=setup.device)[: self.least]] for rows in picked]
+        rows = torch.stack(picked)
         order = torch.rand(rows.shape, device=setup.device).argsort(1)[:, : self.steps * first.batch]
         self.order.copy_(rows.gather(1, order).view(self.order.shape))
         self.at.zero_()
@@ -1059,12 +1112,96 @@ def second_table() -> list[list[Variant]]:
     ]
 
 
-TABLES: dict[str, Callable[[], list[list[Variant]]]] = {"first": first_table, "second": second_table}
+def third_table() -> list[list[Variant]]:
+    """Shares of added forms, doubled strokes, and learning rates with them."""
+    strokes = replace(MILD, **STROKES)
+    d = replace(DENSE, name="dense 480, strokes", epochs=480, changes=strokes)
+    wide = replace(WIDE, **STROKES)
+    c = replace(CNN, name="cnn 180, strokes, strength 1 to 0.5", epochs=180, changes=wide, final_strength=0.5)
+
+    def named(base: Variant, what: str = "", **changes: Any) -> Variant:
+        made = replace(base, **changes)
+        return replace(made, name=f"{base.name}, forms {made.forms}{what}")
+
+    return [
+        [
+            named(d, forms=0.3),
+            named(d, ", rate 8e-3", forms=0.3, rate=8e-3),
+            named(d, ", late decay", forms=0.3, schedule="late"),
+            named(d, ", decay 0.01", forms=0.3, decay=0.01),
+            named(d, ", doubled", forms=0.3, changes=replace(strokes, doubled=0.1)),
+        ],
+        [
+            named(d, forms=0.1),
+            named(d, ", rate 8e-3", forms=0.1, rate=8e-3),
+            named(d, ", late decay, rate 8e-3", forms=0.1, schedule="late", rate=8e-3),
+        ],
+        [named(c, forms=0.3), named(c, ", doubled", forms=0.3, changes=replace(wide, doubled=0.1))],
+        [named(d), named(d, ", rate 8e-3", rate=8e-3)],
+        [named(d, forms=0.2), named(d, ", late decay, rate 8e-3", forms=0.2, schedule="late", rate=8e-3)],
+        [named(c), named(c, ", noise 0.2", changes=replace(wide, noise=0.2))],
+        [named(c, forms=0.1)],
+        [
+            named(c, ", late decay", forms=0.3, schedule="late"),
+            named(c, ", rate 6e-3", forms=0.3, rate=6e-3),
+        ],
+    ]
+
+
+TABLES: dict[str, Callable[[], list[list[Variant]]]] = {
+    "first": first_table,
+    "second": second_table,
+    "third": third_table,
+}
 # Variants whose nets are the teachers of the variants that come after.
 TEACHERS = {"cnn best": "cnn", "large": "large"}
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
+
+
+def setup_of(options: argparse.Namespace, device: Any, deadline: float) -> Setup:
+    """Images, folds and teachers on a device."""
+    import torch
+
+    with np.load(options.inputs) as file:
+        images, labels, pens, pen_labels = (file[key] for key in ("images", "labels", "pens", "pen_labels"))
+        added = {key: file[key] for key in ("added", "added_labels", "added_rows", "added_shares")}
+    if options.trial:
+        images, labels, pens, pen_labels = images[:300], labels[:300], pens[:, :50], pen_labels[:50]
+        kept = added["added_rows"] < len(images)
+        added = {key: values[kept] for key, values in added.items()}
+
+    def on_device(*parts: Any) -> Any:
+        return torch.as_tensor(np.concatenate(parts), device=device)
+
+    order = np.random.default_rng(0).permutation(len(labels))
+    setup = Setup(
+        device=device,
+        images=on_device(images, added["added"]).float() / 255,
+        labels=on_device(labels, added["added_labels"]).long(),
+        held=[],
+        train=[],
+        added=[],
+        shares=on_device(np.zeros(len(labels)), added["added_shares"]),
+        pens=None,
+        pen_labels=on_device(pen_labels).long(),
+        deadline=deadline,
+    )
+    setup.pens = (on_device(pens).float() / 255).flatten(2).to(setup.dtype)
+    held = 50 if options.trial else HELD_OUT
+    for fold in range(FOLDS):
+        held_rows = order[fold * held : (fold + 1) * held]
+        setup.held.append(on_device(np.sort(held_rows)))
+        setup.train.append(on_device(np.setdiff1d(order, held_rows)))
+        setup.added.append(on_device(len(labels) + np.flatnonzero(~np.isin(added["added_rows"], held_rows))))
+    for kind in ARCHITECTURES if options.teachers else ():
+        path = options.teachers / f"{kind}.npz"
+        if path.exists():
+            with np.load(path) as file:
+                stack = Stack(Layout(ARCHITECTURES[kind]), on_device(file["flat"]).float(), file["folds"].tolist())
+            setup.teachers[kind] = stack.estimate(setup)
+    return setup
 
 
 def search(options: argparse.Namespace) -> None:
@@ -1077,36 +1214,10 @@ def search(options: argparse.Namespace) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     print(f"{name}, PyTorch {torch.__version__}", flush=True)
-    with np.load(options.inputs) as file:
-        images, labels, pens, pen_labels = (file[key] for key in ("images", "labels", "pens", "pen_labels"))
-    if options.trial:
-        images, labels, pens, pen_labels = images[:300], labels[:300], pens[:, :50], pen_labels[:50]
-    order = np.random.default_rng(0).permutation(len(labels))
-    setup = Setup(
-        device=device,
-        images=torch.as_tensor(images, device=device).float() / 255,
-        labels=torch.as_tensor(labels, device=device).long(),
-        held=[],
-        train=[],
-        pens=None,
-        pen_labels=torch.as_tensor(pen_labels, device=device).long(),
-        deadline=started + options.seconds,
-    )
-    setup.pens = (torch.as_tensor(pens, device=device).float() / 255).flatten(2).to(setup.dtype)
-    held = 50 if options.trial else HELD_OUT
-    for fold in range(FOLDS):
-        held_rows = order[fold * held : (fold + 1) * held]
-        setup.held.append(torch.as_tensor(np.sort(held_rows), device=device))
-        setup.train.append(torch.as_tensor(np.setdiff1d(order, held_rows), device=device))
+    setup = setup_of(options, device, started + options.seconds)
     judge = Judge(setup)
     options.output.mkdir(parents=True, exist_ok=True)
     correct: dict[str, Any] = {}
-    for kind, path in [(kind, options.teachers / f"{kind}.npz") for kind in ARCHITECTURES] if options.teachers else []:
-        if path.exists():
-            with np.load(path) as file:
-                flat = torch.as_tensor(file["flat"], device=device).float()
-                stack = Stack(Layout(ARCHITECTURES[kind]), flat, file["folds"].tolist())
-            setup.teachers[kind] = stack.estimate(setup)
     for group in TABLES[options.stage]():
         variants = [shortened(variant) for variant in group] if options.trial else group
         began = time.monotonic()
@@ -1149,7 +1260,11 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-BASES = {"cnn": "cnn best", "dense": "dense, no teacher"}
+# Variants that the others of a net are compared with, the preferred one last.
+BASES = {
+    "cnn": ("cnn best", "cnn 180, strokes, strength 1 to 0.5, forms 0.0"),
+    "dense": ("dense, no teacher", "dense 480, strokes, forms 0.0"),
+}
 
 
 def report(results: list[Path]) -> None:
@@ -1163,7 +1278,8 @@ def report(results: list[Path]) -> None:
     print("| variant | nets | held out, % | minus base, pp | fold 0, % | cross-entropy | changed, % | pendigits, % |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
-        base = correct.get(f"{BASES.get(row['recipe']['model'], BASES['cnn'])}|last")
+        bases = [correct.get(f"{name}|last") for name in BASES.get(row["recipe"]["model"], BASES["cnn"])]
+        base = next((found for found in reversed(bases) if found is not None), None)
         if row["weights"] != "last" or base is None:
             continue
         by_image = correct[f"{row['variant']}|last"] - base

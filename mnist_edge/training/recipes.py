@@ -32,7 +32,6 @@ class Recipe:
         mixed_precision: use bfloat16 arithmetic if the processor has it.
         forms: images added to MNIST's ones, sevens and nines, as a fraction of them, in forms that it hardly has; see
             `mnist_edge.training.forms`.
-        refit: train on the validation split too. Only for a recipe about which nothing is left to decide.
     """
 
     name: str
@@ -48,7 +47,6 @@ class Recipe:
     batch_norm: bool = False
     mixed_precision: bool = False
     forms: float = 0.0
-    refit: bool = False
 
 
 # Key of `RECIPES` for all architectures without an entry of their own.
@@ -84,11 +82,15 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             final_strength=0.5,
             clean_epochs=1,
             batch_norm=True,
-            forms=0.3,
-            refit=True,
+            forms=0.1,
         ),
         "dense": replace(
-            _QUICK_DENSE, name="best", epochs=480, augmentation=replace(_MILD, **_STROKES), forms=0.3, refit=True
+            _QUICK_DENSE,
+            name="best",
+            epochs=480,
+            learning_rate=8e-3,
+            augmentation=replace(_MILD, **_STROKES),
+            forms=0.1,
         ),
     },
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_edge import models
-from mnist_edge.data import Splits, joined
+from mnist_edge.data import Splits
 from mnist_edge.data.fetch import Progress, no_progress
 from mnist_edge.models.backend import import_keras, installed_versions
 from mnist_edge.models.source import of_keras
@@ -55,8 +55,7 @@ def train(
     import_keras()
     progress("loading TensorFlow", 1, 1)
     checkpoint = Checkpoint(folder / CHECKPOINT_NAME, key)
-    train_split = joined(splits.train, splits.validation) if config.recipe.refit else splits.train
-    train_split = forms.with_forms(train_split, splits, config.recipe.forms)
+    train_split = forms.with_forms(splits.train, splits, config.recipe.forms)
     classes = len(splits.class_names)
     if config.time_budget is not None:
         planned = checkpoint.planned()

@@ -51,11 +51,11 @@ def add_selftest(path: Path, threads: int) -> None:
 
 
 def calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
-    """Enter the temperature of a file, chosen on the validation split, unless its model may have trained on that."""
+    """Enter the temperature of a file, chosen on the validation split, unless its model was not trained here."""
     manifest = Manifest.load(path.parent)
     entry = manifest.files[path.name]
     recipe = (manifest.files[manifest.source_name].get("made_by") or {}).get("recipe")
-    if "temperature" in entry or recipe is None or recipe.get("refit"):
+    if "temperature" in entry or recipe is None:
         return
     try:
         session = open_session(path, "auto", threads)

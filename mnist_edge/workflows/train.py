@@ -147,8 +147,6 @@ def _page(folder: Path, manifest: Manifest, result: TrainResult, splits: Splits)
             f"<p>{result.epochs} epochs in {result.seconds:,.0f} s, {result.parameters:,} parameters, seed "
             f'{entry["made_by"]["seed"]}.</p><p class="soft">{escape(recipe)}</p>',
             "<h2>Training curves</h2>",
-            "<p>The recipe also trains on the validation split, so its curve is no measure of quality.</p>"
-            * facts["refit"],
             f'<div class="scroll" tabindex="0" role="region" aria-label="Training curves">'
             f"{plots.curves(entry['history'])}</div>",
             *evaluation.parts_of(judged, splits.test.images, splits.class_names),

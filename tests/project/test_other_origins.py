@@ -64,3 +64,16 @@ def test_a_reason_counts_the_digits_it_loses_and_the_other_pictures_it_stops() -
         "| cnn | blank | 0.00 | 0.00 | 100.00 |",
         "| cnn | none: another label than the network's alone | | 25.00 | |",
     ]
+
+
+def test_the_widths_of_strokes_and_of_a_digit_are_shares_of_its_height() -> None:
+    """A cross of two bars, and a ring, whose true widths are known."""
+    cross = np.zeros((100, 100), np.uint8)
+    cross[10:90, 47:53] = cross[47:53, 30:70] = 255
+    weight, ratio = other_origins.shape_of(cross)
+    assert 0.9 * 6 / 80 < weight < 1.35 * 6 / 80  # sides along the axes count 4 / pi times as much as others
+    assert ratio == 0.5
+    distance = np.hypot(*(np.mgrid[:100, :100] - 50))
+    weight, ratio = other_origins.shape_of((255 * (abs(distance - 35) < 4)).astype(np.uint8))
+    assert abs(weight - 8 / 78) < 0.01
+    assert ratio == 1

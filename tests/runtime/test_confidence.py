@@ -6,7 +6,6 @@ import importlib.util
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -18,13 +17,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from mnist_edge import data
 from mnist_edge.data import Split
 from mnist_edge.parity.changes import CALIBRATION_BINS, calibration_error
 from mnist_edge.runtime.confidence import apply_temperature, choose_temperature, log_losses
 from mnist_edge.store.manifest import KERAS_NAME, Manifest
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.training import configure
 from mnist_edge.workflows import judgement
 from tests.conftest import ROOT, Run
 
@@ -82,7 +79,7 @@ def test_each_format_of_one_model_gets_its_own_temperature(tmp_path: Path, monke
     probabilities, labels = calibrated(0, 5000)
     answers = {".tflite": apply_temperature(probabilities, 1 / 1.5), ".onnx": probabilities}
     manifest = Manifest(tmp_path)
-    content: tuple[bytes, dict[str, Any]] = (b"", {"made_by": {"recipe": {"refit": False}}})
+    content: tuple[bytes, dict[str, Any]] = (b"", {"made_by": {"recipe": {}}})
     manifest.commit({KERAS_NAME: content, "net-int8.tflite": (b"1", {}), "net-int8.onnx": (b"2", {})})
 
     def opened(path: Path, *_: object) -> SimpleNamespace:
@@ -150,28 +147,3 @@ def ship_models() -> ModuleType:
 @pytest.mark.parametrize("model", ["dense", "cnn"])
 def test_a_model_card_matches_its_manifest(model: str, ship_models: ModuleType) -> None:
     assert (SHIPPED / model / "MODEL_CARD.md").read_text() == ship_models.card(model, Manifest.load(SHIPPED / model))
-
-
-def test_temperatures_are_not_taken_from_a_net_of_another_recipe(ship_models: ModuleType, tmp_path: Path) -> None:
-    recipe = asdict(configure("dense", "best").recipe)
-    trained = {"made_by": {"recipe": recipe}}
-    manifest = Manifest(tmp_path, {"dense-int8.tflite": {"trained": trained}})
-    ship_models.require_same_recipe("dense", manifest)
-    recipe["epochs"] += 1
-    with pytest.raises(SystemExit, match="another recipe"):
-        ship_models.require_same_recipe("dense", manifest)
-
-
-def test_shipped_files_get_the_temperatures_of_a_second_model_in_the_same_format(
-    workspace: Path, mnist: data.Splits, ship_models: ModuleType, tmp_path: Path
-) -> None:
-    """The second model is the workspace's, for which `export` has chosen temperatures."""
-    shutil.copy(workspace / "dense" / KERAS_NAME, tmp_path / "dense.keras")
-    names = ("dense-int8.tflite", "dense-int8.onnx")
-    manifest = Manifest(tmp_path / "shipped", {name: {"sha256": "0" * 64} for name in names})
-    manifest.folder.mkdir()
-    ship_models.set_temperatures("dense", manifest, mnist, tmp_path / "dense.keras")
-    expected = Manifest.load(workspace / "dense").files
-    found = Manifest.load(tmp_path / "shipped").files
-    for name in names:
-        assert found[name]["temperature"] == pytest.approx(expected[name]["temperature"], rel=1e-6)
