@@ -14,8 +14,8 @@ from mnist_edge.vision.strokes import FULL
 
 # Pictures are reduced to at most this many pixels on their longest side; all lengths below are in these pixels.
 WORK = 320
-# A picture whose longest side is at most TINY shows one digit, on a background of one value; gaps in the digit are thin
-# strokes that scaling lost. One of at most FLAT has such a background unless it then looks like noise.
+# A picture whose longest side is at most TINY shows one digit, whose gaps are thin strokes that scaling lost. One of at
+# most FLAT has a background of one value unless it then looks like noise.
 TINY, FLAT = 32, 64
 # The shortest side of a picture that is analysed.
 SMALLEST = 3
@@ -88,7 +88,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
         index: NDArray[np.unsignedinteger[Any]] = values
         amounts = _amounts(np.arange(256) - _flat_background(border, counts), counts, flat=True)
     # A small picture is first taken to have a background of one value. If that finds noise, the light may be uneven.
-    if not flat or (amounts is None and TINY < max(values.shape) <= FLAT):
+    if not flat or (amounts is None and max(values.shape) <= FLAT):
         index = _differences(values)
         counts = np.bincount(index.ravel(), minlength=512 * STEPS + 1)
         amounts = _amounts(np.arange(512 * STEPS + 1) / STEPS - 256, counts, flat=False)
