@@ -221,7 +221,12 @@ def main() -> None:
     table["mean"] = np.mean(list(table.values()), axis=0).tolist()
     print(f"{'mean':14}", *(f"{value:8.2%}" for value in table["mean"]))
     if arguments.json:
-        arguments.json.write_text(json.dumps({"files": list(sessions), "n": len(labels), "accuracy": table}, indent=1))
+        arguments.json.write_text(
+            json.dumps(
+                {"files": list(sessions), "n": len(labels), "front_end": arguments.front_end, "accuracy": table},
+                indent=1,
+            )
+        )
     if arguments.picture:
         Pictures.fromarray(np.concatenate(rows)).resize((20 * 56, len(rows) * 56)).save(arguments.picture)
 

@@ -39,7 +39,7 @@ from mnist_edge.measure.machine import described_processor, machine
 from mnist_edge.runtime import Session, open_session
 from mnist_edge.runtime.predict import predict_picture
 from mnist_edge.store.workspace import SHIPPED
-from mnist_edge.vision.strokes import normalize, resize
+from mnist_edge.vision.strokes import HALF, normalize, resize, stroke_width, trimmed
 
 RESULTS = Path(__file__).resolve().parent / "results" / "other_origins.md"
 INPUT = (28, 28)
@@ -172,16 +172,15 @@ def property_rows(readings: Readings, name: str, digits: Sequence[Digit]) -> Ite
 
 
 def shape_of(ink: NDArray[np.uint8]) -> tuple[float, float]:
-    """Mean width of the strokes and width of the digit, as shares of the digit's height; ink is more than half of 255.
+    """Mean width of the strokes and width of the digit, as shares of the digit's height; (0, 0) without ink.
 
-    A stroke's width is twice its area by its perimeter, which is pi / 4 times the number of sides of pixels between ink
-    and paper (Cauchy and Crofton: the mean over all directions).
+    Ink is what is more than half of 255.
     """
-    is_ink = np.pad(ink > 127, 1)
-    down, across = np.flatnonzero(is_ink.any(axis=1)), np.flatnonzero(is_ink.any(axis=0))
-    height, width = down[-1] - down[0] + 1, across[-1] - across[0] + 1
-    sides = sum(np.count_nonzero(np.diff(is_ink, axis=axis)) for axis in (0, 1))
-    return float(2 * is_ink.sum() / (np.pi / 4 * sides) / height), float(width / height)
+    if not (ink > HALF).any():
+        return 0.0, 0.0
+    digit = trimmed(ink, HALF)
+    height, width = digit.shape
+    return stroke_width(np.pad(digit > HALF, 1)) / height, width / height
 
 
 def row(readings: Readings, name: str, what: str, at: NDArray[np.bool_]) -> str:

@@ -46,7 +46,7 @@ GAPS = ((0, 2), (0, 3), (0, 4), (2, 0), (3, 0), (4, 0), (2, 2), (2, -2), (3, 2),
 
 @dataclass(frozen=True)
 class Changes:
-    """Ranges of the random changes: the attributes of ``mnist_edge.training.augment.Augmentation``, and one more.
+    """Ranges of the random changes: attributes as in ``mnist_edge.training.augment.Augmentation``, and ``doubled``.
 
     Attributes:
         doubled: share of the images that are drawn twice with thin strokes, two to four pixels apart.
@@ -628,8 +628,9 @@ class Stack:
 class Trainer:
     """Trains several variants of one shape (architecture, epochs, batch, optimizer) at once: a net per fold and seed.
 
-    Nets of one variant share the augmented images of an epoch, each in an order of its own. A step of all nets is
-    recorded as one CUDA graph, because its many small kernels would take longer to launch than to run.
+    Variants have the same share of added forms. Nets of one variant share the augmented images of an epoch, each in an
+    order of its own. A step of all nets is recorded as one CUDA graph, because its many small kernels would take longer
+    to launch than to run.
     """
 
     def __init__(self, variants: list[Variant], setup: Setup) -> None:
@@ -650,6 +651,8 @@ class Trainer:
         self.mean, self.square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.average = self.flat.clone()
         self.gradient = torch.zeros_like(self.flat)
+        if any(variant.forms != first.forms for variant in variants):
+            raise ValueError("variants of a group have different shares of forms")
         self.rows = [setup.rows(fold, first.forms) for fold in range(len(setup.held))]
         # Folds differ by a few added forms.
         self.least = min(len(rows) for rows in self.rows)
@@ -1145,6 +1148,9 @@ def third_table() -> list[list[Variant]]:
             named(c, ", late decay", forms=0.3, schedule="late"),
             named(c, ", rate 6e-3", forms=0.3, rate=6e-3),
         ],
+        [named(d, ", rate 8e-3", forms=0.15, rate=8e-3)],
+        [named(d, ", rate 8e-3", forms=0.05, rate=8e-3)],
+        [named(c, forms=0.15)],
     ]
 
 
@@ -1260,10 +1266,10 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-# Variants that the others of a net are compared with, the preferred one last.
+# Variants that the others of a net are compared with: the first that is among the results.
 BASES = {
-    "cnn": ("cnn best", "cnn 180, strokes, strength 1 to 0.5, forms 0.0"),
-    "dense": ("dense, no teacher", "dense 480, strokes, forms 0.0"),
+    "cnn": ("cnn 180, strokes, strength 1 to 0.5, forms 0.0", "cnn best"),
+    "dense": ("dense 480, strokes, forms 0.0", "dense, no teacher"),
 }
 
 
@@ -1279,7 +1285,7 @@ def report(results: list[Path]) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
         bases = [correct.get(f"{name}|last") for name in BASES.get(row["recipe"]["model"], BASES["cnn"])]
-        base = next((found for found in reversed(bases) if found is not None), None)
+        base = next((found for found in bases if found is not None), None)
         if row["weights"] != "last" or base is None:
             continue
         by_image = correct[f"{row['variant']}|last"] - base

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_edge.vision.background import local_background
+from mnist_edge.vision.background import GRID, local_background
 from mnist_edge.vision.resampling import resized
 from mnist_edge.vision.strokes import FULL
 
 # Pictures are reduced to at most this many pixels on their longest side; all lengths below are in these pixels.
 WORK = 320
 # A picture whose longest side is at most TINY shows one digit, whose gaps are thin strokes that scaling lost. One of at
-# most FLAT has a background of one value unless it then looks like noise.
-TINY, FLAT = 32, 64
+# most FLAT has a background of one value unless it then looks like noise; one below UNEVEN always has, because a local
+# background has more values on its longest side.
+UNEVEN, TINY, FLAT = GRID // 2, 32, 64
 # The shortest side of a picture that is analysed.
 SMALLEST = 3
 # Differences from a local background are quantized to 1 / STEPS grey levels.
@@ -88,7 +89,7 @@ def find_ink(grey: NDArray[np.uint8]) -> Ink:
         index: NDArray[np.unsignedinteger[Any]] = values
         amounts = _amounts(np.arange(256) - _flat_background(border, counts), counts, flat=True)
     # A small picture is first taken to have a background of one value. If that finds noise, the light may be uneven.
-    if not flat or (amounts is None and max(values.shape) <= FLAT):
+    if not flat or (amounts is None and UNEVEN <= max(values.shape) <= FLAT):
         index = _differences(values)
         counts = np.bincount(index.ravel(), minlength=512 * STEPS + 1)
         amounts = _amounts(np.arange(512 * STEPS + 1) / STEPS - 256, counts, flat=False)

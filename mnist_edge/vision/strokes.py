@@ -44,7 +44,7 @@ def normalize(ink: Ink, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     large = _fine(edged, factor) if factor > 1 else edged > HALF
     if not large.any():
         return None
-    width = _stroke_width(large) * min(factor, 1.0)
+    width = stroke_width(large) * min(factor, 1.0)
     if not THIN <= width <= THICK:
         strokes = _with_corrected_width(np.pad(_fine(edged, factor), FINE), width)
         if not strokes.any():
@@ -79,7 +79,7 @@ def _with_corrected_width(strokes: NDArray[np.bool_], width: float) -> NDArray[n
     return ~_dilated(~strokes, (width - THICK) / 2)
 
 
-def _stroke_width(strokes: NDArray[np.bool_]) -> float:
+def stroke_width(strokes: NDArray[np.bool_]) -> float:
     """Mean width of strokes in pixels: twice the area divided by the perimeter.
 
     The perimeter is the number of pixel edges times pi / 4, the mean ratio over all directions of an outline (the

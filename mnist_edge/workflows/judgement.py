@@ -51,11 +51,13 @@ def add_selftest(path: Path, threads: int) -> None:
 
 
 def calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
-    """Enter the temperature of a file, chosen on the validation split, unless its model was not trained here."""
+    """Enter the temperature of a file, chosen on the validation split; only if its model was trained by a recipe."""
     manifest = Manifest.load(path.parent)
     entry = manifest.files[path.name]
     recipe = (manifest.files[manifest.source_name].get("made_by") or {}).get("recipe")
-    if "temperature" in entry or recipe is None:
+    if (
+        "temperature" in entry or recipe is None or recipe.get("refit")
+    ):  # ``refit``: earlier versions, on validation images too
         return
     try:
         session = open_session(path, "auto", threads)

@@ -178,22 +178,27 @@ def test_batch_norm_statistics_are_means_over_all_batches() -> None:
     images = np.random.default_rng(1).random((200, 28, 28, 1)).astype(np.float32)
     folding.reestimate_norms(trainable, [images[:100], images[100:]])
     hidden = images.reshape(200, -1) @ np.asarray(trainable.get_layer("hidden").get_weights()[0])
-    mean = np.asarray(trainable.get_layer("hidden_norm").get_weights()[2])
+    mean, variance = (np.asarray(value) for value in trainable.get_layer("hidden_norm").get_weights()[2:])
     assert np.abs(mean - hidden.mean(axis=0)).max() < 1e-4
+    batches = [hidden[:100].var(axis=0, ddof=1), hidden[100:].var(axis=0, ddof=1)]
+    assert np.abs(variance - np.mean(batches, axis=0)).max() < 1e-4
 
 
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-4), ("mixed_bfloat16", 0.02)])
 @pytest.mark.parametrize("shape", [(64, 6), (16, 5, 5, 6)])
-def test_fused_batch_norm_computes_what_keras_computes(shape: tuple[int, ...]) -> None:
+def test_fused_batch_norm_computes_what_keras_computes(
+    shape: tuple[int, ...], precision: str, tolerance: float
+) -> None:
     """Outputs, gradients and moving averages, in training and at inference."""
     import keras
-    import tensorflow as tf
 
     net = keras.Sequential([
         keras.Input(shape[1:]), keras.layers.Conv2D(6, 1, activation="relu") if len(shape) == 4
         else keras.layers.Dense(6, activation="relu"), keras.layers.Flatten(), keras.layers.Dense(2, name="last"),
     ])  # fmt: skip
-    fused = next(layer for layer in folding.trainable_model(net, batch_norm=True).layers if "_norm" in layer.name)
-    peer = keras.layers.BatchNormalization(momentum=0.9)
+    trainable = folding.trainable_model(net, batch_norm=True, precision=precision)
+    fused = next(layer for layer in trainable.layers if "_norm" in layer.name)
+    peer = keras.layers.BatchNormalization(momentum=0.9, dtype=precision)
     values = tf.constant(np.random.default_rng(2).normal(3, 2, shape), tf.float32)
     weights = tf.constant(np.random.default_rng(3).normal(size=shape), tf.float32)
     peer.build(shape)
@@ -203,15 +208,15 @@ def test_fused_batch_norm_computes_what_keras_computes(shape: tuple[int, ...]) -
             variable.assign(tf.fill(variable.shape, value))
         with tf.GradientTape() as tape:
             tape.watch(values)
-            result = layer(values, training=True)
+            result = tf.cast(layer(values, training=True), tf.float32)
             loss = tf.reduce_sum(result * weights)
         gradients = tape.gradient(loss, [values, *layer.trainable_variables])
         found.append([np.asarray(item) for item in (result, *gradients, layer.moving_mean)])
     count = values.shape.num_elements() // 6
     for ours, keras_value in zip(*found, strict=True):
-        assert np.abs(ours - keras_value).max() < 2e-4 * max(1, np.abs(keras_value).max())
+        assert np.abs(ours - keras_value).max() < tolerance * max(1, np.abs(keras_value).max())
     unbiased = 0.9 + 0.1 * np.var(np.reshape(values, (-1, 6)), axis=0) * count / (count - 1)
-    assert np.abs(np.asarray(fused.moving_variance) - unbiased).max() < 1e-4
+    assert np.abs(np.asarray(fused.moving_variance) - unbiased).max() < tolerance
     peer.set_weights(fused.get_weights())
     assert np.array_equal(fused(values, training=False), peer(values, training=False))
 

@@ -155,6 +155,18 @@ def test_any_picture_is_read_alike(front_end: FrontEnd, seed: int, height: int, 
         assert front_end.read(rgba, shape, "resize") == answer_of_python(rgba, shape, "resize")
 
 
+def test_small_pictures_under_uneven_light_are_read_alike(front_end: FrontEnd) -> None:
+    """Random strokes of all sizes at which the background is taken to have one value, or is found to be uneven."""
+    draw = np.random.default_rng(0)
+    for side in range(3, 70):
+        for height, width in ((side, side), (side, max(3, side // 3)), (max(3, side - 5), side)):
+            strokes = np.kron(draw.random((5, 5)) > 0.7, np.ones((14, 14)))[:height, :width]
+            light = draw.uniform(100, 200) + np.linspace(-1, 1, width) * draw.uniform(20, 55)
+            grey = (light * (1 - 0.5 * strokes)).astype(np.uint8)
+            rgba = np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+            assert front_end.read(rgba) == answer_of_python(rgba)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 9000), (9000, 3), (2559, 5), (1280, 640), (2560, 2600), (4000, 3000)])
 def test_pictures_of_all_sizes_are_reduced_alike(
     front_end: FrontEnd, mnist: data.Splits, size: tuple[int, int]

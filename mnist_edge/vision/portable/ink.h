@@ -7,6 +7,7 @@
 #include "front_end.h"
 
 #define WORK 320
+#define UNEVEN (GRID / 2)
 #define TINY 32
 #define FLAT 64
 #define SMALLEST 3
@@ -205,7 +206,7 @@ static int32_t find_ink(Grid values, double scale, Resampling *resampling, Backg
         for (int32_t at = 0; at < pixels_of(values); at++) ink->index[at] = values.pixels[at];
         reason = find_amounts(values, 1, flat_background(values, of, size), of, ink);
     }
-    if (!flat || (reason == MNIST_EDGE_NOISE && longest_of(values) <= FLAT)) {
+    if (!flat || (reason == MNIST_EDGE_NOISE && longest_of(values) >= UNEVEN && longest_of(values) <= FLAT)) {
         differences(values, resampling, background, ink->index);
         memset(of->counts, 0, sizeof of->counts);
         for (int32_t at = 0; at < pixels_of(values); at++) of->counts[ink->index[at]]++;
