@@ -95,6 +95,14 @@ def test_each_format_of_one_model_gets_its_own_temperature(tmp_path: Path, monke
     assert files["net-int8.onnx"]["temperature"] == 1.0
 
 
+def test_a_net_that_trained_on_the_validation_images_gets_no_temperature_from_them(tmp_path: Path) -> None:
+    """As recipe ``best`` of an earlier version did."""
+    manifest = Manifest(tmp_path)
+    manifest.commit({KERAS_NAME: (b"", {"made_by": {"recipe": {"refit": True}}}), "net-int8.tflite": (b"1", {})})
+    judgement.calibrate_confidence(tmp_path / "net-int8.tflite", SimpleNamespace(), 1)  # type: ignore[arg-type]
+    assert "temperature" not in Manifest.load(tmp_path).files["net-int8.tflite"]
+
+
 @pytest.mark.parametrize(("temperature", "is_calibrated"), [(1.0, True), (None, False)])
 def test_a_file_with_the_temperature_1_is_calibrated_and_one_without_an_entry_is_not(
     temperature: float | None, is_calibrated: bool, tmp_path: Path, cli: Callable[..., Run]
