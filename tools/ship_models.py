@@ -94,25 +94,16 @@ def write_card(model: str, manifest: Manifest) -> None:
     (manifest.folder / "MODEL_CARD.md").write_text(card(model, manifest))
 
 
-# Number of MNIST's images that the shipped nets train on; the other 5,000 are the validation split.
-TRAINED_ON = 55_000
-# The influence of the test images on each model. See "What was tried" in benchmarks/results/training.md.
-TEST_HISTORY = {
-    "cnn": (
-        "not trained on, but not untouched: a first version of the recipe was read on them, plain and corrupted, and "
-        "showed a weakness against noise. The noise and polarity changes of the training images were then revised, "
-        "with amounts chosen on validation images. The version with 60 epochs that followed was read on them too, and "
-        "recipe `quick` with and without added forms. Later changes (epochs, changes of strokes, share of added forms) "
-        "were chosen on training images that were held out, and on pen trajectories. So the accuracy below may be "
-        "slightly optimistic."
-    ),
-    "dense": (
-        "not trained on, but not untouched: two earlier versions of the recipe were read on them. The second, with "
-        "larger shares and sizes of added forms, had 0.1 percentage points less than the first, which is a reason why "
-        "smaller shares were tried. The share, the learning rate and the number of epochs were chosen on training "
-        "images that were held out, and on pen trajectories. So the accuracy below may be slightly optimistic."
-    ),
-}
+# The influence of the test images on a model. See "What was tried" in benchmarks/results/training.md.
+TEST_HISTORY = (
+    "not trained on, but not untouched: {}a first version of {} recipe was read on them, plain and corrupted, and "
+    "showed a weakness against noise. The noise and polarity changes of the training images were then revised, with "
+    "amounts chosen on validation images. So the accuracy below may be slightly optimistic."
+)
+# Texts for the two blanks in TEST_HISTORY: for a net that was trained on labels, and for one that was trained on the
+# answers of another net.
+OF_LABELS = ("", "the")
+OF_TEACHER = ("the net learns from the answers of the shipped `cnn`, and ", "that net's")
 
 
 def card(model: str, manifest: Manifest) -> str:
@@ -121,13 +112,13 @@ def card(model: str, manifest: Manifest) -> str:
     trained: dict[str, Any] = next(entry["trained"] for entry in manifest.files.values() if "trained" in entry)
     made_by, test = trained["made_by"], trained["test"]
     recipe = made_by["recipe"]
-    added = f", with {trained['images'] - TRAINED_ON:,} images in other forms added" if recipe["forms"] else ""
+    images = trained.get("images", 60_000)  # the files of earlier versions do not tell
+    drawn = ", some with strokes of other forms drawn into them" if recipe.get("forms") else ""
     lines = [
         f"# {model}: a handwritten digit, 28 x 28 grey pixels, to one of ten classes", "",
         f"- Architecture: `mnist_edge/models/{model}.py`, {trained['parameters']:,} parameters.",
-        f"- Data: {TRAINED_ON:,} of MNIST's training images (LeCun, Cortes, Burges){added}, changed at random; the "
-        "other 5,000 validate.",
-        f"- Test images: {TEST_HISTORY[model]}",
+        f"- Data: {images:,} images of MNIST's training set (LeCun, Cortes, Burges){drawn}, changed at random.",
+        f"- Test images: {TEST_HISTORY.format(*(OF_TEACHER if recipe.get('teacher') else OF_LABELS))}",
         f"- Made by `python tools/ship_models.py`: recipe `best`, seed {SEED} (fixed beforehand), "
         f"{made_by['recipe']['epochs']} epochs, {trained['seconds']:,.0f} s, {made_by['precision']} arithmetic.",
         f"- Versions: {', '.join(f'{name} {number}' for name, number in made_by['versions'].items())}.",
@@ -137,12 +128,13 @@ def card(model: str, manifest: Manifest) -> str:
     ]  # fmt: skip
     for name in files:
         entry = manifest.files[name]
+        temperature = f"{entry['temperature']:.3f}" if "temperature" in entry else "none"
         for report in entry["verdict"]["results"]:
             low, high = report["drop_ci95_pp"]
             lines.append(
                 f"| {name} | {entry['size_bytes']:,} | `{entry['sha256']}` | {report['engine']} | "
                 f"{report['accuracy']:.2%} | {report['drop_pp']:+.2f} ({low:+.2f} to {high:+.2f}) | "
-                f"{'passed' if report['passed'] else report['rule']} | {entry['temperature']:.3f} |"
+                f"{'passed' if report['passed'] else report['rule']} | {temperature} |"
             )
     lines += ["", *seeds_section(model, recipe["epochs"]), "## Limits", ""]
     lines += [
@@ -151,7 +143,8 @@ def card(model: str, manifest: Manifest) -> str:
         "- Blank pictures, noise and more than one figure are answered with none; a letter or a scene may be read as a "
         "digit.",
         "- Confidence: a file's temperature is fitted on the validation images, and is 1.000 if it would not lower the "
-        "log loss there. Calibration error on the test images: `benchmarks/results/confidence.md`.",
+        "log loss there. `none`: the net was trained on them too, and its confidence is said to be not calibrated. "
+        "Calibration error on the test images: `benchmarks/results/confidence.md`.",
         f"- `{REFERENCE_NAME}` here has the float model's answers rounded to multiples of 2**-17 (at most "
         "0.000004 off, no label changed), for the size of the wheel; the verdicts above were made with the unrounded "
         "ones, whose hash the model files name.",

@@ -84,14 +84,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
             batch_norm=True,
             forms=0.1,
         ),
-        "dense": replace(
-            _QUICK_DENSE,
-            name="best",
-            epochs=480,
-            learning_rate=8e-3,
-            augmentation=replace(_MILD, **_STROKES),
-            forms=0.1,
-        ),
+        "dense": replace(_QUICK_DENSE, name="best", epochs=480, augmentation=replace(_MILD, **_STROKES), forms=0.1),
     },
 }
 DEFAULT_RECIPE = "quick"

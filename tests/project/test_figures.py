@@ -100,7 +100,7 @@ def test_a_model_card_says_what_its_manifest_says(model: str) -> None:
     text = card.read_text()
     assert f"{trained['parameters']:,} parameters" in text
     assert f"Float model: {trained['test']['correct'] / trained['test']['n']:.2%}" in text
-    assert f"{trained['made_by']['recipe']['epochs']} epochs, {trained['seconds']:.0f} s" in text
+    assert f"{trained['made_by']['recipe']['epochs']} epochs, {trained['seconds']:,.0f} s" in text
 
 
 @pytest.mark.parametrize("model", MODELS)
