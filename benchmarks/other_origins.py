@@ -196,7 +196,7 @@ def reason_rows(session: Session, name: str, readings: Readings, others: Sequenc
     lost, right, count = Counter(readings.reasons), Counter[str | None](), len(readings.reasons)
     right.update(reason for reason, wrong in zip(readings.reasons, readings.network, strict=True) if not wrong)
     stopped = Counter(answer(session, content)[1] for content in others)
-    for reason in sorted({*lost, *stopped} - {None}, key=lambda reason: -lost[reason]):
+    for reason in sorted({*lost, *stopped} - {None}, key=lambda reason: (-lost[reason], str(reason))):
         shares = f"{100 * lost[reason] / count:.2f} | {100 * right[reason] / count:.2f}"
         yield f"| {name} | {reason} | {shares} | {100 * stopped[reason] / len(others):.2f} |"
     misread = np.array([reason is None for reason in readings.reasons]) & readings.picture & ~readings.network
