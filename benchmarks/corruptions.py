@@ -184,7 +184,7 @@ def corrupted(images: NDArray[np.uint8], name: str, seed: int = 0) -> NDArray[np
 
 
 def read_directly(session: Session, pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Classes of images uint8 (n, 28, 28, 1), without the preprocessor."""
+    """Classes that the network gives images, uint8 (n, 28, 28, 1), without the preprocessor: int64 (n,)."""
     return session.predict(pictures).argmax(axis=1)
 
 
@@ -212,10 +212,10 @@ def main() -> None:
     sessions = {str(path): open_session(path) for path in arguments.files}
     table: dict[str, list[float]] = {}
     rows = []
+    read = read_as_files if arguments.front_end else read_directly
     for name in CORRUPTIONS:
         pictures = corrupted(images, name)
         rows.append(np.concatenate(list(pictures[:20, ..., 0]), axis=1))
-        read = read_as_files if arguments.front_end else read_directly
         table[name] = [float((read(session, pictures) == labels).mean()) for session in sessions.values()]
         print(f"{name:14}", *(f"{value:8.2%}" for value in table[name]), flush=True)
     table["mean"] = np.mean(list(table.values()), axis=0).tolist()

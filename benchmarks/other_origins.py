@@ -184,7 +184,7 @@ def shape_of(ink: NDArray[np.uint8]) -> tuple[float, float]:
 
 
 def row(readings: Readings, name: str, what: str, at: NDArray[np.bool_]) -> str:
-    """Row of a table of errors: for a file, and for the digits ``at``, bool (n,)."""
+    """Row of a table of errors for the digits that ``at``, bool (n,), selects; ``what`` names them."""
     rejected = np.array([reason is not None for reason in readings.reasons])
     errors = (readings.network, readings.picture, rejected)
     shares = " | ".join(f"{100 * wrong[at].mean():.2f}" if at.any() else "" for wrong in errors)

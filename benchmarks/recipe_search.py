@@ -564,7 +564,7 @@ class Setup:
     teachers: dict[str, Any] = field(default_factory=dict)  # by architecture: Stack, fold by fold
 
     def rows(self, fold: int, forms: float) -> Any:
-        """Rows to train on, with a share of added forms."""
+        """Indices of the images that the nets of a fold train on: MNIST's, and a share of the added forms."""
         import torch
 
         added = self.added[fold]
@@ -1167,7 +1167,7 @@ TEACHERS = {"cnn best": "cnn", "large": "large"}
 
 
 def setup_of(options: argparse.Namespace, device: Any, deadline: float) -> Setup:
-    """Images, folds and teachers on a device."""
+    """Load images, folds and teachers, and copy them to a device."""
     import torch
 
     with np.load(options.inputs) as file:

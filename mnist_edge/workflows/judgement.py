@@ -51,7 +51,7 @@ def add_selftest(path: Path, threads: int) -> None:
 
 
 def calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
-    """Enter the temperature of a file, chosen on the validation split; only if its model was trained by a recipe."""
+    """Choose a file's temperature on the validation split and record it, if a recipe trained its model."""
     manifest = Manifest.load(path.parent)
     entry = manifest.files[path.name]
     recipe = (manifest.files[manifest.source_name].get("made_by") or {}).get("recipe")
