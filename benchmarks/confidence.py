@@ -39,6 +39,7 @@ def main() -> None:
     ]  # fmt: skip
     for path in artifact_paths(SHIPPED):
         temperature = ModelFile.open(path).temperature
+        written = f"{temperature:.3f}" if temperature else "none"
         for engine in engine_names(path.suffix):
             raw = open_session(path, engine).predict(test.images)
             before, after = (apply_temperature(raw, value) for value in (1.0, temperature or 1.0))
@@ -47,7 +48,7 @@ def main() -> None:
             change = 1e3 * (losses[1] - losses[0])
             half = 1.96 * np.std(change, ddof=1) / len(change) ** 0.5
             lines.append(
-                f"| {path.name} | {engine} | {temperature or 'none'} | {' | '.join(errors)} | "
+                f"| {path.name} | {engine} | {written} | {' | '.join(errors)} | "
                 f"{' | '.join(f'{item.mean():.4f}' for item in losses)} | "
                 f"{change.mean():+.2f} ({change.mean() - half:+.2f} to {change.mean() + half:+.2f}) |"
             )

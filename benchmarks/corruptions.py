@@ -13,8 +13,8 @@ picture that gets no label (``null``) counts as wrong, even if the network alone
 from __future__ import annotations
 
 import argparse
-import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +23,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 from scipy import ndimage
 from skimage import feature, transform, util
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # tests import this file as a module of a package
+
+from pictures import png
 
 from mnist_edge import data
 from mnist_edge.runtime import Session, open_session
@@ -192,9 +196,7 @@ def read_as_files(session: Session, pictures: NDArray[np.uint8]) -> NDArray[np.i
     """Classes of images uint8 (n, 28, 28, 1), read from PNG files; -1 for those without a label."""
     found = []
     for pixels in pictures[..., 0]:
-        file = io.BytesIO()
-        Pictures.fromarray(pixels).save(file, "PNG")
-        label = predict_picture(session, "x", file.getvalue())[0].prediction.label
+        label = predict_picture(session, "x", png(pixels))[0].prediction.label
         found.append(-1 if label is None else int(label))
     return np.array(found)
 

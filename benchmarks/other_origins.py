@@ -18,7 +18,6 @@ rejections: how many digits each loses, and how many pictures without a digit it
 from __future__ import annotations
 
 import argparse
-import io
 import re
 import sys
 from collections import Counter
@@ -240,9 +239,7 @@ def on_paper(ink: NDArray[np.uint8], draw: np.random.Generator) -> bytes:
     slope = draw.uniform(-0.1, 0.1, 2)
     paper = draw.uniform(*PAPER) + slope[0] * down + slope[1] * across
     values = paper * (1 - ink / 255) + draw.uniform(0, INK) * (ink / 255) + draw.normal(0, NOISE, ink.shape)
-    file = io.BytesIO()
-    Image.fromarray(np.rint(255 * values.clip(0, 1)).astype(np.uint8)).save(file, "PNG")
-    return file.getvalue()
+    return pictures.png(np.rint(255 * values.clip(0, 1)).astype(np.uint8))
 
 
 def trajectory_digits(folder: Path, every: int) -> Iterator[Digit]:

@@ -95,7 +95,8 @@ def write_card(model: str, manifest: Manifest) -> None:
     (manifest.folder / "MODEL_CARD.md").write_text(card(model, manifest))
 
 
-# What was measured on the test images before a model was made, and what depended on it. See benchmarks/results/training.md.
+# What was measured on the test images before a model was made, and what depended on it, by model. See
+# benchmarks/results/training.md.
 TEST_HISTORY = {
     "dense": (
         "the recipe `best` of before was measured on them (five seeds); a trial of this recipe with more added strokes "
@@ -121,10 +122,11 @@ def card(model: str, manifest: Manifest) -> str:
     lines = [
         f"# {model}: a handwritten digit, 28 x 28 grey pixels, to one of ten classes", "",
         f"- Architecture: `mnist_edge/models/{model}.py`, {trained['parameters']:,} parameters.",
-        f"- Data: {trained['images']:,} images, changed at random: MNIST's training set (LeCun, Cortes, Burges) without "
-        f"the {VALIDATION_IMAGES:,} validation images, and a part of it again with strokes of other forms drawn into it.",
-        f"- Test images: not trained on, but not untouched: {TEST_HISTORY[model]} So the accuracy below may be slightly "
-        "optimistic.",
+        f"- Data: {trained['images']:,} images, changed at random: MNIST's training set (LeCun, Cortes, Burges) "
+        f"without the {VALIDATION_IMAGES:,} validation images, and a part of it again with strokes of other forms drawn "
+        "into it.",
+        f"- Test images: not trained on, but not untouched: {TEST_HISTORY[model]} So the accuracy below may be "
+        "slightly optimistic.",
         f"- Made by `python tools/ship_models.py`: recipe `best`, seed {SEED} (fixed beforehand), "
         f"{made_by['recipe']['epochs']} epochs, {trained['seconds']:,.0f} s, {made_by['precision']} arithmetic.",
         f"- Versions: {', '.join(f'{name} {number}' for name, number in made_by['versions'].items())}.",

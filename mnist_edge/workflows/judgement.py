@@ -55,9 +55,8 @@ def calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
     manifest = Manifest.load(path.parent)
     entry = manifest.files[path.name]
     recipe = (manifest.files[manifest.source_name].get("made_by") or {}).get("recipe")
-    if (
-        "temperature" in entry or recipe is None or recipe.get("refit")
-    ):  # ``refit``: earlier versions, on validation images too
+    # Earlier versions recorded with "refit" that a net was trained on the validation images too.
+    if "temperature" in entry or recipe is None or recipe.get("refit"):
         return
     try:
         session = open_session(path, "auto", threads)
