@@ -6,7 +6,6 @@
 A video shows digits of MNIST, which move in straight lines: written on paper under uneven light, three at a time; on a
 sheet of paper that moves over photographs; and painted on photographs and on textures, without paper. Each digit is in
 view for 45 frames. The rules of `mnist_edge.camera.announcer` were chosen with ``--split train``, which writes nothing.
-The shipped nets were trained on the validation images too: the table measures finding, following and announcing.
 """
 
 from __future__ import annotations
