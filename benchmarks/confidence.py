@@ -31,24 +31,23 @@ def main() -> None:
         f"`python benchmarks/confidence.py` on {described_processor(machine())}.", "",
         f"The files in the wheel on MNIST's {len(test.labels):,} test images, without and with the temperature in the",
         "manifest; probabilities are made to sum to 1, as `predict` does. `export` chose the temperatures on",
-        "the validation images; 1.000 means that no other value lowers the log loss on them significantly,",
-        "none that no value was chosen for the file. Calibration error: 15 bins of equal width.",
+        "the validation images; 1.000 means that no other value lowers the log loss on them significantly.",
+        "Calibration error: 15 bins of equal width.",
         "The last column is the mean change of the log loss with its 95 % interval (paired, normal).", "",
         "| file | engine | temperature | calibration error, % | after, % | log loss | after | change, 1e-3 |",
         "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for path in artifact_paths(SHIPPED):
-        temperature = ModelFile.open(path).temperature
-        written = f"{temperature:.3f}" if temperature else "none"
+        temperature = ModelFile.open(path).temperature or 1.0
         for engine in engine_names(path.suffix):
             raw = open_session(path, engine).predict(test.images)
-            before, after = (apply_temperature(raw, value) for value in (1.0, temperature or 1.0))
+            before, after = (apply_temperature(raw, value) for value in (1.0, temperature))
             errors = [f"{calibration_error(item, test.labels):.2%}".rstrip("%") for item in (before, after)]
             losses = [log_losses(item, test.labels) for item in (before, after)]
             change = 1e3 * (losses[1] - losses[0])
             half = 1.96 * np.std(change, ddof=1) / len(change) ** 0.5
             lines.append(
-                f"| {path.name} | {engine} | {written} | {' | '.join(errors)} | "
+                f"| {path.name} | {engine} | {temperature:.3f} | {' | '.join(errors)} | "
                 f"{' | '.join(f'{item.mean():.4f}' for item in losses)} | "
                 f"{change.mean():+.2f} ({change.mean() - half:+.2f} to {change.mean() + half:+.2f}) |"
             )
