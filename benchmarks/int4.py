@@ -27,6 +27,7 @@ import run as mcu
 
 from mnist_edge import data
 from mnist_edge.conversion import int4
+from mnist_edge.errors import ContentError
 from mnist_edge.formats.c import facts_of
 from mnist_edge.results.precision import Precision
 from mnist_edge.runtime.engines import native, reference
@@ -60,15 +61,20 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=TABLE)
     arguments = parser.parse_args()
     splits = data.load()
-    rows = []
+    rows, refused = [], []
     with tempfile.TemporaryDirectory() as folder:
         for number, model in enumerate([SHIPPED / "cnn", SHIPPED / "dense", *arguments.model]):
             for precision in (Precision.INT8, Precision.INT4):
-                row = measured(model, precision, Path(folder) / str(number), splits)
+                try:
+                    row = measured(model, precision, Path(folder) / str(number), splits)
+                except ContentError as error:
+                    refused.append(f"{titled(model)}, with {precision}: {error.cause}")
+                    continue
                 rows.append(row)
                 print(row, flush=True)
     head = f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|\n"
-    arguments.output.write_text(f"{HEAD}{head}{chr(10).join(rows)}\n")
+    notes = "".join(f"\n{note}\n" for note in refused)
+    arguments.output.write_text(f"{HEAD}{head}{chr(10).join(rows)}\n{notes}")
     return 0
 
 
@@ -77,9 +83,11 @@ def measured(model: Path, precision: Precision, workspace: Path, splits: data.Sp
 
     Args:
         model: a folder of the wheel, or one of a trained model. workspace: a folder for the exports.
+
+    Raises:
+        ContentError: no layer of the model can have weights of 4 bits.
     """
     is_shipped = model.parent == SHIPPED
-    title = f"{model.name}, recipe best" if is_shipped else f"{model.name}, {model.parent.name}"
     copy = workspace / model.name
     if not copy.exists():
         shutil.copytree(model, copy)
@@ -104,13 +112,18 @@ def measured(model: Path, precision: Precision, workspace: Path, splits: data.Sp
             counts.append(round(mcu.run(text, images, board, Path(folder), counts=True)["instructions"] / 1000))
     drop = 100 * (report.reference_accuracy - report.accuracy)
     cells = (
-        title, "4 and 8" if size.four_bit_layers else "8", ", ".join(size.four_bit_layers) or "none",
+        titled(model), "4 and 8" if size.four_bit_layers else "8", ", ".join(size.four_bit_layers) or "none",
         f"{100 * report.reference_accuracy:.2f}", f"{100 * report.accuracy:.2f}", f"{drop:+.2f}",
         "passed" if report.passed else f"failed: {report.rule}", f"{size.flash_bytes:,}",
         f"{size.ram_bytes + (size.stack_bytes or 0):,}", f"{counts[0]:,} ({counts[1]:,})",
         str(differing(text, given, precision, splits)) if is_shipped else "not compared",
     )  # fmt: skip
     return f"| {' | '.join(cells)} |"
+
+
+def titled(model: Path) -> str:
+    """A net's name and recipe, from its folder."""
+    return f"{model.name}, {'recipe best' if model.parent == SHIPPED else model.parent.name}"
 
 
 def differing(text: bytes, given: Path, precision: Precision, splits: data.Splits) -> int:
