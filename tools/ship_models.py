@@ -164,11 +164,12 @@ def card(model: str, manifest: Manifest) -> str:
 def seeds_section(model: str, epochs: int) -> list[str]:
     """Section of the card about accuracy over several seeds, from benchmarks/results/best-MODEL.json.
 
-    It is empty if there is one seed, or if the seeds were trained by a recipe with another number of epochs.
+    Raises:
+        SystemExit: the seeds were trained by a recipe with another number of epochs.
     """
     runs = json.loads((RESULTS / f"best-{model}.json").read_text())["runs"]
-    if len(runs) < 2 or runs[0]["epochs"] != epochs:
-        return []
+    if runs[0]["epochs"] != epochs:
+        raise SystemExit(f"best-{model}.json is of another recipe: run benchmarks/seeds.py")
     rows = []
     for engine in runs[0]["int8"]:
         values = [100 * run["int8"][engine] for run in runs]

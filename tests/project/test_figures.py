@@ -109,8 +109,7 @@ def test_a_model_card_says_what_the_results_say_of_several_seeds(model: str) -> 
     text = (SHIPPED / model / "MODEL_CARD.md").read_text()
     for engine in ("litert", "tflite-runtime"):
         found = re.findall(rf"(\d+) seeds, int8 TFLite on {engine}: ([\d.]+) \+/- ([\d.]+) %", text)
-        several = [(row["seeds"], *row[f"int8, {engine} %"].split(" ± "))] if int(row["seeds"]) > 1 else []
-        assert found == several, engine
+        assert found == [(row["seeds"], *row[f"int8, {engine} %"].split(" ± "))], engine
 
 
 def test_the_mean_over_corruptions_is_that_of_the_rows() -> None:
