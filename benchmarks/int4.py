@@ -122,7 +122,7 @@ def measured(model: Path, precision: Precision, workspace: Path, splits: data.Sp
 
 
 def titled(model: Path) -> str:
-    """A net's name and recipe, from its folder."""
+    """Name and recipe of a net in the table, from its folder."""
     return f"{model.name}, {'recipe best' if model.parent == SHIPPED else model.parent.name}"
 
 

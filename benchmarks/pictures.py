@@ -147,10 +147,8 @@ def scene_table(options: argparse.Namespace) -> list[str]:
     for title, row in rows.items():
         cells = [f"{count / sum(counts):.1%}" for counts in row.values() for count in counts]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    lines += [
-        "", "*Before*, where there is one, is the version in FOLDER with its nets. Scenes that are turned by a half",
-        "are answered as digits are that stand upright: nothing in the picture tells the two apart.",
-    ]  # fmt: skip
+    lines += ["", "*Before* is the version in FOLDER with its nets."] if options.before else []
+    lines += ["", "A scene turned by a half is answered as an upright one: nothing in the picture tells the two apart."]
     print("\n".join(lines), flush=True)
     return lines
 

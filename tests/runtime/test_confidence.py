@@ -96,7 +96,7 @@ def test_each_format_of_one_model_gets_its_own_temperature(tmp_path: Path, monke
 
 
 def test_a_net_that_trained_on_the_validation_images_gets_no_temperature_from_them(tmp_path: Path) -> None:
-    """Recipe ``best`` of an earlier version trained on them, which the manifest of its model says."""
+    """Recipe ``best`` of an earlier version trained on them too, and the manifest records that as ``refit``."""
     manifest = Manifest(tmp_path)
     manifest.commit({KERAS_NAME: (b"", {"made_by": {"recipe": {"refit": True}}}), "net-int8.tflite": (b"1", {})})
     judgement.calibrate_confidence(tmp_path / "net-int8.tflite", SimpleNamespace(), 1)  # type: ignore[arg-type]

@@ -117,7 +117,7 @@ def test_a_digit_is_read_in_every_variant_of_its_picture(
 
 
 def test_most_digits_of_tiny_pictures_under_uneven_light_are_read(session: runtime.Session, mnist: data.Splits) -> None:
-    """Most, not all: with two pixels of paper around a digit, the paper's shading looks like the edge of a sheet."""
+    """Share of digits read with two pixels of paper around them; some shading looks like the edge of a sheet."""
     assert accuracy(session, mnist.validation, lambda image: small_under_light(image, 2, 0.85)) >= 0.88
 
 

@@ -156,7 +156,7 @@ def test_any_picture_is_read_alike(front_end: FrontEnd, seed: int, height: int, 
 
 
 def test_small_pictures_under_uneven_light_are_read_alike(front_end: FrontEnd) -> None:
-    """Pictures of 3 to 69 pixels: below 20 the background has one value; from 20 to 64 it may be uneven."""
+    """C and Python agree on pictures of 3 to 69 pixels: up to 19 have one background value, 20 to 64 may be uneven."""
     draw = np.random.default_rng(0)
     for side in range(3, 70):
         for height, width in ((side, side), (side, max(3, side // 3)), (max(3, side - 5), side)):

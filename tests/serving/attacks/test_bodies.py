@@ -182,7 +182,7 @@ def test_bodies_of_many_slow_clients_share_one_budget(service: Service) -> None:
                             refused.add(connection)
             return len(refused) > 50
 
-        # A body that has not come after 10 s is refused as too slow, which shall not count.
+        # A body that is not complete after 10 s is refused as too slow. Such refusals must not count.
         wait_until(most_are_refused, begun + 9 - time.monotonic(), "most bodies are refused")
         assert service.ask(INFER, image_body()).status == 200
         assert service.ask(DIGITS, drawing()).status == 200
