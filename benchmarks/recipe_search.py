@@ -115,6 +115,8 @@ class Variant:
         model: a key of `ARCHITECTURES`.
         changes: ranges of augmentation.
         forms: images of added forms (``mnist_edge.training.forms``), as a fraction of their digits.
+        ones: factor on the share of added ones.
+        sam: radius of sharpness-aware minimization (Foret et al., 2021); 0 for ordinary gradients.
         epochs, batch, rate, warmup: of training; the warm-up in epochs.
         dropout: share of the hidden units that are dropped, in nets with convolutions.
         schedule: ``cosine``, ``constant``, or ``late``: constant, then linear to 0 in the last quarter.
@@ -156,6 +158,8 @@ class Variant:
     dropout: float = 0.0
     seeds: int = 1
     forms: float = 0.0
+    ones: float = 1.0
+    sam: float = 0.0
 
 
 # --- preparation -----------------------------------------------------------------------------------------------------
@@ -563,12 +567,13 @@ class Setup:
     deadline: float
     teachers: dict[str, Any] = field(default_factory=dict)  # by architecture: Stack, fold by fold
 
-    def rows(self, fold: int, forms: float) -> Any:
+    def rows(self, fold: int, variant: Variant) -> Any:
         """Indices of the images that the nets of a fold train on: MNIST's, and a share of the added forms."""
         import torch
 
         added = self.added[fold]
-        return torch.cat([self.train[fold], added[self.shares[added] <= forms + 1e-9]])
+        limits = torch.where(self.labels[added] == 1, variant.ones, 1.0) * variant.forms
+        return torch.cat([self.train[fold], added[self.shares[added] <= limits + 1e-9]])
 
     @property
     def dtype(self) -> Any:
@@ -651,9 +656,9 @@ class Trainer:
         self.mean, self.square = torch.zeros_like(self.flat), torch.zeros_like(self.flat)
         self.average = self.flat.clone()
         self.gradient = torch.zeros_like(self.flat)
-        if any(variant.forms != first.forms for variant in variants):
+        if any((variant.forms, variant.ones) != (first.forms, first.ones) for variant in variants):
             raise ValueError("variants of a group have different shares of forms")
-        self.rows = [setup.rows(fold, first.forms) for fold in range(len(setup.held))]
+        self.rows = [setup.rows(fold, first) for fold in range(len(setup.held))]
         # Folds differ by a few added forms.
         self.least = min(len(rows) for rows in self.rows)
         self.steps = self.least // first.batch
@@ -673,6 +678,7 @@ class Trainer:
         self.rates = torch.as_tensor(rates, dtype=torch.float32, device=device)
         self.ema = self._column([variants[v].ema for v, _, _ in self.nets], torch.float32)
         self.decay = self._column([variants[v].decay for v, _, _ in self.nets], torch.float32)
+        self.sam = self._column([variants[v].sam for v, _, _ in self.nets], torch.float32)
         self.temperature = self._column([variants[v].temperature for v, _, _ in self.nets], torch.float32)[..., None]
         starts = np.cumsum([0, *self.layout.sizes]).tolist()
         self.parts = [slice(start, end) for start, end in itertools.pairwise(starts)]
@@ -771,13 +777,23 @@ class Trainer:
         images = self.pool.view(-1, PIXELS).index_select(0, (rows + self.offset_pool).view(-1)).view(*shape, PIXELS)
         targets = self.targets.view(-1, CLASSES).index_select(0, (rows + self.offset_target).view(-1))
         targets = targets.view(*shape, CLASSES)
+        self._gradients(images, targets)
+        if any(variant.sam for variant in self.variants):
+            uphill = self.gradient * (self.sam / (self.gradient.norm(dim=1, keepdim=True) + 1e-12))
+            self.flat.add_(uphill)
+            self._gradients(images, targets)
+            self.flat.sub_(uphill)
+        self._update()
+
+    def _gradients(self, images: Any, targets: Any) -> None:
+        import torch
+
         if self.layout.architecture.convolutions:
             self._convolutional_gradients(images, targets)
-        else:
-            leaf = self.flat.detach().requires_grad_()
-            loss = cross_entropy(dense(self.layout, leaf, images), targets, self.temperature)
-            self.gradient.copy_(torch.autograd.grad(loss.mean(1).sum(), leaf)[0])
-        self._update()
+            return
+        leaf = self.flat.detach().requires_grad_()
+        loss = cross_entropy(dense(self.layout, leaf, images), targets, self.temperature)
+        self.gradient.copy_(torch.autograd.grad(loss.mean(1).sum(), leaf)[0])
 
     def _convolutional_gradients(self, images: Any, targets: Any) -> None:
         import torch
@@ -1154,13 +1170,52 @@ def third_table() -> list[list[Variant]]:
     ]
 
 
+def fourth_table() -> list[list[Variant]]:
+    """Numbers of epochs of the cnn with added forms, and dense with its nets as teachers."""
+    wide = replace(WIDE, **STROKES)
+    c = replace(CNN, changes=wide, final_strength=0.5, seeds=3, forms=0.1)
+    c = replace(c, name="cnn 60, strokes, strength 1 to 0.5, forms 0.1")
+    d = replace(DENSE, epochs=480, changes=replace(MILD, **STROKES), forms=0.1, teacher="cnn")
+    return [
+        [c, replace(c, name="cnn 60, strokes, strength 1 to 0.25, forms 0.1", final_strength=0.25, seeds=2)],
+        [replace(c, name="cnn 180, strokes, strength 1 to 0.5, forms 0.1", epochs=180)],
+        [
+            replace(d, name="dense 480, strokes, forms 0.1, one teacher", teachers=1),
+            replace(d, name="dense 480, strokes, forms 0.1, three teachers"),
+        ],
+        [replace(c, name="cnn 120, strokes, strength 1 to 0.5, forms 0.1", epochs=120, seeds=2)],
+        [replace(c, name="cnn 60, strokes, strength 1 to 0.5, forms 0.1, batch 128", batch=128, rate=2e-3, seeds=2)],
+    ]
+
+
+def fifth_table() -> list[list[Variant]]:
+    """What added forms cost the cnn, and whether something makes up for it."""
+    c = fourth_table()[0][0]
+    changes = c.changes
+    few = replace(c, seeds=2)
+    return [
+        [replace(c, name="cnn 60, strokes, strength 1 to 0.5, forms 0.0", forms=0.0)],
+        [replace(c, name=f"{c.name}, ones a third", ones=1 / 3)],
+        [
+            replace(few, name=f"{c.name}, sam 0.05", sam=0.05),
+            replace(few, name=f"{c.name}, sam 0.15", sam=0.15),
+        ],
+        [
+            replace(few, name=f"{c.name}, photometric 0.25", changes=replace(changes, photometric=0.25)),
+            replace(few, name="cnn 60, strokes, strength 0.75 to 0.375, forms 0.1", changes=changes.scaled(0.75)),
+        ],
+    ]
+
+
 TABLES: dict[str, Callable[[], list[list[Variant]]]] = {
     "first": first_table,
     "second": second_table,
     "third": third_table,
+    "fourth": fourth_table,
+    "fifth": fifth_table,
 }
 # Variants whose nets are the teachers of the variants that come after.
-TEACHERS = {"cnn best": "cnn", "large": "large"}
+TEACHERS = {"cnn best": "cnn", "large": "large", "cnn 60, strokes, strength 1 to 0.5, forms 0.1": "cnn"}
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
@@ -1268,7 +1323,11 @@ def line(row: dict[str, Any]) -> str:
 
 # Variants that the others of a net are compared with: the first that is among the results.
 BASES = {
-    "cnn": ("cnn 180, strokes, strength 1 to 0.5, forms 0.0", "cnn best"),
+    "cnn": (
+        "cnn 180, strokes, strength 1 to 0.5, forms 0.0",
+        "cnn best",
+        "cnn 60, strokes, strength 1 to 0.5, forms 0.0",
+    ),
     "dense": ("dense 480, strokes, forms 0.0", "dense, no teacher"),
 }
 
@@ -1286,13 +1345,16 @@ def report(results: list[Path]) -> None:
     for row in rows:
         bases = [correct.get(f"{name}|last") for name in BASES.get(row["recipe"]["model"], BASES["cnn"])]
         base = next((found for found in bases if found is not None), None)
-        if row["weights"] != "last" or base is None:
+        if row["weights"] != "last":
             continue
-        by_image = correct[f"{row['variant']}|last"] - base
-        error = by_image.std() / math.sqrt(len(by_image))
+        difference = "not known"
+        if base is not None:
+            by_image = correct[f"{row['variant']}|last"] - base
+            error = by_image.std() / math.sqrt(len(by_image))
+            difference = f"{100 * by_image.mean():+.3f} ± {100 * error:.3f}"
         print(
             f"| {row['variant']} | {row['nets']} | {100 * row['validation']:.3f} ± {100 * row['deviation']:.3f} | "
-            f"{100 * by_image.mean():+.3f} ± {100 * error:.3f} | {100 * row['project_validation']:.2f} | "
+            f"{difference} | {100 * row['project_validation']:.2f} | "
             f"{row['cross_entropy']:.4f} | {100 * row['changed']:.2f} | {100 * row['pendigits']:.2f} |"
         )
     for model in BASES:

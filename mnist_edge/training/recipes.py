@@ -75,7 +75,7 @@ RECIPES: dict[str, dict[str, Recipe]] = {
         ANY: replace(
             _QUICK,
             name="best",
-            epochs=180,
+            epochs=60,
             batch_size=256,
             learning_rate=3e-3,
             augmentation=replace(_WIDE, **_STROKES),
