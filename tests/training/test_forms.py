@@ -64,6 +64,25 @@ def test_an_image_without_a_whole_digit_gets_no_form(digit: int) -> None:
     assert FORMS[digit](dot, draw) is None
 
 
+@pytest.mark.parametrize(("lean", "widest"), [(0.0, 0.75), (0.5, 1.0)])
+def test_an_upstroke_is_steeper_than_the_top_of_a_seven(lean: float, widest: float) -> None:
+    """95 % of pendigits' sevens have a top stroke at more than 0.84 radians to the stem, and 1.25 to the vertical.
+
+    Args:
+        lean: angle of the stem, in radians, its top to the right.
+        widest: largest angle between the upstroke and the vertical.
+    """
+    y, x = np.mgrid[:28, :28]
+    stem = np.where((abs(x - 14 - (13.5 - y) * np.tan(lean)) < 1.5) & (y >= 4) & (y < 24), 255, 0).astype(np.float32)
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        changed = FORMS[1](stem, draw)
+        assert changed is not None
+        rows, columns = np.nonzero((changed > stem) & (y < 22))  # without the foot, which some ones get
+        left, height = x[4, stem[4] > 0].min() - columns.min(), rows.max() - 4
+        assert left <= height * np.tan(widest) + 2
+
+
 def test_strokes_at_the_rim_stay_inside_of_the_image() -> None:
     draw = np.random.default_rng(0)
     image = np.zeros((28, 28), np.float32)
