@@ -267,8 +267,8 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_export(
 
 def test_counted_instructions_are_used_for_the_nets_that_were_counted() -> None:
     board = known_boards.BOARDS["nucleo-f446re"]
-    assert board.instructions(4_241_152, 421_642, "all") == (3_213_000, 4_980_000)
-    assert board.instructions(4_241_152, 421_642, "c99") == (11_315_000, 32_683_000)
+    assert board.instructions(4_241_152, 421_642, "all") == (3_403_000, 5_186_000)
+    assert board.instructions(4_241_152, 421_642, "c99") == (11_571_000, 35_415_000)
     assert board.instructions(1000, 10, "arm") == (300, 19_000)
     assert board.image_ms((180_000, 180_000)) == (1, 3)
 
