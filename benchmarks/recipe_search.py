@@ -1020,9 +1020,13 @@ DENSE = Variant("dense, no teacher", "dense", MILD, epochs=120, batch=512, rate=
 LARGE = replace(CNN, name="large", model="large", epochs=24, seeds=2)
 STROKES = {"resample": 0.15, "binarize": 0.1, "pens": 0.15}
 CNN_FORMS = replace(
-    CNN, name="cnn 60, strokes, strength 1 to 0.5, forms 0.1", changes=replace(WIDE, **STROKES), final_strength=0.5,
-    seeds=3, forms=0.1,
-)  # fmt: skip
+    CNN,
+    name="cnn 60, strokes, strength 1 to 0.5, forms 0.1",
+    changes=replace(WIDE, **STROKES),
+    final_strength=0.5,
+    seeds=3,
+    forms=0.1,
+)
 
 
 def first_table() -> list[list[Variant]]:
