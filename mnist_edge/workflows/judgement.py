@@ -55,7 +55,7 @@ def calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
     manifest = Manifest.load(path.parent)
     entry = manifest.files[path.name]
     recipe = (manifest.files[manifest.source_name].get("made_by") or {}).get("recipe")
-    # "refit" in the manifest of an earlier version: the net was trained on the validation images too.
+    # Nets that an earlier version trained on the validation images too ("refit") get no temperature from them.
     if "temperature" in entry or recipe is None or recipe.get("refit"):
         return
     try:

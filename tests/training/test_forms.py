@@ -66,7 +66,9 @@ def test_an_image_without_a_whole_digit_gets_no_form(digit: int) -> None:
 
 @pytest.mark.parametrize(("lean", "widest"), [(0.0, 0.75), (0.5, 1.0)])
 def test_an_upstroke_is_steeper_than_the_top_of_a_seven(lean: float, widest: float) -> None:
-    """95 % of pendigits' sevens have a top stroke at more than 0.84 radians to the stem, and 1.25 to the vertical.
+    """The largest angle of drawn upstrokes, on an upright and on a slanted stem.
+
+    95 % of pendigits' sevens have a top stroke at more than 0.84 radians to the stem, and 1.25 to the vertical.
 
     Args:
         lean: angle of the stem, in radians, its top to the right.
