@@ -55,8 +55,8 @@ OF_A_KIND, SIDES = 100, (33, 120)
 WEIGHTS, RATIOS = (0.05, 0.1, 0.15), (0.3, 0.6, 0.9)
 # What the table needs to be understood.
 NOTES = [
-    "No file was trained on these digits; the upstrokes that were added to training images of the `cnn` have angles",
-    "and lengths like those of pendigits. Trajectories: every fifth of UCI's pendigits, in four renderings. Fonts: the",
+    "No file was trained on these digits; the upstrokes that were added to training images have angles and lengths",
+    "like those of pendigits. Trajectories: every fifth of UCI's pendigits, in four renderings. Fonts: the",
     "Debian packages fonts-breip, -bwht, -dancingscript, -dkg-handwriting, -ecolier-court, -femkeklaver, -humor-sans,",
     "-joscelyn, -kaushanscript, -kiloji, -klee, -kristi, -leckerli-one and -rufscript, in three sizes and slants.",
     "*Network*: answers for the ink alone, scaled and centred. *Picture*: answers of `predict` for it on paper.",
