@@ -103,9 +103,9 @@ TEST_HISTORY = {
         "more than expected of a net without a teacher, which was the reason to try longer training without one. Three "
         "variants of today's recipe were measured on them, all with a first version of the added forms: one net with "
         "three times as many of them (99.08 %), which was a reason to search for a better share; one with twice the "
-        "learning rate (99.18 %), which was given up because its ONNX file lost too much on validation images; and four "
-        "seeds with today's share and rate (99.17 %), one of them on corrupted images too. Epochs, rate and shares were "
-        "chosen on held-out training images and on the pen trajectories of UCI's pendigits."
+        "learning rate (99.18 %), which was given up because its ONNX file lost too much on validation images; and "
+        "four seeds with today's share and rate (99.17 %), one of them on corrupted images too. Epochs, rate and "
+        "shares were chosen on held-out training images and on the pen trajectories of UCI's pendigits."
     ),
     "cnn": (
         "a first version of the recipe was measured on them, plain and corrupted, and showed a weakness against "
