@@ -37,7 +37,7 @@ def _head(results: Results) -> list[str]:
         "**These are counts, and no times.** A processor executes several instructions in one cycle, or waits many",
         "cycles for one, so a smaller count does not prove a shorter time. They show what work a kernel does, and",
         "whether a change adds to it. Counts of generated C and of CMSIS-NN are the same in every run; those of ONNX",
-        "Runtime vary, for `dense` by up to a quarter, and those of an engine's start by up to a quarter.",
+        "Runtime vary (for `dense` by up to a quarter), as do those of an engine's start (by up to a quarter).",
         "",
         f"- Generated C: counted on {results['date']}. Compilers:",
         *(f"  - {version}" for version in results["compilers"].values()),
