@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +24,10 @@ from mnist_edge.workflows.export import ExportOptions, export
 # Before any test imports TensorFlow by itself: see `mnist_edge.models.backend`.
 with contextlib.suppress(ImportError):
     importlib.import_module("tflite_runtime.interpreter")
+
+# A shell starts jobs in the background with SIGINT ignored, which tests of an interruption would inherit.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 # Whether tflite-runtime works here: it has no wheel for later versions of Python, and was built against numpy 1.
