@@ -784,7 +784,7 @@ class Trainer:
         self._update()
 
     def _gradients(self, images: Any, targets: Any) -> None:
-        """Compute the gradient of each net's mean loss on its batch, into ``gradient``."""
+        """Write the gradient of each net's mean loss on its batch to the attribute ``gradient``."""
         import torch
 
         if self.layout.architecture.convolutions:

@@ -25,7 +25,8 @@ from mnist_edge.workflows.export import ExportOptions, export
 with contextlib.suppress(ImportError):
     importlib.import_module("tflite_runtime.interpreter")
 
-# A shell starts jobs in the background with SIGINT ignored, which tests of an interruption would inherit.
+# Restore Python's handler of SIGINT: a job that a shell starts in the background ignores the signal, and so would the
+# tests of interruptions.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

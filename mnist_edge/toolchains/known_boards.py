@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from mnist_edge.errors import suggest
 from mnist_edge.toolchains.boards import Board
 
-# Executed instructions for one input, lowest and highest, of the nets `cnn` and `dense`, which are recognized by their
-# numbers of products and parameters, by kernels: DSP instructions of Cortex-M, plain C in Thumb of a Cortex-M0, and
-# plain C in general, of a Cortex-M3 to a Cortex-M0. Counted in QEMU (GCC 12.2, -Os) for ten digits and for one image of
-# noise; others take up to 0.3 % more.
+# Lowest and highest number of executed instructions for one input, of the nets `cnn` and `dense`. The first keys are a
+# net's numbers of products and parameters, by which it is recognized. The second are kernels: "dsp" uses the DSP
+# instructions of Cortex-M, "m0" is plain C on a Cortex-M0, and "c" plain C in general, with the lowest number on a
+# Cortex-M3 and the highest on a Cortex-M0. Counted in QEMU (GCC 12.2, -Os) for ten digits and one image of noise. Other
+# images of noise take up to 0.3 % more.
 _COUNTED = {
     (4_241_152, 421_642): {
         "dsp": (3_403_000, 5_186_000),

@@ -55,7 +55,8 @@ def calibrate_confidence(path: Path, splits: Splits, threads: int) -> None:
     manifest = Manifest.load(path.parent)
     entry = manifest.files[path.name]
     recipe = (manifest.files[manifest.source_name].get("made_by") or {}).get("recipe")
-    # Nets that an earlier version trained on the validation images too ("refit") get no temperature from them.
+    # Fit no temperature on images that the net was trained on: "refit" says that an earlier version trained it on the
+    # validation images too.
     if "temperature" in entry or recipe is None or recipe.get("refit"):
         return
     try:

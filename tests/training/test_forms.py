@@ -66,7 +66,7 @@ def test_an_image_without_a_whole_digit_gets_no_form(digit: int) -> None:
 
 @pytest.mark.parametrize(("lean", "widest"), [(0.0, 0.75), (0.5, 1.0)])
 def test_an_upstroke_is_steeper_than_the_top_of_a_seven(lean: float, widest: float) -> None:
-    """The largest angle of drawn upstrokes, on an upright and on a slanted stem.
+    """Check the angle between drawn upstrokes and the vertical, on an upright and on a slanted stem.
 
     95 % of pendigits' sevens have a top stroke at more than 0.84 radians to the stem, and 1.25 to the vertical.
 
